@@ -1,0 +1,43 @@
+/**
+ * What every command shares: how it is declared, how it prints data, how it ends.
+ */
+import { Command } from "commander";
+import { LaclipError, exitCodes, log, setLogLevel, styled } from "../support/index.ts";
+
+/** A new command with the flags that all commands have. */
+export function command(name: string, description: string): Command {
+  return new Command(name)
+    .description(description)
+    .option("--json", "print the result as JSON on standard output")
+    .option("-q, --quiet", "print errors and warnings only")
+    .option("-v, --verbose", "print more about what is done")
+    .allowExcessArguments(false)
+    .showHelpAfterError("(add --help for what it takes)")
+    .hook("preAction", (_, actionCommand) => {
+      const options = actionCommand.opts<{ quiet?: boolean; verbose?: boolean }>();
+      if (options.quiet) setLogLevel("quiet");
+      if (options.verbose) setLogLevel("verbose");
+    });
+}
+
+/** Appends an example to `--help`; each line is a command as a person would type it. */
+export function examples(target: Command, ...lines: readonly string[]): Command {
+  return target.addHelpText("after", `\nExamples:\n${lines.map((line) => `  $ ${line}`).join("\n")}`);
+}
+
+/** Prints data on standard output: a line of JSON for objects, text as it is. */
+export function print(value: unknown): void {
+  process.stdout.write(`${typeof value === "string" ? value : JSON.stringify(value)}\n`);
+}
+
+/** Tells the person what failed and what to do; returns the exit code that belongs to it. */
+export function report(error: unknown): number {
+  if (!LaclipError.is(error)) {
+    log.error(error instanceof Error ? (error.stack ?? error.message) : String(error));
+    log.error("This is a defect of laclip, not of your input. Please report it with the text above.");
+    return exitCodes.failure;
+  }
+  log.error(`${error.name}: ${error.message}`);
+  if (error.mend) process.stderr.write(`  ${styled("cyan", error.mend)}\n`);
+  return error.exitCode;
+}

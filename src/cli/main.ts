@@ -1,0 +1,48 @@
+#!/usr/bin/env node
+/**
+ * The command line: one file a command under `commands/`, each loaded only when it is asked for, so that `rewrite` and `tokenize`
+ * run on machines without libtorch.
+ */
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { exitCodes } from "../support/index.ts";
+import { report } from "./command.ts";
+
+/** Name, one-line description, and the module that builds the command. */
+const commands: readonly [name: string, description: string, load: () => Promise<() => Command>][] = [
+  ["tokenize", "token ids as the model sees them", async () => (await import("./commands/tokenize.ts")).tokenizeCommand],
+];
+
+async function main(argv: readonly string[]): Promise<number> {
+  const program = new Command("laclip")
+    .description("Train better image-text models by rewriting their captions.")
+    .version((JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as { version: string }).version)
+    .enablePositionalOptions()
+    .showSuggestionAfterError();
+  const asked = argv.find((word) => !word.startsWith("-"));
+  for (const [name, description, load] of commands) {
+    if (name === asked) program.addCommand(override(await load(), name));
+    else program.command(name).description(description);
+  }
+  override(() => program, "laclip");
+  try {
+    await program.parseAsync(argv, { from: "user" });
+    return Number(process.exitCode ?? exitCodes.done);
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+    return report(error);
+  }
+}
+
+/** Makes commander throw instead of ending the process, here and in all sub-commands. */
+function override(build: () => Command, name: string): Command {
+  const built = build().name(name);
+  const visit = (node: Command): void => {
+    node.exitOverride();
+    node.commands.forEach((child) => visit(child));
+  };
+  visit(built);
+  return built;
+}
+
+process.exitCode = await main(process.argv.slice(2));

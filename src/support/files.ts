@@ -1,0 +1,83 @@
+/**
+ * Files that are either whole or not there: written beside their place, synced, renamed.
+ */
+import { createHash } from "node:crypto";
+import { closeSync, createReadStream, existsSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
+import { DataError, LaclipError } from "./errors.ts";
+
+/** Replaces `path` by `content` in one step: a reader, or a crash at any moment, sees the old file or the new one. */
+export function writeFileAtomic(path: string, content: string | Uint8Array): void {
+  const beside = `${path}.tmp-${process.pid}`;
+  try {
+    writeFileSynced(beside, content);
+    renameSync(beside, path);
+  } catch (error) {
+    rmSync(beside, { force: true });
+    throw explainWriteFailure(error, path);
+  }
+  syncFolder(dirname(path));
+}
+
+/** Writes a new file and waits until it is on disk. */
+export function writeFileSynced(path: string, content: string | Uint8Array): void {
+  const bytes = typeof content === "string" ? Buffer.from(content, "utf8") : content;
+  const file = openSync(path, "w");
+  try {
+    for (let offset = 0; offset < bytes.byteLength;) offset += writeSync(file, bytes, offset, Math.min(bytes.byteLength - offset, 1 << 30));
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Makes renames and new names in `folder` survive a power cut. */
+export function syncFolder(folder: string): void {
+  const handle = openSync(folder, "r");
+  try {
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
+}
+
+/** A full disk or a missing permission, said so that the reader can act; other errors unchanged. */
+export function explainWriteFailure(error: unknown, path: string): unknown {
+  const code = (error as NodeJS.ErrnoException | undefined)?.code;
+  if (code === "ENOSPC" || code === "EDQUOT") {
+    return new LaclipError(`${path}: the disk is full. What was saved before is untouched.`, {
+      mend: "Free some space, then start the same command again: it goes on from the last saved state.",
+      cause: error,
+    });
+  }
+  if (code === "EACCES" || code === "EROFS" || code === "EPERM") {
+    return new LaclipError(`${path}: no permission to write there.`, {
+      mend: "Choose another folder, or change its permissions.",
+      cause: error,
+    });
+  }
+  return error;
+}
+
+/** The JSON value in a file; `what` names the kind of file in messages ("recipe", "manifest"). */
+export function readJson(path: string, what: string): unknown {
+  if (!existsSync(path)) throw new DataError(`${path}: no such ${what}.`);
+  const text = readFileSync(path, "utf8");
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new DataError(`${path}: this ${what} is not valid JSON (${(error as Error).message}).`, { cause: error });
+  }
+}
+
+/** SHA-256 of a file's bytes, in hexadecimal. */
+export async function sha256File(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
+  return hash.digest("hex");
+}
+
+/** SHA-256 of text or bytes, in hexadecimal. */
+export function sha256(content: string | Uint8Array): string {
+  return createHash("sha256").update(content).digest("hex");
+}
