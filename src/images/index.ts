@@ -1,1 +1,4 @@
-export {};
+/** From image files to the pixels that a model sees. */
+export * from "./decode.ts";
+export * from "./resample.ts";
+export * from "./views.ts";

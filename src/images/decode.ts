@@ -1,0 +1,126 @@
+/**
+ * Files and bytes to RGB pixels, the same pixels as Pillow's `Image.open(...).convert("RGB")`.
+ *
+ * sharp's decoders agree with Pillow's bit by bit as long as nothing else is done: no colour profile, no rotation by the camera's tag,
+ * alpha dropped and not blended. CMYK is the exception: there Pillow multiplies the inks, so that is done here.
+ * 16-bit gray keeps the high byte (Pillow clips it to white).
+ */
+import { readFile } from "node:fs/promises";
+import sharp, { type Sharp } from "sharp";
+import { DataError } from "../support/index.ts";
+
+/** An image in memory. */
+export interface Pixels {
+  width: number;
+  height: number;
+  /** `[height, width, 3]` RGB, 0..255. */
+  data: Uint8Array;
+}
+
+export interface DecodeOptions {
+  /** Refuse larger images, by pixel count: a small file can unfold to gigabytes. Default 50 million. */
+  maxPixels?: number;
+  /** Name of the image in messages. Default: the path, or "image". */
+  name?: string;
+}
+
+// One image a thread: parallel work comes from many images in flight. Without the cache a file that changed is read anew.
+sharp.concurrency(1);
+sharp.cache(false);
+
+/**
+ * Decodes JPEG, PNG, WebP, GIF (first frame), TIFF or AVIF.
+ *
+ * @param input path of a file, or its bytes
+ * @throws DataError with the path and the reason: missing, empty, not an image, cut short, too large
+ */
+export async function decodeImage(input: string | Uint8Array, options: DecodeOptions = {}): Promise<Pixels> {
+  const { maxPixels = 50e6, name = typeof input === "string" ? input : "image" } = options;
+  const bytes = typeof input === "string" ? await readImageFile(input, name) : input;
+  refuseOtherFiles(bytes, name);
+  try {
+    // "error" refuses files that are cut short, yet takes the many JPEGs with harmless oddities, as Pillow does.
+    const image = sharp(bytes, { failOn: "error", ignoreIcc: true, limitInputPixels: maxPixels, autoOrient: false });
+    if (await isCmyk(bytes, image)) {
+      const { data, info } = await image.pipelineColourspace("cmyk").toColourspace("cmyk").raw().toBuffer({ resolveWithObject: true });
+      return { width: info.width, height: info.height, data: cmykToRgb(data, info.channels) };
+    }
+    const { data, info } = await image.removeAlpha().toColourspace("srgb").raw().toBuffer({ resolveWithObject: true });
+    return { width: info.width, height: info.height, data };
+  } catch (error) {
+    throw explainDecodeFailure(error, name, maxPixels);
+  }
+}
+
+async function readImageFile(path: string, name: string): Promise<Uint8Array> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    const reason =
+      code === "ENOENT" ? "no such file" : code === "EISDIR" ? "a folder, not an image" : `can't be read (${code ?? String(error)})`;
+    throw new DataError(`${name}: ${reason}.`, { cause: error });
+  }
+}
+
+/** What is often found where an image was expected, told apart so that the message helps. */
+function refuseOtherFiles(bytes: Uint8Array, name: string): void {
+  if (bytes.byteLength === 0) throw new DataError(`${name}: the file is empty, expected an image.`);
+  const start = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.byteLength, 512)).toString("latin1").trimStart().toLowerCase();
+  if (start.startsWith("<svg") || (start.startsWith("<?xml") && start.includes("<svg"))) {
+    throw new DataError(`${name}: an SVG drawing, expected pixels.`, { mend: "Render it to PNG first." });
+  }
+  if (start.startsWith("<!doctype html") || start.startsWith("<html")) {
+    throw new DataError(`${name}: a web page, expected an image.`, {
+      mend: "The download probably ended on an error page: fetch it again.",
+    });
+  }
+}
+
+function explainDecodeFailure(error: unknown, name: string, maxPixels: number): DataError {
+  const reason = (error as Error).message.split("\n")[0]!;
+  if (reason.includes("exceeds pixel limit")) {
+    return new DataError(`${name}: more than ${maxPixels} pixels, the limit for one image.`, { mend: "Scale it down.", cause: error });
+  }
+  if (/unsupported image format/i.test(reason)) return new DataError(`${name}: not an image of a known format.`, { cause: error });
+  if (/premature end|read error|unexpected end|truncated|not enough data/i.test(reason)) {
+    return new DataError(`${name}: cut short or damaged (${reason}).`, { mend: "Fetch or copy the file again.", cause: error });
+  }
+  return new DataError(`${name}: can't be decoded (${reason}).`, { cause: error });
+}
+
+/** Asks the decoder only where the file's first bytes leave it open: reading all headers twice costs a fifth of the speed. */
+async function isCmyk(bytes: Uint8Array, image: Sharp): Promise<boolean> {
+  if (bytes[0] === 0xff && bytes[1] === 0xd8) return jpegComponents(bytes) === 4;
+  const tiff = (bytes[0] === 0x49 && bytes[1] === 0x49) || (bytes[0] === 0x4d && bytes[1] === 0x4d);
+  return tiff && (await image.metadata()).space === "cmyk";
+}
+
+/** Number of colour components in a JPEG's frame header, or 0 where none is found. */
+function jpegComponents(bytes: Uint8Array): number {
+  for (let at = 2; at + 9 < bytes.byteLength && bytes[at] === 0xff;) {
+    const marker = bytes[at + 1]!;
+    if (marker === 0xff) {
+      at++;
+      continue;
+    }
+    // C4, C8 and CC share the range of the frame headers but are tables.
+    if (marker >= 0xc0 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc) return bytes[at + 9]!;
+    at += 2 + ((bytes[at + 2]! << 8) | bytes[at + 3]!);
+  }
+  return 0;
+}
+
+/** Pillow's conversion (Convert.c): each ink darkens what black left, in 8-bit arithmetic. */
+function cmykToRgb(inks: Uint8Array, channels: number): Uint8Array {
+  const count = inks.byteLength / channels;
+  const rgb = new Uint8Array(count * 3);
+  for (let i = 0; i < count; i++) {
+    const light = 255 - inks[i * channels + 3]!;
+    for (let c = 0; c < 3; c++) {
+      const product = inks[i * channels + c]! * light + 128;
+      rgb[i * 3 + c] = Math.max(0, light - (((product >> 8) + product) >> 8));
+    }
+  }
+  return rgb;
+}

@@ -1,0 +1,165 @@
+/**
+ * Pillow's resampling (libImaging/Resample.c), bit by bit.
+ *
+ * Two passes, across and then down. Each output pixel is a weighted mean of the input pixels under a kernel that is widened when
+ * shrinking (so it is antialiased). Weights are rounded to 22 fractional bits, sums are rounded to bytes between the passes; features
+ * of a model are therefore the same as with the pixels that Python's tools would have given it.
+ */
+import { invariant } from "../support/index.ts";
+import type { Pixels } from "./decode.ts";
+
+export type Interpolation = "bilinear" | "bicubic";
+
+/** A rectangle in pixels; `x`, `y` is its upper left corner. */
+export interface Box {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+}
+
+const fractionBits = 22;
+
+const kernels: Record<Interpolation, { support: number; weight: (x: number) => number }> = {
+  bilinear: { support: 1, weight: (x) => Math.max(0, 1 - Math.abs(x)) },
+  bicubic: {
+    support: 2,
+    weight: (value) => {
+      const a = -0.5;
+      const x = Math.abs(value);
+      if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+      if (x < 2) return (((x - 5) * x + 8) * x - 4) * a;
+      return 0;
+    },
+  },
+};
+
+/**
+ * Cuts `box` out of an image and resizes it: Pillow's `image.crop(box).resize((width, height), kernel)`.
+ *
+ * @param window compute only this part of the resized image; the same pixels as cutting it out afterwards. Default: all of it.
+ * @returns `[window.height, window.width, 3]` RGB
+ */
+export function resizePillow(
+  pixels: Pixels,
+  box: Box,
+  width: number,
+  height: number,
+  interpolation: Interpolation,
+  window: Box = { x: 0, y: 0, width, height },
+): Uint8Array {
+  const inside = box.x >= 0 && box.y >= 0 && box.x + box.width <= pixels.width && box.y + box.height <= pixels.height;
+  invariant(inside && box.width > 0 && box.height > 0, `crop ${JSON.stringify(box)} outside of ${pixels.width} x ${pixels.height}`);
+  const across = weights(box.width, width, interpolation, window.x, window.width);
+  const down = weights(box.height, height, interpolation, window.y, window.height);
+  // Only the rows that the second pass will look at.
+  const firstRow = down.first[0]!;
+  const lastRow = down.first[window.height - 1]! + down.count[window.height - 1]!;
+  const rows = lastRow - firstRow;
+  const start = ((box.y + firstRow) * pixels.width + box.x) * 3;
+  const between = new Uint8Array(rows * window.width * 3);
+  passAcross(pixels.data, start, pixels.width * 3, rows, across, window.width, between);
+  const result = new Uint8Array(window.width * window.height * 3);
+  passDown(between, firstRow, window.width * 3, down, window.height, result);
+  return result;
+}
+
+interface Weights {
+  /** First input pixel under the kernel of each output pixel. */
+  first: Int32Array;
+  /** Number of input pixels under it. */
+  count: Int32Array;
+  /** `[outputs, taps]` fixed-point weights. */
+  values: Int32Array;
+  taps: number;
+}
+
+function weights(inputSize: number, outputSize: number, interpolation: Interpolation, from: number, outputs: number): Weights {
+  const kernel = kernels[interpolation];
+  const scale = inputSize / outputSize;
+  const stretch = Math.max(scale, 1);
+  const support = kernel.support * stretch;
+  const taps = Math.ceil(support) * 2 + 1;
+  const inverse = 1 / stretch;
+  const first = new Int32Array(outputs);
+  const count = new Int32Array(outputs);
+  const values = new Int32Array(outputs * taps);
+  const exact = new Float64Array(taps);
+  for (let i = 0; i < outputs; i++) {
+    const center = (from + i + 0.5) * scale;
+    const low = Math.max(0, Math.trunc(center - support + 0.5));
+    const high = Math.min(inputSize, Math.trunc(center + support + 0.5));
+    let sum = 0;
+    for (let k = low; k < high; k++) {
+      exact[k - low] = kernel.weight((k - center + 0.5) * inverse);
+      sum += exact[k - low]!;
+    }
+    for (let k = 0; k < high - low; k++) {
+      const share = (sum === 0 ? exact[k]! : exact[k]! / sum) * 2 ** fractionBits;
+      values[i * taps + k] = Math.trunc(share < 0 ? share - 0.5 : share + 0.5);
+    }
+    first[i] = low;
+    count[i] = high - low;
+  }
+  return { first, count, values, taps };
+}
+
+const half = 1 << (fractionBits - 1);
+
+function passAcross(
+  source: Uint8Array,
+  start: number,
+  stride: number,
+  rows: number,
+  { first, count, values, taps }: Weights,
+  width: number,
+  target: Uint8Array,
+): void {
+  let out = 0;
+  for (let y = 0; y < rows; y++) {
+    const row = start + y * stride;
+    for (let x = 0; x < width; x++) {
+      let red = half;
+      let green = half;
+      let blue = half;
+      let at = row + first[x]! * 3;
+      const end = x * taps + count[x]!;
+      for (let k = x * taps; k < end; k++) {
+        const weight = values[k]!;
+        red = (red + source[at]! * weight) | 0;
+        green = (green + source[at + 1]! * weight) | 0;
+        blue = (blue + source[at + 2]! * weight) | 0;
+        at += 3;
+      }
+      target[out] = clip(red);
+      target[out + 1] = clip(green);
+      target[out + 2] = clip(blue);
+      out += 3;
+    }
+  }
+}
+
+function passDown(
+  source: Uint8Array,
+  firstRow: number,
+  stride: number,
+  { first, count, values, taps }: Weights,
+  height: number,
+  target: Uint8Array,
+): void {
+  const sums = new Int32Array(stride);
+  for (let y = 0; y < height; y++) {
+    sums.fill(half);
+    for (let k = 0; k < count[y]!; k++) {
+      const weight = values[y * taps + k]!;
+      const row = (first[y]! + k - firstRow) * stride;
+      for (let x = 0; x < stride; x++) sums[x] = sums[x]! + source[row + x]! * weight;
+    }
+    for (let x = 0; x < stride; x++) target[y * stride + x] = clip(sums[x]!);
+  }
+}
+
+function clip(sum: number): number {
+  const value = sum >> fractionBits;
+  return value < 0 ? 0 : value > 255 ? 255 : value;
+}
