@@ -1,1 +1,3 @@
-export {};
+export * from "./hashed-keys.ts";
+export * from "./rewrites-folder.ts";
+export * from "./rewrites-writer.ts";

@@ -1,1 +1,2 @@
-export {};
+export * from "./gguf-header.ts";
+export * from "./tables.ts";

@@ -1,0 +1,201 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { DataError } from "../support/index.ts";
+import { HashedKeys } from "./hashed-keys.ts";
+import { captionsFingerprint, openRewritesFolder } from "./rewrites-folder.ts";
+import type { Rewrite, RewriteSource } from "./rewrites-folder.ts";
+import { RewritesWriter } from "./rewrites-writer.ts";
+import type { WriteRewritesOptions } from "./rewrites-writer.ts";
+
+const temporary = mkdtempSync(join(tmpdir(), "laclip-rewrites-"));
+after(() => rmSync(temporary, { recursive: true }));
+let folders = 0;
+const fresh = (): string => join(temporary, `folder-${folders++}`);
+
+const captions = Array.from({ length: 50 }, (_, i) => ({ id: `id-${i}`, caption: `caption number ${i}` }));
+const source: RewriteSource = {
+  engine: "test",
+  model: "m",
+  modelHash: "",
+  promptHash: "p",
+  provenance: "a test",
+  sampling: { temperature: 0.9 },
+  seed: 1,
+};
+const options: WriteRewritesOptions = {
+  dataset: "captions.csv",
+  fingerprint: captionsFingerprint(captions),
+  sources: { chatgpt: source, bard: source },
+  createdWith: "laclip test",
+};
+const rewrite = (i: number, name = "chatgpt", flags: string[] = []): Rewrite => ({
+  id: `id-${i}`,
+  source: name,
+  text: `text "${i}" é`,
+  flags,
+  finish: "stop",
+  tokens: 7,
+  seed: 2 ** 31 - 1,
+  examples: [`${name}/1`, `${name}/2`],
+});
+
+async function all(path: string): Promise<Rewrite[]> {
+  const rows: Rewrite[] = [];
+  for await (const batch of (await openRewritesFolder(path)).read()) rows.push(...batch);
+  return rows.sort((a, b) => (`${a.source} ${a.id}` < `${b.source} ${b.id}` ? -1 : 1));
+}
+
+test("what is written comes back, from the log and from the parts, and each rewrite is there once", async () => {
+  const path = fresh();
+  const writer = await RewritesWriter.open(path, { ...options, rowsPerPart: 4 });
+  for (let i = 0; i < 10; i++) await writer.append([rewrite(i), rewrite(i, "bard", ["rejected:too-short"]), rewrite(i)]);
+  assert.equal(writer.count, 20);
+  assert.ok(writer.has("bard", "id-3") && !writer.has("bard", "id-30"));
+  const whileWriting = await all(path);
+  await writer.finish();
+  assert.ok(readdirSync(join(path, "parts")).length >= 4);
+  assert.deepEqual(readdirSync(join(path, "log")), []);
+  const rows = await all(path);
+  assert.deepEqual(rows, whileWriting);
+  assert.deepEqual(
+    rows.find((row) => row.id === "id-4" && row.source === "bard"),
+    rewrite(4, "bard", ["rejected:too-short"]),
+  );
+  const folder = await openRewritesFolder(path);
+  assert.equal(await folder.count(), 20);
+  assert.deepEqual(folder.sources, ["chatgpt", "bard"]);
+  assert.deepEqual((await folder.texts()).get("id-7"), [{ source: "chatgpt", text: 'text "7" é' }]);
+  await assert.rejects(folder.texts({ sources: ["human"] }), /no rewrites from source "human".*chatgpt, bard/);
+});
+
+test("a line torn by a crash is passed over by readers, cut off by the next writer, and written again", async () => {
+  const path = fresh();
+  const first = await RewritesWriter.open(path, options);
+  await first.append([rewrite(0), rewrite(1)]);
+  first.close();
+  const log = join(path, "log", "000000.jsonl");
+  truncateSync(log, readFileSync(log).length - 5);
+  assert.deepEqual(await all(path), [rewrite(0)]);
+  const second = await RewritesWriter.open(path, options);
+  assert.ok(second.has("chatgpt", "id-0") && !second.has("chatgpt", "id-1"));
+  await second.append([rewrite(1), rewrite(2)]);
+  await second.finish();
+  assert.deepEqual(await all(path), [rewrite(0), rewrite(1), rewrite(2)]);
+});
+
+test("a log whose part was completed before the crash does not count twice", async () => {
+  const path = fresh();
+  const first = await RewritesWriter.open(path, options);
+  await first.append([rewrite(0), rewrite(1)]);
+  const log = join(path, "log", "000000.jsonl");
+  copyFileSync(log, join(temporary, "kept.jsonl"));
+  await first.finish();
+  copyFileSync(join(temporary, "kept.jsonl"), log);
+  writeFileSync(join(path, "parts", "000001.parquet.tmp-1"), "half a part");
+  assert.equal((await all(path)).length, 2);
+  const second = await RewritesWriter.open(path, options);
+  assert.equal(second.count, 2);
+  assert.ok(!existsSync(log));
+  await second.append([rewrite(2)]);
+  await second.finish();
+  assert.equal((await all(path)).length, 3);
+  assert.deepEqual(readdirSync(join(path, "parts")), ["000000.parquet", "000001.parquet"]);
+});
+
+test("a damaged line in the middle of a log is refused, not skipped", async () => {
+  const path = fresh();
+  const writer = await RewritesWriter.open(path, options);
+  await writer.append([rewrite(0)]);
+  writer.close();
+  appendFileSync(join(path, "log", "000000.jsonl"), '{"id": broken\n{"id":"x"}\n');
+  await assert.rejects(all(path), (error) => error instanceof DataError && /line 2 is not valid JSON/.test(error.message));
+});
+
+test("other captions, seeds, prompts and models are refused, further sources are welcome", async () => {
+  const path = fresh();
+  (await RewritesWriter.open(path, { ...options, sources: { chatgpt: source } })).close();
+  const changed = captions.map((row, i) => (i === 7 ? { ...row, caption: `${row.caption}!` } : row));
+  await assert.rejects(RewritesWriter.open(path, { ...options, fingerprint: captionsFingerprint(changed) }), /belong to another data set/);
+  const other = (change: Partial<RewriteSource>): Promise<unknown> =>
+    RewritesWriter.open(path, { ...options, sources: { chatgpt: { ...source, ...change } } });
+  await assert.rejects(other({ seed: 2 }), /made otherwise \(seed: "1" there, "2" now\)/);
+  await assert.rejects(other({ promptHash: "q" }), /prompt or example pairs/);
+  await assert.rejects(other({ model: "n", modelHash: "z" }), /model: "m" there, "n" now; model file/);
+  await assert.rejects(other({ sampling: { temperature: 0.8 } }), /sampling/);
+  const writer = await RewritesWriter.open(path, { ...options, sources: { human: { ...source, seed: 5 } } });
+  writer.close();
+  assert.deepEqual((await openRewritesFolder(path)).sources, ["chatgpt", "human"]);
+});
+
+test("a second writer is refused while the first is alive, and let in after it was killed", async () => {
+  const path = fresh();
+  const first = await RewritesWriter.open(path, options);
+  await assert.rejects(RewritesWriter.open(path, options), /is being written by process/);
+  first.close();
+  const child = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"]);
+  const start = existsSync(`/proc/${child.pid}/stat`) ? readFileSync(`/proc/${child.pid}/stat`, "utf8") : "";
+  const holder = {
+    pid: child.pid,
+    host: (await import("node:os")).hostname(),
+    started: start.slice(start.lastIndexOf(")") + 2).split(" ")[19],
+  };
+  writeFileSync(join(path, "lock"), JSON.stringify(holder));
+  await assert.rejects(RewritesWriter.open(path, options), new RegExp(`process ${child.pid}`));
+  child.kill("SIGKILL");
+  await new Promise((resolve) => child.once("exit", resolve));
+  (await RewritesWriter.open(path, options)).close();
+  writeFileSync(join(path, "lock"), JSON.stringify({ ...holder, host: "another-machine" }));
+  await assert.rejects(RewritesWriter.open(path, options), /on another-machine/);
+  assert.deepEqual(
+    readdirSync(path).sort((a, b) => (a < b ? -1 : 1)),
+    ["lock", "log", "manifest.json", "parts"],
+  );
+});
+
+test("a folder with other files, a file, a later version and nonsense are refused", async () => {
+  const path = fresh();
+  mkdirSync(path);
+  writeFileSync(join(path, "holiday.jpg"), "");
+  await assert.rejects(RewritesWriter.open(path, options), /holds other files \("holiday\.jpg"\)/);
+  await assert.rejects(RewritesWriter.open(join(path, "holiday.jpg"), options), /expected a folder/);
+  await assert.rejects(openRewritesFolder(path), /no manifest\.json/);
+  writeFileSync(join(path, "manifest.json"), '{"format":"laclip-rewrites","version":2}');
+  await assert.rejects(openRewritesFolder(path), /version 2/);
+  writeFileSync(join(path, "manifest.json"), '{"format":"laclip-rewrites","version":1}');
+  await assert.rejects(openRewritesFolder(path), /dataset/);
+});
+
+test("the fingerprint does not depend on order, and notices another id, caption or count", () => {
+  const whole = captionsFingerprint(captions);
+  assert.deepEqual(captionsFingerprint(captions.toReversed()), whole);
+  const [first, ...rest] = captions;
+  assert.notEqual(captionsFingerprint([{ ...first!, id: "x" }, ...rest]).hash, whole.hash);
+  assert.notEqual(captionsFingerprint([...captions, first!]).hash, whole.hash);
+  assert.notEqual(
+    captionsFingerprint(captions.map((row, i) => (i < 2 ? { ...row, caption: captions[1 - i]!.caption } : row))).hash,
+    whole.hash,
+  );
+});
+
+test("a hundred thousand keys are found again, others are not", () => {
+  const keys = new HashedKeys(16);
+  for (let i = 0; i < 100_000; i++) keys.set(`source\nid-${i}`, i);
+  for (let i = 0; i < 100_000; i++) assert.equal(keys.get(`source\nid-${i}`), i);
+  for (let i = 100_000; i < 200_000; i++) assert.ok(!keys.has(`source\nid-${i}`));
+  assert.equal(keys.size, 100_000);
+});

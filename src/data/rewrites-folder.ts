@@ -1,0 +1,304 @@
+/**
+ * A rewrites folder: what language models, programs or people wrote in place of a data set's captions, joined to it by sample id.
+ *
+ *   manifest.json        which data set, and for each source which writer, prompt, sampling and seed
+ *   parts/NNNNNN.parquet finished rewrites
+ *   log/NNNNNN.jsonl     rewrites that are not in a part yet; the part of the same number replaces it
+ *   lock                 held by the process that writes
+ *
+ * Reading never changes the folder and works while another process writes; a line torn by a crash is passed over.
+ * Writing is in rewrites-writer.ts.
+ */
+import { createHash } from "node:crypto";
+import { createReadStream, existsSync, readdirSync, statSync } from "node:fs";
+import { basename, join } from "node:path";
+import { createInterface } from "node:readline";
+import { z } from "zod";
+import { readTable } from "../formats/index.ts";
+import type { ColumnType } from "../formats/index.ts";
+import { DataError, readJson } from "../support/index.ts";
+
+/** One rewrite of one caption. */
+export interface Rewrite {
+  /** Id of the sample whose caption was rewritten. */
+  readonly id: string;
+  /** Who wrote: "chatgpt", "bard", "mscoco", "human", "eda", ... */
+  readonly source: string;
+  /** The new caption: one line. What a model wrote even if it was rejected; see `flags`. */
+  readonly text: string;
+  /** What was found odd. A flag that starts with "rejected:" means: not to be used. */
+  readonly flags: readonly string[];
+  /** How the text ended: "stop" (by itself), "length" (cut at the limit), "none" (nothing was generated: people, programs). */
+  readonly finish: string;
+  /** Number of tokens the model generated; 0 where none were. */
+  readonly tokens: number;
+  /** Seed of the sampling, 0 to 2^31 - 1. */
+  readonly seed: number;
+  /** Ids of the example pairs in the prompt. */
+  readonly examples: readonly string[];
+}
+
+/** Which captions were rewritten: enough to notice another data set, whatever its row order or file format. */
+export interface CaptionsFingerprint {
+  /** Number of captions. */
+  readonly count: number;
+  /** Hexadecimal; the same for the same multiset of (id, caption). */
+  readonly hash: string;
+}
+
+const sourceSchema = z.strictObject({
+  /** The engine: "llama-cpp", "openai-compatible", "eda", "people", ... */
+  engine: z.string(),
+  /** Name of the model or program. */
+  model: z.string(),
+  /** Hash of the model's file, or "" where there is none to take. */
+  modelHash: z.string(),
+  /** Hash of the prompt's form and all its example pairs, or "" where there is no prompt. */
+  promptHash: z.string(),
+  /** Where the example pairs or the texts come from, in words. */
+  provenance: z.string(),
+  /** Temperature, top-p, limits: whatever decides the text beside prompt and seed. */
+  sampling: z.record(z.string(), z.union([z.number(), z.string(), z.boolean()])),
+  seed: z.number().int(),
+});
+
+const manifestSchema = z.strictObject({
+  format: z.literal("laclip-rewrites"),
+  version: z.literal(1),
+  dataset: z.strictObject({ name: z.string(), count: z.number().int().nonnegative(), hash: z.string() }),
+  sources: z.record(z.string(), sourceSchema),
+  created: z.string(),
+  createdWith: z.string(),
+});
+
+/** How one source of a folder was written. */
+export type RewriteSource = z.infer<typeof sourceSchema>;
+/** What `manifest.json` holds. */
+export type RewritesManifest = z.infer<typeof manifestSchema>;
+
+/** Columns of a part, in order. */
+export const rewriteColumns = {
+  id: "text",
+  source: "text",
+  text: "text",
+  flags: "text[]",
+  finish: "text",
+  tokens: "integer",
+  seed: "integer",
+  examples: "text[]",
+} as const satisfies Readonly<Record<keyof Rewrite, ColumnType>>;
+
+/** False for a rewrite that was rejected: it is kept to be looked at, and must not be trained on. */
+export function isUsable(rewrite: Pick<Rewrite, "flags">): boolean {
+  return !rewrite.flags.some((flag) => flag.startsWith("rejected:"));
+}
+
+/** Adds up captions, in any order, to the fingerprint of their data set. */
+export class FingerprintBuilder {
+  readonly #lanes = new Uint32Array(8);
+  #count = 0;
+
+  add(id: string, caption: string): void {
+    const digest = createHash("sha256")
+      .update(JSON.stringify([id, caption]))
+      .digest();
+    // A sum of hashes does not depend on the order, and unlike an exclusive or it notices a caption that is there twice.
+    for (let lane = 0; lane < 8; lane++) this.#lanes[lane] = this.#lanes[lane]! + digest.readUInt32LE(lane * 4);
+    this.#count++;
+  }
+
+  finish(): CaptionsFingerprint {
+    return { count: this.#count, hash: Buffer.from(this.#lanes.buffer).toString("hex") };
+  }
+}
+
+/** The fingerprint of a data set's captions; the same for any order of the same (id, caption) pairs. */
+export function captionsFingerprint(captions: Iterable<{ readonly id: string; readonly caption: string }>): CaptionsFingerprint {
+  const builder = new FingerprintBuilder();
+  for (const { id, caption } of captions) builder.add(id, caption);
+  return builder.finish();
+}
+
+/** A rewrites folder that is open for reading. */
+export class RewritesFolder {
+  constructor(
+    readonly path: string,
+    readonly manifest: RewritesManifest,
+  ) {}
+
+  /** Names of the sources, in the order in which they were added. */
+  get sources(): string[] {
+    return Object.keys(this.manifest.sources);
+  }
+
+  /** Counts the rewrites by reading them. */
+  async count(): Promise<number> {
+    let count = 0;
+    for await (const batch of this.read()) count += batch.length;
+    return count;
+  }
+
+  /**
+   * All rewrites, in batches. Rejected ones are among them: see `isUsable`.
+   * @param options.sources only these sources. Default: all
+   * @throws DataError when a source is not in the folder, or a part is damaged
+   */
+  async *read(options: { sources?: readonly string[] } = {}): AsyncGenerator<Rewrite[]> {
+    const wanted = options.sources && new Set(options.sources);
+    for (const source of wanted ?? []) this.#mustHave(source);
+    for (const segment of segments(this.path)) {
+      for await (const batch of readSegment(this.path, segment)) {
+        const chosen = wanted ? batch.filter((rewrite) => wanted.has(rewrite.source)) : batch;
+        if (chosen.length > 0) yield chosen;
+      }
+    }
+  }
+
+  /**
+   * The usable rewrites by sample id, for joining them to a data set in memory.
+   * @returns for each id its texts, ordered by source as in `options.sources`
+   * @throws DataError when a source is not in the folder, or a part is damaged
+   */
+  async texts(options: { sources?: readonly string[] } = {}): Promise<Map<string, { source: string; text: string }[]>> {
+    const order = new Map((options.sources ?? this.sources).map((source, i) => [source, i]));
+    const texts = new Map<string, { source: string; text: string }[]>();
+    for await (const batch of this.read(options)) {
+      for (const rewrite of batch) {
+        if (!isUsable(rewrite)) continue;
+        const entry = { source: rewrite.source, text: rewrite.text };
+        const list = texts.get(rewrite.id);
+        if (list) list.push(entry);
+        else texts.set(rewrite.id, [entry]);
+      }
+    }
+    // The order of rows on disk depends on when each was finished; training must not.
+    for (const list of texts.values()) list.sort((a, b) => order.get(a.source)! - order.get(b.source)! || (a.text < b.text ? -1 : 1));
+    return texts;
+  }
+
+  /**
+   * Refuses a folder that was made for other captions.
+   * @throws DataError saying both counts and both fingerprints
+   */
+  assertMadeFor(fingerprint: CaptionsFingerprint, dataset: string): void {
+    const own = this.manifest.dataset;
+    if (own.hash === fingerprint.hash && own.count === fingerprint.count) return;
+    throw new DataError(
+      `${this.path}: these rewrites belong to another data set: they were made for "${own.name}" (${own.count} captions, fingerprint ${own.hash.slice(0, 12)}), ` +
+        `not for ${dataset} (${fingerprint.count} captions, fingerprint ${fingerprint.hash.slice(0, 12)}).`,
+      {
+        mend: "Give the rewrites folder of this data set, or the captions file that the rewrites were made from (same ids, same captions; the order of rows does not matter).",
+      },
+    );
+  }
+
+  #mustHave(source: string): void {
+    if (Object.hasOwn(this.manifest.sources, source)) return;
+    throw new DataError(
+      `${this.path}: there are no rewrites from source "${source}" in this folder. It has: ${this.sources.join(", ") || "none"}.`,
+      {
+        mend: `Leave that source out, or write it with \`laclip rewrite ... --out ${this.path} --sources ${source}\`.`,
+      },
+    );
+  }
+}
+
+/**
+ * Opens a rewrites folder for reading.
+ * @throws DataError when there is no such folder, or its manifest is missing, damaged or of a later version
+ */
+export async function openRewritesFolder(path: string): Promise<RewritesFolder> {
+  return new RewritesFolder(path, readManifest(path));
+}
+
+/** True where a rewrites folder was begun. */
+export function isRewritesFolder(path: string): boolean {
+  return existsSync(join(path, "manifest.json"));
+}
+
+/** The manifest of a folder, checked. */
+export function readManifest(path: string): RewritesManifest {
+  if (!existsSync(path))
+    throw new DataError(`${path}: no such rewrites folder.`, { mend: "Make one with `laclip rewrite CAPTIONS --out FOLDER ...`." });
+  if (!statSync(path).isDirectory()) throw new DataError(`${path}: this is a file, expected a rewrites folder.`);
+  const file = join(path, "manifest.json");
+  if (!existsSync(file))
+    throw new DataError(`${path}: this is no rewrites folder: it has no manifest.json.`, {
+      mend: "Give a folder that `laclip rewrite` wrote.",
+    });
+  const value = readJson(file, "manifest");
+  const found = manifestSchema.safeParse(value);
+  if (found.success) return found.data;
+  const { format, version } = (value ?? {}) as { format?: unknown; version?: unknown };
+  if (format === "laclip-rewrites" && typeof version === "number" && version > 1) {
+    throw new DataError(`${file}: version ${version} of the rewrites format, this program reads version 1.`, {
+      mend: "Use a newer laclip.",
+    });
+  }
+  const issue = found.error.issues[0]!;
+  throw new DataError(`${file}: this is not the manifest of a rewrites folder: ${issue.path.join(".") || "top level"}: ${issue.message}.`, {
+    mend: "Give a folder that `laclip rewrite` wrote.",
+  });
+}
+
+/** Numbers of a folder's segments, ascending; each is a part, a log, or (after a crash) both. */
+export function segments(path: string): string[] {
+  const names = (folder: string, extension: string): string[] =>
+    existsSync(join(path, folder))
+      ? readdirSync(join(path, folder))
+          .filter((name) => /^\d{6}\./.test(name) && name.endsWith(extension))
+          .map((name) => basename(name, extension))
+      : [];
+  return [...new Set([...names("parts", ".parquet"), ...names("log", ".jsonl")])].sort();
+}
+
+export function partPath(path: string, segment: string): string {
+  return join(path, "parts", `${segment}.parquet`);
+}
+
+export function logPath(path: string, segment: string): string {
+  return join(path, "log", `${segment}.jsonl`);
+}
+
+async function* readSegment(path: string, segment: string): AsyncGenerator<Rewrite[]> {
+  const [part, log] = [partPath(path, segment), logPath(path, segment)];
+  if (!existsSync(part)) {
+    let rows: Rewrite[] | undefined;
+    try {
+      rows = await readLog(log);
+    } catch (error) {
+      // A writer may have turned the log into a part since we looked.
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT" || !existsSync(part)) throw error;
+    }
+    if (rows) {
+      if (rows.length > 0) yield rows;
+      return;
+    }
+  }
+  for await (const { rows, columns } of readTable(part, { columns: Object.keys(rewriteColumns) })) {
+    yield Array.from(
+      { length: rows },
+      (_, i) => Object.fromEntries(Object.keys(rewriteColumns).map((name) => [name, columns[name]![i]])) as unknown as Rewrite,
+    );
+  }
+}
+
+/** The rewrites in a log. Its last line may be torn; any other bad line is damage. */
+async function readLog(log: string): Promise<Rewrite[]> {
+  const rows: Rewrite[] = [];
+  let torn: { line: number; error: Error } | undefined;
+  let line = 0;
+  for await (const text of createInterface({ input: createReadStream(log, "utf8"), crlfDelay: Infinity })) {
+    line++;
+    if (torn)
+      throw new DataError(`${log}: line ${torn.line} is not valid JSON (${torn.error.message}).`, {
+        mend: "Remove that line; start the rewriting again and the missing rewrites are made anew.",
+      });
+    try {
+      rows.push(JSON.parse(text) as Rewrite);
+    } catch (error) {
+      torn = { line, error: error as Error };
+    }
+  }
+  return rows;
+}

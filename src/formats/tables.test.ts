@@ -1,0 +1,102 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { DataError } from "../support/index.ts";
+import { jsonlToParquet, readTable, tableColumns, tableFormat, writeParquet } from "./tables.ts";
+import type { ReadTableOptions, TableValue } from "./tables.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "laclip-tables-"));
+after(() => rmSync(folder, { recursive: true }));
+
+function write(name: string, content: string | Buffer): string {
+  const path = join(folder, name);
+  writeFileSync(path, content);
+  return path;
+}
+
+async function rows(path: string, options?: ReadTableOptions): Promise<Record<string, TableValue>[]> {
+  const all: Record<string, TableValue>[] = [];
+  for await (const batch of readTable(path, options)) {
+    for (let i = 0; i < batch.rows; i++)
+      all.push(Object.fromEntries(Object.entries(batch.columns).map(([name, values]) => [name, values[i]!])));
+  }
+  return all;
+}
+
+test("a csv keeps leading zeros, quoted commas, quotes and line breaks, and empty fields", async () => {
+  const path = write("quoted [1] *.csv", 'id,caption\n007,"a, ""b""\nnew"\n008,\n1e5,x\n');
+  assert.deepEqual(await rows(path), [
+    { id: "007", caption: 'a, "b"\nnew' },
+    { id: "008", caption: "" },
+    { id: "1e5", caption: "x" },
+  ]);
+});
+
+test("a tsv with a lone quote inside a caption, compressed, without a header", async () => {
+  const path = write("plain.tsv.gz", gzipSync('1\tthe 5" pipe\n2\tplain\n'));
+  assert.equal(tableFormat(path), "tsv");
+  assert.deepEqual(await tableColumns(path, { header: false }), ["column0", "column1"]);
+  assert.deepEqual(await rows(path, { header: false, columns: ["column1", "column0"] }), [
+    { column1: 'the 5" pipe', column0: "1" },
+    { column1: "plain", column0: "2" },
+  ]);
+});
+
+test("a jsonl with numbers as ids, missing keys and a name that looks like a pattern", async () => {
+  const path = write("what?.jsonl", '{"id":7,"caption":"a\\nb"}\n{"id":"8","caption":null}\n{"id":9}\n');
+  assert.deepEqual(await rows(path), [
+    { id: "7", caption: "a\nb" },
+    { id: "8", caption: null },
+    { id: "9", caption: null },
+  ]);
+});
+
+test("parquet gives back what was written, with lists, nulls and numbers, in order over many batches", async () => {
+  const path = join(folder, "many.parquet");
+  const count = 10_000;
+  const written = await writeParquet(path, { id: "text", flags: "text[]", tokens: "integer", score: "number", good: "boolean" }, [
+    {
+      rows: count,
+      columns: {
+        id: Array.from({ length: count }, (_, i) => `é${i}`),
+        flags: Array.from({ length: count }, (_, i) => (i % 2 ? ["a", "b,c"] : [])),
+        tokens: Array.from({ length: count }, (_, i) => i),
+        score: Array.from({ length: count }, (_, i) => (i % 3 ? i / 2 : null)),
+        good: Array.from({ length: count }, (_, i) => i % 2 === 0),
+      },
+    },
+  ]);
+  assert.equal(written, count);
+  const back = await rows(path);
+  assert.equal(back.length, count);
+  back.forEach((row, i) =>
+    assert.deepEqual(row, { id: `é${i}`, flags: i % 2 ? ["a", "b,c"] : [], tokens: i, score: i % 3 ? i / 2 : null, good: i % 2 === 0 }),
+  );
+});
+
+test("a line of jsonl that is no JSON is refused when a parquet file is made of it, and nothing is left behind", async () => {
+  const jsonl = write("torn.jsonl", '{"id":"1"}\n{"id":"2\n{"id":"3"}\n');
+  await assert.rejects(jsonlToParquet(jsonl, join(folder, "torn.parquet"), { id: "text" }), DataError);
+  assert.deepEqual(
+    readdirSync(folder).filter((name) => name.startsWith("torn.parquet")),
+    [],
+  );
+});
+
+test("a wrong column, file or format is named, with the columns there are", async () => {
+  const path = write("wrong.csv", "image,text\na.jpg,one\n");
+  await assert.rejects(
+    rows(path, { columns: ["caption"] }),
+    (error) => error instanceof DataError && /no column "caption".*image, text/.test(error.message),
+  );
+  await assert.rejects(rows(join(folder, "none.csv")), /none\.csv: no such file/);
+  await assert.rejects(rows(write("words.doc", "x")), /can't tell the format/);
+  await assert.rejects(
+    rows(write("fake.parquet", "PAR1 but not really")),
+    (error) => error instanceof DataError && /fake\.parquet/.test(error.message),
+  );
+  await assert.rejects(rows(folder, { format: "csv" }), /this is a folder/);
+});

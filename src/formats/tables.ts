@@ -1,0 +1,266 @@
+/**
+ * Tables on disk as batches of plain columns: csv, tsv, jsonl and parquet, read and written through DuckDB.
+ *
+ * DuckDB streams, so that a table larger than memory costs one batch at a time, and row order is the file's order.
+ * Text formats carry no types: their values come as text, an id "007" stays "007".
+ * The database itself is loaded when the first table is touched and lives in memory.
+ */
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import type { DuckDBConnection, DuckDBInstance, DuckDBValue } from "@duckdb/node-api";
+import { DataError, LaclipError, explainWriteFailure, nearest, syncFolder } from "../support/index.ts";
+
+export type TableFormat = "csv" | "tsv" | "jsonl" | "parquet";
+
+/** A value as it comes out of a table. Lists hold text. Integers beyond 2^53 come as bigint. */
+export type TableValue = string | number | bigint | boolean | null | readonly string[];
+
+/** Some rows, column by column; all columns have `rows` values. */
+export interface TableBatch {
+  readonly rows: number;
+  readonly columns: Readonly<Record<string, readonly TableValue[]>>;
+}
+
+export interface ReadTableOptions {
+  /** Columns to read, in any order. Default: all. */
+  columns?: readonly string[];
+  /** csv and tsv: whether the first line holds names. Without one, columns are named `column0`, `column1`, ... Default true. */
+  header?: boolean;
+  /** Default: by the file's extension, before `.gz` or `.zst`. */
+  format?: TableFormat;
+}
+
+/** What a column holds: `text[]` is a list of text. */
+export type ColumnType = "text" | "integer" | "number" | "boolean" | "text[]";
+
+const sqlTypes: Record<ColumnType, string> = {
+  text: "VARCHAR",
+  integer: "BIGINT",
+  number: "DOUBLE",
+  boolean: "BOOLEAN",
+  "text[]": "VARCHAR[]",
+};
+
+const extensions: Record<string, TableFormat> = { csv: "csv", tsv: "tsv", tab: "tsv", jsonl: "jsonl", ndjson: "jsonl", parquet: "parquet" };
+
+/** The format that a file's name promises, or undefined where it promises none of ours. */
+export function tableFormat(path: string): TableFormat | undefined {
+  const extension = /\.([a-z0-9]+)$/i.exec(path.replace(/\.(gz|zst)$/i, ""))?.[1];
+  return extension === undefined ? undefined : extensions[extension.toLowerCase()];
+}
+
+/**
+ * Names of a table's columns, in file order.
+ * @throws DataError when there is no such file, or it is not a table of that format
+ */
+export async function tableColumns(path: string, options: Omit<ReadTableOptions, "columns"> = {}): Promise<string[]> {
+  const source = tableSource(path, options);
+  return await withConnection(path, async (connection) => await describe(connection, source));
+}
+
+/**
+ * Reads a table in batches of about 2,000 rows, in file order.
+ * In csv and tsv an empty field is the empty text; in jsonl and parquet a missing value is null.
+ * @throws DataError when the file or a column is missing (it lists the columns there are), or a row can't be read
+ */
+export async function* readTable(path: string, options: ReadTableOptions = {}): AsyncGenerator<TableBatch> {
+  const source = tableSource(path, options);
+  const connection = await connect();
+  try {
+    const known = await guarded(path, () => describe(connection, source));
+    const wanted = options.columns ?? known;
+    for (const column of wanted) if (!known.includes(column)) throw missingColumn(path, column, known);
+    if (wanted.length === 0) return;
+    const textual = source.format === "csv" || source.format === "tsv";
+    // Columns are named by position in the query, so that any name a file may use needs no further care in JavaScript objects.
+    const query = `SELECT ${wanted.map((column) => identifier(column)).join(", ")} FROM ${source.typed(known)}`;
+    const result = await guarded(path, () => connection.stream(query));
+    for (;;) {
+      const chunk = await guarded(path, () => result.fetchChunk());
+      if (chunk === null || chunk.rowCount === 0) return;
+      const columns: Record<string, readonly TableValue[]> = Object.create(null) as Record<string, readonly TableValue[]>;
+      chunk.getColumns().forEach((values, i) => (columns[wanted[i]!] = values.map((value) => plain(value, textual))));
+      yield { rows: chunk.rowCount, columns };
+    }
+  } finally {
+    connection.closeSync();
+  }
+}
+
+/** The error for a column that a table lacks: it lists the columns there are. */
+export function missingColumn(path: string, column: string, known: readonly string[]): DataError {
+  return new DataError(`${path}: there is no column "${column}". Its columns are: ${known.join(", ") || "none"}.`, {
+    mend:
+      known.length > 0
+        ? `Did you mean "${nearest(column, known, 1)[0]}"? Name the right column, or check the first line of the file.`
+        : "Check the file.",
+  });
+}
+
+/**
+ * Writes rows as zstd-compressed parquet: beside its place, synced, renamed.
+ * @param columns name and type of each column; batches hold a value for each of them
+ * @returns number of rows written
+ */
+export async function writeParquet(
+  path: string,
+  columns: Readonly<Record<string, ColumnType>>,
+  batches: AsyncIterable<TableBatch> | Iterable<TableBatch>,
+): Promise<number> {
+  const names = Object.keys(columns);
+  return await withConnection(path, async (connection) => {
+    const table = `rows_${Math.random().toString(36).slice(2)}`;
+    await connection.run(
+      `CREATE TEMP TABLE ${table} (${names.map((name) => `${identifier(name)} ${sqlTypes[columns[name]!]}`).join(", ")})`,
+    );
+    const { LIST, VARCHAR, listValue } = await import("@duckdb/node-api");
+    const appender = await connection.createAppender(table, null, "temp");
+    let rows = 0;
+    for await (const batch of batches) {
+      for (let row = 0; row < batch.rows; row++) {
+        for (const name of names) {
+          const value = batch.columns[name]?.[row] ?? null;
+          if (value === null) appender.appendNull();
+          else if (columns[name] === "text[]") appender.appendList(listValue([...(value as readonly string[])]), LIST(VARCHAR));
+          else if (columns[name] === "integer") appender.appendBigInt(BigInt(value as number | bigint));
+          else if (columns[name] === "number") appender.appendDouble(Number(value));
+          else if (columns[name] === "boolean") appender.appendBoolean(value === true);
+          else appender.appendVarchar(value as string);
+        }
+        appender.endRow();
+      }
+      rows += batch.rows;
+    }
+    appender.closeSync();
+    await copyToParquet(connection, `SELECT * FROM ${table}`, path);
+    await connection.run(`DROP TABLE ${table}`);
+    return rows;
+  });
+}
+
+/**
+ * Turns a jsonl file into zstd-compressed parquet without passing the rows through JavaScript. Beside its place, synced, renamed.
+ * @throws DataError when a line is not a JSON object with values of these types
+ */
+export async function jsonlToParquet(jsonl: string, path: string, columns: Readonly<Record<string, ColumnType>>): Promise<void> {
+  await withConnection(path, async (connection) => {
+    await copyToParquet(connection, `SELECT * FROM ${jsonReader(jsonl, columns)}`, path);
+  });
+}
+
+async function copyToParquet(connection: DuckDBConnection, query: string, path: string): Promise<void> {
+  const beside = `${path}.tmp-${process.pid}`;
+  try {
+    await connection.run(`COPY (${query}) TO ${literal(beside)} (FORMAT parquet, COMPRESSION zstd)`);
+    const file = openSync(beside, "r+");
+    try {
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(beside, path);
+  } catch (error) {
+    rmSync(beside, { force: true });
+    // The database reports a full disk in words only.
+    const full = error instanceof Error && /no space left on device|disk quota/i.test(error.message);
+    throw explainWriteFailure(full ? Object.assign(new Error(error.message), { code: "ENOSPC" }) : error, path);
+  }
+  syncFolder(dirname(path));
+}
+
+interface TableSource {
+  readonly format: TableFormat;
+  /** The table as it describes itself. */
+  readonly plain: string;
+  /** The table with the types we want to read, once its columns are known. */
+  typed(columns: readonly string[]): string;
+}
+
+function tableSource(path: string, options: Omit<ReadTableOptions, "columns">): TableSource {
+  const format = options.format ?? tableFormat(path);
+  if (format === undefined) {
+    throw new DataError(`${path}: can't tell the format of this table from its name.`, {
+      mend: "Use a file ending in .csv, .tsv, .jsonl or .parquet (the first three also with .gz).",
+    });
+  }
+  if (!existsSync(path)) throw new DataError(`${path}: no such file.`);
+  if (statSync(path).isDirectory()) throw new DataError(`${path}: this is a folder, expected a ${format} file.`);
+  if (format === "parquet")
+    return { format, plain: `read_parquet(${literal(glob(path))})`, typed: () => `read_parquet(${literal(glob(path))})` };
+  if (format === "jsonl") {
+    return {
+      format,
+      plain: `read_json(${literal(glob(path))}, format='newline_delimited', maximum_object_size=67108864)`,
+      typed: (columns) => jsonReader(path, Object.fromEntries(columns.map((column) => [column, "text" as const]))),
+    };
+  }
+  const reader = `read_csv(${literal(glob(path))}, delim='${format === "csv" ? "," : "\t"}', quote='"', escape='"', header=${options.header ?? true}, all_varchar=true, max_line_size=67108864)`;
+  return { format, plain: reader, typed: () => reader };
+}
+
+function jsonReader(path: string, columns: Readonly<Record<string, ColumnType>>): string {
+  const types = Object.entries(columns).map(([name, type]) => `${literal(name)}: '${sqlTypes[type]}'`);
+  return `read_json(${literal(glob(path))}, format='newline_delimited', maximum_object_size=67108864, columns={${types.join(", ")}})`;
+}
+
+async function describe(connection: DuckDBConnection, source: TableSource): Promise<string[]> {
+  const rows = await (await connection.run(`DESCRIBE SELECT * FROM ${source.plain}`)).getRows();
+  return rows.map((row) => String(row[0]));
+}
+
+function plain(value: DuckDBValue, textual: boolean): TableValue {
+  if (value === null) return textual ? "" : null;
+  if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : value;
+  if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") return value;
+  if (typeof value === "object" && "items" in value && Array.isArray(value.items)) return value.items.map((item) => String(item));
+  return String(value);
+}
+
+let database: Promise<DuckDBInstance> | undefined;
+
+async function connect(): Promise<DuckDBConnection> {
+  // Extensions are never fetched: everything used here is built in, and a reader of files has no business on the network.
+  database ??= import("@duckdb/node-api").then(({ DuckDBInstance }) =>
+    DuckDBInstance.create(":memory:", { autoinstall_known_extensions: "false", autoload_known_extensions: "false" }),
+  );
+  return await (await database).connect();
+}
+
+async function withConnection<T>(path: string, work: (connection: DuckDBConnection) => Promise<T>): Promise<T> {
+  const connection = await connect();
+  try {
+    return await guarded(path, () => work(connection));
+  } finally {
+    connection.closeSync();
+  }
+}
+
+/** Runs a query; what the database says about a bad file becomes a DataError about that file. */
+async function guarded<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (LaclipError.is(error) || !(error instanceof Error) || "code" in error) throw error;
+    const said = error.message
+      .split(/\n\s*\n|\n(?=LINE \d)/)[0]!
+      .replace(/\s+/g, " ")
+      .trim();
+    throw new DataError(`${path}: this table can't be read: ${said}`, {
+      mend: "Check that the file is complete and of the format that its name says.",
+      cause: error,
+    });
+  }
+}
+
+/** Brackets, stars and question marks in a name are meant as such, never as a pattern. */
+function glob(path: string): string {
+  return path.replace(/[[*?]/g, "[$&]");
+}
+
+function literal(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`;
+}
+
+function identifier(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
