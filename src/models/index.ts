@@ -1,1 +1,6 @@
-export {};
+/** Architectures with named weights, and how they lie on disk. */
+export * from "./clip.ts";
+export * from "./config.ts";
+export * from "./model-folder.ts";
+export * from "./preprocessing.ts";
+export * from "./presets.ts";

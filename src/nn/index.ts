@@ -1,1 +1,6 @@
-export {};
+/** Layers and modules: what has weights, and nothing that knows what the weights are for. */
+export * from "./attention.ts";
+export * as init from "./init.ts";
+export * from "./layers.ts";
+export * from "./module.ts";
+export * from "./state-files.ts";

@@ -1,1 +1,15 @@
-export {};
+/**
+ * Tensors on libtorch: every operator of PyTorch, typed, through one small addon.
+ *
+ * Reading order: native.ts (the wall), handle.ts (how long tensors live), operator.ts (one boxed call), tensor.ts, autograd.ts.
+ */
+export { asNativeError, buildRecord, defaultThreads, native } from "./native.ts";
+export type { BuildRecord } from "./native.ts";
+export * from "./autograd.ts";
+export * from "./dtype.ts";
+export { DisposedError, scope } from "./handle.ts";
+export { hasOperator, operator } from "./operator.ts";
+export type { ResultKind, Scalar } from "./operator.ts";
+export * as ops from "./operators.generated.ts";
+export * from "./runtime.ts";
+export * from "./tensor.ts";

@@ -1,0 +1,9 @@
+#pragma once
+
+#include "guard.h"
+
+namespace laclip {
+
+napi_value adamw_step(Call& call);
+
+}  // namespace laclip

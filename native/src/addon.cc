@@ -1,0 +1,67 @@
+// Registration only: the names that src/torch/native.ts describes.
+#include "adamw.h"
+#include "autograd.h"
+#include "dispatch.h"
+#include "environment.h"
+#include "guard.h"
+#include "runtime.h"
+#include "tensor.h"
+
+namespace {
+
+using laclip::Environment;
+using laclip::guarded;
+
+// Runs when the environment ends (process exit or worker termination): drops every tensor that is still alive.
+void end_environment(napi_env, void* data, void*) { delete static_cast<Environment*>(data); }
+
+void declare(napi_env env, napi_value exports, const char* name, napi_callback function, Environment* environment) {
+  napi_value value;
+  if (napi_create_function(env, name, NAPI_AUTO_LENGTH, function, environment, &value) != napi_ok) return;
+  napi_set_named_property(env, exports, name, value);
+}
+
+}  // namespace
+
+NAPI_MODULE_INIT() {
+  auto* environment = new Environment(env);
+  if (napi_set_instance_data(env, environment, end_environment, nullptr) != napi_ok) {
+    delete environment;
+    napi_throw_error(env, "LACLIP_NATIVE", "the addon could not be set up");
+    return nullptr;
+  }
+#define LACLIP_DECLARE(name, function) declare(env, exports, name, guarded<laclip::function>, environment)
+  LACLIP_DECLARE("findOperator", find_operator);
+  LACLIP_DECLARE("call", call_operator);
+  LACLIP_DECLARE("schemas", schemas);
+  LACLIP_DECLARE("fromBytes", tensor_from_bytes);
+  LACLIP_DECLARE("toBytes", tensor_to_bytes);
+  LACLIP_DECLARE("copyBytes", tensor_copy_bytes);
+  LACLIP_DECLARE("shape", tensor_shape);
+  LACLIP_DECLARE("dtype", tensor_dtype);
+  LACLIP_DECLARE("device", tensor_device);
+  LACLIP_DECLARE("item", tensor_item);
+  LACLIP_DECLARE("release", tensor_release);
+  LACLIP_DECLARE("releaseMany", tensor_release_many);
+  LACLIP_DECLARE("account", tensor_account);
+  LACLIP_DECLARE("isSame", tensor_is_same);
+  LACLIP_DECLARE("setRequiresGrad", set_requires_grad);
+  LACLIP_DECLARE("requiresGrad", requires_grad);
+  LACLIP_DECLARE("gradient", gradient);
+  LACLIP_DECLARE("setGradient", set_gradient);
+  LACLIP_DECLARE("backward", backward);
+  LACLIP_DECLARE("setGradMode", set_grad_mode);
+  LACLIP_DECLARE("gradMode", grad_mode);
+  LACLIP_DECLARE("setAutocast", set_autocast);
+  LACLIP_DECLARE("clearAutocastCache", clear_autocast_cache);
+  LACLIP_DECLARE("adamwStep", adamw_step);
+  LACLIP_DECLARE("setThreads", set_threads);
+  LACLIP_DECLARE("threads", threads);
+  LACLIP_DECLARE("manualSeed", manual_seed);
+  LACLIP_DECLARE("randomState", random_state);
+  LACLIP_DECLARE("setRandomState", set_random_state);
+  LACLIP_DECLARE("libraryInfo", library_info);
+  LACLIP_DECLARE("memoryInfo", memory_info);
+#undef LACLIP_DECLARE
+  return exports;
+}

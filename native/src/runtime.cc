@@ -1,0 +1,76 @@
+// What belongs to the library as a whole: threads, seeds, version, memory.
+#include "runtime.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <torch/version.h>
+
+#include <cstring>
+#include <mutex>
+
+#include "convert.h"
+
+namespace laclip {
+
+namespace {
+
+void set(napi_env env, napi_value object, const char* name, napi_value value) { check(env, napi_set_named_property(env, object, name, value)); }
+
+}  // namespace
+
+// (count): threads within an operator, for this JavaScript thread
+napi_value set_threads(Call& call) {
+  const int64_t count = to_int(call.env, call[0]);
+  if (count < 1 || count > 4096) throw std::runtime_error("threads: expected 1 to 4096, got " + std::to_string(count));
+  at::set_num_threads(static_cast<int>(count));
+  return undefined(call.env);
+}
+
+napi_value threads(Call& call) { return from_double(call.env, at::get_num_threads()); }
+
+// (seed): all generators of all devices
+napi_value manual_seed(Call& call) {
+  at::manual_seed(static_cast<uint64_t>(to_int(call.env, call[0])));
+  return undefined(call.env);
+}
+
+// () -> handle of a uint8 tensor with the state of the CPU generator
+napi_value random_state(Call& call) {
+  at::Generator generator = at::detail::getDefaultCPUGenerator();
+  const std::lock_guard<std::mutex> lock(generator.mutex());
+  return from_double(call.env, call.environment().adopt(at::Tensor(generator.get_state())));
+}
+
+napi_value set_random_state(Call& call) {
+  at::Generator generator = at::detail::getDefaultCPUGenerator();
+  const std::lock_guard<std::mutex> lock(generator.mutex());
+  generator.set_state(call.environment().at(to_double(call.env, call[0])));
+  return undefined(call.env);
+}
+
+// () -> { version, configuration, parallel, cuda, cudaDevices, mkldnn }
+napi_value library_info(Call& call) {
+  const napi_env env = call.env;
+  napi_value info;
+  check(env, napi_create_object(env, &info));
+  set(env, info, "version", from_string(env, TORCH_VERSION));
+  set(env, info, "configuration", from_string(env, at::show_config()));
+  set(env, info, "parallel", from_string(env, at::get_parallel_info()));
+  set(env, info, "cuda", from_bool(env, at::hasCUDA()));
+  set(env, info, "cudaDevices", from_double(env, at::hasCUDA() ? static_cast<double>(at::getNumGPUs()) : 0));
+  set(env, info, "mkldnn", from_bool(env, at::hasMKLDNN()));
+  return info;
+}
+
+// () -> { live: tensors with a handle in this environment, accountedBytes: what the garbage collector was told }
+napi_value memory_info(Call& call) {
+  napi_value info;
+  check(call.env, napi_create_object(call.env, &info));
+  set(call.env, info, "live", from_double(call.env, static_cast<double>(call.environment().live())));
+  set(call.env, info, "accountedBytes", from_double(call.env, static_cast<double>(call.environment().accounted_bytes())));
+  return info;
+}
+
+}  // namespace laclip

@@ -1,0 +1,15 @@
+#pragma once
+
+#include "guard.h"
+
+namespace laclip {
+
+napi_value set_threads(Call& call);
+napi_value threads(Call& call);
+napi_value manual_seed(Call& call);
+napi_value random_state(Call& call);
+napi_value set_random_state(Call& call);
+napi_value library_info(Call& call);
+napi_value memory_info(Call& call);
+
+}  // namespace laclip

@@ -1,0 +1,56 @@
+/**
+ * CLIP (Radford et al. 2021) in LaCLIP's form: two towers, two projections into one space, one learned scale.
+ *
+ * Weight names are those of LaCLIP's and SLIP's checkpoints. Knows nothing of captions, losses or training.
+ */
+import { Embedding, LayerNorm, Module, init } from "../nn/index.ts";
+import { Tensor, empty, full, manualSeed, scope } from "../torch/index.ts";
+import { clipConfigSchema, type ClipConfig } from "./config.ts";
+import { TextTransformer, type TextTowerParts, encodeTokens } from "./text-transformer.ts";
+import { VisionTransformer } from "./vision-transformer.ts";
+
+/** The logit scale starts at 1 / 0.07, as in CLIP. */
+const initialLogScale = Math.log(1 / 0.07);
+
+export class Clip extends Module {
+  readonly config: ClipConfig;
+  readonly #visual: VisionTransformer;
+  readonly #text: TextTowerParts;
+  readonly #imageProjection: Tensor;
+  readonly #textProjection: Tensor;
+  /** Logarithm of the factor on cosine similarities, a scalar parameter. */
+  readonly logitScale: Tensor;
+
+  /** @param seed seeds the library's generator before the weights are drawn; without it they follow from its present state */
+  constructor(config: ClipConfig, { seed }: { seed?: number } = {}) {
+    super();
+    this.config = clipConfigSchema.parse(config);
+    const { vision, text, jointWidth } = this.config;
+    if (seed !== undefined) manualSeed(seed);
+    this.#visual = this.child("visual", new VisionTransformer(vision));
+    const transformer = this.child("transformer", new TextTransformer(text));
+    const embedding = this.child("token_embedding", new Embedding(text.vocabularySize, text.width));
+    init.normal(embedding.weight, 0.02);
+    const positions = this.parameter("positional_embedding", init.normal(empty([text.contextLength, text.width]), 0.01));
+    const norm = this.child("ln_final", new LayerNorm(text.width));
+    this.#text = { config: text, embedding, positions, transformer, norm };
+    this.#imageProjection = this.parameter("image_projection", init.normal(empty([vision.width, jointWidth]), vision.width ** -0.5));
+    this.#textProjection = this.parameter("text_projection", init.normal(empty([text.width, jointWidth]), text.width ** -0.5));
+    this.logitScale = this.parameter("logit_scale", full([], initialLogScale));
+  }
+
+  /** `[B, 3, S, S]` float32, normalised -> `[B, width]` float32, the pre-projection feature that probes read */
+  imageFeatures(images: Tensor): Tensor {
+    return this.#visual.forward(images);
+  }
+
+  /** `[B, 3, S, S]` float32, normalised -> `[B, joint width]`, not normalised */
+  encodeImages(images: Tensor): Tensor {
+    return scope(() => this.imageFeatures(images).matmul(this.#imageProjection));
+  }
+
+  /** int64 `[B, L]` -> `[B, joint width]`, not normalised */
+  encodeTexts(ids: Tensor): Tensor {
+    return scope(() => encodeTokens(this.#text, ids).matmul(this.#textProjection));
+  }
+}

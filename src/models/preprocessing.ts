@@ -1,0 +1,31 @@
+/** From uint8 pixels to what the image tower reads. */
+import { z } from "zod";
+import { Tensor, ops, scope, tensor } from "../torch/index.ts";
+
+const triple = z.tuple([z.number(), z.number(), z.number()]);
+
+/** How images are made ready; stored with the model, since other values silently cost accuracy. */
+export const preprocessingSchema = z.strictObject({
+  /** Per channel, of pixels in 0..1. */
+  mean: triple,
+  std: triple,
+  interpolation: z.enum(["bilinear", "bicubic"]),
+});
+
+export type Preprocessing = z.infer<typeof preprocessingSchema>;
+
+/** Means and deviations of ImageNet, which LaCLIP and SLIP train with, and their bilinear resize. */
+export const imagenetPreprocessing: Preprocessing = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], interpolation: "bilinear" };
+
+/**
+ * @param pixels uint8, `count` images of `size` x `size` x 3 (RGB) one after the other
+ * @returns `[count, 3, size, size]` float32: (pixel / 255 - mean) / std
+ */
+export function normalizeImages(pixels: Uint8Array, count: number, size: number, { mean, std }: Preprocessing, device = "cpu"): Tensor {
+  return scope(() => {
+    const images = Tensor.from(pixels, [count, size, size, 3], { device }).permute(0, 3, 1, 2);
+    const scale = tensor(std.map((value) => 1 / (255 * value)), { device }).view(1, 3, 1, 1);
+    const shift = tensor(std.map((value, channel) => -mean[channel]! / value), { device }).view(1, 3, 1, 1);
+    return ops.addTensor(images.to("float32").mul(scale), shift).contiguous();
+  });
+}

@@ -1,0 +1,47 @@
+/**
+ * Model shapes by name: LaCLIP's (models.py of LijieFan/LaCLIP) and a tiny one for the demo and tests.
+ *
+ * All of LaCLIP's have the same text tower; S/16 has 12 heads as in MoCo v3, not timm's 6, and L/16 the text tower of B/16, unlike
+ * OpenAI's L/14.
+ */
+import { contextLength, vocabularySize } from "../text/index.ts";
+import { UsageError, nearest } from "../support/index.ts";
+import type { ClipConfig, TextConfig } from "./config.ts";
+
+const text: TextConfig = { contextLength, vocabularySize, width: 512, depth: 12, heads: 8 };
+const image = { imageSize: 224, qkNorm: true };
+
+export const presets = {
+  "vit-s-16": { jointWidth: 512, vision: { ...image, patchSize: 16, width: 384, depth: 12, heads: 12 }, text },
+  "vit-b-16": { jointWidth: 512, vision: { ...image, patchSize: 16, width: 768, depth: 12, heads: 12 }, text },
+  "vit-b-32": { jointWidth: 512, vision: { ...image, patchSize: 32, width: 768, depth: 12, heads: 12 }, text },
+  "vit-l-16": { jointWidth: 512, vision: { ...image, patchSize: 16, width: 1024, depth: 24, heads: 16 }, text },
+  /** About 10 million parameters, most of them token embeddings: trains in minutes on two cores. */
+  tiny: {
+    jointWidth: 128,
+    vision: { imageSize: 48, patchSize: 6, width: 192, depth: 4, heads: 6, qkNorm: true },
+    text: { contextLength, vocabularySize, width: 128, depth: 2, heads: 4 },
+  },
+} as const satisfies Record<string, ClipConfig>;
+
+export type PresetName = keyof typeof presets;
+
+/** Settings that may differ from the preset: `{ vision: { imageSize: 288 } }`. */
+export interface PresetChanges {
+  jointWidth?: number;
+  vision?: Partial<ClipConfig["vision"]>;
+  text?: Partial<ClipConfig["text"]>;
+}
+
+/** The preset's shape with changes. @throws UsageError for an unknown name */
+export function preset(name: string, changes: PresetChanges = {}): ClipConfig {
+  if (!Object.hasOwn(presets, name)) {
+    throw new UsageError(`There is no model "${name}".`, { mend: `Models: ${nearest(name, Object.keys(presets), 9).join(", ")}.` });
+  }
+  const base: ClipConfig = presets[name as PresetName];
+  return {
+    jointWidth: changes.jointWidth ?? base.jointWidth,
+    vision: { ...base.vision, ...changes.vision },
+    text: { ...base.text, ...changes.text },
+  };
+}

@@ -1,0 +1,106 @@
+/**
+ * Scaled dot-product attention. Shapes: B batch, N tokens, H heads, D head width, W = H x D.
+ *
+ * libtorch's fused kernel helps in float32 on CPU from 2.x on and hurts under bfloat16 autocast (its backward pass), so the kernel is
+ * chosen by what was measured (bench/training-step), and asked for by name: 1.13 does not have it.
+ */
+import { Tensor, empty, full, hasOperator, ops, operator, zeros } from "../torch/index.ts";
+import { fanInUniform } from "./init.ts";
+import { LayerNorm, Linear } from "./layers.ts";
+import { Module } from "./module.ts";
+
+type Fused = (
+  query: Tensor,
+  key: Tensor,
+  value: Tensor,
+  mask: Tensor | null,
+  dropout: number,
+  isCausal: boolean,
+) => Tensor;
+const fusedAttention = operator<Fused>("aten::scaled_dot_product_attention", "", "tensor");
+
+/**
+ * softmax(q k^T / sqrt(D)) v for each head.
+ * @param q `[B, H, N, D]`, as `k` and `v`
+ * @param causal each token sees itself and those before it
+ * @returns `[B, H, N, D]`
+ */
+export function attention(q: Tensor, k: Tensor, v: Tensor, { causal = false }: { causal?: boolean } = {}): Tensor {
+  const fused = q.dtype === "float32" && v.dtype === "float32" && hasOperator("aten::scaled_dot_product_attention");
+  if (fused || (q.device !== "cpu" && hasOperator("aten::scaled_dot_product_attention"))) {
+    return fusedAttention(q, k, v, null, 0, causal);
+  }
+  const scores = q.mul(1 / Math.sqrt(q.sizeOf(-1))).matmul(k.transpose(-2, -1));
+  const masked = causal ? scores.add(causalMask(q.sizeOf(-2), q.device)) : scores;
+  return masked.softmax(-1).matmul(v);
+}
+
+/** `[N, N]`: 0 on and below the diagonal, -infinity above. */
+function causalMask(tokens: number, device: string): Tensor {
+  return ops.triu(full([tokens, tokens], -Infinity, { device }), 1);
+}
+
+/** `[B, N, 3 W]` -> query, key and value, each `[B, H, N, D]`. */
+function splitHeads(qkv: Tensor, heads: number): [Tensor, Tensor, Tensor] {
+  const [batch, tokens, width] = qkv.shape as [number, number, number];
+  return qkv.view(batch, tokens, 3, heads, width / 3 / heads).permute(2, 0, 3, 1, 4).unbind(0) as [Tensor, Tensor, Tensor];
+}
+
+/** `[B, H, N, D]` -> `[B, N, W]` */
+function mergeHeads(x: Tensor): Tensor {
+  const [batch, heads, tokens, depth] = x.shape as [number, number, number, number];
+  return x.transpose(1, 2).reshape(batch, tokens, heads * depth);
+}
+
+/**
+ * Attention as timm's vision transformer has it: one `qkv` layer, then `proj`; with `qkNorm` a LayerNorm over each head's query and
+ * key (`q_norm`, `k_norm`), as LaCLIP's image tower has it.
+ */
+export class SelfAttention extends Module {
+  readonly #heads: number;
+  readonly #qkv: Linear;
+  readonly #queryNorm: LayerNorm | undefined;
+  readonly #keyNorm: LayerNorm | undefined;
+  readonly #proj: Linear;
+
+  constructor(width: number, heads: number, { qkNorm = false, eps = 1e-6 }: { qkNorm?: boolean; eps?: number } = {}) {
+    super();
+    this.#heads = heads;
+    this.#qkv = this.child("qkv", new Linear(width, 3 * width));
+    this.#queryNorm = qkNorm ? this.child("q_norm", new LayerNorm(width / heads, { eps })) : undefined;
+    this.#keyNorm = qkNorm ? this.child("k_norm", new LayerNorm(width / heads, { eps })) : undefined;
+    this.#proj = this.child("proj", new Linear(width, width));
+  }
+
+  /** `[B, N, W]` -> `[B, N, W]` */
+  forward(x: Tensor): Tensor {
+    const [q, k, v] = splitHeads(this.#qkv.forward(x), this.#heads);
+    const query = this.#queryNorm?.forward(q) ?? q;
+    const key = this.#keyNorm?.forward(k) ?? k;
+    return this.#proj.forward(mergeHeads(attention(query, key, v)));
+  }
+}
+
+/** Attention with the weight names of torch.nn.MultiheadAttention (`in_proj_weight`, `out_proj.weight`), causal, as CLIP's text tower. */
+export class CausalSelfAttention extends Module {
+  readonly #heads: number;
+  /** `[3 W, W]`: query, key, value */
+  readonly inProjWeight: Tensor;
+  /** `[3 W]` */
+  readonly inProjBias: Tensor;
+  readonly outProj: Linear;
+
+  constructor(width: number, heads: number) {
+    super();
+    this.#heads = heads;
+    this.inProjWeight = this.parameter("in_proj_weight", fanInUniform(empty([3 * width, width])));
+    this.inProjBias = this.parameter("in_proj_bias", zeros([3 * width]));
+    this.outProj = this.child("out_proj", new Linear(width, width));
+  }
+
+  /** `[B, N, W]` -> `[B, N, W]` */
+  forward(x: Tensor): Tensor {
+    const [q, k, v] = splitHeads(ops.linear(x, this.inProjWeight, this.inProjBias), this.#heads);
+    return this.outProj.forward(mergeHeads(attention(q, k, v, { causal: true })));
+  }
+}

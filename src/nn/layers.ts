@@ -1,0 +1,117 @@
+/** The layers that image-text models are made of. Shapes: B batch, N tokens, W width. */
+import { Tensor, empty, ones, ops, zeros } from "../torch/index.ts";
+import { fanInUniform, normal } from "./init.ts";
+import { Module } from "./module.ts";
+
+/** y = x weight^T + bias. Initialised as torch.nn.Linear. */
+export class Linear extends Module {
+  /** `[outputs, inputs]` */
+  readonly weight: Tensor;
+  /** `[outputs]` */
+  readonly bias: Tensor | undefined;
+
+  constructor(inputs: number, outputs: number, { bias = true }: { bias?: boolean } = {}) {
+    super();
+    this.weight = this.parameter("weight", fanInUniform(empty([outputs, inputs])));
+    this.bias = bias ? this.parameter("bias", fanInUniform(empty([outputs]), inputs)) : undefined;
+  }
+
+  /** `[..., inputs]` -> `[..., outputs]` */
+  forward(x: Tensor): Tensor {
+    return ops.linear(x, this.weight, this.bias ?? null);
+  }
+}
+
+/** Normalises the last dimension to mean 0 and variance 1, then scales and shifts; always in float32, whatever autocast says. */
+export class LayerNorm extends Module {
+  /** `[width]` */
+  readonly weight: Tensor;
+  /** `[width]` */
+  readonly bias: Tensor;
+  readonly #shape: readonly number[];
+  readonly #eps: number;
+
+  constructor(width: number, { eps = 1e-5 }: { eps?: number } = {}) {
+    super();
+    this.#shape = [width];
+    this.#eps = eps;
+    this.weight = this.parameter("weight", ones([width]));
+    this.bias = this.parameter("bias", zeros([width]));
+  }
+
+  /** `[..., width]` -> `[..., width]` float32 */
+  forward(x: Tensor): Tensor {
+    return ops.layerNorm(ops.toDtype(x, "float32"), this.#shape, this.weight, this.bias, this.#eps);
+  }
+}
+
+/** A table of vectors, initialised N(0, 1) as torch.nn.Embedding. */
+export class Embedding extends Module {
+  /** `[count, width]` */
+  readonly weight: Tensor;
+
+  constructor(count: number, width: number) {
+    super();
+    this.weight = this.parameter("weight", normal(empty([count, width]), 1));
+  }
+
+  /** int64 `[...]` -> `[..., width]` */
+  forward(ids: Tensor): Tensor {
+    return ops.embedding(this.weight, ids);
+  }
+}
+
+/** Two-dimensional convolution, initialised as torch.nn.Conv2d. */
+export class Conv2d extends Module {
+  /** `[outputs, inputs, kernel, kernel]` */
+  readonly weight: Tensor;
+  /** `[outputs]` */
+  readonly bias: Tensor | undefined;
+  readonly #stride: number;
+  readonly #padding: number;
+
+  constructor(
+    inputs: number,
+    outputs: number,
+    kernel: number,
+    { stride = 1, padding = 0, bias = true }: { stride?: number; padding?: number; bias?: boolean } = {},
+  ) {
+    super();
+    this.#stride = stride;
+    this.#padding = padding;
+    this.weight = this.parameter("weight", fanInUniform(empty([outputs, inputs, kernel, kernel])));
+    this.bias = bias ? this.parameter("bias", fanInUniform(empty([outputs]), inputs * kernel * kernel)) : undefined;
+  }
+
+  /** `[batch, inputs, height, width]` -> `[batch, outputs, height', width']` */
+  forward(x: Tensor): Tensor {
+    return ops.conv2d(x, this.weight, this.bias ?? null, this.#stride, this.#padding);
+  }
+}
+
+export type Activation = (x: Tensor) => Tensor;
+
+/** x * P(N(0, 1) <= x), exactly (not the tanh form). */
+export const gelu: Activation = (x) => ops.gelu(x);
+
+/** x * sigmoid(1.702 x): the approximation that CLIP's text tower is trained with; the two are not interchangeable. */
+export const quickGelu: Activation = (x) => ops.silu(x.mul(1.702)).mul(1 / 1.702);
+
+/** Two linear layers with an activation between; the names of the layers in the state dict differ between projects. */
+export class Mlp extends Module {
+  readonly expand: Linear;
+  readonly contract: Linear;
+  readonly #activation: Activation;
+
+  constructor(width: number, hidden: number, activation: Activation, names: { expand: string; contract: string }) {
+    super();
+    this.expand = this.child(names.expand, new Linear(width, hidden));
+    this.contract = this.child(names.contract, new Linear(hidden, width));
+    this.#activation = activation;
+  }
+
+  /** `[..., width]` -> `[..., width]` */
+  forward(x: Tensor): Tensor {
+    return this.contract.forward(this.#activation(this.expand.forward(x)));
+  }
+}

@@ -1,0 +1,41 @@
+/** Tensors in safetensors files. */
+import { ModelFormatError } from "../support/index.ts";
+import { type DType, Tensor, elementBytes, type TypedArray, typedArray } from "../torch/index.ts";
+import { readSafetensors, writeSafetensors, type StoredTensor } from "../formats/index.ts";
+
+const names: Record<DType, StoredTensor["dtype"]> = {
+  float64: "F64", float32: "F32", float16: "F16", bfloat16: "BF16", int64: "I64", int32: "I32", int16: "I16", int8: "I8", uint8: "U8", bool: "BOOL",
+};
+
+/**
+ * Writes tensors by name; synced to disk when it returns.
+ * @param metadata free text by key, kept in the file's header
+ */
+export function saveTensors(path: string, tensors: Iterable<[string, Tensor]>, metadata: Record<string, string> = {}): void {
+  const stored: [string, StoredTensor][] = [];
+  for (const [name, tensor] of tensors) {
+    const array = tensor.toTypedArray();
+    stored.push([name, { dtype: names[tensor.dtype], shape: tensor.shape, data: new Uint8Array(array.buffer, array.byteOffset, array.byteLength) }]);
+  }
+  writeSafetensors(path, stored, metadata);
+}
+
+/**
+ * Reads all tensors of a file.
+ * @throws ModelFormatError when the file is damaged or holds an element type that the library does not have
+ */
+export function loadTensors(path: string): { tensors: Map<string, Tensor>; metadata: Record<string, string> } {
+  const file = readSafetensors(path);
+  const tensors = new Map<string, Tensor>();
+  for (const [name, { dtype, shape, data }] of file.tensors) {
+    const own = (Object.keys(names) as DType[]).find((candidate) => names[candidate] === dtype);
+    if (own === undefined) throw new ModelFormatError(`${path}: tensor ${name} has the unknown element type ${dtype}.`);
+    tensors.set(name, Tensor.from(aligned(data, own), shape, { dtype: own }));
+  }
+  return { tensors, metadata: file.metadata };
+}
+
+/** The bytes as the typed array of `dtype`, copied only where their offset is not a multiple of the element size. */
+function aligned(data: Uint8Array, dtype: DType): TypedArray {
+  return typedArray(dtype, data.byteOffset % elementBytes(dtype) === 0 ? data : data.slice());
+}

@@ -1,0 +1,92 @@
+/**
+ * AdamW (Loshchilov & Hutter 2019) with decoupled weight decay for each group, as torch.optim.AdamW computes it.
+ *
+ * The update is one pass over memory in the addon (native/src/adamw.cc).
+ */
+import { ModelFormatError, UsageError } from "../support/index.ts";
+import { Tensor, asNativeError, native, noGrad, zeros } from "../torch/index.ts";
+
+export interface ParameterGroup {
+  /** Parameters by full name; the names are the keys of the optimiser's state. */
+  parameters: ReadonlyMap<string, Tensor>;
+  weightDecay: number;
+}
+
+export interface AdamWOptions {
+  betas: readonly [number, number];
+  eps: number;
+}
+
+export class AdamW {
+  readonly #groups: readonly ParameterGroup[];
+  readonly #options: AdamWOptions;
+  readonly #first = new Map<string, Tensor>();
+  readonly #second = new Map<string, Tensor>();
+  #step = 0;
+
+  constructor(groups: readonly ParameterGroup[], options: AdamWOptions) {
+    const [beta1, beta2] = options.betas;
+    if (!(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1)) throw new UsageError(`AdamW: betas must be in [0, 1), got ${beta1} and ${beta2}.`);
+    this.#groups = groups;
+    this.#options = options;
+    for (const { parameters } of groups) {
+      for (const [name, parameter] of parameters) {
+        this.#first.set(name, zeros(parameter.shape, { device: parameter.device }).keep());
+        this.#second.set(name, zeros(parameter.shape, { device: parameter.device }).keep());
+      }
+    }
+  }
+
+  /** Steps taken so far. */
+  get steps(): number {
+    return this.#step;
+  }
+
+  /** One update of every parameter that has a gradient. @param lr learning rate of this step */
+  step(lr: number): void {
+    this.#step++;
+    for (const { parameters, weightDecay } of this.#groups) {
+      const names = [...parameters.keys()];
+      try {
+        native().adamwStep(
+          names.map((name) => parameters.get(name)!.handle),
+          names.map((name) => this.#first.get(name)!.handle),
+          names.map((name) => this.#second.get(name)!.handle),
+          this.#step,
+          lr,
+          this.#options.betas[0],
+          this.#options.betas[1],
+          this.#options.eps,
+          weightDecay,
+        );
+      } catch (error) {
+        throw asNativeError(error);
+      }
+    }
+  }
+
+  /** The moments, as `first.<name>` and `second.<name>`; with `steps` this is all that a resumed run needs. */
+  stateDict(): Map<string, Tensor> {
+    const state = new Map<string, Tensor>();
+    for (const [name, tensor] of this.#first) state.set(`first.${name}`, tensor);
+    for (const [name, tensor] of this.#second) state.set(`second.${name}`, tensor);
+    return state;
+  }
+
+  /** Goes on from a saved state. @throws ModelFormatError when it is of another model */
+  loadStateDict(state: ReadonlyMap<string, Tensor>, steps: number, origin = "optimiser state"): void {
+    const own = this.stateDict();
+    for (const [name, tensor] of own) {
+      const given = state.get(name);
+      if (given === undefined || given.shape.join() !== tensor.shape.join()) {
+        throw new ModelFormatError(`${origin}: ${name} is missing or of another shape; expected [${tensor.shape.join(", ")}].`);
+      }
+    }
+    noGrad(() => own.forEach((tensor, name) => void tensor.copy_(state.get(name)!)));
+    this.#step = steps;
+  }
+
+  dispose(): void {
+    for (const tensor of this.stateDict().values()) tensor.dispose();
+  }
+}

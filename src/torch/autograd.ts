@@ -1,0 +1,41 @@
+/** Where gradients are recorded, and in which precision operators run. Both belong to the JavaScript thread that sets them. */
+import type { DType } from "./dtype.ts";
+import { guard, native } from "./native.ts";
+
+/** Runs `body` without recording gradients. */
+export function noGrad<T>(body: () => T): T {
+  return withGradMode(false, body);
+}
+
+/** Runs `body` with gradients recorded, also inside `noGrad`. */
+export function enableGrad<T>(body: () => T): T {
+  return withGradMode(true, body);
+}
+
+function withGradMode<T>(on: boolean, body: () => T): T {
+  const before = native().gradMode();
+  native().setGradMode(on);
+  try {
+    return body();
+  } finally {
+    native().setGradMode(before);
+  }
+}
+
+/**
+ * Runs `body` under autocast: matrix products in `dtype`, what needs the range in float32, as PyTorch's autocast decides.
+ *
+ * The low-precision copies of weights that autocast keeps are dropped at the end: kept past an optimiser step they would be those of
+ * the old weights, and the model would silently not learn. Not to be nested.
+ * @param device "cpu" or "cuda"
+ */
+export function autocast<T>(device: string, dtype: DType & ("bfloat16" | "float16"), body: () => T): T {
+  const kind = device.split(":")[0]!;
+  guard(() => native().setAutocast(kind, dtype));
+  try {
+    return body();
+  } finally {
+    native().setAutocast(kind, undefined);
+    native().clearAutocastCache();
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * The wall: the one place that names functions of the addon (native/src), and finds and loads it.
+ *
+ * The set-up (scripts/setup.mjs) builds the addon against the libtorch of this machine and leaves its path in
+ * `build/native/current.json`. Loading it takes half a second and happens at the first use of a tensor, so that programs which only
+ * rewrite or tokenize never pay for it.
+ */
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { NativeError, UsageError, readJson } from "../support/index.ts";
+
+/** A tensor of the addon: slot and generation in one number; checked at every call. */
+export type NativeHandle = number;
+
+/** The addon's functions, as native/src/addon.cc registers them. All throw an Error with code LACLIP_NATIVE. */
+export interface Native {
+  findOperator(name: string, overload: string): number;
+  call(operator: number, ...args: readonly unknown[]): unknown;
+  schemas(): string[];
+  fromBytes(array: ArrayBufferView, shape: readonly number[], dtype: string, device: string): NativeHandle;
+  toBytes(handle: NativeHandle): ArrayBuffer;
+  copyBytes(handle: NativeHandle, array: ArrayBufferView): void;
+  shape(handle: NativeHandle): number[];
+  dtype(handle: NativeHandle): string;
+  device(handle: NativeHandle): string;
+  item(handle: NativeHandle): number | boolean;
+  release(handle: NativeHandle): void;
+  releaseMany(handles: Float64Array, count: number): void;
+  account(handle: NativeHandle): void;
+  isSame(a: NativeHandle, b: NativeHandle): boolean;
+  setRequiresGrad(handle: NativeHandle, on: boolean): void;
+  requiresGrad(handle: NativeHandle): boolean;
+  gradient(handle: NativeHandle): NativeHandle | undefined;
+  setGradient(handle: NativeHandle, gradient: NativeHandle | undefined): void;
+  backward(outputs: readonly NativeHandle[], gradients: readonly NativeHandle[] | undefined): void;
+  setGradMode(on: boolean): void;
+  gradMode(): boolean;
+  setAutocast(device: string, dtype: string | undefined): void;
+  clearAutocastCache(): void;
+  adamwStep(
+    weights: readonly NativeHandle[],
+    firstMoments: readonly NativeHandle[],
+    secondMoments: readonly NativeHandle[],
+    step: number,
+    lr: number,
+    beta1: number,
+    beta2: number,
+    eps: number,
+    weightDecay: number,
+  ): number;
+  setThreads(count: number): void;
+  threads(): number;
+  manualSeed(seed: number): void;
+  randomState(): NativeHandle;
+  setRandomState(handle: NativeHandle): void;
+  libraryInfo(): { version: string; configuration: string; parallel: string; cuda: boolean; cudaDevices: number; mkldnn: boolean };
+  memoryInfo(): { live: number; accountedBytes: number };
+}
+
+/** What the set-up wrote about the addon it built. */
+export interface BuildRecord {
+  addon: string;
+  libtorch: { kind: string; path: string; version: string };
+}
+
+/** The folder that holds package.json, from a file in src/torch or dist/src/torch. */
+function packageFolder(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, "package.json"))) folder = dirname(folder);
+  return folder;
+}
+
+/**
+ * The record of the addon that was built on this machine.
+ * @throws NativeError when there is none: the message says how to build it.
+ */
+export function buildRecord(): BuildRecord {
+  const path = join(packageFolder(), "build", "native", "current.json");
+  if (!existsSync(path)) {
+    throw new NativeError("The tensor library is not set up: no addon has been built on this machine.", {
+      mend: `Run \`npm run setup\` in ${packageFolder()}: it finds or installs libtorch and builds the addon.`,
+    });
+  }
+  return readJson(path, "build record") as BuildRecord;
+}
+
+let loaded: Native | undefined;
+
+/** The addon, loaded at the first call. */
+export function native(): Native {
+  loaded ??= load();
+  return loaded;
+}
+
+function load(): Native {
+  const record = buildRecord();
+  let addon: Native;
+  try {
+    addon = createRequire(import.meta.url)(record.addon) as Native;
+  } catch (error) {
+    throw new NativeError(`The addon ${record.addon} could not be loaded: ${(error as Error).message}`, {
+      mend: "Has libtorch moved or been updated since? Run `npm run setup` again: it rebuilds what no longer fits.",
+      cause: error,
+    });
+  }
+  addon.setThreads(defaultThreads());
+  return addon;
+}
+
+/** LACLIP_THREADS, else OMP_NUM_THREADS, else the number of processors this process may use. libtorch's own default can be 1. */
+export function defaultThreads(): number {
+  for (const name of ["LACLIP_THREADS", "OMP_NUM_THREADS"]) {
+    const value = process.env[name];
+    if (value === undefined || value === "") continue;
+    const count = Number(value.split(",")[0]);
+    if (!Number.isInteger(count) || count < 1) throw new UsageError(`${name}: expected a whole number of threads, 1 or more, got "${value}".`);
+    return count;
+  }
+  return availableParallelism();
+}
+
+/** Runs a call into the addon and turns its errors into NativeError. */
+export function guard<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw asNativeError(error);
+  }
+}
+
+/** An addon error as NativeError; anything else as it is. `detail` is added to the message. */
+export function asNativeError(error: unknown, detail = ""): unknown {
+  if (error instanceof Error && (error as { code?: string }).code === "LACLIP_NATIVE") {
+    return new NativeError(`${error.message}${detail}`, { cause: error });
+  }
+  return error;
+}

@@ -1,0 +1,51 @@
+/** The library as a whole: version, threads, seeds, memory. */
+import { type BuildRecord, buildRecord, guard, native } from "./native.ts";
+import { Tensor } from "./tensor.ts";
+
+export interface TorchInfo {
+  /** Version of libtorch that the addon was built against. */
+  version: string;
+  /** libtorch's own description: compiler, BLAS, CPU capability, build flags. */
+  configuration: string;
+  /** Its threading layer and limits. */
+  parallel: string;
+  cuda: boolean;
+  cudaDevices: number;
+  /** oneDNN is there (fast bfloat16 on CPU). */
+  mkldnn: boolean;
+  /** Threads within an operator. */
+  threads: number;
+  build: BuildRecord;
+}
+
+export function torchInfo(): TorchInfo {
+  return { ...native().libraryInfo(), threads: native().threads(), build: buildRecord() };
+}
+
+/** Threads within an operator, for this JavaScript thread (1 to 4096). */
+export function setThreads(count: number): void {
+  guard(() => native().setThreads(count));
+}
+
+export function threads(): number {
+  return native().threads();
+}
+
+/** Seeds the library's random generators on all devices. */
+export function manualSeed(seed: number): void {
+  guard(() => native().manualSeed(seed));
+}
+
+/** State of the CPU generator, uint8 `[bytes]`; `setRandomState` continues from it. */
+export function randomState(): Tensor {
+  return new Tensor(native().randomState());
+}
+
+export function setRandomState(state: Tensor): void {
+  guard(() => native().setRandomState(state.handle));
+}
+
+/** Tensors alive in this JavaScript thread, and bytes of those that only the garbage collector will free. */
+export function memoryInfo(): { live: number; accountedBytes: number } {
+  return native().memoryInfo();
+}

@@ -1,0 +1,340 @@
+/**
+ * The tensor: a handle with the operators that programs use most as methods, and the ways in and out of typed arrays.
+ *
+ * Methods keep PyTorch's names in camel case; those ending in an underscore change the tensor in place and return it. Every other
+ * operator is a function of `operators.generated.ts`.
+ */
+import { type DType, type TypedArray, checkArray, fromBfloat16, naturalDtype, typedArray } from "./dtype.ts";
+import { Handle } from "./handle.ts";
+import { guard, native } from "./native.ts";
+import { type Scalar, setTensorConstructor } from "./operator.ts";
+import * as ops from "./operators.generated.ts";
+
+/** Numbers nested as deep as the tensor has dimensions. */
+export type Nested = number | boolean | readonly Nested[];
+
+export interface TensorOptions {
+  dtype?: DType;
+  /** "cpu", "cuda", "cuda:1". Default "cpu". */
+  device?: string;
+}
+
+export class Tensor extends Handle {
+  /**
+   * A tensor with a copy of an array's elements, in row-major order.
+   * @param dtype default: the array's own (Float32Array float32, BigInt64Array int64, Uint8Array uint8, Uint16Array bfloat16, ...)
+   */
+  static from(array: TypedArray, shape: readonly number[], { dtype, device = "cpu" }: TensorOptions = {}): Tensor {
+    const type = dtype ?? naturalDtype(array);
+    checkArray(array, type);
+    return new Tensor(guard(() => native().fromBytes(array, shape, type, device)));
+  }
+
+  /** Sizes of the dimensions. */
+  get shape(): number[] {
+    return native().shape(this.handle);
+  }
+
+  get dtype(): DType {
+    return native().dtype(this.handle) as DType;
+  }
+
+  /** "cpu", "cuda:0". */
+  get device(): string {
+    return native().device(this.handle);
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return this.shape.reduce((product, size) => product * size, 1);
+  }
+
+  /** Size of dimension `dim`; negative counts from the end. */
+  sizeOf(dim: number): number {
+    const { shape } = this;
+    return shape[dim < 0 ? shape.length + dim : dim]!;
+  }
+
+  /** The elements in row-major order, copied: BigInt64Array for int64, raw 16 bits in a Uint16Array for bfloat16 and float16. */
+  toTypedArray(): TypedArray {
+    return typedArray(this.dtype, guard(() => native().toBytes(this.handle)));
+  }
+
+  /** The elements as float32, whatever the dtype. */
+  toFloat32Array(): Float32Array {
+    if (this.dtype === "bfloat16") return fromBfloat16(this.toTypedArray() as Uint16Array);
+    if (this.dtype === "float32") return this.toTypedArray() as Float32Array;
+    const converted = this.to("float32");
+    try {
+      return converted.toTypedArray() as Float32Array;
+    } finally {
+      if (converted.handle !== this.handle) converted.dispose();
+    }
+  }
+
+  /** The elements as plain numbers; int64 beyond 2^53 loses digits. */
+  toArray(): number[] {
+    return Array.from(this.toTypedArray() instanceof Uint16Array ? this.toFloat32Array() : this.toTypedArray(), Number);
+  }
+
+  /** The value of a tensor with one element. */
+  item(): number {
+    return Number(guard(() => native().item(this.handle)));
+  }
+
+  /** Overwrites the elements with those of an array of the same number of bytes. */
+  copyFrom(array: TypedArray): this {
+    checkArray(array, this.dtype);
+    guard(() => native().copyBytes(this.handle, array));
+    return this;
+  }
+
+  // Gradients.
+
+  get requiresGrad(): boolean {
+    return native().requiresGrad(this.handle);
+  }
+
+  setRequiresGrad(on = true): this {
+    guard(() => native().setRequiresGrad(this.handle, on));
+    return this;
+  }
+
+  /** The gradient that `backward` has accumulated in this leaf; undefined when there is none. */
+  get grad(): Tensor | undefined {
+    const handle = native().gradient(this.handle);
+    return handle === undefined ? undefined : new Tensor(handle);
+  }
+
+  set grad(gradient: Tensor | undefined) {
+    guard(() => native().setGradient(this.handle, gradient?.handle));
+  }
+
+  /** Accumulates d(this)/d(leaf) into the `grad` of every leaf; `gradient` is needed when this is not a scalar. */
+  backward(gradient?: Tensor): void {
+    guard(() => native().backward([this.handle], gradient && [gradient.handle]));
+  }
+
+  detach(): Tensor {
+    return ops.detach(this);
+  }
+
+  // Arithmetic.
+
+  add(other: Tensor | Scalar, alpha?: Scalar): Tensor {
+    return other instanceof Tensor ? ops.addTensor(this, other, alpha) : ops.addScalar(this, other, alpha);
+  }
+  add_(other: Tensor | Scalar, alpha?: Scalar): Tensor {
+    return other instanceof Tensor ? ops.addTensor_(this, other, alpha) : ops.addScalar_(this, other, alpha);
+  }
+  sub(other: Tensor | Scalar): Tensor {
+    return other instanceof Tensor ? ops.subTensor(this, other) : ops.subScalar(this, other);
+  }
+  sub_(other: Tensor | Scalar): Tensor {
+    return other instanceof Tensor ? ops.subTensor_(this, other) : ops.subScalar_(this, other);
+  }
+  mul(other: Tensor | Scalar): Tensor {
+    return other instanceof Tensor ? ops.mulTensor(this, other) : ops.mulScalar(this, other);
+  }
+  mul_(other: Tensor | Scalar): Tensor {
+    return other instanceof Tensor ? ops.mulTensor_(this, other) : ops.mulScalar_(this, other);
+  }
+  div(other: Tensor | Scalar): Tensor {
+    return other instanceof Tensor ? ops.divTensor(this, other) : ops.divScalar(this, other);
+  }
+  div_(other: Tensor | Scalar): Tensor {
+    return other instanceof Tensor ? ops.divTensor_(this, other) : ops.divScalar_(this, other);
+  }
+  pow(exponent: Scalar): Tensor {
+    return ops.powTensorScalar(this, exponent);
+  }
+  neg(): Tensor {
+    return ops.neg(this);
+  }
+  exp(): Tensor {
+    return ops.exp(this);
+  }
+  log(): Tensor {
+    return ops.log(this);
+  }
+  sqrt(): Tensor {
+    return ops.sqrt(this);
+  }
+  abs(): Tensor {
+    return ops.abs(this);
+  }
+  sigmoid(): Tensor {
+    return ops.sigmoid(this);
+  }
+  clamp(min: Scalar | null, max?: Scalar | null): Tensor {
+    return ops.clamp(this, min, max);
+  }
+  clamp_(min: Scalar | null, max?: Scalar | null): Tensor {
+    return ops.clamp_(this, min, max);
+  }
+  matmul(other: Tensor): Tensor {
+    return ops.matmul(this, other);
+  }
+
+  // Reductions.
+
+  /** Over all elements, or over `dim`. */
+  sum(dim?: number | readonly number[], keepdim = false): Tensor {
+    return dim === undefined ? ops.sum(this) : ops.sumDimIntList(this, dim, keepdim);
+  }
+  mean(dim?: number | readonly number[], keepdim = false): Tensor {
+    return dim === undefined ? ops.mean(this) : ops.meanDim(this, dim, keepdim);
+  }
+  max(): Tensor {
+    return ops.max(this);
+  }
+  argmax(dim?: number, keepdim = false): Tensor {
+    return ops.argmax(this, dim ?? null, keepdim);
+  }
+  /** The `k` largest along `dim`, in falling order. */
+  topk(k: number, dim = -1): [values: Tensor, indices: Tensor] {
+    return ops.topk(this, k, dim);
+  }
+  /** Euclidean norm over `dim`. */
+  norm(dim: number | readonly number[], keepdim = false): Tensor {
+    return ops.normScalarOptDim(this, 2, dim, keepdim);
+  }
+  softmax(dim: number): Tensor {
+    return ops.softmaxInt(this, dim);
+  }
+  logSoftmax(dim: number): Tensor {
+    return ops.logSoftmaxInt(this, dim);
+  }
+
+  // Shape.
+
+  view(...shape: number[]): Tensor {
+    return ops.view(this, shape);
+  }
+  reshape(...shape: number[]): Tensor {
+    return ops.reshape(this, shape);
+  }
+  permute(...dims: number[]): Tensor {
+    return ops.permute(this, dims);
+  }
+  transpose(dim0: number, dim1: number): Tensor {
+    return ops.transposeInt(this, dim0, dim1);
+  }
+  t(): Tensor {
+    return ops.t(this);
+  }
+  contiguous(): Tensor {
+    return ops.contiguous(this);
+  }
+  expand(...shape: number[]): Tensor {
+    return ops.expand(this, shape);
+  }
+  squeeze(dim: number): Tensor {
+    return ops.squeezeDim(this, dim);
+  }
+  unsqueeze(dim: number): Tensor {
+    return ops.unsqueeze(this, dim);
+  }
+  flatten(startDim = 0, endDim = -1): Tensor {
+    return ops.flattenUsingInts(this, startDim, endDim);
+  }
+  /** Elements `start` to `end` (not included) of dimension `dim`, as a view. */
+  slice(dim: number, start: number, end?: number): Tensor {
+    return ops.sliceTensor(this, dim, start, end ?? null);
+  }
+  /** Element `index` of dimension `dim`, as a view with one dimension less. */
+  select(dim: number, index: number): Tensor {
+    return ops.selectInt(this, dim, index);
+  }
+  /** The rows of dimension `dim` that `index` (int64) names, copied. */
+  indexSelect(dim: number, index: Tensor): Tensor {
+    return ops.indexSelect(this, dim, index);
+  }
+  unbind(dim = 0): Tensor[] {
+    return ops.unbindInt(this, dim);
+  }
+  /** Parts of `size` along `dim`, as views. */
+  split(size: number, dim = 0): Tensor[] {
+    return ops.splitTensor(this, size, dim);
+  }
+  eq(other: Tensor | Scalar): Tensor {
+    return other instanceof Tensor ? ops.eqTensor(this, other) : ops.eqScalar(this, other);
+  }
+
+  // Kind and place.
+
+  /** Converts dtype and/or device; returns itself when nothing changes. */
+  to(target: DType | { dtype?: DType; device?: string }): Tensor {
+    const { dtype, device } = typeof target === "string" ? { dtype: target, device: undefined } : target;
+    if (device !== undefined) return ops.toDevice(this, device, dtype ?? this.dtype);
+    return ops.toDtype(this, dtype ?? this.dtype);
+  }
+  clone(): Tensor {
+    return ops.clone(this);
+  }
+  copy_(source: Tensor): Tensor {
+    return ops.copy_(this, source);
+  }
+  fill_(value: Scalar): Tensor {
+    return ops.fillScalar_(this, value);
+  }
+  zero_(): Tensor {
+    return ops.zero_(this);
+  }
+}
+
+setTensorConstructor((handle) => new Tensor(handle));
+
+/** A tensor from numbers: `tensor([[1, 2], [3, 4]])` is float32 [2, 2]. */
+export function tensor(values: Nested, options: TensorOptions = {}): Tensor {
+  const shape: number[] = [];
+  for (let level: Nested = values; Array.isArray(level); level = level[0] as Nested) shape.push(level.length);
+  const flat = ([values] as unknown[]).flat(shape.length as 1) as (number | boolean)[];
+  const { dtype = "float32", device } = options;
+  const source = Tensor.from(Float64Array.from(flat, Number), shape);
+  try {
+    return source.to(device === undefined ? { dtype } : { dtype, device });
+  } finally {
+    if (dtype !== "float64" || device !== undefined) source.dispose();
+  }
+}
+
+/** All zeros. Default float32 on the CPU. */
+export function zeros(shape: readonly number[], { dtype = "float32", device = "cpu" }: TensorOptions = {}): Tensor {
+  return ops.zeros(shape, dtype, null, device);
+}
+
+/** All ones. */
+export function ones(shape: readonly number[], { dtype = "float32", device = "cpu" }: TensorOptions = {}): Tensor {
+  return ops.ones(shape, dtype, null, device);
+}
+
+/** All `value`. */
+export function full(shape: readonly number[], value: Scalar, { dtype = "float32", device = "cpu" }: TensorOptions = {}): Tensor {
+  return ops.full(shape, value, dtype, null, device);
+}
+
+/** Uninitialised memory. */
+export function empty(shape: readonly number[], { dtype = "float32", device = "cpu" }: TensorOptions = {}): Tensor {
+  return ops.emptyMemoryFormat(shape, dtype, null, device);
+}
+
+/** Standard normal numbers from the library's generator (`manualSeed`). */
+export function randn(shape: readonly number[], { dtype = "float32", device = "cpu" }: TensorOptions = {}): Tensor {
+  return ops.randn(shape, dtype, null, device);
+}
+
+/** `start`, `start + 1`, ... below `end`. Default int64. */
+export function arange(start: number, end: number, { dtype = "int64", device = "cpu" }: TensorOptions = {}): Tensor {
+  return ops.arangeStart(start, end, dtype, null, device);
+}
+
+/** Joins along an existing dimension. */
+export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
+  return ops.cat(tensors, dim);
+}
+
+/** Joins along a new dimension. */
+export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
+  return ops.stack(tensors, dim);
+}
