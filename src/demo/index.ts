@@ -1,1 +1,7 @@
-export {};
+/** The whole story in one command: a small world of real pictures, its captions and what other people wrote, and the report. */
+export * from "./concepts.ts";
+export * from "./drawing-styles.ts";
+export * from "./emoji-packages.ts";
+export * from "./emoji-world.ts";
+export * from "./human-rewrites.ts";
+export * from "./human-texts.ts";

@@ -1,0 +1,274 @@
+/**
+ * A small real image-text world: emoji in several drawing styles, captioned with their names.
+ *
+ * Three styles are trained on; the fourth is kept for zero-shot classification, so that a model is asked about drawings by artists it
+ * has never seen, in the words of its captions and in the words of another annotator.
+ *
+ * `<out>/data/`
+ *   images/<style>/<hexcode>.png   the training drawings, RGB on white
+ *   train.csv                      id, image, caption; id = "<style>/<hexcode>", image relative to the file, caption = CLDR name
+ *   held-out/<hexcode>/<style>.png one folder a class, with `classes-own-words.json`, `classes-other-words.json` ({ folder: [texts] })
+ *                                  and `templates.txt` (a line each, `{}` stands for the text)
+ *   manifest.json                  packages and versions, counts, SHA-256 of every file; written last
+ * A folder whose manifest fits and whose files are unharmed is used as it is; any other is drawn again beside it and swapped in.
+ */
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import sharp from "sharp";
+import { DataError, Progress, UsageError, explainWriteFailure, log, readJson, sha256, writeFileAtomic } from "../support/index.ts";
+import { type Concept, readConcepts } from "./concepts.ts";
+import { type DrawingStyle, type StyleName, drawingStyles } from "./drawing-styles.ts";
+import { packageVersions } from "./emoji-packages.ts";
+import { evaluationWords } from "./evaluation-words.ts";
+import { type HumanText, humanTexts } from "./human-texts.ts";
+
+export const trainingStyles = ["openmoji", "noto", "fluent"] as const satisfies readonly StyleName[];
+export const heldOutStyle = "twemoji" satisfies StyleName;
+
+export interface EmojiWorldOptions {
+  /** Folder of the demo; the world goes to its subfolder `data`. */
+  out: string;
+  /** Edge of the images in pixels. Default 64. */
+  size?: number;
+  /** Take only this many concepts, spread evenly over all. Default: all, about 840. */
+  limit?: number;
+}
+
+/** One training picture. */
+export interface EmojiSample {
+  /** "<style>/<hexcode>" */
+  id: string;
+  /** Absolute path of the PNG. */
+  image: string;
+  caption: string;
+  style: StyleName;
+  concept: Concept;
+}
+
+export interface EmojiWorld {
+  /** `<out>/data`, absolute, like all paths here. */
+  folder: string;
+  trainCsv: string;
+  concepts: readonly Concept[];
+  /** Rows of train.csv in order: all concepts in the first style, then in the second, ... */
+  samples: readonly EmojiSample[];
+  heldOut: { folder: string; ownWords: string; otherWords: string; templates: string; image(hexcode: string): string };
+  /** Names the makers of the styles use: "OpenMoji". */
+  styleLabels: Readonly<Record<StyleName, string>>;
+  /** Versions of the packages it was made from. */
+  packages: Readonly<Record<string, string>>;
+  /** True when an existing folder was used. */
+  reused: boolean;
+}
+
+interface Manifest {
+  format: "laclip-emoji-world";
+  /** Raised when the same inputs give other files. */
+  version: number;
+  size: number;
+  concepts: number;
+  trainingStyles: readonly string[];
+  heldOutStyle: string;
+  packages: Record<string, string>;
+  /** Versions that decide on the pixels. */
+  renderer: Record<string, string>;
+  /** SHA-256 of every other file, by path relative to the manifest. */
+  files: Record<string, string>;
+}
+
+const formatVersion = 1;
+
+/**
+ * Builds the world, or takes the one that is there.
+ * @throws UsageError when a package is missing or an option makes no sense; LaclipError when the disk is full
+ */
+export async function buildEmojiWorld({ out, size = 64, limit }: EmojiWorldOptions): Promise<EmojiWorld> {
+  if (!Number.isInteger(size) || size < 8 || size > 1024)
+    throw new UsageError(`Image size must be a whole number from 8 to 1024, got ${size}.`);
+  if (limit !== undefined && (!Number.isInteger(limit) || limit < 1))
+    throw new UsageError(`The number of concepts must be 1 or more, got ${limit}.`);
+
+  const styles = drawingStyles();
+  const all = readConcepts(Object.values(styles));
+  const concepts =
+    limit === undefined || limit >= all.length ? all : Array.from({ length: limit }, (_, i) => all[Math.floor((i * all.length) / limit)]!);
+  const expected: Omit<Manifest, "files"> = {
+    format: "laclip-emoji-world",
+    version: formatVersion,
+    size,
+    concepts: concepts.length,
+    trainingStyles,
+    heldOutStyle,
+    packages: packageVersions(),
+    renderer: { sharp: sharp.versions.sharp ?? "", librsvg: sharp.versions.rsvg ?? "", libvips: sharp.versions.vips },
+  };
+
+  const folder = resolve(out, "data");
+  const why = whyNotUsable(folder, expected);
+  if (why !== undefined) {
+    if (existsSync(folder)) log.info(`${folder}: drawn again, since ${why}`);
+    await replaceFolder(folder, (beside) => drawWorld(beside, concepts, styles, expected));
+  }
+  return describe(folder, concepts, styles, expected.packages, why === undefined);
+}
+
+/** The texts that people wrote about each training picture, four a picture, in the order of `world.samples`. */
+export function worldHumanTexts(world: Pick<EmojiWorld, "samples">): HumanText[] {
+  return world.samples.flatMap(({ id, concept }) => humanTexts(id, concept));
+}
+
+/** Undefined when the folder holds exactly the expected world, else the reason it does not. */
+function whyNotUsable(folder: string, expected: Omit<Manifest, "files">): string | undefined {
+  const path = join(folder, "manifest.json");
+  if (!existsSync(path)) return "its manifest is missing";
+  let manifest: Partial<Manifest>;
+  try {
+    manifest = readJson(path, "manifest") as Partial<Manifest>;
+  } catch (error) {
+    if (error instanceof DataError) return "its manifest is damaged";
+    throw error;
+  }
+  const { files, ...settings } = manifest;
+  if (JSON.stringify(settings) !== JSON.stringify(expected)) return "it was made with other settings or package versions";
+  if (files === undefined) return "its manifest is damaged";
+  for (const [file, hash] of Object.entries(files)) {
+    if (!existsSync(join(folder, file))) return `${file} is missing`;
+    if (sha256(readFileSync(join(folder, file))) !== hash) return `${file} is damaged`;
+  }
+  return undefined;
+}
+
+/** Fills a new folder beside `folder` and puts it in its place once it is complete. */
+async function replaceFolder(folder: string, fill: (beside: string) => Promise<void>): Promise<void> {
+  const beside = `${folder}.tmp-${process.pid}`;
+  rmSync(beside, { recursive: true, force: true });
+  try {
+    mkdirSync(beside, { recursive: true });
+    await fill(beside);
+    rmSync(folder, { recursive: true, force: true });
+    renameSync(beside, folder);
+  } catch (error) {
+    rmSync(beside, { recursive: true, force: true });
+    throw explainWriteFailure(error, folder);
+  }
+}
+
+async function drawWorld(
+  folder: string,
+  concepts: readonly Concept[],
+  styles: Record<StyleName, DrawingStyle>,
+  settings: Omit<Manifest, "files">,
+): Promise<void> {
+  const files: Record<string, string> = {};
+  const write = async (path: string, content: string | Uint8Array): Promise<void> => {
+    await writeFile(join(folder, path), content);
+    files[path] = sha256(content);
+  };
+
+  const drawings = ([...trainingStyles, heldOutStyle] as const).flatMap((style) =>
+    concepts.map((concept) => ({ style: styles[style], concept })),
+  );
+  for (const style of trainingStyles) mkdirSync(join(folder, "images", style), { recursive: true });
+  for (const { hexcode } of concepts) mkdirSync(join(folder, "held-out", hexcode), { recursive: true });
+  const progress = new Progress({ label: "draw", total: drawings.length, unit: "pictures" });
+  await inParallel(2 * availableParallelism(), drawings, async ({ style, concept }) => {
+    const path = style.name === heldOutStyle ? `held-out/${concept.hexcode}/${style.name}.png` : imagePath(style.name, concept);
+    await write(path, await renderSvg(style.svg(concept.hexcode), settings.size));
+    progress.advance();
+  });
+  progress.finish();
+
+  const rows = trainingStyles.flatMap((style) =>
+    concepts.map((concept) => [sampleId(style, concept), imagePath(style, concept), concept.name]),
+  );
+  await write("train.csv", [["id", "image", "caption"], ...rows].map((row) => `${row.map(csvField).join(",")}\n`).join(""));
+
+  const words = concepts.map((concept) => [concept.hexcode, evaluationWords(concept.emoji, concept.name)] as const);
+  await write("held-out/classes-own-words.json", json(Object.fromEntries(words.map(([hexcode, { ownWords }]) => [hexcode, ownWords]))));
+  await write(
+    "held-out/classes-other-words.json",
+    json(Object.fromEntries(words.map(([hexcode, { otherWords }]) => [hexcode, otherWords]))),
+  );
+  // The bare text only: the captions have no frame like "a drawing of", and none of the compared models has seen one.
+  await write("held-out/templates.txt", "{}\n");
+
+  const sorted = Object.fromEntries(Object.entries(files).sort(([a], [b]) => (a < b ? -1 : 1)));
+  writeFileAtomic(join(folder, "manifest.json"), json({ ...settings, files: sorted }));
+}
+
+/**
+ * An SVG document as a PNG of `size` x `size` pixels: RGB, on white, in its own proportions.
+ * Wrapped in an outer SVG of that size, so that it is drawn at that size rather than drawn and then scaled.
+ */
+export async function renderSvg(svg: string, size: number): Promise<Buffer> {
+  const inner = svg.slice(svg.indexOf("<svg"));
+  const framed = `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="${size}" height="${size}">${inner}</svg>`;
+  return sharp(Buffer.from(framed))
+    .resize(size, size, { fit: "contain", background: "white" })
+    .flatten({ background: "white" })
+    .removeAlpha()
+    .toColourspace("srgb")
+    .png({ compressionLevel: 9 })
+    .toBuffer();
+}
+
+async function inParallel<T>(width: number, items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    while (next < items.length) await work(items[next++]!);
+  };
+  await Promise.all(Array.from({ length: width }, worker));
+}
+
+function describe(
+  folder: string,
+  concepts: readonly Concept[],
+  styles: Record<StyleName, DrawingStyle>,
+  packages: Record<string, string>,
+  reused: boolean,
+): EmojiWorld {
+  const trainCsv = join(folder, "train.csv");
+  const heldOut = join(folder, "held-out");
+  return {
+    folder,
+    trainCsv,
+    concepts,
+    samples: trainingStyles.flatMap((style) =>
+      concepts.map((concept) => ({
+        id: sampleId(style, concept),
+        image: join(dirname(trainCsv), imagePath(style, concept)),
+        caption: concept.name,
+        style,
+        concept,
+      })),
+    ),
+    heldOut: {
+      folder: heldOut,
+      ownWords: join(heldOut, "classes-own-words.json"),
+      otherWords: join(heldOut, "classes-other-words.json"),
+      templates: join(heldOut, "templates.txt"),
+      image: (hexcode) => join(heldOut, hexcode, `${heldOutStyle}.png`),
+    },
+    styleLabels: Object.fromEntries(Object.values(styles).map((style) => [style.name, style.label])) as Record<StyleName, string>,
+    packages,
+    reused,
+  };
+}
+
+function sampleId(style: StyleName, concept: Concept): string {
+  return `${style}/${concept.hexcode}`;
+}
+
+function imagePath(style: StyleName, concept: Concept): string {
+  return `images/${style}/${concept.hexcode}.png`;
+}
+
+function csvField(text: string): string {
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+function json(value: unknown): string {
+  return `${JSON.stringify(value, null, 1)}\n`;
+}
