@@ -1,2 +1,3 @@
 export * from "./gguf-header.ts";
+export * from "./safetensors.ts";
 export * from "./tables.ts";
