@@ -1,3 +1,12 @@
+/** From files to training batches: captions and their rewrites, the caption choice, the order of samples, the loader. */
 export * from "./hashed-keys.ts";
 export * from "./rewrites-folder.ts";
 export * from "./rewrites-writer.ts";
+export * from "./caption-table.ts";
+export * from "./captions.ts";
+export * from "./join-rewrites.ts";
+export * from "./order.ts";
+export * from "./pairs.ts";
+export * from "./sample.ts";
+export * from "./sample-table.ts";
+export * from "./text-column.ts";

@@ -1,0 +1,127 @@
+/**
+ * A table of captions on disk, row by row: which columns mean what, and what id each row has.
+ *
+ * Tables: csv, tsv, jsonl and parquet; also LaCLIP's own csv, which has no header line and holds `relative image path,caption`.
+ * A row's id is its `id` column, else the image path as written. Rewriting and training must agree on it: both read tables here.
+ */
+import { existsSync, statSync } from "node:fs";
+import { extname, join, resolve } from "node:path";
+import { missingColumn, readTable, tableColumns, tableFormat, type TableValue } from "../formats/index.ts";
+import { DataError } from "../support/index.ts";
+
+/** Names tried, in this order and in any case, where no column is named. */
+const imageColumns = ["image", "filepath", "path", "file", "file_name", "filename", "image_path"];
+const captionColumns = ["caption", "title", "text"];
+const imageExtensions = new Set([".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".avif"]);
+/** Tables looked for where a folder is given. */
+const tableNames = ["csv", "tsv", "jsonl", "parquet"].map((extension) => `captions.${extension}`);
+
+export interface CaptionTableOptions {
+  /** The table; or a folder that holds `captions.csv` (or .tsv, .jsonl, .parquet). */
+  file: string;
+  /** Default: the first of image, filepath, path, file, file_name, filename, image_path that there is. */
+  imageColumn?: string | undefined;
+  /** Default: the first of caption, title, text that there is. */
+  captionColumn?: string | undefined;
+  /** Default: `id` where there is such a column, else the image path as written. */
+  idColumn?: string | undefined;
+}
+
+export interface CaptionRow {
+  /** Row of the table, from 1, without the header line. */
+  row: number;
+  /** "" where the row has none. */
+  id: string;
+  /** Image path as written; "" where the row, or the table, has none. */
+  image: string;
+  /** As written; may be empty. */
+  caption: string;
+}
+
+/** The columns of a table of captions. */
+export interface CaptionTable {
+  /** Absolute path of the table. */
+  file: string;
+  header: boolean;
+  captionColumn: string;
+  /** Undefined where the table has ids but no images: enough for rewriting. */
+  imageColumn: string | undefined;
+  /** Undefined where the image path serves as id. */
+  idColumn: string | undefined;
+}
+
+/**
+ * Finds out which columns of a table are which.
+ *
+ * @throws DataError when there is no table, or a column is missing; it lists the columns there are
+ */
+export async function openCaptionTable(options: CaptionTableOptions): Promise<CaptionTable> {
+  const file = findTable(resolve(options.file));
+  const known = await tableColumns(file);
+  const named = [options.imageColumn, options.captionColumn, options.idColumn].filter((name) => name !== undefined);
+  for (const name of named) if (!known.includes(name)) throw missingColumn(file, name, known);
+  const find = (names: readonly string[]): string | undefined =>
+    names.map((name) => known.find((column) => column.toLowerCase() === name)).find((column) => column !== undefined);
+  const imageColumn = options.imageColumn ?? find(imageColumns);
+  const captionColumn = options.captionColumn ?? find(captionColumns);
+  const idColumn = options.idColumn ?? find(["id"]);
+  if (captionColumn !== undefined && (imageColumn ?? idColumn) !== undefined)
+    return { file, header: true, imageColumn, captionColumn, idColumn };
+
+  const format = tableFormat(file);
+  const textual = format === "csv" || format === "tsv";
+  if (textual && named.length === 0 && known.length === 2 && imageExtensions.has(extname(known[0]!).toLowerCase())) {
+    const [first, second] = await tableColumns(file, { header: false });
+    return { file, header: false, imageColumn: first!, captionColumn: second!, idColumn: undefined };
+  }
+  throw captionColumn === undefined
+    ? unknownColumn(file, "caption", captionColumns, known)
+    : unknownColumn(file, "image", imageColumns, known);
+}
+
+/** The rows of a table, some thousands at a time, in its order. */
+export async function* readCaptionRows({ file, header, imageColumn, captionColumn, idColumn }: CaptionTable): AsyncGenerator<CaptionRow[]> {
+  const columns = [...new Set([captionColumn, imageColumn, idColumn].filter((name) => name !== undefined))];
+  let before = 0;
+  for await (const batch of readTable(file, { columns, header })) {
+    const captions = batch.columns[captionColumn]!;
+    const images = imageColumn === undefined ? undefined : batch.columns[imageColumn]!;
+    const ids = idColumn === undefined ? images! : batch.columns[idColumn]!;
+    yield captions.map((caption, i) => ({
+      row: before + i + 1,
+      id: asText(ids[i]),
+      image: asText(images?.[i]),
+      caption: asText(caption),
+    }));
+    before += batch.rows;
+  }
+}
+
+/** The error for a table in which no column can be told to hold what is needed. */
+export function unknownColumn(file: string, kind: "image" | "caption", tried: readonly string[], known: readonly string[]): DataError {
+  const what = kind === "image" ? "image path" : "caption";
+  return new DataError(
+    `${file}: which column holds the ${what}? Expected one of: ${tried.join(", ")}. Its columns are: ${known.join(", ") || "none"}.`,
+    { mend: `Name the ${kind} column. A csv without a header line must hold two columns: relative image path, caption.` },
+  );
+}
+
+/** The error for a table that has ids but no column of image paths. */
+export async function noImageColumn(table: CaptionTable): Promise<DataError> {
+  return unknownColumn(table.file, "image", imageColumns, await tableColumns(table.file, { header: table.header }));
+}
+
+function findTable(path: string): string {
+  if (!existsSync(path)) throw new DataError(`${path}: no such file or folder.`);
+  if (!statSync(path).isDirectory()) return path;
+  const found = tableNames.map((name) => join(path, name)).find((candidate) => existsSync(candidate));
+  if (found !== undefined) return found;
+  throw new DataError(`${path}: this folder holds no table of captions.`, {
+    mend: `Put one of ${tableNames.join(", ")} there, or give the path of the table.`,
+  });
+}
+
+function asText(value: TableValue | undefined): string {
+  if (value === null || value === undefined) return "";
+  return typeof value === "string" ? value : String(value);
+}

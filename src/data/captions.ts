@@ -1,0 +1,33 @@
+/**
+ * Which text a sample is trained with in an epoch (LaCLIP, section 3; data.py of LijieFan/LaCLIP).
+ *
+ * The original and every rewrite have the same chance. A text of fewer than two words, as a language model that stops early leaves it,
+ * gives way to the original. The choice depends on the run's seed, the epoch and the sample, and on nothing that was chosen before.
+ */
+import { invariant, Random } from "../support/index.ts";
+import type { Caption, Sample } from "./sample.ts";
+
+/** "original": always the data set's own caption (CLIP). "uniform": original or a rewrite, each with the same chance (LaCLIP). */
+export type CaptionChoice = "original" | "uniform";
+
+export interface ChooseCaptionOptions {
+  /** Seed of the run. */
+  seed: number;
+  /** Epoch, from 0. */
+  epoch: number;
+  choose: CaptionChoice;
+}
+
+/** The caption of a sample in an epoch. */
+export function chooseCaption(sample: Sample, { seed, epoch, choose }: ChooseCaptionOptions): Caption {
+  const original = sample.captions[0];
+  invariant(original !== undefined, `sample ${sample.id} has no caption`);
+  if (choose === "original" || sample.captions.length === 1) return original;
+  const chosen = Random.of(seed, "caption", epoch, sample.id).choice(sample.captions);
+  return wordCount(chosen.text) < 2 ? original : chosen;
+}
+
+function wordCount(text: string): number {
+  const trimmed = text.trim();
+  return trimmed === "" ? 0 : trimmed.split(/\s+/).length;
+}

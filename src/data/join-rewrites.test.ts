@@ -1,0 +1,125 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { DataError } from "../support/index.ts";
+import { joinRewrites } from "./join-rewrites.ts";
+import { openPairs, type Pairs } from "./pairs.ts";
+import type { Rewrite } from "./rewrites-folder.ts";
+import { RewritesWriter } from "./rewrites-writer.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "laclip-join-"));
+after(() => rmSync(folder, { recursive: true }));
+
+async function pairsOf(name: string, ids: readonly string[], caption = (id: string): string => `caption of ${id}`): Promise<Pairs> {
+  const file = join(folder, `${name}.csv`);
+  writeFileSync(file, `id,image,caption\n${ids.map((id) => `${id},${id}.jpg,"${caption(id)}"\n`).join("")}`);
+  return openPairs({ file, checkImages: false });
+}
+
+let folders = 0;
+
+/** A rewrites folder as the rewriting commands leave it. */
+async function rewritesOf(
+  pairs: Pairs,
+  rewrites: readonly (Pick<Rewrite, "id" | "source" | "text"> & { flags?: string[] })[],
+): Promise<string> {
+  const path = join(folder, `rewrites-${folders++}`);
+  const source = { engine: "people", model: "", modelHash: "", promptHash: "", provenance: "a test", sampling: {}, seed: 1 };
+  const names = [...new Set(rewrites.map((rewrite) => rewrite.source))];
+  const writer = await RewritesWriter.open(path, {
+    dataset: pairs.file,
+    fingerprint: pairs.fingerprint,
+    sources: Object.fromEntries(names.map((name) => [name, source])),
+    createdWith: "test",
+  });
+  await writer.append(rewrites.map((rewrite) => ({ flags: [], finish: "none", tokens: 0, seed: 1, examples: [], ...rewrite })));
+  await writer.close();
+  return path;
+}
+
+const ids = ["a", "b", "c", "d"];
+
+test("rewrites become further captions, in the order of the sources, whatever order they were written in", async () => {
+  const pairs = await pairsOf("plain", ids);
+  const path = await rewritesOf(pairs, [
+    ...["d", "b", "a", "c"].map((id) => ({ id, source: "bard", text: `bard on ${id}` })),
+    ...["c", "a", "d", "b"].map((id) => ({ id, source: "human", text: `human on ${id}` })),
+  ]);
+  const { samples, rewrites } = await joinRewrites(pairs, path, { sources: ["human", "bard"] });
+  for (const [row, id] of ids.entries()) {
+    assert.deepEqual(samples.at(row).captions, [
+      { source: "original", text: `caption of ${id}` },
+      { source: "human", text: `human on ${id}` },
+      { source: "bard", text: `bard on ${id}` },
+    ]);
+  }
+  assert.deepEqual([rewrites.matched, rewrites.unmatched, rewrites.texts], [4, 0, { human: 4, bard: 4 }]);
+  const one = await joinRewrites(pairs, path, { sources: ["bard"] });
+  assert.equal(one.samples.at(0).captions.length, 2);
+  await assert.rejects(joinRewrites(pairs, path, { sources: ["chatgpt"] }), /no rewrites from source "chatgpt".*human/);
+  assert.equal(pairs.samples.at(0).captions.length, 1, "the pairs themselves stay as they were");
+});
+
+test("rejected and empty rewrites are counted and left out", async () => {
+  const pairs = await pairsOf("rejected", ids);
+  const path = await rewritesOf(pairs, [
+    { id: "a", source: "bard", text: "never to be seen", flags: ["rejected:prompt-leak"] },
+    { id: "b", source: "bard", text: " " },
+    { id: "c", source: "bard", text: "kept as it is", flags: ["long"] },
+    { id: "d", source: "bard", text: "kept too" },
+  ]);
+  const { samples, rewrites } = await joinRewrites(pairs, path, { minimumMatched: 0.5 });
+  assert.deepEqual([rewrites.matched, rewrites.unmatched, rewrites.unusable], [2, 2, 2]);
+  assert.deepEqual(
+    ids.map((_, row) => samples.at(row).captions.length),
+    [1, 1, 2, 2],
+  );
+  await assert.rejects(joinRewrites(pairs, path), (error) => {
+    assert.ok(error instanceof DataError);
+    assert.match(error.message, /2 of 4 samples .* \(50 %\), expected at least 99 %/);
+    assert.match(error.message, /First ids without one: "a", "b"/);
+    assert.doesNotMatch(error.message, /another data set/);
+    return true;
+  });
+});
+
+test("rewrites of another data set are refused, with ids of both", async () => {
+  const other = await pairsOf("other", ["x1", "x2", "x3"]);
+  const path = await rewritesOf(
+    other,
+    ["x1", "x2", "x3"].map((id) => ({ id, source: "bard", text: "some words" })),
+  );
+  await assert.rejects(
+    joinRewrites(await pairsOf("mine", ids), path),
+    /0 of 4 samples.*belong to another data set.*"a", "b", "c".*"x1", "x2", "x3"/s,
+  );
+});
+
+test("ids that are mere numbers do not let other captions pass", async () => {
+  const numbers = ["1", "2", "3"];
+  const path = await rewritesOf(
+    await pairsOf("theirs", numbers, (id) => `their caption ${id}`),
+    numbers.map((id) => ({ id, source: "bard", text: "some words" })),
+  );
+  const mine = await pairsOf("numbers", numbers, (id) => `my caption ${id}`);
+  await assert.rejects(joinRewrites(mine, path), /made for other captions/);
+  assert.equal((await joinRewrites(mine, path, { otherCaptions: true })).rewrites.matched, 3);
+  const same = await pairsOf("shuffled", ["3", "1", "2"], (id) => `their caption ${id}`);
+  assert.equal((await joinRewrites(same, path)).rewrites.matched, 3);
+});
+
+test("a part of a data set may use the rewrites of all of it", async () => {
+  const path = await rewritesOf(
+    await pairsOf("all", ids),
+    ids.map((id) => ({ id, source: "bard", text: `on ${id}` })),
+  );
+  const { rewrites, samples } = await joinRewrites(await pairsOf("part", ["d", "b"]), path);
+  assert.deepEqual([rewrites.matched, rewrites.foreign], [2, 2]);
+  assert.equal(samples.at(0).captions[1]!.text, "on d");
+});
+
+test("a missing folder is a data error", async () => {
+  await assert.rejects(joinRewrites(await pairsOf("lonely", ids), join(folder, "nowhere")), DataError);
+});

@@ -1,0 +1,121 @@
+/**
+ * A data set and its rewrites, joined by sample id.
+ *
+ * Never by line number: a row that is missing on one side would shift all that follow and train every image with another one's text.
+ */
+import { DataError, log } from "../support/index.ts";
+import type { Pairs } from "./pairs.ts";
+import { isUsable, openRewritesFolder } from "./rewrites-folder.ts";
+import { RewriteGrouping } from "./sample-table.ts";
+import { TextIndex } from "./text-column.ts";
+
+export interface JoinRewritesOptions {
+  /** Sources to take, in this order. Default: all of the folder. */
+  sources?: readonly string[] | undefined;
+  /** Share of samples that must have at least one rewrite, 0..1. Default 0.99. */
+  minimumMatched?: number | undefined;
+  /** Accept ids that are mere numbers although the captions are not those that were rewritten. Default false. */
+  otherCaptions?: boolean | undefined;
+}
+
+/** What came of a join. */
+export interface JoinReport {
+  folder: string;
+  sources: string[];
+  /** Samples with at least one rewrite, and without any. */
+  matched: number;
+  unmatched: number;
+  /** Rewrites taken, by source. */
+  texts: Record<string, number>;
+  /** Rewrites left out: of samples that this data set lacks; rejected by the checks or empty. */
+  foreign: number;
+  unusable: number;
+}
+
+export interface JoinedPairs extends Pairs {
+  rewrites: JoinReport;
+}
+
+/**
+ * The pairs with the rewrites of a rewrites folder as further captions.
+ *
+ * @throws DataError when the folder is damaged, lacks a source, or belongs to another data set
+ */
+export async function joinRewrites(pairs: Pairs, folderPath: string, options: JoinRewritesOptions = {}): Promise<JoinedPairs> {
+  const { minimumMatched = 0.99, otherCaptions = false } = options;
+  const { samples } = pairs;
+  const folder = await openRewritesFolder(folderPath);
+  const sources = [...(options.sources ?? folder.sources)];
+  const sourceNumbers = new Map(sources.map((source, i) => [source, i]));
+  const index = new TextIndex(samples.ids);
+  const grouping = new RewriteGrouping(samples.length, sources);
+  const report: JoinReport = {
+    folder: folderPath,
+    sources,
+    matched: 0,
+    unmatched: samples.length,
+    texts: Object.fromEntries(sources.map((source) => [source, 0])),
+    foreign: 0,
+    unusable: 0,
+  };
+  const foreignIds: string[] = [];
+  for await (const batch of folder.read({ sources })) {
+    for (const rewrite of batch) {
+      const row = index.find(rewrite.id);
+      if (row < 0) {
+        report.foreign++;
+        if (foreignIds.length < 3) foreignIds.push(rewrite.id);
+      } else if (!isUsable(rewrite) || rewrite.text.trim() === "") {
+        report.unusable++;
+      } else {
+        grouping.add(row, sourceNumbers.get(rewrite.source)!, rewrite.text);
+        report.texts[rewrite.source]! += 1;
+      }
+    }
+  }
+  const rewrites = grouping.finish();
+  const missing: string[] = [];
+  for (let row = 0; row < samples.length; row++) {
+    if (rewrites.starts[row] !== rewrites.starts[row + 1]) report.matched++;
+    else if (missing.length < 3) missing.push(samples.ids.at(row));
+  }
+  report.unmatched = samples.length - report.matched;
+  const joined = { ...pairs, samples: samples.withRewrites(rewrites), rewrites: report };
+  refuseOtherDataset(joined, minimumMatched, missing, foreignIds);
+
+  const sameCaptions = folder.manifest.dataset.hash === pairs.fingerprint.hash;
+  if (!sameCaptions && !otherCaptions && idsAreNumbers(joined)) {
+    throw new DataError(
+      `${folderPath}: these rewrites were made for other captions ("${folder.manifest.dataset.name}", ${folder.manifest.dataset.count} of them) than those in ${pairs.file} (${pairs.fingerprint.count}). ` +
+        "The ids on both sides are mere numbers, so that they fit each other by accident.",
+      {
+        mend: "Give the captions file that was rewritten, or ids that say more than a row's number. If the ids do mean the same, allow it (otherCaptions).",
+      },
+    );
+  }
+  if (report.unmatched > 0)
+    log.warn(`${folderPath}: ${report.unmatched} of ${samples.length} samples have no rewrite and keep their caption.`);
+  return joined;
+}
+
+function refuseOtherDataset({ samples, file, rewrites }: JoinedPairs, minimum: number, missing: string[], foreign: string[]): void {
+  const { matched, folder, sources } = rewrites;
+  if (matched >= samples.length * minimum) return;
+  const percent = Number(((matched / samples.length) * 100).toPrecision(3));
+  const others =
+    rewrites.foreign > 0 ? ` The folder has rewrites of other ids, such as ${foreign.map((id) => JSON.stringify(id)).join(", ")}.` : "";
+  const verdict = matched === 0 || rewrites.foreign > matched ? " They belong to another data set." : "";
+  throw new DataError(
+    `${folder}: ${matched} of ${samples.length} samples of ${file} have a rewrite there (${percent} %), expected at least ${minimum * 100} %.${verdict}\n` +
+      `  First ids without one: ${missing.map((id) => JSON.stringify(id)).join(", ")}.${others}`,
+    {
+      mend: `Finish the job with \`laclip rewrite ${file} --out ${folder} --sources ${sources.join(",")}\`, or allow gaps (minimumMatched).`,
+    },
+  );
+}
+
+/** Whether the first ids say nothing but a number: then rewrites of any data set would seem to fit. */
+function idsAreNumbers({ samples }: Pairs): boolean {
+  for (let row = 0; row < Math.min(samples.length, 100); row++) if (!/^\d+$/.test(samples.ids.at(row))) return false;
+  return true;
+}

@@ -1,0 +1,133 @@
+import assert from "node:assert/strict";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { DataError } from "../support/index.ts";
+import { openPairs } from "./pairs.ts";
+
+const photo = fileURLToPath(new URL("../../../test/parity/images/files/photo.jpg", import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), "laclip-pairs-"));
+after(() => rmSync(folder, { recursive: true }));
+mkdirSync(join(folder, "img"));
+for (let i = 0; i < 8; i++) copyFileSync(photo, join(folder, "img", `${i}.jpg`));
+
+function table(name: string, content: string): string {
+  const path = join(folder, name);
+  writeFileSync(path, content);
+  return path;
+}
+
+async function captions(file: string): Promise<string[]> {
+  const { samples } = await openPairs({ file });
+  return Array.from({ length: samples.length }, (_, row) => samples.originals.at(row));
+}
+
+test("csv with quotes, separators, line ends and hash signs in captions", async () => {
+  const file = table(
+    "a.csv",
+    'caption,filepath\n"a ""big"" dog,\nrunning",img/0.jpg\n# not a comment,img/1.jpg\n007,img/2.jpg\n  x y ,img/3.jpg\nNULL,img/4.jpg\n',
+  );
+  const { samples, rows } = await openPairs({ file });
+  assert.equal(rows, 5);
+  assert.deepEqual(await captions(file), ['a "big" dog,\nrunning', "# not a comment", "007", "  x y ", "NULL"]);
+  assert.deepEqual(samples.at(0), {
+    id: "img/0.jpg",
+    image: join(folder, "img/0.jpg"),
+    captions: [{ source: "original", text: 'a "big" dog,\nrunning' }],
+  });
+});
+
+test("tsv, jsonl, an id column, named columns, and an image folder elsewhere", async () => {
+  const tsv = await openPairs({ file: table("a.tsv", "Title\tImage\tid\na, b\timg/0.jpg\t007\n") });
+  assert.deepEqual(tsv.samples.at(0).id, "007");
+  assert.deepEqual(await captions(table("b.jsonl", '{"text": "x\\u2028y", "file": "img/1.jpg"}\n{"file": "img/2.jpg", "text": "z"}\n')), [
+    "x\u2028y",
+    "z",
+  ]);
+  const named = await openPairs({
+    file: table("c.csv", "what,where,key\nsome words,2.jpg,k\n"),
+    images: join(folder, "img"),
+    imageColumn: "where",
+    captionColumn: "what",
+    idColumn: "key",
+  });
+  assert.deepEqual(named.samples.at(0), {
+    id: "k",
+    image: join(folder, "img/2.jpg"),
+    captions: [{ source: "original", text: "some words" }],
+  });
+});
+
+test("LaCLIP's csv without a header line keeps its first row", async () => {
+  assert.deepEqual(await captions(table("cc3m.csv", 'img/0.jpg,first caption\nimg/1.jpg,"second, caption"\n')), [
+    "first caption",
+    "second, caption",
+  ]);
+});
+
+test("a folder with captions.csv inside, absolute image paths", async () => {
+  const inside = join(folder, "set");
+  mkdirSync(inside);
+  writeFileSync(join(inside, "captions.csv"), `image,caption\n${join(folder, "img/3.jpg")},hello there\n`);
+  const { samples } = await openPairs({ file: inside });
+  assert.equal(samples.at(0).image, join(folder, "img/3.jpg"));
+  await assert.rejects(openPairs({ file: join(folder, "img") }), /holds no table of captions/);
+});
+
+test("a caption of 10,000 characters is kept whole", async () => {
+  const long = "word ".repeat(2000);
+  assert.deepEqual(await captions(table("long.csv", `image,caption\nimg/0.jpg,${long}\n`)), [long]);
+});
+
+test("a wrong column lists the columns there are", async () => {
+  const file = table("wrong.csv", "picture,words\nimg/0.jpg,a dog\n");
+  await assert.rejects(openPairs({ file }), /which column holds the caption\?.*Its columns are: picture, words/);
+  await assert.rejects(openPairs({ file, captionColumn: "word" }), (error) => {
+    assert.ok(error instanceof DataError);
+    assert.match(error.message, /no column "word".*picture, words/);
+    assert.match(error.mend!, /"words"/);
+    return true;
+  });
+  await assert.rejects(openPairs({ file, captionColumn: "words" }), /which column holds the image path/);
+  const textOnly = table("text-only.csv", "id,caption\n1,a dog\n");
+  await assert.rejects(openPairs({ file: textOnly }), /which column holds the image path\?.*id, caption/);
+});
+
+test("repeated ids are refused and named", async () => {
+  const rows = "img/0.jpg,a b\nimg/1.jpg,c d\nimg/0.jpg,e f\n";
+  await assert.rejects(openPairs({ file: table("twice.csv", `image,caption\n${rows}`) }), /1 of 3 image paths.*First: "img\/0.jpg"/);
+  await assert.rejects(
+    openPairs({ file: table("ids.csv", "id,image,caption\n1,img/0.jpg,a\n1,img/1.jpg,b\n") }),
+    /id column "id".*First: "1"/,
+  );
+  await assert.rejects(openPairs({ file: table("no-id.csv", "id,image,caption\n1,img/0.jpg,a\n,img/1.jpg,b\n") }), /row 2 has no value/);
+});
+
+test("rows without caption or image are counted, with a limit on their share", async () => {
+  const file = table("gaps.csv", "image,caption\nimg/0.jpg,a b\nimg/9.jpg,c d\nimg/1.jpg,  \nimg/2.jpg,e f\n,g h\n");
+  await assert.rejects(
+    openPairs({ file }),
+    /3 of 5 rows \(60 %\).*1 without a caption, 2 without an image file; allowed are 1 %.\n  row 2: no file img\/9.jpg/s,
+  );
+  const { samples, skipped, rows, fingerprint } = await openPairs({ file, maximumSkipped: 0.6 });
+  assert.deepEqual([samples.length, rows, skipped.emptyCaptions, skipped.missingImages], [2, 5, 1, 2]);
+  assert.equal(fingerprint.count, 3, "a row whose image is missing was rewritten all the same");
+  assert.equal((await openPairs({ file, checkImages: false, maximumSkipped: 0.6 })).samples.length, 3);
+});
+
+test("missing and empty tables, a missing image folder, an unknown format", async () => {
+  await assert.rejects(openPairs({ file: join(folder, "none.csv") }), /no such file or folder/);
+  await assert.rejects(openPairs({ file: table("empty.csv", "image,caption\n") }), /there is no row/);
+  await assert.rejects(openPairs({ file: table("nothing.csv", "") }), DataError);
+  await assert.rejects(openPairs({ file: table("captions.xlsx", "x") }), DataError);
+  await assert.rejects(
+    openPairs({ file: table("a.csv", "image,caption\nx,y\n"), images: join(folder, "nowhere") }),
+    /no such folder of images/,
+  );
+});
+
+test("a broken jsonl line is a data error", async () => {
+  await assert.rejects(openPairs({ file: table("bad.jsonl", '{"image":"img/0.jpg","caption":"a b"}\n{"image":\n') }), DataError);
+});

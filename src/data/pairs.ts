@@ -1,0 +1,110 @@
+/**
+ * Image-text pairs from a table of captions and a folder of images.
+ *
+ * Rows that can't be used are left out, counted and reported; too many of them, and the table or the folder is the wrong one.
+ */
+import { existsSync } from "node:fs";
+import { dirname, isAbsolute, join, resolve } from "node:path";
+import { DataError, log } from "../support/index.ts";
+import { type CaptionTable, type CaptionTableOptions, noImageColumn, openCaptionTable, readCaptionRows } from "./caption-table.ts";
+import { type CaptionsFingerprint, FingerprintBuilder } from "./rewrites-folder.ts";
+import { SampleTable } from "./sample-table.ts";
+import { TextColumnBuilder, TextIndex } from "./text-column.ts";
+
+export interface OpenPairsOptions extends CaptionTableOptions {
+  /** Folder that image paths are relative to. Default: the table's folder. */
+  images?: string | undefined;
+  /** Share of rows without a caption or an image file that is still accepted, 0..1. Default 0.01. */
+  maximumSkipped?: number | undefined;
+  /** Whether to look for every image file now; without it, missing ones show when they are read. Default true. */
+  checkImages?: boolean | undefined;
+}
+
+/** Rows that were left out. */
+export interface SkippedRows {
+  emptyCaptions: number;
+  missingImages: number;
+  /** The first few, each with row and reason. */
+  examples: string[];
+}
+
+export interface Pairs {
+  /** Absolute path of the table that was read. */
+  file: string;
+  /** Rows of the table, with those left out. */
+  rows: number;
+  skipped: SkippedRows;
+  /** Of all rows that have a caption, also those whose image is missing: as rewriting sees the table. */
+  fingerprint: CaptionsFingerprint;
+  samples: SampleTable;
+}
+
+/**
+ * Reads a table of captions (csv, tsv, jsonl, parquet).
+ *
+ * @throws DataError when the table or a column is missing, ids repeat, or too many rows had to be left out
+ */
+export async function openPairs(options: OpenPairsOptions): Promise<Pairs> {
+  const { maximumSkipped = 0.01, checkImages = true } = options;
+  const table = await openCaptionTable(options);
+  if (table.imageColumn === undefined) throw await noImageColumn(table);
+  const imageFolder = resolve(options.images ?? dirname(table.file));
+  if (!existsSync(imageFolder)) throw new DataError(`${imageFolder}: no such folder of images.`);
+
+  const [ids, images, captions] = [new TextColumnBuilder(), new TextColumnBuilder(), new TextColumnBuilder()];
+  const skipped: SkippedRows = { emptyCaptions: 0, missingImages: 0, examples: [] };
+  const fingerprint = new FingerprintBuilder();
+  const skip = (row: number, reason: string): void => {
+    if (skipped.examples.length < 5) skipped.examples.push(`row ${row}: ${reason}`);
+  };
+  let rows = 0;
+  for await (const batch of readCaptionRows(table)) {
+    rows += batch.length;
+    for (const { row, id, image, caption } of batch) {
+      if (caption.trim() === "") {
+        skipped.emptyCaptions++;
+        skip(row, `no caption (${image || "no image either"})`);
+        continue;
+      }
+      if (id !== "") fingerprint.add(id, caption);
+      if (image === "" || (checkImages && !existsSync(isAbsolute(image) ? image : join(imageFolder, image)))) {
+        skipped.missingImages++;
+        skip(row, image === "" ? "no image path" : `no file ${image}`);
+        continue;
+      }
+      if (id === "") throw new DataError(`${table.file}: row ${row} has no value in its id column "${table.idColumn}".`);
+      ids.add(id);
+      images.add(image);
+      captions.add(caption);
+    }
+  }
+  checkSkipped(table.file, rows, skipped, maximumSkipped, imageFolder);
+  const samples = new SampleTable({ imageFolder, ids: ids.finish(), images: images.finish(), originals: captions.finish() });
+  refuseDuplicates(table, samples);
+  return { file: table.file, rows, skipped, fingerprint: fingerprint.finish(), samples };
+}
+
+function checkSkipped(file: string, rows: number, skipped: SkippedRows, maximum: number, imageFolder: string): void {
+  if (rows === 0) throw new DataError(`${file}: there is no row in this table.`);
+  const count = skipped.emptyCaptions + skipped.missingImages;
+  if (count === 0) return;
+  const share = `${count} of ${rows} rows (${((count / rows) * 100).toPrecision(2)} %)`;
+  const details = `${skipped.emptyCaptions} without a caption, ${skipped.missingImages} without an image file`;
+  const examples = skipped.examples.map((example) => `\n  ${example}`).join("");
+  if (count > rows * maximum) {
+    throw new DataError(`${file}: ${share} can't be used: ${details}; allowed are ${maximum * 100} %.${examples}`, {
+      mend: `Image paths are taken relative to ${imageFolder}. Name another folder, mend the table, or allow a larger share (maximumSkipped).`,
+    });
+  }
+  log.warn(`${file}: left out ${share}: ${details}.${examples}`);
+}
+
+function refuseDuplicates({ file, idColumn }: CaptionTable, { ids, length }: SampleTable): void {
+  const { duplicates, duplicateCount } = new TextIndex(ids);
+  if (duplicateCount === 0) return;
+  const first = duplicates.slice(0, 3).map(({ row }) => JSON.stringify(ids.at(row)));
+  const what = idColumn === undefined ? "image paths, which serve as ids," : `values of the id column "${idColumn}"`;
+  throw new DataError(`${file}: ${duplicateCount} of ${length} ${what} were there before. First: ${first.join(", ")}.`, {
+    mend: "Give each row an id of its own (a column `id`), or remove the repeated rows.",
+  });
+}

@@ -1,0 +1,21 @@
+/**
+ * The one form that every source of data takes: an image, its caption, and what else was written about it.
+ */
+
+/** Name of the source that a data set's own captions have. */
+export const originalSource = "original";
+
+export interface Caption {
+  /** "original", or the name of a rewrite source. */
+  source: string;
+  text: string;
+}
+
+export interface Sample {
+  /** Unique in the data set; rewrites are joined by it. */
+  id: string;
+  /** Absolute path of the image file. */
+  image: string;
+  /** The original first, then the rewrites in the order of their sources. */
+  captions: Caption[];
+}
