@@ -278,6 +278,7 @@ def compute(models, losses_module, utils, weights, batches):
                 "image_features": round_to(relative(low_outputs["image_embed"], outputs["image_embed"]), 2),
                 "text_features": round_to(relative(low_outputs["text_embed"], outputs["text_embed"]), 2),
                 "gradients": {n: round_to(distance(n, g, gradients[n]), 2) for n, g in low_gradients.items() if n not in DROPPED},
+                "allGradients": round_to(distance_of_all(low_gradients, gradients), 2),
             },
         }
     return tensors, values
@@ -305,6 +306,15 @@ def meaningful(name, value):
 
 def distance(name, value, reference):
     return relative(meaningful(name, value), meaningful(name, reference))
+
+
+def distance_of_all(gradients, references):
+    """|difference| / |reference| of all gradients as one vector."""
+    kept = [n for n in references if n not in DROPPED]
+    off, size = (torch.cat([t.double().flatten() for t in ts]).norm() for ts in zip(*[
+        (meaningful(n, gradients[n]).double() - meaningful(n, references[n]).double(), meaningful(n, references[n])) for n in kept
+    ]))  # fmt: skip
+    return (off / size).item()
 
 
 def difference(name, value, reference):
