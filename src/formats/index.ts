@@ -1,3 +1,5 @@
 export * from "./gguf-header.ts";
+export * from "./npy.ts";
 export * from "./safetensors.ts";
 export * from "./tables.ts";
+export * from "./tfevents.ts";
