@@ -1,0 +1,44 @@
+/**
+ * Runs the tests: `node --test` on the compiled files in `dist/`.
+ *
+ *   npm test                      all of them
+ *   npm test -- tokenizer torch   those whose path holds one of the words
+ *   npm test -- --test-name-pattern=resume     options of node are passed on
+ *
+ * The list is made from the sources, so that what an earlier version left in `dist/` is not run.
+ */
+import { spawn } from "node:child_process";
+import { readdirSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+
+/** Test files at a time: those on libtorch use all processors by themselves, so more of them only makes each slower. */
+const concurrency = Math.max(1, Math.min(4, Math.floor(os.availableParallelism() / 2)));
+
+const words = process.argv.slice(2).filter((word) => !word.startsWith("-"));
+const options = process.argv.slice(2).filter((word) => word.startsWith("-"));
+
+const files = ["src", "test"]
+  .flatMap((folder) => readdirSync(path.join(root, folder), { recursive: true, encoding: "utf8" }).map((file) => path.join(folder, file)))
+  .filter((file) => file.endsWith(".test.ts"))
+  .filter((file) => words.length === 0 || words.some((word) => file.includes(word.replace(/^dist\//, "").replace(/\.js$/, ""))))
+  .sort((a, b) => (a < b ? -1 : 1))
+  .map((file) => path.join("dist", file.replace(/\.ts$/, ".js")));
+
+if (files.length === 0) {
+  process.stderr.write(`no test file's path holds ${words.map((word) => JSON.stringify(word)).join(" or ")}\n`);
+  process.exitCode = 1;
+} else {
+  const args = ["--test", "--test-reporter=spec", `--test-concurrency=${concurrency}`, "--enable-source-maps", ...options, ...files];
+  const child = spawn(process.execPath, args, { cwd: root, stdio: "inherit" });
+  child.once("error", (error) => {
+    throw error;
+  });
+  child.once("close", (code, signal) => {
+    if (signal) process.stderr.write(`the tests were ended by ${signal}\n`);
+    process.exitCode = code ?? 1;
+  });
+}
