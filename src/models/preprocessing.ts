@@ -24,8 +24,14 @@ export const imagenetPreprocessing: Preprocessing = { mean: [0.485, 0.456, 0.406
 export function normalizeImages(pixels: Uint8Array, count: number, size: number, { mean, std }: Preprocessing, device = "cpu"): Tensor {
   return scope(() => {
     const images = Tensor.from(pixels, [count, size, size, 3], { device }).permute(0, 3, 1, 2);
-    const scale = tensor(std.map((value) => 1 / (255 * value)), { device }).view(1, 3, 1, 1);
-    const shift = tensor(std.map((value, channel) => -mean[channel]! / value), { device }).view(1, 3, 1, 1);
+    const scale = tensor(
+      std.map((value) => 1 / (255 * value)),
+      { device },
+    ).view(1, 3, 1, 1);
+    const shift = tensor(
+      std.map((value, channel) => -mean[channel]! / value),
+      { device },
+    ).view(1, 3, 1, 1);
     return ops.addTensor(images.to("float32").mul(scale), shift).contiguous();
   });
 }

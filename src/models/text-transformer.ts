@@ -70,7 +70,9 @@ export interface TextTowerParts {
 export function encodeTokens({ config, embedding, positions, transformer, norm }: TextTowerParts, ids: Tensor): Tensor {
   const [batch, length] = ids.shape as [number, number];
   if (length > config.contextLength) {
-    throw new UsageError(`A batch of texts has ${length} tokens a row, the model takes ${config.contextLength}. Cut texts when tokenizing.`);
+    throw new UsageError(
+      `A batch of texts has ${length} tokens a row, the model takes ${config.contextLength}. Cut texts when tokenizing.`,
+    );
   }
   const x_BLW = scope(() => embedding.forward(ids).add(positions.slice(0, 0, length)));
   const out_BLW = transformer.forward(x_BLW);

@@ -9,14 +9,7 @@ import { fanInUniform } from "./init.ts";
 import { LayerNorm, Linear } from "./layers.ts";
 import { Module } from "./module.ts";
 
-type Fused = (
-  query: Tensor,
-  key: Tensor,
-  value: Tensor,
-  mask: Tensor | null,
-  dropout: number,
-  isCausal: boolean,
-) => Tensor;
+type Fused = (query: Tensor, key: Tensor, value: Tensor, mask: Tensor | null, dropout: number, isCausal: boolean) => Tensor;
 const fusedAttention = operator<Fused>("aten::scaled_dot_product_attention", "", "tensor");
 
 /**
@@ -43,7 +36,10 @@ function causalMask(tokens: number, device: string): Tensor {
 /** `[B, N, 3 W]` -> query, key and value, each `[B, H, N, D]`. */
 function splitHeads(qkv: Tensor, heads: number): [Tensor, Tensor, Tensor] {
   const [batch, tokens, width] = qkv.shape as [number, number, number];
-  return qkv.view(batch, tokens, 3, heads, width / 3 / heads).permute(2, 0, 3, 1, 4).unbind(0) as [Tensor, Tensor, Tensor];
+  return qkv
+    .view(batch, tokens, 3, heads, width / 3 / heads)
+    .permute(2, 0, 3, 1, 4)
+    .unbind(0) as [Tensor, Tensor, Tensor];
 }
 
 /** `[B, H, N, D]` -> `[B, N, W]` */

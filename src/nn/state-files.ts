@@ -4,7 +4,16 @@ import { type DType, Tensor, elementBytes, type TypedArray, typedArray } from ".
 import { readSafetensors, writeSafetensors, type StoredTensor } from "../formats/index.ts";
 
 const names: Record<DType, StoredTensor["dtype"]> = {
-  float64: "F64", float32: "F32", float16: "F16", bfloat16: "BF16", int64: "I64", int32: "I32", int16: "I16", int8: "I8", uint8: "U8", bool: "BOOL",
+  float64: "F64",
+  float32: "F32",
+  float16: "F16",
+  bfloat16: "BF16",
+  int64: "I64",
+  int32: "I32",
+  int16: "I16",
+  int8: "I8",
+  uint8: "U8",
+  bool: "BOOL",
 };
 
 /**
@@ -15,7 +24,10 @@ export function saveTensors(path: string, tensors: Iterable<[string, Tensor]>, m
   const stored: [string, StoredTensor][] = [];
   for (const [name, tensor] of tensors) {
     const array = tensor.toTypedArray();
-    stored.push([name, { dtype: names[tensor.dtype], shape: tensor.shape, data: new Uint8Array(array.buffer, array.byteOffset, array.byteLength) }]);
+    stored.push([
+      name,
+      { dtype: names[tensor.dtype], shape: tensor.shape, data: new Uint8Array(array.buffer, array.byteOffset, array.byteLength) },
+    ]);
   }
   writeSafetensors(path, stored, metadata);
 }

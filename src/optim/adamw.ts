@@ -26,7 +26,8 @@ export class AdamW {
 
   constructor(groups: readonly ParameterGroup[], options: AdamWOptions) {
     const [beta1, beta2] = options.betas;
-    if (!(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1)) throw new UsageError(`AdamW: betas must be in [0, 1), got ${beta1} and ${beta2}.`);
+    if (!(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1))
+      throw new UsageError(`AdamW: betas must be in [0, 1), got ${beta1} and ${beta2}.`);
     this.#groups = groups;
     this.#options = options;
     for (const { parameters } of groups) {

@@ -8,7 +8,7 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { NativeError, UsageError, readJson } from "../support/index.ts";
 
@@ -62,7 +62,9 @@ export interface Native {
 
 /** What the set-up wrote about the addon it built. */
 export interface BuildRecord {
+  /** Absolute path of the addon. */
   addon: string;
+  /** Where libtorch was found ("system", "pip", ...), its folder and version. */
   libtorch: { kind: string; path: string; version: string };
 }
 
@@ -84,7 +86,8 @@ export function buildRecord(): BuildRecord {
       mend: `Run \`npm run setup\` in ${packageFolder()}: it finds or installs libtorch and builds the addon.`,
     });
   }
-  return readJson(path, "build record") as BuildRecord;
+  const record = readJson(path, "build record") as BuildRecord;
+  return { ...record, addon: resolve(dirname(path), record.addon) };
 }
 
 let loaded: Native | undefined;
@@ -116,7 +119,8 @@ export function defaultThreads(): number {
     const value = process.env[name];
     if (value === undefined || value === "") continue;
     const count = Number(value.split(",")[0]);
-    if (!Number.isInteger(count) || count < 1) throw new UsageError(`${name}: expected a whole number of threads, 1 or more, got "${value}".`);
+    if (!Number.isInteger(count) || count < 1)
+      throw new UsageError(`${name}: expected a whole number of threads, 1 or more, got "${value}".`);
     return count;
   }
   return availableParallelism();

@@ -57,7 +57,10 @@ export class Tensor extends Handle {
 
   /** The elements in row-major order, copied: BigInt64Array for int64, raw 16 bits in a Uint16Array for bfloat16 and float16. */
   toTypedArray(): TypedArray {
-    return typedArray(this.dtype, guard(() => native().toBytes(this.handle)));
+    return typedArray(
+      this.dtype,
+      guard(() => native().toBytes(this.handle)),
+    );
   }
 
   /** The elements as float32, whatever the dtype. */
