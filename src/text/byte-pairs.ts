@@ -65,10 +65,11 @@ function mergeByHeap(vocabulary: Vocabulary, ids: Int32Array, count: number): nu
     // An entry is stale when its pair has changed since; a merged-away token has no pair.
     if (pairs[at] !== id) continue;
     const gone = next[at]!;
+    const after = next[gone]!;
     ids[at] = id;
     pairs[gone] = none;
-    next[at] = next[gone]!;
-    if (next[at]! < count) previous[next[at]!] = at;
+    next[at] = after;
+    if (after < count) previous[after] = at;
     offer(at);
     if (previous[at]! >= 0) offer(previous[at]!);
   }

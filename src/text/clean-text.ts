@@ -18,6 +18,7 @@ export function isCleaningMode(name: string): name is CleaningMode {
 }
 
 /** What Python's `str.split` and `str.strip` take for white space: other than in JavaScript with U+001C-1F and U+0085, without U+FEFF. */
+// oxlint-disable-next-line no-control-regex -- these control characters are white space to Python
 const whitespace = /[\t-\r\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/gu;
 const punctuation = /[!-/:-@[-`{-~]/gu;
 const needsMending = /[^ -%'-~]/u;

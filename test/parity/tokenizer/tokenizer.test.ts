@@ -21,7 +21,7 @@ const fixture = new URL("../../../../test/parity/tokenizer/tokenizer.json.gz", i
 const { rows } = JSON.parse(gunzipSync(readFileSync(fixture)).toString("utf8")) as { rows: Row[] };
 
 for (const mode of cleaningModes) {
-  test(`ids are open_clip's with cleaning "${mode}"`, () => {
+  void test(`ids are open_clip's with cleaning "${mode}"`, () => {
     const tokenizer = ClipTokenizer.load({ cleaning: mode });
     const asked = rows.filter((row) => row[mode] !== undefined);
     assert.ok(asked.length >= (mode === "lower" ? 2000 : 500), `only ${asked.length} strings`);
@@ -33,7 +33,7 @@ for (const mode of cleaningModes) {
   });
 }
 
-test("captions longer than the context are cut as open_clip cuts them", () => {
+void test("captions longer than the context are cut as open_clip cuts them", () => {
   const tokenizer = ClipTokenizer.load();
   const long = rows.filter((row) => row.cut !== undefined);
   assert.ok(long.length >= 20);
@@ -48,7 +48,7 @@ test("captions longer than the context are cut as open_clip cuts them", () => {
   });
 });
 
-test("ids decode to the text that open_clip decodes them to", () => {
+void test("ids decode to the text that open_clip decodes them to", () => {
   const tokenizer = ClipTokenizer.load();
   const asked = rows.filter((row) => row.decoded !== undefined);
   assert.ok(asked.length >= 500);
