@@ -35,7 +35,7 @@ async function rewritesOf(
     createdWith: "test",
   });
   await writer.append(rewrites.map((rewrite) => ({ flags: [], finish: "none", tokens: 0, seed: 1, examples: [], ...rewrite })));
-  await writer.close();
+  writer.close();
   return path;
 }
 

@@ -119,7 +119,8 @@ export class SampleTable {
 
   /** The same samples with these rewrites instead of those it had. */
   withRewrites(rewrites: RewriteColumns): SampleTable {
-    return new SampleTable({ ...this, rewrites });
+    const { imageFolder, ids, images, originals } = this;
+    return new SampleTable({ imageFolder, ids, images, originals, rewrites });
   }
 }
 

@@ -35,12 +35,12 @@ export class TextColumn {
   }
 
   at(index: number): string {
-    return this.#bytes.toString("utf8", this.#offsets[index]!, this.#offsets[index + 1]!);
+    return this.#bytes.toString("utf8", this.#offsets[index], this.#offsets[index + 1]);
   }
 
   /** The UTF-8 bytes of one text: a view, not a copy. */
   bytesAt(index: number): Buffer {
-    return this.#bytes.subarray(this.#offsets[index]!, this.#offsets[index + 1]!);
+    return this.#bytes.subarray(this.#offsets[index], this.#offsets[index + 1]);
   }
 }
 

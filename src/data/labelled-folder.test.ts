@@ -1,0 +1,136 @@
+import assert from "node:assert/strict";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { evaluationImage } from "../images/index.ts";
+import { DataError } from "../support/index.ts";
+import type { EvaluationBatch } from "./evaluation-images.ts";
+import { evaluationBatches, openLabelledFolder } from "./labelled-folder.ts";
+
+const fixtures = fileURLToPath(new URL("../../../test/parity/images/files/", import.meta.url));
+const root = mkdtempSync(join(tmpdir(), "laclip-labelled-"));
+after(() => rmSync(root, { recursive: true }));
+
+let made = 0;
+
+/** A data set with two images a class and further files beside the class folders. */
+function dataset(classes: readonly string[], files: Record<string, string> = {}): string {
+  const path = join(root, String(made++));
+  for (const name of classes) {
+    mkdirSync(join(path, name), { recursive: true });
+    copyFileSync(join(fixtures, "photo.jpg"), join(path, name, "b.JPG"));
+    copyFileSync(join(fixtures, "rgba.png"), join(path, name, "a.png"));
+    writeFileSync(join(path, name, "notes.md"), "not an image");
+  }
+  for (const [name, content] of Object.entries(files)) writeFileSync(join(path, name), content);
+  return path;
+}
+
+const three = ["cat", "hot_dog", "tree"];
+
+test("folders are classes in sorted order; names come from them", () => {
+  const { classes, folders, items, templates, path } = openLabelledFolder(dataset(["tree", "cat", "hot_dog"]));
+  assert.deepEqual(folders, three);
+  assert.deepEqual(classes, ["cat", "hot dog", "tree"]);
+  assert.equal(templates, undefined);
+  assert.deepEqual(
+    items.map((item) => [item.path.slice(path.length + 1), item.label]),
+    [
+      ["cat/a.png", 0],
+      ["cat/b.JPG", 0],
+      ["hot_dog/a.png", 1],
+      ["hot_dog/b.JPG", 1],
+      ["tree/a.png", 2],
+      ["tree/b.JPG", 2],
+    ],
+  );
+});
+
+test("names by line, by list and by folder, and templates", () => {
+  const lines = dataset(three, { "classnames.txt": "a kitten\r\na sausage\n\nan oak\n", "templates.txt": "a photo of {}.\n{} drawn\n" });
+  assert.deepEqual(openLabelledFolder(lines).classes, ["a kitten", "a sausage", "an oak"]);
+  assert.deepEqual(openLabelledFolder(lines).templates, ["a photo of {}.", "{} drawn"]);
+  assert.deepEqual(openLabelledFolder(dataset(three, { "classes.json": '["x", "y", "z"]' })).classes, ["x", "y", "z"]);
+  const named = dataset(three, { "classes.json": '{"tree": "an oak", "cat": "a kitten", "hot_dog": "a sausage"}' });
+  assert.deepEqual(openLabelledFolder(named).classes, ["a kitten", "a sausage", "an oak"]);
+});
+
+test("names that do not match the folders are refused, and the message says which", () => {
+  const refused = (files: Record<string, string>, message: RegExp): void => {
+    assert.throws(
+      () => openLabelledFolder(dataset(three, files)),
+      (error) => error instanceof DataError && message.test(error.message),
+      String(message),
+    );
+  };
+  refused({ "classnames.txt": "a\nb\n" }, /2 class names for 3 class folders/);
+  refused({ "classnames.txt": "cat\ntree\nhot dog\n" }, /name 2 is "tree" for folder "hot_dog"/);
+  refused({ "classes.json": '{"cat": "a", "tree": "b"}' }, /no name for 1 of 3 class folders: hot_dog/);
+  refused({ "classes.json": '{"cat": "a", "tree": "b", "hot_dog": "c", "bus": "d"}' }, /1 names belong to no folder: bus/);
+  refused({ "classes.json": "[1, 2, 3]" }, /expected a list of names/);
+  refused({ "classes.json": "{" }, /not valid JSON/);
+  refused({ "classes.json": '["a","b","c"]', "classnames.txt": "a\nb\nc\n" }, /both/);
+  refused({ "templates.txt": "a photo\n" }, /must hold \{\} once/);
+});
+
+test("folders without images, without classes, or named by bare WordNet numbers are refused", () => {
+  const empty = dataset(three);
+  mkdirSync(join(empty, "zebra"));
+  assert.throws(() => openLabelledFolder(empty), /1 of 4 class folders hold no image: zebra/);
+  assert.throws(() => openLabelledFolder(join(empty, "cat")), /no class folder/);
+  assert.throws(() => openLabelledFolder(join(root, "nowhere")), /no such folder/);
+  assert.throws(() => openLabelledFolder(join(empty, "cat", "a.png")), /expected a folder/);
+  assert.throws(() => openLabelledFolder(dataset(["n01440764", "n01443537"])), /WordNet numbers/);
+});
+
+async function collect(path: string, options: { maximumSkipped?: number } = {}): Promise<{ batches: EvaluationBatch[]; skipped: number }> {
+  const stream = evaluationBatches(openLabelledFolder(path).items, { size: 24, batchSize: 4, interpolation: "bicubic", ...options });
+  const batches: EvaluationBatch[] = [];
+  for await (const batch of stream) batches.push(batch);
+  return { batches, skipped: stream.skipped.count };
+}
+
+test("batches hold each image once, in order, as evaluation sees it", async () => {
+  const path = dataset(three);
+  const { batches, skipped } = await collect(path);
+  assert.equal(skipped, 0);
+  assert.deepEqual(
+    batches.map(({ labels }) => [...labels]),
+    [
+      [0, 0, 1, 1],
+      [2, 2],
+    ],
+  );
+  for (const { images, paths } of batches) {
+    for (const [i, image] of paths.entries()) {
+      const expected = await evaluationImage(image, { size: 24, interpolation: "bicubic" });
+      assert.deepEqual(images.subarray(i * expected.length, (i + 1) * expected.length), expected);
+    }
+  }
+  assert.deepEqual(
+    batches.flatMap(({ rows }) => [...rows]),
+    [0, 1, 2, 3, 4, 5],
+  );
+});
+
+test("unreadable images are left out and counted; too many are an error", async () => {
+  const path = dataset(three);
+  // A whole batch of them, and one in another.
+  for (const image of ["cat/a.png", "cat/b.JPG", "hot_dog/a.png", "hot_dog/b.JPG", "tree/b.JPG"])
+    writeFileSync(join(path, image), "<html>404</html>");
+  const { batches, skipped } = await collect(path, { maximumSkipped: 0.9 });
+  assert.equal(skipped, 5);
+  assert.deepEqual(
+    batches.map(({ labels, rows }) => [...labels, ...rows]),
+    [[2, 4]],
+  );
+  await assert.rejects(collect(path), /4 of 6 images can't be read \(67 %\); allowed are 1 %.*cat\/a\.png: a web page/s);
+});
+
+test("what fails in the thread for reasons of its own reaches the consumer", async () => {
+  const stream = evaluationBatches([{ path: undefined as unknown as string, label: 0 }], { size: 8, batchSize: 1 });
+  await assert.rejects(stream.next(), /undefined/);
+  await stream.close();
+});

@@ -1,0 +1,222 @@
+import assert from "node:assert/strict";
+import { execFile, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import sharp from "sharp";
+import { trainingImage } from "../images/index.ts";
+import { DataError, Random, UsageError } from "../support/index.ts";
+import { ClipTokenizer } from "../text/index.ts";
+import { type Loader, type LoaderOptions, openLoader } from "./loader.ts";
+import type { Sample } from "./sample.ts";
+import { SampleTable } from "./sample-table.ts";
+import { type Batch, TrainingBatches } from "./training-batches.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "laclip-loader-"));
+after(() => rmSync(folder, { recursive: true }));
+
+const samples: Sample[] = Array.from({ length: 23 }, (_, i) => ({
+  id: `sample-${i}`,
+  image: join(folder, `${i}.${i % 2 ? "png" : "jpg"}`),
+  captions: [
+    { source: "original", text: `picture number ${i} ${"of many ".repeat(i % 5)}` },
+    { source: "bard", text: `bard tells of ${i}` },
+    { source: "human", text: `people see ${i}` },
+  ],
+}));
+
+before(async () => {
+  for (const [i, { image }] of samples.entries()) {
+    const random = Random.of("image", i);
+    const [width, height] = [30 + random.integer(60), 30 + random.integer(60)];
+    const noise = Uint8Array.from({ length: width * height * 3 }, () => random.integer(256));
+    await sharp(noise, { raw: { width, height, channels: 3 } }).toFile(image);
+  }
+});
+
+const settings = { batchSize: 4, imageSize: 16, seed: 5, choose: "uniform" as const };
+
+async function take(options: Partial<LoaderOptions> = {}): Promise<Batch[]> {
+  const batches: Batch[] = [];
+  for await (const batch of openLoader({ samples: SampleTable.of(samples), totalSteps: 12, ...settings, ...options })) batches.push(batch);
+  return batches;
+}
+
+/** The same data set with some images replaced by files that are no images. */
+function damaged(...rows: number[]): SampleTable {
+  writeFileSync(join(folder, "cut.jpg"), readFileSync(samples[0]!.image).subarray(0, 500));
+  return SampleTable.of(
+    samples.map((sample, row) => (rows.includes(row) ? { ...sample, image: join(folder, row % 2 ? "cut.jpg" : "none.jpg") } : sample)),
+  );
+}
+
+test("batches hold the crops, captions and tokens of their samples, every sample once an epoch", async () => {
+  const batches = await take();
+  assert.deepEqual(
+    batches.map(({ step, epoch }) => [step, epoch]),
+    Array.from({ length: 12 }, (_, step) => [step, Math.floor(step / 5)]),
+  );
+  const firstEpoch = batches.slice(0, 5).flatMap(({ ids }) => ids);
+  assert.equal(new Set(firstEpoch).size, 20);
+  const tokenizer = ClipTokenizer.load();
+  for (const batch of batches) {
+    assert.equal(batch.images.length, 4 * 16 * 16 * 3);
+    let longest = 0;
+    for (const [slot, id] of batch.ids.entries()) {
+      const sample = samples.find((candidate) => candidate.id === id)!;
+      const view = await trainingImage(sample.image, { size: 16, random: Random.of(5, "crop", batch.epoch, id) });
+      assert.deepEqual(batch.images.subarray(slot * 768, slot * 768 + 768), view);
+      assert.ok(sample.captions.some(({ source, text }) => source === batch.sources[slot] && text === batch.texts[slot]));
+      const tokens = tokenizer.tokenize(batch.texts[slot]!);
+      longest = Math.max(longest, tokens.length);
+      const row = batch.tokens.subarray(slot * batch.tokenLength, (slot + 1) * batch.tokenLength);
+      assert.deepEqual(row.subarray(0, tokens.length), tokens);
+      assert.ok(row.subarray(tokens.length).every((token) => token === 0));
+    }
+    assert.equal(batch.tokenLength, longest);
+  }
+  assert.deepEqual(new Set(batches.flatMap(({ sources }) => sources)), new Set(["original", "bard", "human"]));
+});
+
+test("batches are the same whatever runs ahead, in parallel, from the cache, or in this thread", async () => {
+  const batches = await take();
+  assert.deepEqual(await take({ prefetch: 1, inFlight: 1, cacheBytes: 0 }), batches);
+  assert.deepEqual(await take({ prefetch: 9, inFlight: 32, cacheBytes: 20_000 }), batches);
+  const here = new TrainingBatches(SampleTable.of(samples), settings, ClipTokenizer.load());
+  for (const step of [7, 0, 11, 3]) assert.deepEqual((await here.make(step)).batch, batches[step]);
+});
+
+test("a start in the middle gives what an uninterrupted run gets there; another seed gives something else", async () => {
+  const batches = await take();
+  assert.deepEqual(await take({ startStep: 7 }), batches.slice(7));
+  assert.deepEqual(await take({ startStep: 12 }), []);
+  const other = await take({ seed: 6 });
+  assert.notDeepEqual(other[0]!.ids, batches[0]!.ids);
+});
+
+test("plain CLIP sees originals only, in the same order and crops", async () => {
+  const batches = await take();
+  const originals = await take({ choose: "original" });
+  assert.ok(originals.every(({ sources }) => sources.every((source) => source === "original")));
+  assert.deepEqual(
+    originals.map(({ ids, images }) => [ids, images]),
+    batches.map(({ ids, images }) => [ids, images]),
+  );
+});
+
+test("ranks together see the batch of one process", async () => {
+  const whole = await take({ batchSize: 8, totalSteps: 4 });
+  const [first, second] = [await take({ rank: 0, ranks: 2, totalSteps: 4 }), await take({ rank: 1, ranks: 2, totalSteps: 4 })];
+  assert.deepEqual(
+    whole.map(({ ids }) => ids),
+    first.map(({ ids }, step) => [...ids, ...second[step]!.ids]),
+  );
+});
+
+test("a long caption is cut at the context length", async () => {
+  const long = samples.map((sample) => ({ ...sample, captions: [{ source: "original", text: "word ".repeat(2000) }] }));
+  const [batch] = await take({ samples: SampleTable.of(long), totalSteps: 1 });
+  assert.equal(batch!.tokenLength, 77);
+  const [short] = await take({ samples: SampleTable.of(long), totalSteps: 1, contextLength: 16 });
+  assert.equal(short!.tokenLength, 16);
+});
+
+test("unreadable images are replaced from outside of the batch, the same way in every run, and counted", async () => {
+  const table = damaged(3, 8);
+  const whole = await take();
+  const loader = openLoader({ samples: table, totalSteps: 12, ...settings, maximumSkipped: 0.1 });
+  const batches: Batch[] = [];
+  for await (const batch of loader) batches.push(batch);
+  assert.equal(loader.skipped.count, 2);
+  assert.ok(loader.skipped.examples.some((reason) => /cut\.jpg: cut short/.test(reason)));
+  assert.ok(loader.skipped.examples.some((reason) => /none\.jpg: no such file/.test(reason)));
+  for (const [step, batch] of batches.entries()) {
+    assert.equal(new Set(batch.ids).size, 4);
+    assert.ok(!batch.ids.includes("sample-3") && !batch.ids.includes("sample-8"));
+    for (const [slot, id] of whole[step]!.ids.entries()) {
+      if (id === "sample-3" || id === "sample-8") continue;
+      assert.equal(batch.ids[slot], id, "other samples keep their places");
+    }
+  }
+  assert.deepEqual(await take({ samples: table, maximumSkipped: 0.1, inFlight: 1, prefetch: 1 }), batches);
+  assert.deepEqual(await take({ samples: table, maximumSkipped: 0.1, startStep: 6 }), batches.slice(6));
+});
+
+test("too many unreadable images end the loading with the first reasons", async () => {
+  await assert.rejects(take({ samples: damaged(1, 2, 3, 4), maximumSkipped: 0.1 }), (error) => {
+    assert.ok(error instanceof DataError);
+    assert.match(error.message, /[34] of 23 images can't be read \(1[37] %\); allowed are 10 %\.\n  .*(cut|none)\.jpg/);
+    assert.ok(error.mend);
+    return true;
+  });
+  await assert.rejects(take({ samples: damaged(...samples.keys()), maximumSkipped: 1 }), /No image can be read/);
+});
+
+test("settings that can't work are refused before anything is loaded", () => {
+  const open = (options: Partial<LoaderOptions>): Loader =>
+    openLoader({ samples: SampleTable.of(samples), totalSteps: 1, ...settings, ...options });
+  assert.throws(() => open({ batchSize: 24 }), DataError);
+  assert.throws(() => open({ batchSize: 0 }), UsageError);
+  assert.throws(() => open({ imageSize: 0.5 }), UsageError);
+  assert.throws(() => open({ scale: [1, 0.5] }), UsageError);
+  assert.throws(() => open({ contextLength: 1 }), UsageError);
+});
+
+test("leaving the loop, closing early and closing twice end the thread", async () => {
+  const loader = openLoader({ samples: SampleTable.of(samples), totalSteps: 1000, ...settings });
+  for await (const batch of loader) if (batch.step === 2) break;
+  assert.deepEqual(await loader.next(), { value: undefined, done: true });
+  await loader.close();
+  const unused = openLoader({ samples: SampleTable.of(samples), totalSteps: 1000, ...settings });
+  const waiting = unused.next();
+  await unused.close();
+  assert.ok((await waiting).done);
+});
+
+const run = promisify(execFile);
+const module = fileURLToPath(new URL("./index.js", import.meta.url));
+
+/** A program of its own that loads from the same images. */
+function program(body: string): string[] {
+  const images = JSON.stringify(samples);
+  return [
+    "--input-type=module",
+    "--eval",
+    `import { openLoader, SampleTable } from ${JSON.stringify(module)};
+    const loader = openLoader({ samples: SampleTable.of(${images}), totalSteps: 100000, batchSize: 4, imageSize: 16, seed: 1, choose: "uniform" });
+    ${body}`,
+  ];
+}
+
+test("a program that forgets to close its loader still ends, and one that fails fails", async () => {
+  const { stdout } = await run(process.execPath, program("console.log((await loader.next()).value.step);"));
+  assert.equal(stdout, "0\n");
+  await assert.rejects(run(process.execPath, program("await loader.next(); throw new Error('on purpose');")), /on purpose/);
+});
+
+test("Ctrl-C is the program's to handle: loading goes on until it closes", async () => {
+  const child = spawn(
+    process.execPath,
+    program(`let asked = 0;
+      process.on("SIGINT", () => { asked ||= 1; });
+      for (let after = 0; after < 20; ) {
+        const { value } = await loader.next();
+        if (value.step === 3) console.log("ready");
+        if (asked) after++;
+      }
+      await loader.close();
+      console.log("closed");`),
+    { stdio: ["ignore", "pipe", "inherit"] },
+  );
+  let output = "";
+  for await (const chunk of child.stdout) {
+    output += String(chunk);
+    if (output === "ready\n") child.kill("SIGINT");
+  }
+  const code = child.exitCode ?? (await new Promise((resolve) => child.once("exit", resolve)));
+  assert.equal(output, "ready\nclosed\n");
+  assert.equal(code, 0);
+});

@@ -1,0 +1,67 @@
+/**
+ * Training batches, made in a thread of their own while the model trains.
+ *
+ * Starting at step n gives what a run that began at step 0 gets there: to resume, nothing but the step is needed.
+ */
+import { invariant, UsageError } from "../support/index.ts";
+import { BatchStream } from "./batch-stream.ts";
+import { BatchOrder } from "./order.ts";
+import type { Pairs } from "./pairs.ts";
+import { SampleTable } from "./sample-table.ts";
+import { type Batch, type BatchSettings, batchSettings } from "./training-batches.ts";
+
+export interface LoaderOptions extends BatchSettings {
+  /** What to train on: opened pairs, with or without rewrites, or a table of samples. */
+  samples: Pairs | SampleTable;
+  /** First step to make, from 0. Default 0. */
+  startStep?: number;
+  /** Step to end before. */
+  totalSteps: number;
+  /** Batches made ahead. Default 3. */
+  prefetch?: number;
+  /** Share of images that may be unreadable, 0..1. Default 0.01. */
+  maximumSkipped?: number;
+}
+
+/** Batches in the order of their steps; `for await` over it, or call `next()`. Close it when done early. */
+export interface Loader extends BatchStream<Batch> {
+  readonly stepsPerEpoch: number;
+}
+
+/**
+ * Starts to load batches.
+ *
+ * @throws DataError when there are fewer samples than one batch takes. While loading: DataError when too many images can't be read
+ */
+export function openLoader(options: LoaderOptions): Loader {
+  const { samples: source, startStep = 0, totalSteps, prefetch = 3, maximumSkipped = 0.01, ...given } = options;
+  invariant(startStep >= 0 && startStep <= totalSteps, `steps ${startStep} to ${totalSteps}`);
+  const settings = batchSettings(given);
+  checkSettings(settings);
+  const samples = source instanceof SampleTable ? source : source.samples;
+  // Also here, so that too small a data set is told at once and not by the first batch.
+  const { stepsPerEpoch } = new BatchOrder({ ...settings, count: samples.length });
+  const job = {
+    kind: "training",
+    from: startStep,
+    to: totalSteps,
+    images: samples.length,
+    maximumSkipped,
+    samples: samples.memory,
+    settings,
+  } as const;
+  return Object.assign(new BatchStream<Batch>(job, prefetch, "others were trained on in their place"), { stepsPerEpoch });
+}
+
+function checkSettings({ batchSize, imageSize, scale, contextLength }: Required<BatchSettings>): void {
+  const positive = (name: string, value: number): void => {
+    if (!Number.isInteger(value) || value < 1) throw new UsageError(`${name} must be a whole number of at least 1, got ${value}.`);
+  };
+  positive("The batch size", batchSize);
+  positive("The image size", imageSize);
+  if (!Number.isInteger(contextLength) || contextLength < 2)
+    throw new UsageError(`The context length must be at least 2, got ${contextLength}.`);
+  if (!(scale[0] > 0 && scale[0] <= scale[1] && scale[1] <= 1)) {
+    throw new UsageError(`The crop's scale must be two rising shares of the area, 0 to 1, got ${scale.join(" to ")}.`);
+  }
+}

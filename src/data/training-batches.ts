@@ -1,0 +1,189 @@
+/**
+ * The batch of a step, made from nothing but the data, the settings and the step's number.
+ *
+ * Whatever runs beside it, whatever was made before, and whether a decoded image came from the cache: the pixels and tokens are the same.
+ * A sample whose image can't be read is replaced by one from outside of the batch that the order decides.
+ */
+import { decodeImage, type Interpolation, type Pixels, trainingView } from "../images/index.ts";
+import { DataError, LaclipError, Random } from "../support/index.ts";
+import type { ClipTokenizer } from "../text/index.ts";
+import { type CaptionChoice, chooseCaption } from "./captions.ts";
+import { InFlight } from "./in-flight.ts";
+import { BatchOrder } from "./order.ts";
+import type { SampleTable } from "./sample-table.ts";
+import type { UnreadableImage } from "./skipped-images.ts";
+
+/** What a training step needs of the data. */
+export interface Batch {
+  /** Step of the run, from 0. */
+  step: number;
+  /** Epoch of that step, from 0. */
+  epoch: number;
+  ids: string[];
+  /** `[batch, size, size, 3]` RGB, 0..255. */
+  images: Uint8Array;
+  /** Side of the images in pixels. */
+  imageSize: number;
+  /** `[batch, tokenLength]` token ids with start and end, padded with 0. */
+  tokens: Int32Array;
+  /** Tokens in the longest caption of the batch. */
+  tokenLength: number;
+  /** The captions that were chosen. */
+  texts: string[];
+  /** Where each of them comes from: "original" or a rewrite source. */
+  sources: string[];
+}
+
+export interface BatchSettings {
+  /** Samples a step on each rank. */
+  batchSize: number;
+  /** Side of the images in pixels. */
+  imageSize: number;
+  /** Seed of the run: decides order, captions and crops. */
+  seed: number;
+  /** "original" (CLIP) or "uniform" (LaCLIP). */
+  choose: CaptionChoice;
+  /** Range of the crop's share of the image's area. Default [0.5, 1]. */
+  scale?: readonly [number, number];
+  /** Default "bilinear". */
+  interpolation?: Interpolation;
+  /** Most tokens of a caption, with start and end. Default 77. */
+  contextLength?: number;
+  /** This process among those that train together. Default 0 of 1. */
+  rank?: number;
+  ranks?: number;
+  /** Decoded images are kept in up to this many bytes of memory. Default 256 MB. */
+  cacheBytes?: number;
+  /** Most pixels of an image file. Default 50 million. */
+  maxPixels?: number;
+  /** Images under way at once. Default 8. */
+  inFlight?: number;
+}
+
+export class TrainingBatches {
+  readonly #samples: SampleTable;
+  readonly #settings: Required<BatchSettings>;
+  readonly #tokenizer: ClipTokenizer;
+  readonly #order: BatchOrder;
+  readonly #decoding: InFlight;
+  readonly #cache = new Map<number, Pixels>();
+  #cacheRoom: number;
+  readonly #unreadable = new Map<number, string>();
+
+  /** @throws DataError when there are fewer samples than one batch takes */
+  constructor(samples: SampleTable, settings: BatchSettings, tokenizer: ClipTokenizer) {
+    this.#samples = samples;
+    this.#settings = batchSettings(settings);
+    this.#tokenizer = tokenizer;
+    this.#order = new BatchOrder({ ...this.#settings, count: samples.length });
+    this.#decoding = new InFlight(this.#settings.inFlight);
+    this.#cacheRoom = this.#settings.cacheBytes;
+  }
+
+  get stepsPerEpoch(): number {
+    return this.#order.stepsPerEpoch;
+  }
+
+  /**
+   * Makes the batch of a step. Several may be under way at once.
+   *
+   * @returns the batch, and which of its samples could not be read
+   * @throws DataError when no sample outside of the batch can be read either
+   */
+  async make(step: number): Promise<{ batch: Batch; unreadable: UnreadableImage[] }> {
+    const { batchSize, imageSize, seed, choose, contextLength } = this.#settings;
+    const { epoch } = this.#order.position(step);
+    const rows = this.#order.rows(step);
+    const bytes = imageSize * imageSize * 3;
+    const images = new Uint8Array(batchSize * bytes);
+    const unreadable: UnreadableImage[] = [];
+    const views = await Promise.all(Array.from(rows, (row) => this.#view(row, epoch)));
+    const used = new Set(rows);
+    for (let slot = 0; slot < batchSize; slot++) {
+      const view = views[slot]!;
+      if (typeof view !== "string") {
+        images.set(view, slot * bytes);
+        continue;
+      }
+      unreadable.push({ row: rows[slot]!, reason: view });
+      const replacement = await this.#replacement(step, slot, epoch, used, unreadable);
+      rows[slot] = replacement.row;
+      images.set(replacement.view, slot * bytes);
+    }
+    const samples = Array.from(rows, (row) => this.#samples.at(row));
+    const captions = samples.map((sample) => chooseCaption(sample, { seed, epoch, choose }));
+    const texts = captions.map(({ text }) => text);
+    const { ids: tokens, length: tokenLength } = this.#tokenizer.tokenizeBatch(texts, contextLength);
+    const ids = samples.map(({ id }) => id);
+    const sources = captions.map(({ source }) => source);
+    return { batch: { step, epoch, ids, images, imageSize, tokens, tokenLength, texts, sources }, unreadable };
+  }
+
+  /** Makes the batches that are under way fail instead of decoding the rest of their images. */
+  cancel(): void {
+    this.#decoding.cancel();
+  }
+
+  async #replacement(
+    step: number,
+    slot: number,
+    epoch: number,
+    used: Set<number>,
+    unreadable: UnreadableImage[],
+  ): Promise<{ row: number; view: Uint8Array }> {
+    for (const row of this.#order.replacements(step, slot)) {
+      if (used.has(row)) continue;
+      used.add(row);
+      const view = await this.#view(row, epoch);
+      if (typeof view !== "string") return { row, view };
+      unreadable.push({ row, reason: view });
+    }
+    throw new DataError(`No image can be read. First: ${unreadable[0]!.reason}`, {
+      mend: "Check the folder of images.",
+    });
+  }
+
+  /** The view of a sample's image in an epoch, or why it can't be read. */
+  async #view(row: number, epoch: number): Promise<Uint8Array | string> {
+    return this.#decoding.run(async () => {
+      const known = this.#unreadable.get(row);
+      if (known !== undefined) return known;
+      const { imageSize: size, seed, scale, interpolation } = this.#settings;
+      try {
+        const pixels = this.#cache.get(row) ?? (await this.#decode(row));
+        const random = Random.of(seed, "crop", epoch, this.#samples.ids.at(row));
+        return trainingView(pixels, { size, scale, interpolation, random });
+      } catch (error) {
+        if (!LaclipError.is(error)) throw error;
+        this.#unreadable.set(row, error.message);
+        return error.message;
+      }
+    });
+  }
+
+  async #decode(row: number): Promise<Pixels> {
+    const pixels = await decodeImage(this.#samples.imagePath(row), { maxPixels: this.#settings.maxPixels });
+    // Filled once and never emptied: each image comes once an epoch, so whatever was thrown out would be the next to be missed.
+    if (pixels.data.byteLength <= this.#cacheRoom && !this.#cache.has(row)) {
+      this.#cacheRoom -= pixels.data.byteLength;
+      this.#cache.set(row, pixels);
+    }
+    return pixels;
+  }
+}
+
+/** Settings with the defaults filled in. */
+export function batchSettings(settings: BatchSettings): Required<BatchSettings> {
+  const defaults = {
+    scale: [0.5, 1] as const,
+    interpolation: "bilinear" as const,
+    contextLength: 77,
+    rank: 0,
+    ranks: 1,
+    cacheBytes: 256e6,
+    maxPixels: 50e6,
+    inFlight: 8,
+  };
+  const given = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined)) as unknown as BatchSettings;
+  return { ...defaults, ...given };
+}
