@@ -1,0 +1,156 @@
+/**
+ * What writes: a language model in this process, one behind a server, or a program. The scheduler knows no more than this.
+ */
+import { LaclipError } from "../support/index.ts";
+import type { Example } from "./pairs.ts";
+
+/** One caption to rewrite, in the manner of one source. */
+export interface RewriteRequest {
+  readonly id: string;
+  readonly source: string;
+  /** The caption as the data set has it. */
+  readonly original: string;
+  /** The caption as it goes into a prompt: one line, no arrows, not too long. */
+  readonly caption: string;
+  /** Whether `caption` lacks words of `original`. */
+  readonly shortened: boolean;
+  /** None for engines that need no examples. */
+  readonly examples: readonly Example[];
+  /** 0 to 2^31 - 1. The same engine with the same seed and settings writes the same text, as far as its arithmetic allows. */
+  readonly seed: number;
+}
+
+/** What an engine wrote. */
+export interface Completion {
+  readonly request: RewriteRequest;
+  /** What was added to the prompt, as it came. */
+  readonly text: string;
+  /** "stop": the model ended the line; "length": cut at the limit; "none": nothing was generated, a program wrote it. */
+  readonly finish: "stop" | "length" | "none";
+  /** Number of tokens generated, 0 where unknown. */
+  readonly tokens: number;
+  /** True where the engine had to shorten the caption further. */
+  readonly shortened?: boolean;
+}
+
+/** A request that could not be answered; the run goes on. */
+export interface Failure {
+  readonly request: RewriteRequest;
+  readonly error: LaclipError;
+}
+
+export type Outcome = Completion | Failure;
+
+/** What decides an engine's texts, kept in the rewrites folder. */
+export interface EngineDescription {
+  /** Name of the model or program. */
+  readonly model: string;
+  /** Hash that changes when the model's file does; "" where there is none to take. */
+  readonly modelHash: string;
+  readonly sampling: Readonly<Record<string, number | string | boolean>>;
+}
+
+export interface RewriteEngine {
+  /** "llama-cpp", "openai-compatible", "eda". */
+  readonly name: string;
+  /** False where a request needs no examples and its source is the engine itself. */
+  readonly usesExamples: boolean;
+  /**
+   * Gets the engine ready and says what it is.
+   * @throws ModelFormatError, EndpointError or UsageError when it can't be used
+   */
+  describe(): Promise<EngineDescription>;
+  /**
+   * Answers requests as they come, in any order, several at a time. Takes requests no faster than it answers them.
+   * @param signal stops the work: open requests are dropped, without an outcome
+   * @throws LaclipError when going on makes no sense
+   */
+  rewrite(requests: AsyncIterable<RewriteRequest>, signal: AbortSignal): AsyncIterable<Outcome>;
+  close(): Promise<void>;
+}
+
+/** Settings of the paper's rewriting (temperature, then nucleus; at most 77 new tokens; one line). */
+export interface SamplingOptions {
+  temperature: number;
+  topP: number;
+  maxTokens: number;
+}
+
+export const paperSampling: SamplingOptions = { temperature: 0.9, topP: 0.95, maxTokens: 77 };
+
+export function isFailure(outcome: Outcome): outcome is Failure {
+  return "error" in outcome;
+}
+
+/**
+ * Works on items with up to `count` workers at a time and yields results as they are done.
+ *
+ * @param size items that a worker takes at once, in a row: what they have in common it can use again
+ * @param work must not throw for a single item that fails; a throw ends everything
+ */
+export async function* inParallel<T, R>(
+  items: AsyncIterable<T>,
+  { count, size = 1, signal }: { count: number; size?: number; signal: AbortSignal },
+  work: (item: T, worker: number) => Promise<R>,
+): AsyncGenerator<R> {
+  const source = items[Symbol.asyncIterator]();
+  const ready: R[] = [];
+  let wake = (): void => {};
+  let failure: { error: unknown } | undefined;
+  let stopped = false;
+  // Asking an iterator again before it has answered would interleave the batches of two workers.
+  let turn: Promise<unknown> = Promise.resolve();
+  const take = async (): Promise<T[]> => {
+    const mine = turn.then(async () => {
+      const batch: T[] = [];
+      while (batch.length < size && !stopped) {
+        const next = await source.next();
+        if (next.done) break;
+        batch.push(next.value);
+      }
+      return batch;
+    });
+    turn = mine.catch(() => undefined);
+    return await mine;
+  };
+  const run = async (worker: number): Promise<void> => {
+    for (;;) {
+      const batch = await take();
+      if (batch.length === 0) return;
+      for (const item of batch) {
+        if (stopped || signal.aborted) return;
+        const result = await work(item, worker);
+        if (signal.aborted) return;
+        ready.push(result);
+        wake();
+      }
+    }
+  };
+  let running = count;
+  const workers = Array.from({ length: count }, async (_, worker) => {
+    try {
+      await run(worker);
+    } catch (error) {
+      failure ??= { error };
+      stopped = true;
+    } finally {
+      running--;
+      wake();
+    }
+  });
+  try {
+    for (;;) {
+      while (ready.length > 0) yield ready.shift()!;
+      if (failure) throw failure.error;
+      if (running === 0) return;
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+        if (ready.length > 0 || running === 0) resolve();
+      });
+    }
+  } finally {
+    stopped = true;
+    await Promise.all(workers);
+    await source.return?.();
+  }
+}

@@ -1,0 +1,273 @@
+/**
+ * The rewriting of a whole data set: captions in, a rewrites folder out, from where an earlier start left off.
+ *
+ * Captions are taken in chunks; within a chunk and source they are ordered by their examples, so that an engine can use again what
+ * it knows of a prompt's beginning. Examples and seed of a rewrite depend on (run seed, source, caption id) alone, so neither
+ * the order nor an interruption changes a text. Every finished rewrite is on disk before the next is asked for.
+ */
+import { HashedKeys, RewritesWriter, isUsable } from "../data/index.ts";
+import type { Rewrite, RewriteSource } from "../data/index.ts";
+import { DataError, EndpointError, InterruptedError, LaclipError, Progress, Random, UsageError, log, sha256 } from "../support/index.ts";
+import { datasetName, isEmpty } from "./captions-input.ts";
+import type { CaptionsInput, CaptionsSurvey } from "./captions-input.ts";
+import { checkRewrite, normalise } from "./checks.ts";
+import { isFailure } from "./engine.ts";
+import type { Completion, EngineDescription, RewriteEngine, RewriteRequest } from "./engine.ts";
+import { drawExamples, examplesPerPrompt, hashOfPairs, outputsOf } from "./pairs.ts";
+import type { PairSource } from "./pairs.ts";
+import { maximumCaption, promptForm, readCompletion, safeCaption } from "./prompt.ts";
+
+export interface RewriteOptions {
+  captions: CaptionsInput;
+  /** The rewrites folder, new or begun. */
+  out: string;
+  engine: RewriteEngine;
+  /** Manners of rewriting, for engines that use examples; others write under their own name. */
+  sources: readonly PairSource[];
+  seed: number;
+  /** Rewrite the first so many captions only. Default: all. */
+  limit?: number;
+  /** Share of requests that may fail, 0..1. Default 0.01. */
+  maximumFailed?: number;
+  /** Captions in a chunk. Larger chunks have more neighbours with the same examples. Default 8192. */
+  chunk?: number;
+  /** Program and version, for the manifest. */
+  createdWith: string;
+  /** Stops the work; what is done is kept, and InterruptedError thrown. */
+  signal?: AbortSignal;
+}
+
+/** What a run did. Counts are rewrites, that is captions times sources, where nothing else is said. */
+export interface RewriteSummary {
+  out: string;
+  dataset: string;
+  /** Captions in the file that are not empty. */
+  captions: number;
+  emptyCaptions: number;
+  sources: string[];
+  model: string;
+  /** There already, from an earlier start. */
+  kept: number;
+  written: number;
+  /** Of those written: not to be trained on. */
+  rejected: number;
+  /** How often each flag was raised in this run. */
+  flags: Record<string, number>;
+  failed: number;
+  seconds: number;
+}
+
+/** So many failures in a row, without one success, mean that the engine is gone. */
+const failuresInARow = 50;
+
+/**
+ * Rewrites captions into a folder.
+ * @throws InterruptedError when stopped; everything finished is kept
+ * @throws DataError for a folder of other captions, settings or writers, and where the captions are unusable
+ * @throws EndpointError (or the engine's own error) when more than the allowed share of requests failed
+ */
+export async function rewriteCaptions(options: RewriteOptions): Promise<RewriteSummary> {
+  const { captions, engine, out, signal = new AbortController().signal } = options;
+  const description = await engine.describe();
+  const sources = engine.usesExamples ? options.sources : [{ name: engine.name, provenance: description.model }];
+  if (sources.length === 0) throw new UsageError("No source was named to rewrite captions in the manner of.");
+  const survey = await captions.survey();
+  const writer = await RewritesWriter.open(out, {
+    dataset: datasetName(captions.path),
+    fingerprint: survey.fingerprint,
+    sources: Object.fromEntries(sources.map((source) => [source.name, describeSource(source, engine, description, options.seed)])),
+    createdWith: options.createdWith,
+  });
+  try {
+    const run = new Run(options, { sources, survey, description, writer, signal });
+    await run.work();
+    await writer.finish();
+    return run.summary;
+  } finally {
+    writer.close();
+  }
+}
+
+function describeSource(
+  source: PairSource,
+  engine: RewriteEngine,
+  { model, modelHash, sampling }: EngineDescription,
+  seed: number,
+): RewriteSource {
+  const prompt = engine.usesExamples ? sha256(JSON.stringify([promptForm, examplesPerPrompt, maximumCaption, hashOfPairs(source)])) : "";
+  return { engine: engine.name, model, modelHash, promptHash: prompt, provenance: source.provenance, sampling: { ...sampling }, seed };
+}
+
+interface RunParts {
+  sources: readonly PairSource[];
+  survey: CaptionsSurvey;
+  description: EngineDescription;
+  writer: RewritesWriter;
+  signal: AbortSignal;
+}
+
+class Run {
+  readonly summary: RewriteSummary;
+  readonly #options: RewriteOptions;
+  readonly #parts: RunParts;
+  readonly #knownOutputs: ReadonlyMap<string, ReadonlySet<string>>;
+  readonly #planned: number;
+  #failuresSinceSuccess = 0;
+  #last: LaclipError | undefined;
+
+  constructor(options: RewriteOptions, parts: RunParts) {
+    this.#options = options;
+    this.#parts = parts;
+    const { survey, sources, description, writer } = parts;
+    const unique = survey.fingerprint.count - survey.repeated;
+    this.#planned = Math.min(unique, options.limit ?? Infinity) * sources.length;
+    this.#knownOutputs = new Map(
+      sources.map((source) => [
+        source.name,
+        new Set(options.engine.usesExamples ? outputsOf(source).map((output) => normalise(output)) : []),
+      ]),
+    );
+    this.summary = {
+      out: writer.path,
+      dataset: datasetName(options.captions.path),
+      captions: survey.fingerprint.count,
+      emptyCaptions: survey.empty,
+      sources: sources.map(({ name }) => name),
+      model: description.model,
+      kept: 0,
+      written: 0,
+      rejected: 0,
+      flags: {},
+      failed: 0,
+      seconds: 0,
+    };
+  }
+
+  async work(): Promise<void> {
+    const { engine } = this.#options;
+    const { signal } = this.#parts;
+    const started = performance.now();
+    const progress = new Progress({ label: "rewrite", total: this.#planned, unit: "rewrites" });
+    try {
+      for await (const outcome of engine.rewrite(this.#requests(progress), signal)) {
+        if (isFailure(outcome)) this.#fail(outcome.error, outcome.request);
+        else await this.#keep(outcome);
+        progress.advance(1, this.summary.failed > 0 ? `${this.summary.failed} failed` : "");
+      }
+    } finally {
+      progress.finish();
+      this.summary.seconds = (performance.now() - started) / 1000;
+    }
+    const { kept, written, failed } = this.summary;
+    if (signal.aborted && kept + written + failed < this.#planned) {
+      throw new InterruptedError(`Stopped. ${written} new rewrites are saved in ${this.summary.out}.`, {
+        mend: "Start the same command again: it goes on from there.",
+      });
+    }
+  }
+
+  /** Requests that the folder does not answer yet, chunk by chunk. */
+  async *#requests(progress: Progress): AsyncGenerator<RewriteRequest> {
+    const { sources, writer, signal } = this.#parts;
+    for await (const chunk of this.#chunks()) {
+      const kept = this.summary.kept;
+      for (const source of sources) {
+        const open = chunk.filter(({ id }) => !writer.has(source.name, id));
+        this.summary.kept += chunk.length - open.length;
+        const requests = open.map(({ id, caption }) => this.#request(source, id, caption));
+        if (this.#options.engine.usesExamples) requests.sort(byExamples);
+        for (const request of requests) {
+          if (signal.aborted) return;
+          yield request;
+        }
+      }
+      if (this.summary.kept > kept) progress.advance(this.summary.kept - kept);
+    }
+  }
+
+  /** Captions that can be rewritten, each id once, up to the limit. */
+  async *#chunks(): AsyncGenerator<{ id: string; caption: string }[]> {
+    const { captions, limit = Infinity, chunk: size = 8192 } = this.#options;
+    const seen = this.#parts.survey.repeated > 0 ? new HashedKeys() : undefined;
+    let chunk = new Map<string, string>();
+    let taken = 0;
+    for await (const batch of captions.rows()) {
+      for (const { id, caption } of batch) {
+        if (isEmpty(caption) || seen?.has(id)) continue;
+        if (taken >= limit) break;
+        taken++;
+        seen?.set(id);
+        chunk.set(id, caption);
+        if (chunk.size < size) continue;
+        yield Array.from(chunk, ([key, value]) => ({ id: key, caption: value }));
+        chunk = new Map();
+      }
+      if (taken >= limit) break;
+    }
+    if (chunk.size > 0) yield Array.from(chunk, ([key, value]) => ({ id: key, caption: value }));
+  }
+
+  #request(source: PairSource, id: string, original: string): RewriteRequest {
+    const { text, shortened } = safeCaption(original);
+    const { seed: runSeed, engine } = this.#options;
+    const { examples, seed } = engine.usesExamples
+      ? drawExamples(source, runSeed, id)
+      : { examples: [], seed: Random.of("rewrite", runSeed, source.name, id).bits() >>> 1 };
+    return { id, source: source.name, original, caption: text, shortened, examples, seed };
+  }
+
+  async #keep({ request, text, finish, tokens, shortened }: Completion): Promise<void> {
+    const { id, source, original, examples, seed } = request;
+    const checked = checkRewrite(readCompletion(text), {
+      caption: original,
+      knownOutputs: this.#knownOutputs.get(source)!,
+      finish,
+      shortened: shortened ?? request.shortened,
+    });
+    const rewrite: Rewrite = {
+      id,
+      source,
+      text: checked.text,
+      flags: checked.flags,
+      finish,
+      tokens,
+      seed,
+      examples: examples.map((example) => example.id),
+    };
+    await this.#parts.writer.append([rewrite]);
+    this.#failuresSinceSuccess = 0;
+    this.summary.written++;
+    if (!isUsable(rewrite)) this.summary.rejected++;
+    for (const flag of checked.flags) this.summary.flags[flag] = (this.summary.flags[flag] ?? 0) + 1;
+  }
+
+  #fail(error: LaclipError, { id, source }: RewriteRequest): void {
+    this.summary.failed++;
+    this.#failuresSinceSuccess++;
+    this.#last = error;
+    if (this.summary.failed <= 3) log.warn(`no rewrite of ${id} from ${source}: ${error.message}`);
+    // Above the allowed share nothing that still comes can help; without any success there is nothing to wait for.
+    const { maximumFailed = 0.01 } = this.#options;
+    if (this.summary.failed > Math.floor(maximumFailed * this.#planned))
+      throw this.#tooManyFailures(`allowed are ${maximumFailed * 100} %`);
+    if (this.#failuresSinceSuccess >= failuresInARow) throw this.#tooManyFailures(`the last ${failuresInARow} in a row`);
+  }
+
+  #tooManyFailures(reason: string): LaclipError {
+    const { failed, written, out } = this.summary;
+    const last = this.#last!;
+    const message = `${failed} of ${this.#planned} rewrites failed (${reason}). The last one: ${last.message}`;
+    const mend = `${last.mend ?? ""} The ${written} rewrites made in this run are kept in ${out}.`.trim();
+    return last instanceof EndpointError
+      ? new EndpointError(message, { mend, cause: last })
+      : new DataError(message, { mend, cause: last });
+  }
+}
+
+function byExamples(a: RewriteRequest, b: RewriteRequest): number {
+  for (let i = 0; i < a.examples.length; i++) {
+    const [left, right] = [a.examples[i]!.id, b.examples[i]!.id];
+    if (left !== right) return left < right ? -1 : 1;
+  }
+  return 0;
+}
