@@ -13,6 +13,8 @@ const commands: readonly [name: string, description: string, load: () => Promise
   ["rewrite", "every caption in other words, by a language model", async () => (await import("./commands/rewrite.ts")).rewriteCommand],
   ["rewrites", "look at rewrites, export them", async () => (await import("./commands/rewrites.ts")).rewritesCommand],
   ["tokenize", "token ids as the model sees them", async () => (await import("./commands/tokenize.ts")).tokenizeCommand],
+  ["train", "train CLIP or LaCLIP on image-text pairs", async () => (await import("./commands/train.ts")).trainCommand],
+  ["evaluate", "score a model: zero-shot classification", async () => (await import("./commands/evaluate.ts")).evaluateCommand],
 ];
 
 async function main(argv: readonly string[]): Promise<number> {

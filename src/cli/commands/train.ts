@@ -1,0 +1,74 @@
+/** `laclip train`: a recipe, a table of captions, perhaps a rewrites folder, and a run folder comes out. */
+import type { Command } from "commander";
+import { applySettings, findRecipe, recipes, runRecipe } from "../../recipes/index.ts";
+import { formatDuration, log } from "../../support/index.ts";
+import { command, examples, print } from "../command.ts";
+import { interruptSignal } from "../interrupt.ts";
+import { parseShare } from "../options.ts";
+
+interface TrainFlags {
+  data: string;
+  images?: string;
+  rewrites?: string;
+  out: string;
+  set: string[];
+  imageColumn?: string;
+  captionColumn?: string;
+  idColumn?: string;
+  maxSkipped?: number;
+  minMatched?: number;
+  printRecipe?: boolean;
+  json?: boolean;
+}
+
+export function trainCommand(): Command {
+  const train = command("train", "train CLIP or LaCLIP on image-text pairs")
+    .argument("<recipe>", `a name (${Object.keys(recipes).join(", ")}) or a JSON file`)
+    .requiredOption("--data <file>", "table of captions (csv, tsv, jsonl, parquet), or a folder that holds captions.csv")
+    .requiredOption("--out <folder>", "run folder; one with an unfinished run of the same settings is gone on with")
+    .option("--images <folder>", "folder that image paths are relative to (default: the table's folder)")
+    .option("--rewrites <folder>", "rewrites folder, joined by sample id")
+    .option(
+      "--set <key=value>",
+      "change a number of the recipe; may be repeated",
+      (value, before: string[]) => [...before, value],
+      [] as string[],
+    )
+    .option("--image-column <name>", "column with the image path")
+    .option("--caption-column <name>", "column with the caption")
+    .option("--id-column <name>", "column with the sample id (default: id, else the image path)")
+    .option("--max-skipped <share>", "share of rows and images that may be unusable", parseShare, 0.01)
+    .option("--min-matched <share>", "share of samples that must have a rewrite", parseShare, 0.99)
+    .option("--print-recipe", "print the recipe as JSON and stop")
+    .action(run);
+  return examples(
+    train,
+    "laclip train emoji-laclip --data laclip-demo/data/train.csv --rewrites laclip-demo/rewrites/human --out runs/human",
+    "laclip train laclip-vit-b-16 --data captions.csv --images images --rewrites rewrites --out runs/b16 --set training.batchSize=64",
+    "laclip train clip-vit-b-16 --data captions.csv --out runs/clip --print-recipe > my-recipe.json",
+  );
+}
+
+async function run(recipeName: string, flags: TrainFlags): Promise<void> {
+  const recipe = applySettings(findRecipe(recipeName), flags.set);
+  if (flags.printRecipe) return print(JSON.stringify(recipe, null, 2));
+  const result = await runRecipe({
+    recipe,
+    data: {
+      file: flags.data,
+      images: flags.images,
+      imageColumn: flags.imageColumn,
+      captionColumn: flags.captionColumn,
+      idColumn: flags.idColumn,
+      rewrites: flags.rewrites,
+      maximumSkipped: flags.maxSkipped,
+      minimumMatched: flags.minMatched,
+    },
+    out: flags.out,
+    signal: interruptSignal("saving a checkpoint at the end of this step"),
+  });
+  const { steps, seconds, alreadyFinished } = result;
+  log.info(alreadyFinished ? `${flags.out}: this run is finished already.` : `Trained ${steps} steps in ${formatDuration(seconds)}.`);
+  log.info(`Model: ${result.run.model}`);
+  if (flags.json) print({ run: result.run.path, model: result.run.model, steps, seconds, alreadyFinished });
+}

@@ -1,0 +1,111 @@
+/**
+ * Zero-shot classification (Radford et al. 2021; eval_zeroshot_imagenet.py of LijieFan/LaCLIP).
+ *
+ * A class is the normalised mean of the normalised features of all its texts (every template with every name); an image belongs to the
+ * class with the largest cosine. Shapes: N images, C classes, D joint width.
+ */
+import { type EvaluationItem, evaluationBatches } from "../data/index.ts";
+import { type Clip, type Preprocessing, normalizeImages } from "../models/index.ts";
+import { ClipTokenizer } from "../text/index.ts";
+import { Tensor, cat, noGrad, scope } from "../torch/index.ts";
+import { UsageError } from "../support/index.ts";
+import { type ClassificationMetrics, classificationMetrics } from "./metrics.ts";
+
+export interface ZeroShotClasses {
+  /** The names of each class, all of them averaged. */
+  names: readonly (readonly string[])[];
+  /** Prompts with `{}` where the name goes. */
+  templates: readonly string[];
+}
+
+export interface ZeroShotOptions {
+  /** Images a batch. Default 64. */
+  batchSize?: number;
+  /** Share of images that may be unreadable, 0..1. Default 0.01. */
+  maximumSkipped?: number;
+  device?: string;
+}
+
+export interface Prediction {
+  path: string;
+  label: number;
+  /** The classes with the largest cosines, falling, at most 5. */
+  top: { label: number; cosine: number }[];
+}
+
+export interface ZeroShotResult {
+  metrics: ClassificationMetrics;
+  predictions: Prediction[];
+  /** Images left out because they could not be read. */
+  skipped: number;
+}
+
+/** The template with the name in it. @throws UsageError for a template without `{}` */
+export function fillTemplate(template: string, name: string): string {
+  if (!template.includes("{}")) throw new UsageError(`The template "${template}" has no {} for the class name.`);
+  return template.replace("{}", () => name);
+}
+
+/** `[C, D]` float32: one vector of length 1 for each class. */
+export function classVectors(model: Clip, { names, templates }: ZeroShotClasses, device = "cpu"): Tensor {
+  const tokenizer = ClipTokenizer.load();
+  const vectors = names.map((own) =>
+    noGrad(() =>
+      scope(() => {
+        const texts = own.flatMap((name) => templates.map((template) => fillTemplate(template, name)));
+        const { ids, length } = tokenizer.tokenizeBatch(texts, model.config.text.contextLength);
+        const features_TD = unit(model.encodeTexts(Tensor.from(ids, [texts.length, length], { device }).to("int64")));
+        return unit(features_TD.mean(0, true));
+      }),
+    ),
+  );
+  try {
+    return cat(vectors);
+  } finally {
+    for (const vector of vectors) vector.dispose();
+  }
+}
+
+/** Classifies every image of the list. */
+export async function zeroShot(
+  { model, preprocessing }: { model: Clip; preprocessing: Preprocessing },
+  items: readonly EvaluationItem[],
+  classes: ZeroShotClasses,
+  { batchSize = 64, maximumSkipped = 0.01, device = "cpu" }: ZeroShotOptions = {},
+): Promise<ZeroShotResult> {
+  const classes_CD = classVectors(model, classes, device);
+  const kept = Math.min(5, classes.names.length);
+  const size = model.config.vision.imageSize;
+  const batches = evaluationBatches(items, { size, interpolation: preprocessing.interpolation, batchSize, maximumSkipped });
+  const predictions: Prediction[] = [];
+  try {
+    for await (const { images, labels, paths } of batches) {
+      const { cosines, indices } = scope(() => best(normalizeImages(images, labels.length, size, preprocessing, device)));
+      paths.forEach((path, i) => {
+        const top = Array.from({ length: kept }, (_, k) => ({ label: indices[i * kept + k]!, cosine: cosines[i * kept + k]! }));
+        predictions.push({ path, label: labels[i]!, top });
+      });
+    }
+  } finally {
+    await batches.close();
+    classes_CD.dispose();
+  }
+  const metrics = classificationMetrics(
+    predictions.map(({ label, top }) => ({ label, ranked: top.map((candidate) => candidate.label) })),
+    classes.names.length,
+  );
+  return { metrics, predictions, skipped: batches.skipped.count };
+
+  function best(pixels: Tensor): { cosines: number[]; indices: number[] } {
+    return noGrad(() => {
+      const cosines_NC = unit(model.encodeImages(pixels)).matmul(classes_CD.t());
+      const [values, indices] = cosines_NC.topk(kept);
+      return { cosines: values.toArray(), indices: indices.toArray() };
+    });
+  }
+}
+
+function unit(features: Tensor): Tensor {
+  const wide = features.to("float32");
+  return wide.div(wide.norm(-1, true).clamp(1e-12));
+}

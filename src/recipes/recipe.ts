@@ -1,0 +1,129 @@
+/**
+ * A recipe: every number that the result of a run depends on, as one value.
+ *
+ * Recipes are TypeScript values derived from each other, or JSON files of the same form; `--set training.steps=100` changes single
+ * numbers. The resolved recipe is written into the run folder.
+ */
+import { z } from "zod";
+import { UsageError, nearest } from "../support/index.ts";
+
+const positive = z.number().positive();
+const count = z.number().int().positive();
+const share = z.number().min(0).max(1);
+const triple = z.tuple([z.number(), z.number(), z.number()]);
+
+export const recipeSchema = z.strictObject({
+  /** What it is, in a sentence. */
+  description: z.string(),
+  model: z.strictObject({
+    /** A name of `src/models/presets.ts`. */
+    preset: z.string(),
+    /** Pixels; default the preset's. */
+    imageSize: count.optional(),
+    patchSize: count.optional(),
+  }),
+  captions: z.strictObject({
+    /** "original" is CLIP; "uniform" is LaCLIP: original and rewrites, each with the same chance. */
+    choose: z.enum(["original", "uniform"]),
+    /** Rewrite sources to use; default all that the rewrites folder has. */
+    sources: z.array(z.string()).optional(),
+  }),
+  images: z.strictObject({
+    /** Range of the random crop's share of the image's area. */
+    scale: z.tuple([share, share]),
+    interpolation: z.enum(["bilinear", "bicubic"]),
+    mean: triple,
+    std: triple,
+  }),
+  optimizer: z.strictObject({
+    /** Learning rate after the warm-up, at its start, and at the end of the cosine. */
+    peakLr: positive,
+    startLr: z.number().nonnegative(),
+    endLr: z.number().nonnegative(),
+    weightDecay: z.number().nonnegative(),
+    betas: z.tuple([share, share]),
+    eps: positive,
+  }),
+  training: z.strictObject({
+    /** Passes over the data; or say `steps`. */
+    epochs: positive.optional(),
+    steps: count.optional(),
+    /** Samples a step. */
+    batchSize: count,
+    warmupSteps: z.number().int().nonnegative(),
+    /** "fp32", or matrix products in bfloat16. */
+    precision: z.enum(["fp32", "bf16"]),
+    /** Decides initial weights, order, crops and captions. */
+    seed: z.number().int().nonnegative(),
+    /** Steps between checkpoints, how many are kept, and steps between lines of the log. */
+    checkpointEvery: count,
+    keepCheckpoints: count,
+    logEvery: count,
+  }),
+});
+
+export type Recipe = z.infer<typeof recipeSchema>;
+
+type Changes<T> = T extends readonly unknown[] ? T : T extends object ? { [K in keyof T]?: Changes<T[K]> } : T;
+
+/** A recipe that is like `base` but for `changes`. */
+export function derive(base: Recipe, changes: Changes<Recipe>): Recipe {
+  return recipeSchema.parse(merge(base, changes));
+}
+
+function merge(base: unknown, changes: unknown): unknown {
+  if (!isRecord(base) || !isRecord(changes)) return changes;
+  const merged: Record<string, unknown> = { ...base };
+  for (const [key, value] of Object.entries(changes)) merged[key] = key in merged ? merge(merged[key], value) : value;
+  return merged;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/**
+ * Checks a recipe from a file.
+ * @param origin its file, for messages
+ * @throws UsageError naming every wrong, missing or unknown key
+ */
+export function parseRecipe(value: unknown, origin: string): Recipe {
+  const parsed = recipeSchema.safeParse(value);
+  if (!parsed.success) throw new UsageError(`${origin}: not a recipe.\n${z.prettifyError(parsed.error)}`);
+  return parsed.data;
+}
+
+/**
+ * Applies settings of the form `training.steps=100`; the value is JSON, or text where it is no JSON.
+ * @throws UsageError for unknown keys and values of a wrong kind
+ */
+export function applySettings(recipe: Recipe, settings: readonly string[]): Recipe {
+  const changed = structuredClone(recipe) as Record<string, unknown>;
+  for (const setting of settings) {
+    const [, path, text] = /^([\w.]+)=(.*)$/s.exec(setting) ?? [];
+    if (path === undefined || text === undefined) throw new UsageError(`--set ${setting}: expected the form training.steps=100.`);
+    if (!keyPaths.includes(path)) {
+      throw new UsageError(`--set ${setting}: there is no setting "${path}".`, { mend: `Near: ${nearest(path, keyPaths).join(", ")}.` });
+    }
+    const keys = path.split(".");
+    const last = keys.pop()!;
+    const parent = keys.reduce((node, key) => node[key] as Record<string, unknown>, changed);
+    parent[last] = jsonOrText(text);
+  }
+  const parsed = recipeSchema.safeParse(changed);
+  if (!parsed.success) throw new UsageError(`--set ${settings.join(" --set ")}: ${z.prettifyError(parsed.error)}`);
+  return parsed.data;
+}
+
+function jsonOrText(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** Every setting by its path, from the schema. */
+const keyPaths: readonly string[] = Object.entries(recipeSchema.shape).flatMap(([key, schema]) =>
+  schema instanceof z.ZodObject ? Object.keys(schema.shape).map((inner) => `${key}.${inner}`) : [key],
+);

@@ -1,0 +1,146 @@
+/**
+ * What a run leaves behind, and all that later commands and the dashboard read:
+ *
+ *   config.json        the settings, as they were resolved
+ *   events.jsonl       one line an event: measurements, evaluations, resumes
+ *   tfevents/          the same numbers for TensorBoard
+ *   checkpoints/       step-00000200/, ...
+ *   model/             the finished model
+ */
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { TfeventsWriter } from "../formats/index.ts";
+import { UsageError, explainWriteFailure, readJson, sha256, writeFileAtomic } from "../support/index.ts";
+
+/** One line of `events.jsonl`. Measurements carry open_clip's names: `train/loss`, `train/lr`, ... */
+export interface RunEvent {
+  /** ISO 8601, UTC */
+  time: string;
+  /** "train", "evaluation", "checkpoint", "resume", "finished", ... */
+  event: string;
+  /** Steps finished when it happened. */
+  step: number;
+  [measure: string]: number | string | boolean | undefined;
+}
+
+export class RunFolder {
+  readonly path: string;
+  readonly configHash: string;
+  #events: number | undefined;
+  #tfevents: TfeventsWriter | undefined;
+
+  private constructor(path: string, configHash: string) {
+    this.path = path;
+    this.configHash = configHash;
+  }
+
+  /**
+   * Makes the folder, or opens it again when its settings are the same.
+   * @param config everything that the numbers of the run depend on; must survive JSON
+   * @throws UsageError when the folder holds a run with other settings, naming them
+   */
+  static open(path: string, config: object): RunFolder {
+    const text = `${JSON.stringify(config, null, 2)}\n`;
+    const file = join(path, "config.json");
+    if (existsSync(file)) {
+      const differences = differing(readJson(file, "run configuration"), JSON.parse(text) as unknown);
+      if (differences.length > 0) {
+        throw new UsageError(`${path} holds a run with other settings:\n  ${differences.slice(0, 8).join("\n  ")}`, {
+          mend: "Give another --out folder for the new run, or the old settings to go on with the old one.",
+        });
+      }
+    } else {
+      try {
+        mkdirSync(path, { recursive: true });
+      } catch (error) {
+        throw explainWriteFailure(error, path);
+      }
+      writeFileAtomic(file, text);
+    }
+    return new RunFolder(path, sha256(text));
+  }
+
+  get checkpoints(): string {
+    return join(this.path, "checkpoints");
+  }
+
+  get model(): string {
+    return join(this.path, "model");
+  }
+
+  /** True when the run was trained to its end. */
+  get finished(): boolean {
+    return existsSync(join(this.model, "laclip.json"));
+  }
+
+  /** Events so far; a last line cut short by a crash is left out. */
+  events(): RunEvent[] {
+    return readEvents(join(this.path, "events.jsonl"));
+  }
+
+  /**
+   * Forgets events after `step`: a resumed run makes them again, and no reader should see them twice.
+   */
+  rewind(step: number): void {
+    const kept = this.events().filter((event) => event.step <= step);
+    if (this.#events !== undefined) closeSync(this.#events);
+    this.#events = undefined;
+    writeFileAtomic(join(this.path, "events.jsonl"), kept.map((event) => `${JSON.stringify(event)}\n`).join(""));
+  }
+
+  /** Appends an event; its numbers also go to TensorBoard. */
+  record(event: string, step: number, measures: Record<string, number | string | boolean | undefined> = {}): void {
+    const line: RunEvent = { time: new Date().toISOString(), event, step, ...measures };
+    try {
+      this.#events ??= openSync(join(this.path, "events.jsonl"), "a");
+      writeSync(this.#events, `${JSON.stringify(line)}\n`);
+      this.#tfevents ??= new TfeventsWriter(join(this.path, "tfevents"));
+      for (const [name, value] of Object.entries(measures)) {
+        if (typeof value === "number" && Number.isFinite(value)) this.#tfevents.scalar(name, value, step);
+      }
+    } catch (error) {
+      throw explainWriteFailure(error, this.path);
+    }
+  }
+
+  /** Makes everything recorded so far survive a power cut. */
+  sync(): void {
+    if (this.#events !== undefined) fsyncSync(this.#events);
+    this.#tfevents?.flush();
+  }
+
+  close(): void {
+    if (this.#events !== undefined) closeSync(this.#events);
+    this.#events = undefined;
+    this.#tfevents?.close();
+    this.#tfevents = undefined;
+  }
+}
+
+/** The events of a file; none when there is no file. */
+export function readEvents(path: string): RunEvent[] {
+  if (!existsSync(path)) return [];
+  const lines = readFileSync(path, "utf8").split("\n");
+  return lines.flatMap((line) => {
+    try {
+      return [JSON.parse(line) as RunEvent];
+    } catch {
+      return []; // the last line, cut short when the machine died
+    }
+  });
+}
+
+/** "training.lr: 0.001 there, 0.002 now" for each leaf that differs. */
+function differing(there: unknown, now: unknown, path = ""): string[] {
+  if (isRecord(there) && isRecord(now)) {
+    return [...new Set([...Object.keys(there), ...Object.keys(now)])].flatMap((key) =>
+      differing(there[key], now[key], path === "" ? key : `${path}.${key}`),
+    );
+  }
+  const [a, b] = [JSON.stringify(there), JSON.stringify(now)];
+  return a === b ? [] : [`${path}: ${a ?? "not set"} there, ${b ?? "not set"} now`];
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,181 @@
+/**
+ * The loop around the step: batches in, checkpoints and events out, from wherever an earlier start has left off.
+ *
+ * A run is a function of its settings: order, crops, captions and learning rate follow from seed and step, so that a checkpoint needs
+ * only weights, moments and the step, and a resumed run ends with the same weights as one that was never stopped.
+ */
+import { existsSync, rmSync } from "node:fs";
+import { type Batch } from "../data/index.ts";
+import { type Clip, type Preprocessing, saveModel } from "../models/index.ts";
+import type { Objective } from "../objectives/index.ts";
+import type { AdamW, Schedule } from "../optim/index.ts";
+import { DivergedError, InterruptedError, Progress, log } from "../support/index.ts";
+import { latestCheckpoint, restoreCheckpoint, saveCheckpoint } from "./checkpoints.ts";
+import type { RunFolder } from "./run-folder.ts";
+import { type Precision, type StepReport, trainStep } from "./step.ts";
+
+/** Batches in the order of their steps; `src/data`'s loader is one. */
+export interface BatchSource extends AsyncIterable<Batch> {
+  readonly stepsPerEpoch: number;
+  readonly skipped: { readonly count: number };
+  close(): Promise<void>;
+}
+
+/** Something that looks at the model while it trains; handed in by recipes, since training knows nothing of evaluation. */
+export interface Evaluator {
+  /** Every so many steps, and after the last. */
+  everySteps: number;
+  /** Measures by name ("val/zero-shot-top1"), written into the run's events. */
+  evaluate(model: Clip, preprocessing: Preprocessing): Promise<Record<string, number>>;
+}
+
+export interface TrainOptions {
+  model: Clip;
+  preprocessing: Preprocessing;
+  objective: Objective;
+  optimizer: AdamW;
+  schedule: Schedule;
+  totalSteps: number;
+  precision: Precision;
+  device: string;
+  /** Opens the batches from a step on. */
+  openBatches: (startStep: number) => BatchSource;
+  run: RunFolder;
+  /** Steps between checkpoints; there is always one at the end and one when interrupted. */
+  checkpointEvery: number;
+  /** Checkpoints to keep. */
+  keepCheckpoints: number;
+  /** Steps between lines in the log of events. */
+  logEvery: number;
+  evaluators?: readonly Evaluator[];
+  /** Aborting it saves a checkpoint at the edge of the step and throws InterruptedError. */
+  signal?: AbortSignal;
+  /** Word at the start of progress lines. Default "train". */
+  label?: string;
+}
+
+export interface TrainSummary {
+  steps: number;
+  /** Seconds spent in this start of the run. */
+  seconds: number;
+  /** True when the run was already finished and nothing was done. */
+  alreadyFinished: boolean;
+}
+
+/** Means over the steps since the last line of the log. */
+class Window {
+  #steps = 0;
+  #sums: Record<string, number> = {};
+  add(measures: Record<string, number>): void {
+    this.#steps++;
+    for (const [name, value] of Object.entries(measures)) this.#sums[name] = (this.#sums[name] ?? 0) + value;
+  }
+  take(): Record<string, number> {
+    const means = Object.fromEntries(Object.entries(this.#sums).map(([name, sum]) => [name, sum / this.#steps]));
+    this.#steps = 0;
+    this.#sums = {};
+    return means;
+  }
+}
+
+/**
+ * Trains to the last step and leaves the model in the run folder.
+ * @throws InterruptedError when `signal` was aborted: everything is saved; DivergedError when the loss is not finite;
+ *   DataError from the batches; ModelFormatError when all checkpoints are damaged
+ */
+export async function train(options: TrainOptions): Promise<TrainSummary> {
+  const { model, preprocessing, optimizer, schedule, totalSteps, run, signal, evaluators = [] } = options;
+  const started = performance.now();
+  const seconds = (): number => (performance.now() - started) / 1000;
+  if (run.finished) return { steps: totalSteps, seconds: 0, alreadyFinished: true };
+
+  const startStep = await resume(options);
+  const batches = options.openBatches(startStep);
+  const skippedBefore = (await latestCheckpoint(run.checkpoints))?.skippedImages ?? 0;
+  const progress = new Progress({ label: options.label ?? "train", total: totalSteps, unit: "steps", start: startStep });
+  const window = new Window();
+  let step = startStep;
+  const save = async (): Promise<void> => {
+    const state = { step, configHash: run.configHash, skippedImages: skippedBefore + batches.skipped.count };
+    run.sync();
+    await saveCheckpoint(run.checkpoints, { model, preprocessing, optimizer, state }, options.keepCheckpoints);
+  };
+
+  try {
+    let asked = performance.now();
+    for await (const batch of batches) {
+      const given = performance.now();
+      const logged = (step + 1) % options.logEvery === 0 || step + 1 === totalSteps;
+      const report = trainStep(options, { ...batch, batchSize: batch.ids.length }, schedule(step), logged);
+      if (!Number.isFinite(report.loss)) throw diverged(run, step, report, schedule(step));
+      step++;
+      const done = performance.now();
+      window.add({ "train/loss": report.loss, "train/data_time": (given - asked) / 1000, "train/batch_time": (done - asked) / 1000 });
+      if (logged) record(run, step, batch, report, schedule(step - 1), window.take());
+      progress.advance(1, `loss ${report.loss.toFixed(3)}`);
+
+      for (const evaluator of evaluators) {
+        if (step % evaluator.everySteps === 0 || step === totalSteps)
+          run.record("evaluation", step, await evaluator.evaluate(model, preprocessing));
+      }
+      if (step === totalSteps) break;
+      if (signal?.aborted) {
+        await save();
+        progress.finish();
+        throw new InterruptedError(`Stopped at step ${step} of ${totalSteps}; everything is saved in ${run.path}.`, {
+          mend: "Start the same command again: it goes on from there.",
+        });
+      }
+      if (step % options.checkpointEvery === 0) await save();
+      asked = performance.now();
+    }
+    await save();
+  } finally {
+    progress.finish();
+    await batches.close();
+    run.sync();
+  }
+  saveModel(run.model, { model, preprocessing });
+  run.record("finished", step, { seconds: seconds() });
+  run.close();
+  return { steps: step, seconds: seconds(), alreadyFinished: false };
+}
+
+/** Restores the newest whole checkpoint; returns the step to go on with. */
+async function resume({ run, model, optimizer }: TrainOptions): Promise<number> {
+  if (existsSync(run.model)) rmSync(run.model, { recursive: true }); // a kill between weights and description: not finished
+  const checkpoint = await latestCheckpoint(run.checkpoints);
+  run.rewind(checkpoint?.step ?? 0);
+  if (checkpoint === undefined) {
+    run.record("start", 0);
+    return 0;
+  }
+  restoreCheckpoint(checkpoint, { model }, optimizer);
+  log.info(`Going on from step ${checkpoint.step} (${checkpoint.folder}).`);
+  run.record("resume", checkpoint.step);
+  return checkpoint.step;
+}
+
+/** One line of events, with open_clip's names for the measures. */
+function record(run: RunFolder, step: number, batch: Batch, report: StepReport, lr: number, means: Record<string, number>): void {
+  run.record("train", step, {
+    epoch: batch.epoch,
+    ...means,
+    "train/lr": lr,
+    "train/logit_scale": report.logitScale,
+    "train/samples_per_second": batch.ids.length / means["train/batch_time"]!,
+    ...(report.gradientNorm === undefined ? {} : { "train/grad_norm": report.gradientNorm }),
+    ...Object.fromEntries(Object.entries(report.metrics).map(([name, value]) => [`train/${name}`, value])),
+    "train/memory_rss": process.memoryUsage.rss(),
+  });
+}
+
+function diverged(run: RunFolder, step: number, report: StepReport, lr: number): DivergedError {
+  run.record("diverged", step, { "train/loss": String(report.loss), "train/lr": lr, "train/logit_scale": report.logitScale });
+  return new DivergedError(
+    `The loss of step ${step + 1} is ${report.loss} (learning rate ${lr.toPrecision(3)}, logit scale ${report.logitScale.toPrecision(3)}).`,
+    {
+      mend: "Lower the learning rate or lengthen the warm-up: --set optimizer.peakLr=... --set training.warmupSteps=... The last checkpoint is untouched.",
+    },
+  );
+}
