@@ -75,7 +75,9 @@ export class ClipTokenizer {
   /** All ids of a caption, without start and end, however long it is. */
   encode(text: string): number[] {
     this.#read(text);
-    return Array.from(this.#ids.subarray(0, this.#count));
+    const ids: number[] = [];
+    for (let i = 0; i < this.#count; i++) ids.push(this.#ids[i]!);
+    return ids;
   }
 
   /**

@@ -1,0 +1,29 @@
+"""The Python side of tokenizer.bench.ts: encodes the captions of a file with open_clip's SimpleTokenizer each time a line comes in.
+
+Prints one JSON object a pass: CPU seconds of this process, and the SHA-256 of all ids, so that both sides can be seen to do the same.
+"""
+import hashlib
+import importlib.util
+import json
+import pathlib
+import sys
+import time
+
+
+def reference():
+    """The module open_clip/tokenizer.py alone: importing the whole package asks for a matching torchvision."""
+    folder = importlib.util.find_spec("open_clip").submodule_search_locations[0]
+    spec = importlib.util.spec_from_file_location("open_clip_tokenizer", pathlib.Path(folder) / "tokenizer.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+captions = json.loads(pathlib.Path(sys.argv[1]).read_text("utf-8"))
+tokenizer = reference().SimpleTokenizer()
+for line in sys.stdin:
+    start = time.process_time()
+    ids = [tokenizer.encode(caption) for caption in captions]
+    seconds = time.process_time() - start
+    digest = hashlib.sha256("\n".join(",".join(map(str, row)) for row in ids).encode("ascii")).hexdigest()
+    print(json.dumps({"seconds": seconds, "digest": digest}), flush=True)
