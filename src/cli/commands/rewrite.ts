@@ -30,6 +30,7 @@ interface Options {
   captionColumn?: string;
   concurrency?: number;
   threads?: number;
+  context?: number;
   gpu: boolean;
   maximumFailed: number;
   json?: boolean;
@@ -56,6 +57,7 @@ export function rewriteCommand(): Command {
     .option("--caption-column <name>", "column with the captions (default: caption, title or text)")
     .option("--concurrency <count>", "captions written at once (default: 64 with a server, 32 on a GPU, 4 on a CPU)", integer(1))
     .option("--threads <count>", "CPU threads of a GGUF model (default: all but one; one where there are two)", integer(1))
+    .option("--context <tokens>", "tokens of prompt and answer together in a GGUF model (default: 512)", integer(128))
     .option("--no-gpu", "run a GGUF model on the CPU even where there is a GPU")
     .option("--maximum-failed <share>", "share of requests that may fail before the work is given up, 0 to 1", share, 0.01)
     .action(async (captions: string, options: Options) => await run(captions, options));
@@ -107,7 +109,7 @@ async function run(path: string, options: Options): Promise<void> {
   }
 }
 
-function chooseEngine({ llm, model, concurrency, threads, gpu }: Options): RewriteEngine {
+function chooseEngine({ llm, model, concurrency, threads, context, gpu }: Options): RewriteEngine {
   if (llm === "eda") return new EdaEngine();
   if (/^https?:\/\//i.test(llm)) {
     if (!URL.canParse(llm))
@@ -128,6 +130,7 @@ function chooseEngine({ llm, model, concurrency, threads, gpu }: Options): Rewri
     gpu,
     ...(concurrency === undefined ? {} : { sequences: concurrency }),
     ...(threads === undefined ? {} : { threads }),
+    ...(context === undefined ? {} : { contextSize: context }),
   });
 }
 

@@ -77,7 +77,7 @@ export class WordNet {
         for (const synonym of this.#inSynsets(lemma, part)) {
           // Names and abbreviations (upper case) and numbered or dotted forms are no substitute for a plain word.
           if (!/^[a-z]+([ -][a-z]+)*$/.test(synonym) || synonym === lemma) continue;
-          const inflected = inflect(synonym, inflection);
+          const inflected = inflect(synonym, part, inflection);
           if (inflected !== word) found.add(inflected);
         }
       }
@@ -147,12 +147,11 @@ export class WordNet {
   }
 }
 
-/** Puts an ending on a base form by the regular rules; of several words, a noun or verb phrase takes it where English would mostly have it. */
-function inflect(base: string, inflection: Inflection): string {
+/** Puts an ending on a base form by the regular rules: "pick up" becomes "picked up", "fire engine" becomes "fire engines". */
+function inflect(base: string, part: PartOfSpeech, inflection: Inflection): string {
   if (inflection === "none") return base;
   const words = base.split(" ");
-  // "pick up" -> "picked up", "fire engine" -> "fire engines".
-  const at = inflection === "s" ? words.length - 1 : 0;
+  const at = part === "verb" ? 0 : words.length - 1;
   words[at] = inflectWord(words[at]!, inflection);
   return words.join(" ");
 }
@@ -160,7 +159,8 @@ function inflect(base: string, inflection: Inflection): string {
 function inflectWord(word: string, inflection: Inflection): string {
   const consonantY = /[^aeiou]y$/.test(word);
   // One short vowel before one consonant: "run" -> "running"; not "w", "x" or "y", and only in words of one syllable.
-  const doubled = /^[^aeiou]*[aeiou][bdgklmnprt]$/.test(word) ? word + word.at(-1)! : word;
+  const doubled = /(^|-)[^aeiou]*[aeiou][bdgklmnprt]$/.test(word) ? word + word.at(-1)! : word;
+  if (inflection === "s" && /^(.*[^u])?man$/.test(word)) return `${word.slice(0, -3)}men`;
   if (inflection === "s") return consonantY ? `${word.slice(0, -1)}ies` : /(s|x|z|ch|sh)$/.test(word) ? `${word}es` : `${word}s`;
   if (inflection === "ed") return consonantY ? `${word.slice(0, -1)}ied` : word.endsWith("e") ? `${word}d` : `${doubled}ed`;
   return /[^e]e$/.test(word) && word.length > 2 ? `${word.slice(0, -1)}ing` : `${doubled}ing`;
