@@ -3,7 +3,6 @@
  *
  * Lines are worked on as they come, so that a file of any size needs the same memory, and another program can talk to it line by line.
  */
-import { once } from "node:events";
 import { stdin, stdout } from "node:process";
 import { StringDecoder } from "node:string_decoder";
 import { type Command, Option } from "commander";
@@ -42,7 +41,7 @@ function showIds(_: ClipTokenizer, ids: Int32Array): string {
   return `[${ids.join(",")}]\n`;
 }
 
-/** `dog_:1929 s:338`: text and id of each token, with `_` where the token ends a word. */
+/** `surf:10176 boarder_:37414`: text and id of each token, with `_` where the token ends a word. */
 function showTokens(tokenizer: ClipTokenizer, ids: Int32Array): string {
   return `${Array.from(ids, (id) => `${tokenizer.decode([id]).replace(/ $/u, "_")}:${id}`).join(" ")}\n`;
 }
@@ -50,19 +49,24 @@ function showTokens(tokenizer: ClipTokenizer, ids: Int32Array): string {
 /** Gives the lines of standard input to `work`, a block at a time as they arrive, and writes what it returns. */
 async function eachBlock(work: (lines: string[]) => string): Promise<void> {
   let closed = false;
-  let failure: unknown;
-  stdout.once("error", (error: NodeJS.ErrnoException) => {
+  let failure: NodeJS.ErrnoException | undefined;
+  let goOn: (() => void) | undefined;
+  stdout.on("drain", () => goOn?.());
+  stdout.on("error", (error: NodeJS.ErrnoException) => {
     // `laclip tokenize | head` closes the pipe when it has seen enough.
-    if (error.code !== "EPIPE") failure = error;
+    if (error.code !== "EPIPE") failure ??= error;
     closed = true;
     stdin.destroy();
+    goOn?.();
   });
   const decoder = new StringDecoder("utf8");
   const unfinished: string[] = [];
   const write = async (lines: string[]): Promise<void> => {
     if (closed || lines.length === 0) return;
     if (!stdout.write(work(lines.map((line) => (line.endsWith("\r") ? line.slice(0, -1) : line)))) && !closed) {
-      await Promise.race([once(stdout, "drain"), once(stdout, "close")]);
+      await new Promise<void>((resolve) => {
+        goOn = resolve;
+      });
     }
   };
   try {
@@ -83,7 +87,7 @@ async function eachBlock(work: (lines: string[]) => string): Promise<void> {
   }
   const rest = unfinished.join("") + decoder.end();
   if (rest !== "") await write([rest]);
-  if (failure !== undefined) throw new LaclipError(`standard output: ${(failure as Error).message}.`, { cause: failure });
+  if (failure !== undefined) throw new LaclipError(`standard output: ${failure.message}.`, { cause: failure });
 }
 
 function wholeNumber(text: string): number {
