@@ -5,3 +5,6 @@ export * from "./emoji-packages.ts";
 export * from "./emoji-world.ts";
 export * from "./human-rewrites.ts";
 export * from "./human-texts.ts";
+export * from "./demo-results.ts";
+export * from "./interval.ts";
+export * from "./report.ts";
