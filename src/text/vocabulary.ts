@@ -21,6 +21,7 @@ const mergesSha256 = "f61f2adf497e6f5357c347aeb4646fabe82f341e946de5bdec5d2858e4
 
 /** Slots of the hash tables: a power of two, so that at most 38 % are taken. */
 const slotBits = 17;
+const slotMask = (1 << slotBits) - 1;
 
 /** The end of a word in the merge list, behind the last character of a token. */
 const endOfWord = Buffer.from("</w>");
@@ -72,7 +73,7 @@ export class Vocabulary {
   /** Id of the token that two neighbours merge to, or 0 when they don't merge. Lower ids merge first. */
   merge(left: number, right: number): number {
     const key = (left << 16) | right;
-    for (let slot = slotOf(key); ; slot = (slot + 1) & ((1 << slotBits) - 1)) {
+    for (let slot = slotOf(key); ; slot = (slot + 1) & slotMask) {
       const id = this.#pairIds[slot]!;
       if (id === 0 || this.#pairs[slot] === key) return id;
     }
@@ -88,61 +89,72 @@ export class Vocabulary {
     return this.#ends[id] === 1;
   }
 
+  /** One pass over the list. Locals instead of fields: most of this runs before the optimizing compiler looks at it. */
   #compile(merges: Uint8Array, used: number): void {
+    const bytes = this.#bytes;
+    const starts = this.#starts;
+    const endFlags = this.#ends;
     const names = new Int32Array(1 << slotBits);
-    for (let id = 0; id < bytesAndEnds; id++) names[this.#find(names, this.#starts[id]!, this.#starts[id + 1]!, this.#ends[id]!)] = id + 1;
+
+    /** Slot of the token with these bytes and this hash, or the empty slot where it belongs. Slots hold ids plus one. */
+    const find = (hash: number, start: number, end: number, ends: number): number => {
+      for (let slot = slotOf(hash ^ ends); ; slot = (slot + 1) & slotMask) {
+        const id = names[slot]! - 1;
+        if (id < 0) return slot;
+        const first = starts[id]!;
+        if (endFlags[id] !== ends || starts[id + 1]! - first !== end - start) continue;
+        let i = start;
+        while (i < end && bytes[first - start + i] === bytes[i]) i++;
+        if (i === end) return slot;
+      }
+    };
+
+    for (let id = 0; id < bytesAndEnds; id++) names[find(hashStep(emptyHash, bytes[id]!), id, id + 1, endFlags[id]!)] = id + 1;
 
     let position = 0;
     for (let id = bytesAndEnds; id < startOfText; id++) {
       const start = used;
       let middle = -1;
+      let leftHash = emptyHash;
       let leftEnds = 0;
+      let hash = emptyHash;
+      let rightHash = emptyHash;
       let ends = 0;
       for (; position < merges.length && merges[position] !== newline; position++) {
         const unit = merges[position]!;
         if (unit === blank && middle < 0) {
           middle = used;
+          leftHash = hash;
+          rightHash = emptyHash;
           leftEnds = ends;
           ends = 0;
         } else if (unit === lessThan && isEndOfWord(merges, position)) {
           ends = 1;
           position += endOfWord.length - 1;
         } else {
-          this.#bytes[used++] = byteOfCharacter[unit < 0x80 ? unit : ((unit & 0x1f) << 6) | (merges[++position]! & 0x3f)]!;
+          const byte = byteOfCharacter[unit < 0x80 ? unit : ((unit & 0x1f) << 6) | (merges[++position]! & 0x3f)]!;
+          bytes[used++] = byte;
+          hash = hashStep(hash, byte);
+          rightHash = hashStep(rightHash, byte);
         }
       }
       position++;
-      const left = middle < 0 ? 0 : names[this.#find(names, start, middle, leftEnds)]!;
-      const right = middle < 0 ? 0 : names[this.#find(names, middle, used, ends)]!;
+      const left = middle < 0 ? 0 : names[find(leftHash, start, middle, leftEnds)]!;
+      const right = middle < 0 ? 0 : names[find(rightHash, middle, used, ends)]!;
       if (left === 0 || right === 0) {
         throw new ModelFormatError(`merge list: line ${id - bytesAndEnds + 1} is no merge of two tokens known before it.`);
       }
-      this.#starts[id + 1] = used;
-      this.#ends[id] = ends;
-      names[this.#find(names, start, used, ends)] = id + 1;
+      starts[id + 1] = used;
+      endFlags[id] = ends;
+      names[find(hash, start, used, ends)] = id + 1;
       this.#addPair(left - 1, right - 1, id);
-    }
-  }
-
-  /** Slot of the token with these bytes, or the empty slot where it belongs. Slots hold ids plus one. */
-  #find(names: Int32Array, start: number, end: number, ends: number): number {
-    let hash = 0x811c9dc5 ^ ends;
-    for (let i = start; i < end; i++) hash = Math.imul(hash ^ this.#bytes[i]!, 0x01000193);
-    for (let slot = slotOf(hash); ; slot = (slot + 1) & ((1 << slotBits) - 1)) {
-      const id = names[slot]! - 1;
-      if (id < 0) return slot;
-      const first = this.#starts[id]!;
-      if (this.#ends[id] !== ends || this.#starts[id + 1]! - first !== end - start) continue;
-      let i = 0;
-      while (i < end - start && this.#bytes[first + i] === this.#bytes[start + i]) i++;
-      if (i === end - start) return slot;
     }
   }
 
   #addPair(left: number, right: number, id: number): void {
     const key = (left << 16) | right;
     let slot = slotOf(key);
-    while (this.#pairIds[slot] !== 0) slot = (slot + 1) & ((1 << slotBits) - 1);
+    while (this.#pairIds[slot] !== 0) slot = (slot + 1) & slotMask;
     this.#pairs[slot] = key;
     this.#pairIds[slot] = id;
   }
@@ -156,6 +168,13 @@ function isEndOfWord(merges: Uint8Array, position: number): boolean {
   for (let i = 0; i < endOfWord.length; i++) if (merges[position + i] !== endOfWord[i]) return false;
   const next = merges[position + endOfWord.length];
   return next === undefined || next === blank || next === newline;
+}
+
+/** FNV-1a, a byte at a time. */
+const emptyHash = 0x811c9dc5;
+
+function hashStep(hash: number, byte: number): number {
+  return Math.imul(hash ^ byte, 0x01000193);
 }
 
 function slotOf(key: number): number {
