@@ -20,10 +20,8 @@ export interface DemoPrediction {
   /** The concept that is pictured. */
   hexcode: string;
   words: Wording;
-  /** Concepts the model found most likely, the likeliest first; at least one, five are shown. */
+  /** The five concepts the model found most likely, the likeliest first. */
   guesses: readonly string[];
-  /** Place of the right concept among all, 1 = right. */
-  rank: number;
 }
 
 /** One training run and its evaluation. */

@@ -35,8 +35,8 @@ function run(seed: number, own: number, other: number): DemoSeed {
     evaluations: { ownWords: { top1: own / 2, top5: own }, otherWords: { top1: other / 2, top5: other } },
     curve: [100, 300].map((step) => ({ step, ownWords: { top1: 0.1, top5: own }, otherWords: { top1: 0.01, top5: other } })),
     predictions: (["ownWords", "otherWords"] as const).flatMap((words) => [
-      { hexcode: "A", words, guesses: ["B", "A"], rank: 2 },
-      { hexcode: "B", words, guesses: ["A"], rank: seed === 0 && other > 0.05 ? 1 : 90 },
+      { hexcode: "A", words, guesses: ["B", "A"] },
+      { hexcode: "B", words, guesses: seed === 0 && other > 0.05 ? ["B", "A"] : ["A"] },
     ]),
   };
 }
@@ -134,6 +134,16 @@ test("intervals are Student's t, and differences are taken seed by seed", () => 
   const others = [28, 19, 9].map((value, i) => ({ seed: 2 - i, value }));
   assert.deepEqual(pairedDifference(values, [...others, { seed: 7, value: 0 }])?.mean, 4 / 3);
   assert.equal(pairedDifference(values, [{ seed: 9, value: 1 }]), undefined);
+});
+
+test("pictures are counted by which of the two models has them among its five guesses", () => {
+  const page = renderReport(results({ seeds: 1 })).replace(/\s+/g, " ");
+  const counted = (title: string): number => page.split(title).length - 1;
+  assert.match(page, /LaCLIP, human texts has it among five, CLIP does not: 1<\/b> <span class="soft">of 2 pictures/);
+  assert.match(page, /Both have it among five: 1<\/b>/);
+  assert.match(page, /Neither has: 0<\/b>/);
+  assert.equal(counted("right at the second guess"), 4, "A, by two models, in two wordings");
+  assert.equal(counted("not among five"), 2, "B, by CLIP, in two wordings");
 });
 
 test("a picture that can't be read is named", () => {

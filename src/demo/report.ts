@@ -363,7 +363,7 @@ class Page {
     const [base, its] = [predictionsOf(this.#baseline, wording), predictionsOf(other, wording)];
     const shared = [...its.keys()].filter((hexcode) => base.has(hexcode) && this.#pictures.has(hexcode));
     if (shared.length === 0) return undefined;
-    const hit = (predictions: Map<string, DemoPrediction>, hexcode: string): boolean => predictions.get(hexcode)!.rank <= 5;
+    const hit = (predictions: Map<string, DemoPrediction>, hexcode: string): boolean => placeOf(predictions.get(hexcode)!) !== undefined;
     const kinds = [
       {
         title: `${other.label} has it among five, ${this.#baseline.label} does not`,
@@ -406,7 +406,7 @@ class Page {
       </div>
       ${guesses.map(
         ([method, prediction]) =>
-          html`<p class="label">${method.label} · ${prediction.rank === 1 ? "right" : `the right one comes ${ordinal(prediction.rank)}`}</p>
+          html`<p class="label">${method.label} · ${placeInWords(prediction)}</p>
             <div class="guesses">${prediction.guesses.slice(0, 5).map((guess) => this.#guess(guess, hexcode))}</div>`,
       )}
     </div>`;
@@ -465,10 +465,21 @@ function spread<T>(items: readonly T[], count: number): T[] {
   return Array.from({ length: count }, (_, i) => items[Math.floor((i * items.length) / count)]!);
 }
 
-/** 2 -> "2nd". */
-function ordinal(n: number): string {
-  const endings = ["th", "st", "nd", "rd"];
-  return `${n}${(n % 100 > 10 && n % 100 < 14 ? undefined : endings[n % 10]) ?? "th"}`;
+/** Place of the right concept among the five guesses, from 1; undefined when it is not among them. */
+function placeOf({ guesses, hexcode }: DemoPrediction): number | undefined {
+  const index = guesses.slice(0, 5).indexOf(hexcode);
+  return index < 0 ? undefined : index + 1;
+}
+
+function placeInWords(prediction: DemoPrediction): string {
+  const places = [
+    "right at once",
+    "right at the second guess",
+    "right at the third guess",
+    "right at the fourth guess",
+    "right at the fifth guess",
+  ];
+  return places[(placeOf(prediction) ?? 0) - 1] ?? "not among five";
 }
 
 function shortened(label: string): string {
