@@ -7,7 +7,16 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { after, before, test } from "node:test";
 import { joinRewrites, openLabelledFolder, openLoader, openPairs, originalSource } from "../../src/data/index.ts";
-import { type EmojiWorld, buildEmojiWorld, humanSources, humanTexts, writeHumanRewrites } from "../../src/demo/index.ts";
+import {
+  type EmojiWorld,
+  buildEmojiWorld,
+  humanSources,
+  humanTexts,
+  provenances,
+  worldPictures,
+  writeHumanRewrites,
+  writeReport,
+} from "../../src/demo/index.ts";
 import { setLogLevel } from "../../src/support/index.ts";
 
 setLogLevel("quiet");
@@ -63,5 +72,33 @@ test("the held-out style is a labelled folder whose classes all have names in ow
     const names = JSON.parse(readFileSync(words, "utf8")) as Record<string, string[]>;
     assert.deepEqual(Object.keys(names).sort(), folder.folders);
     for (const texts of Object.values(names)) assert.ok(texts.length > 0 && texts.every((text) => text.trim() !== ""));
+  }
+});
+
+test("the report shows the world's pictures and names every package it is drawn from", () => {
+  const pictures = worldPictures(world);
+  const [first, second] = [pictures[0]!, pictures[1]!];
+  const evaluations = { ownWords: { top1: 0.1, top5: 0.3 }, otherWords: { top1: 0.01, top5: 0.03 } };
+  const run = { seed: 0, steps: 1, seconds: 1, lossCurve: [], evaluations };
+  const files = writeReport(scratch, {
+    created: new Date().toISOString(),
+    command: "laclip demo",
+    world: { concepts: pictures.length, trainingImages: world.samples.length, trainingStyles: ["OpenMoji"], heldOutStyle: "Twemoji" },
+    model: { description: "none", imageSize: 48, batch: 1 },
+    rewriter: { label: "EDA", isLanguageModel: false, why: "" },
+    methods: [{ name: "clip", label: "CLIP", texts: "the name", role: "baseline", seeds: [run] }],
+    pictures,
+    examples: [{ hexcode: second.hexcode, rewrites: [{ label: "people", texts: ["in other words"] }] }],
+    environment: world.packages,
+    licences: Object.values(provenances),
+  });
+  const page = readFileSync(files.html, "utf8");
+  assert.equal(first.training.length, 3);
+  for (const path of [first.image, second.training[2]!.image]) {
+    assert.ok(page.includes(readFileSync(path).toString("base64")), `${path} is not in the report`);
+  }
+  for (const { package: name, licenceUrl } of Object.values(provenances)) {
+    assert.ok(page.includes(name) && page.includes(licenceUrl));
+    assert.match(page, new RegExp(`${world.packages[name]!.replaceAll(".", "\\.")}`));
   }
 });
