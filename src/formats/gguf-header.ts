@@ -148,7 +148,8 @@ function parse(cursor: Cursor, path: string, fileBytes: number): GgufHeader {
   return { path, version, fileBytes, dataOffset, metadata, tensors };
 }
 
-function checkArchitecture({ path, metadata }: GgufHeader): void {
+function checkArchitecture(header: GgufHeader): void {
+  const { path, metadata } = header;
   const architecture = metadata.get("general.architecture");
   if (typeof architecture !== "string" || architecture === "") throw missing(path, ["general.architecture"]);
   if (notWriters.test(architecture)) {
@@ -183,6 +184,35 @@ function checkArchitecture({ path, metadata }: GgufHeader): void {
         mend: "Convert the model anew, or use another file.",
       });
     }
+  }
+  checkProportions(header, architecture);
+}
+
+/** Proportions over which llama.cpp stops the process, found by trying; where layers differ, keys hold lists and are left to it. */
+function checkProportions({ path, metadata }: GgufHeader, architecture: string): void {
+  const number = (key: string): number | undefined => {
+    const value = metadata.get(`${architecture}.${key}`);
+    return typeof value === "number" || typeof value === "bigint" ? Number(value) : undefined;
+  };
+  const [width, heads, keyHeads, experts = 0, used = 0] = [
+    "embedding_length",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "expert_count",
+    "expert_used_count",
+  ].map((key) => number(key));
+  const wrong =
+    heads !== undefined && width !== undefined && heads > width
+      ? `attention.head_count is ${heads}, more than embedding_length, ${width}`
+      : keyHeads !== undefined && heads !== undefined && (keyHeads < 1 || heads % keyHeads !== 0)
+        ? `attention.head_count_kv is ${keyHeads}, expected a divisor of attention.head_count, ${heads}`
+        : experts > 512 || used > experts || (experts > 0 && used === 0)
+          ? `expert_count is ${experts} and expert_used_count ${used}`
+          : undefined;
+  if (wrong !== undefined) {
+    throw new ModelFormatError(`${path}: ${architecture}.${wrong}; llama.cpp would end the whole process over it.`, {
+      mend: "Convert the model anew, or use another file.",
+    });
   }
 }
 

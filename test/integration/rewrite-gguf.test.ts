@@ -116,6 +116,21 @@ test("examples that don't fit the model's context are an error that says so", ne
   await assert.rejects(rewriteWith(model, captions, {}, chooseSources(["bard"])), /Three examples of source "bard" take \d+ tokens/);
 });
 
+test("a model whose weights are no numbers, and one that lacks a tensor, are refused with what is wrong", needsLlama, async () => {
+  const nan = tinyLlama();
+  for (const { data } of nan.tensors) data.fill(Number.NaN);
+  await assert.rejects(
+    rewriteWith(writeGguf(place("nan.gguf"), nan), captions),
+    (error) => error instanceof ModelFormatError && /not finite/.test(error.message),
+  );
+  const lacking = tinyLlama();
+  lacking.tensors.splice(2, 1);
+  await assert.rejects(
+    rewriteWith(writeGguf(place("lacking.gguf"), lacking), captions),
+    (error) => error instanceof ModelFormatError && /can't use this model/.test(error.message),
+  );
+});
+
 test("a trained story model ends its lines and writes with all four sources", needsStories, async () => {
   const { rows, summary } = await rewriteWith(stories, captions, { sequences: 2 }, builtInSources);
   assert.equal(summary.written, 20);
@@ -132,6 +147,9 @@ const damaged: readonly [what: string, damage: (model: TinyGguf) => void, says: 
   ["has a width of nothing", (model) => change(model, "llama.embedding_length", 0), /embedding_length is 0/],
   ["embeds only", (model) => change(model, "general.architecture", "bert"), /"bert" can't write text/],
   ["has too few scores", (model) => change(model, "tokenizer.ggml.scores", [1, 2]), /scores has 2 entries/],
+  ["has more heads than width", (model) => change(model, "llama.attention.head_count", 64), /head_count is 64, more than/],
+  ["has no heads for keys", (model) => model.entries.push(["llama.attention.head_count_kv", "u32", 0]), /head_count_kv is 0/],
+  ["has more experts than can be", (model) => model.entries.push(["llama.expert_count", "u32", 999]), /expert_count is 999/],
   ["holds no weights", (model) => model.tensors.splice(0), /holds no weights/],
 ];
 

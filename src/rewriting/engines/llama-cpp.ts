@@ -82,7 +82,8 @@ export class LlamaCppEngine implements RewriteEngine {
       try {
         return await this.#write(request, sequences[worker]!, signal);
       } catch (error) {
-        if (LaclipError.is(error)) return { request, error };
+        // What is wrong with this request alone is counted; a model that computes nonsense ends the work.
+        if (error instanceof DataError) return { request, error };
         throw error;
       }
     });
@@ -130,6 +131,11 @@ export class LlamaCppEngine implements RewriteEngine {
       const next = output[last]?.next;
       if (!next?.logits || next.totalLogitWeight === undefined) {
         throw new ModelFormatError("The language model gave no probabilities for the next token.", { mend: "Use another model file." });
+      }
+      if (!Number.isFinite(next.totalLogitWeight)) {
+        throw new ModelFormatError("The language model computes numbers that are not finite.", {
+          mend: "Its weights are damaged, or overflow in this precision: download it again or use another file.",
+        });
       }
       return { logits: next.logits, totalWeight: next.totalLogitWeight };
     };
@@ -203,7 +209,8 @@ export class LlamaCppEngine implements RewriteEngine {
     checkGguf(path);
     const library = await importLibrary();
     const threads = this.#options.threads ?? (availableParallelism() <= 2 ? 1 : availableParallelism() - 1);
-    const llama = await startLlama(library, this.#options.gpu ?? true);
+    const said: string[] = [];
+    const llama = await startLlama(library, this.#options.gpu ?? true, said);
     try {
       const model = await llama.loadModel({ modelPath: path, defaultContextFlashAttention: "auto" });
       const sequences = this.#options.sequences ?? (llama.supportsGpuOffloading ? 32 : 4);
@@ -217,10 +224,13 @@ export class LlamaCppEngine implements RewriteEngine {
     } catch (error) {
       await llama.dispose();
       if (LaclipError.is(error)) throw error;
-      throw new ModelFormatError(`${path}: llama.cpp can't use this model: ${(error as Error).message}`, {
-        mend: "If memory is short, use a smaller model or a lower --concurrency; else try another file.",
-        cause: error,
-      });
+      throw new ModelFormatError(
+        `${path}: llama.cpp can't use this model: ${said.find((line) => /error|invalid/i.test(line)) ?? (error as Error).message}`,
+        {
+          mend: "If memory is short, use a smaller model or a lower --concurrency; else try another file.",
+          cause: error,
+        },
+      );
     }
   }
 }
@@ -238,14 +248,20 @@ async function importLibrary(): Promise<Library> {
   }
 }
 
-/** llama.cpp with a GPU where there is one; a graphics driver without a device behind it counts as none. */
-async function startLlama(library: Library, gpu: boolean): Promise<Llama> {
+/**
+ * llama.cpp with a GPU where there is one; a graphics driver without a device behind it counts as none.
+ * @param said receives what llama.cpp has to say about errors
+ */
+async function startLlama(library: Library, gpu: boolean, said: string[]): Promise<Llama> {
   const options = {
     build: "never",
     skipDownload: true,
     progressLogs: false,
     logLevel: library.LlamaLogLevel.error,
-    logger: (_: string, message: string) => log.debug(`llama.cpp: ${message.trim()}`),
+    logger: (_: string, message: string) => {
+      log.debug(`llama.cpp: ${message.trim()}`);
+      if (message.trim() !== "") said.push(message.trim());
+    },
   } as const;
   try {
     if (gpu) {
