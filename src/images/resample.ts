@@ -106,6 +106,9 @@ function weights(inputSize: number, outputSize: number, interpolation: Interpola
 
 const half = 1 << (fractionBits - 1);
 
+// Both passes treat up to four taps, the usual case, in one expression: with loops over the taps they take twice as long.
+// Taps that are not there get weight 0 and the place of the first, which is always inside of the image.
+
 function passAcross(
   source: Uint8Array,
   start: number,
@@ -115,26 +118,47 @@ function passAcross(
   width: number,
   target: Uint8Array,
 ): void {
-  let out = 0;
-  for (let y = 0; y < rows; y++) {
-    const row = start + y * stride;
-    for (let x = 0; x < width; x++) {
-      let red = half;
-      let green = half;
-      let blue = half;
-      let at = row + first[x]! * 3;
-      const end = x * taps + count[x]!;
-      for (let k = x * taps; k < end; k++) {
-        const weight = values[k]!;
-        red = (red + source[at]! * weight) | 0;
-        green = (green + source[at + 1]! * weight) | 0;
-        blue = (blue + source[at + 2]! * weight) | 0;
-        at += 3;
+  for (let x = 0; x < width; x++) {
+    const base = x * taps;
+    const found = count[x]!;
+    let at = start + first[x]! * 3;
+    let out = x * 3;
+    if (found > 4) {
+      for (let y = 0; y < rows; y++) {
+        let red = half;
+        let green = half;
+        let blue = half;
+        let from = at;
+        for (let k = base; k < base + found; k++) {
+          const weight = values[k]!;
+          red = (red + Math.imul(source[from]!, weight)) | 0;
+          green = (green + Math.imul(source[from + 1]!, weight)) | 0;
+          blue = (blue + Math.imul(source[from + 2]!, weight)) | 0;
+          from += 3;
+        }
+        target[out] = clip(red);
+        target[out + 1] = clip(green);
+        target[out + 2] = clip(blue);
+        at += stride;
+        out += width * 3;
       }
-      target[out] = clip(red);
-      target[out + 1] = clip(green);
-      target[out + 2] = clip(blue);
-      out += 3;
+      continue;
+    }
+    const [w0, w1, w2, w3] = [values[base]!, tap(values, base, 1, found), tap(values, base, 2, found), tap(values, base, 3, found)];
+    const [s1, s2, s3] = [found > 1 ? 3 : 0, found > 2 ? 6 : 0, found > 3 ? 9 : 0];
+    for (let y = 0; y < rows; y++) {
+      for (let channel = 0; channel < 3; channel++) {
+        const from = at + channel;
+        const sum =
+          half +
+          Math.imul(source[from]!, w0) +
+          Math.imul(source[from + s1]!, w1) +
+          Math.imul(source[from + s2]!, w2) +
+          Math.imul(source[from + s3]!, w3);
+        target[out + channel] = clip(sum | 0);
+      }
+      at += stride;
+      out += width * 3;
     }
   }
 }
@@ -149,17 +173,48 @@ function passDown(
 ): void {
   const sums = new Int32Array(stride);
   for (let y = 0; y < height; y++) {
-    sums.fill(half);
-    for (let k = 0; k < count[y]!; k++) {
-      const weight = values[y * taps + k]!;
-      const row = (first[y]! + k - firstRow) * stride;
-      for (let x = 0; x < stride; x++) sums[x] = sums[x]! + source[row + x]! * weight;
+    const found = count[y]!;
+    const out = y * stride;
+    // The last group writes bytes, those before it add up what they find.
+    for (let k = 0; k < found; k += 4) {
+      const base = y * taps + k;
+      const left = found - k;
+      const [w0, w1, w2, w3] = [values[base]!, tap(values, base, 1, left), tap(values, base, 2, left), tap(values, base, 3, left)];
+      const r0 = (first[y]! + k - firstRow) * stride;
+      const r1 = left > 1 ? r0 + stride : r0;
+      const r2 = left > 2 ? r0 + 2 * stride : r0;
+      const r3 = left > 3 ? r0 + 3 * stride : r0;
+      if (found <= 4) {
+        for (let x = 0; x < stride; x++) {
+          const sum =
+            half +
+            Math.imul(source[r0 + x]!, w0) +
+            Math.imul(source[r1 + x]!, w1) +
+            Math.imul(source[r2 + x]!, w2) +
+            Math.imul(source[r3 + x]!, w3);
+          target[out + x] = clip(sum | 0);
+        }
+        continue;
+      }
+      if (k === 0) sums.fill(half);
+      for (let x = 0; x < stride; x++) {
+        sums[x] =
+          sums[x]! +
+          Math.imul(source[r0 + x]!, w0) +
+          Math.imul(source[r1 + x]!, w1) +
+          Math.imul(source[r2 + x]!, w2) +
+          Math.imul(source[r3 + x]!, w3);
+      }
+      if (left <= 4) for (let x = 0; x < stride; x++) target[out + x] = clip(sums[x]!);
     }
-    for (let x = 0; x < stride; x++) target[y * stride + x] = clip(sums[x]!);
   }
+}
+
+function tap(values: Int32Array, base: number, k: number, found: number): number {
+  return k < found ? values[base + k]! : 0;
 }
 
 function clip(sum: number): number {
   const value = sum >> fractionBits;
-  return value < 0 ? 0 : value > 255 ? 255 : value;
+  return (value & 255) === value ? value : value < 0 ? 0 : 255;
 }
