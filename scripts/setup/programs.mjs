@@ -6,8 +6,9 @@ import { accessSync, constants, createWriteStream, mkdirSync, readFileSync, stat
 import path from "node:path";
 import { SetupError } from "./report.mjs";
 
-/** Lines of a log that are shown when a program fails. */
-const shownLines = 30;
+/** Lines of a log that are shown when a program fails: the first, where compilers and npm name the cause, and the last. */
+const shownFirst = 10;
+const shownLast = 20;
 
 /**
  * Runs a program with its output going to a log file. When set-up ends by a signal, the program and all it started end too.
@@ -40,11 +41,17 @@ export async function runLogged([file, ...args], { log, what, verbose = false, c
   process.removeListener("exit", stop);
   await new Promise((resolve) => sink.end(resolve));
   if (ending === undefined) return;
-  const lines = readFileSync(log, "utf8").trimEnd().split("\n").slice(-shownLines);
+  const lines = excerpt(readFileSync(log, "utf8").trimEnd().split("\n"));
   throw new SetupError(
     `${what}: ${file}: ${ending}\n${lines.map((line) => `  | ${line}`).join("\n")}`,
     `${mend ?? "Mend what the lines above say, then run the same command again."}\nThe whole log: ${log}`,
   );
+}
+
+/** @param {string[]} lines */
+function excerpt(lines) {
+  const between = lines.length - shownFirst - shownLast;
+  return between <= 0 ? lines : [...lines.slice(0, shownFirst), `... ${between} more lines ...`, ...lines.slice(-shownLast)];
 }
 
 /** @param {number} leader process id of the group's first member */

@@ -15,6 +15,7 @@ const commands: readonly [name: string, description: string, load: () => Promise
   ["tokenize", "token ids as the model sees them", async () => (await import("./commands/tokenize.ts")).tokenizeCommand],
   ["train", "train CLIP or LaCLIP on image-text pairs", async () => (await import("./commands/train.ts")).trainCommand],
   ["evaluate", "score a model: zero-shot classification", async () => (await import("./commands/evaluate.ts")).evaluateCommand],
+  ["doctor", "what this machine has, how fast it is, what to mend", async () => (await import("./commands/doctor.ts")).doctorCommand],
 ];
 
 async function main(argv: readonly string[]): Promise<number> {

@@ -1,0 +1,57 @@
+/**
+ * `laclip doctor`: what this machine has, how fast it is, and what to mend.
+ */
+import type { Command } from "commander";
+import { exitCodes, styled } from "../../support/index.ts";
+import { command, examples, print } from "../command.ts";
+import { type Diagnosis, diagnose } from "../diagnosis.ts";
+
+export function doctorCommand(): Command {
+  const doctor = command("doctor", "what this machine has, how fast it is, what to mend").action(run);
+  return examples(doctor, "laclip doctor", "laclip doctor --json | jq .gemm");
+}
+
+async function run({ json = false }: { json?: boolean }): Promise<void> {
+  const diagnosis = await diagnose();
+  print(json ? diagnosis : describe(diagnosis));
+  if (!diagnosis.ok) process.exitCode = exitCodes.failure;
+}
+
+/** The diagnosis as lines for a person. */
+export function describe(found: Diagnosis): string {
+  const { node, libtorch, blas, threads, gemm, gpus, sharp, llamaCpp, disk, memoryBytes, notes, problems } = found;
+  const rows: [name: string, value: string][] = [
+    ["Node", `${node.version} (${node.arch})`],
+    ["libtorch", libtorch === null ? "not set up" : `${libtorch.version}, ${libtorch.kind}, ${libtorch.path}`],
+    ["addon", libtorch === null ? "not built" : libtorch.addon],
+    ["BLAS", blas === null ? "unknown" : [blas.name, blas.file].filter((part) => part !== null).join(", ")],
+    ["threads", `${threads.used ?? "unknown"} on ${threads.processors} processors`],
+    ...gemm.map(({ device, float32, bfloat16 }): [string, string] => [
+      `GEMM on ${device}`,
+      `${float32.toFixed(0)} GFLOP/s float32, ${bfloat16.toFixed(0)} GFLOP/s bfloat16`,
+    ]),
+    ["GPU", gpus.length === 0 ? "no NVIDIA GPU" : gpus.join(", ")],
+    ["sharp", sharp === null ? "does not load" : `${sharp.version}, libvips ${sharp.libvips}`],
+    [
+      "llama.cpp",
+      llamaCpp === null
+        ? "not available: `--llm FILE.gguf` needs `npm install node-llama-cpp`; servers and `--llm eda` work without"
+        : `node-llama-cpp ${llamaCpp.version}, ${llamaCpp.gpu ?? "CPU"}`,
+    ],
+    ["disk", `${gibibytes(disk.freeBytes)} free of ${gibibytes(disk.totalBytes)} (${disk.folder})`],
+    ["memory", gibibytes(memoryBytes)],
+  ];
+  const width = Math.max(...rows.map(([name]) => name.length));
+  return [
+    ...rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`),
+    "",
+    ...notes.map((note) => styled("yellow", note)),
+    ...(problems.length === 0
+      ? [styled("green", "All is well.")]
+      : problems.flatMap(({ what, mend }) => [styled("red", `To mend: ${what}`), `  ${styled("cyan", mend)}`])),
+  ].join("\n");
+}
+
+function gibibytes(bytes: number): string {
+  return `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+}
