@@ -5,14 +5,15 @@
  * exactly that, by the hash of its style sheet. Captions, rewrites and names are data and are escaped wherever they stand.
  */
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { join, relative } from "node:path";
-import { DataError, formatDuration, writeFileAtomic } from "../support/index.ts";
-import { type DemoMethod, type DemoPicture, type DemoPrediction, type DemoResults, type Wording, resultRows } from "./demo-results.ts";
+import { formatDuration, writeFileAtomic } from "../support/index.ts";
+import { type DemoMethod, type DemoPicture, type DemoResults, type Wording, resultRows } from "./demo-results.ts";
 import { type Html, html, trusted } from "./html.ts";
 import { interval } from "./interval.ts";
 import { barChart, lineChart, percentInterval, signedPoints } from "./report-charts.ts";
 import { baselineOf, figure, gain, isBeyondChance, tellStory } from "./report-story.ts";
+import { picture } from "./report-picture.ts";
+import { predictionsSection } from "./report-predictions.ts";
 import { reportStyle } from "./report-style.ts";
 
 /** Where the report was written. */
@@ -76,8 +77,8 @@ export function renderReport(results: DemoResults): string {
           <p class="lead">${story.lead}</p>
           ${page.tiles()}
         </header>
-        ${page.howItWorks()} ${page.result(story.findings)} ${page.curves()} ${page.rewrites()} ${page.predictions()} ${page.reproduce()}
-        ${page.licences()}
+        ${page.howItWorks()} ${page.result(story.findings)} ${page.curves()} ${page.rewrites()} ${predictionsSection(results)}
+        ${page.reproduce()} ${page.licences()}
         <footer>Made by <code>laclip demo</code>. Everything on this page is in the file itself; it loads nothing.</footer>
       </main>
     </body>
@@ -339,84 +340,6 @@ class Page {
     </section>`;
   }
 
-  /** Where the compared models agree and differ, picture by picture: counts over all, and some to look at. */
-  predictions(): Html {
-    const other =
-      this.#results.methods.find(({ role }) => role === "human") ?? this.#results.methods.find((method) => method !== this.#baseline);
-    if (!other) return html``;
-    const parts = (["otherWords", "ownWords"] as const)
-      .map((wording) => this.#comparison(wording, other))
-      .filter((part) => part !== undefined);
-    if (parts.length === 0) return html``;
-    return html`<section>
-      <h2>Right and wrong</h2>
-      <p>
-        Pictures of the held-out style and the first five guesses of ${this.#baseline.label} and ${other.label}, from seed
-        ${other.seeds.find((seed) => seed.predictions)?.seed ?? 0}. A green frame marks the right one. The pictures are taken at even
-        distances from each kind, not picked.
-      </p>
-      ${parts}
-    </section>`;
-  }
-
-  #comparison(wording: Wording, other: DemoMethod): Html | undefined {
-    const [base, its] = [predictionsOf(this.#baseline, wording), predictionsOf(other, wording)];
-    const shared = [...its.keys()].filter((hexcode) => base.has(hexcode) && this.#pictures.has(hexcode));
-    if (shared.length === 0) return undefined;
-    const hit = (predictions: Map<string, DemoPrediction>, hexcode: string): boolean => placeOf(predictions.get(hexcode)!) !== undefined;
-    const kinds = [
-      {
-        title: `${other.label} has it among five, ${this.#baseline.label} does not`,
-        found: shared.filter((code) => hit(its, code) && !hit(base, code)),
-        shown: 6,
-      },
-      {
-        title: `${this.#baseline.label} has it among five, ${other.label} does not`,
-        found: shared.filter((code) => hit(base, code) && !hit(its, code)),
-        shown: 3,
-      },
-      { title: "Both have it among five", found: shared.filter((code) => hit(base, code) && hit(its, code)), shown: 3 },
-      { title: "Neither has", found: shared.filter((code) => !hit(base, code) && !hit(its, code)), shown: 3 },
-    ];
-    const heading = wording === "otherWords" ? "Asked in other people's words" : "Asked in the captions' own words";
-    return html`<h3 class="group">${heading}</h3>
-      ${kinds.map(
-        ({ title, found, shown }) =>
-          html`<p class="group"><b>${title}: ${found.length}</b> <span class="soft">of ${shared.length} pictures</span></p>
-            <div class="predictions">
-              ${spread(found, shown).map((hexcode) =>
-                this.#predictionCard(hexcode, wording, [
-                  [this.#baseline, base.get(hexcode)!],
-                  [other, its.get(hexcode)!],
-                ]),
-              )}
-            </div>`,
-      )}`;
-  }
-
-  #predictionCard(hexcode: string, wording: Wording, guesses: readonly (readonly [DemoMethod, DemoPrediction])[]): Html {
-    const shown = this.#pictures.get(hexcode)!;
-    return html`<div class="card prediction">
-      <div class="asked">
-        ${picture(shown.image, shown.name)}
-        <div>
-          <p><b>${shown.name}</b></p>
-          ${wording === "otherWords" && html`<p class="small soft">asked as: ${shown.otherWords.slice(0, 8).join(", ")}</p>`}
-        </div>
-      </div>
-      ${guesses.map(
-        ([method, prediction]) =>
-          html`<p class="label">${method.label} · ${placeInWords(prediction)}</p>
-            <div class="guesses">${prediction.guesses.slice(0, 5).map((guess) => this.#guess(guess, hexcode))}</div>`,
-      )}
-    </div>`;
-  }
-
-  #guess(guess: string, truth: string): Html | undefined {
-    const guessed = this.#pictures.get(guess);
-    return guessed && picture(guessed.image, guessed.name, guess === truth ? "right" : undefined);
-  }
-
   reproduce(): Html {
     const { command, environment, model } = this.#results;
     return html`<section>
@@ -454,49 +377,10 @@ class Page {
   }
 }
 
-function predictionsOf(method: DemoMethod, wording: Wording): Map<string, DemoPrediction> {
-  const seed = method.seeds.find(({ predictions }) => predictions !== undefined && predictions.length > 0);
-  return new Map((seed?.predictions ?? []).filter(({ words }) => words === wording).map((prediction) => [prediction.hexcode, prediction]));
-}
-
-/** `count` of the items at even distances, so that not only the first group of emoji is seen. */
-function spread<T>(items: readonly T[], count: number): T[] {
-  if (items.length <= count) return [...items];
-  return Array.from({ length: count }, (_, i) => items[Math.floor((i * items.length) / count)]!);
-}
-
-/** Place of the right concept among the five guesses, from 1; undefined when it is not among them. */
-function placeOf({ guesses, hexcode }: DemoPrediction): number | undefined {
-  const index = guesses.slice(0, 5).indexOf(hexcode);
-  return index < 0 ? undefined : index + 1;
-}
-
-function placeInWords(prediction: DemoPrediction): string {
-  const places = [
-    "right at once",
-    "right at the second guess",
-    "right at the third guess",
-    "right at the fourth guess",
-    "right at the fifth guess",
-  ];
-  return places[(placeOf(prediction) ?? 0) - 1] ?? "not among five";
-}
-
 function shortened(label: string): string {
   return label.length <= 22 ? label : `${label.slice(0, 21).trimEnd()}…`;
 }
 
 function wholePercent(share: number): string {
   return `${Number((100 * share).toFixed(2))} %`;
-}
-
-function picture(path: string, alt: string, kind?: string): Html {
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(path);
-  } catch (error) {
-    throw new DataError(`${path}: the report can't read this picture (${(error as Error).message}).`, { cause: error });
-  }
-  const extra = kind === undefined ? "" : html` class="${kind}"`;
-  return html`<img${extra} src="data:image/png;base64,${bytes.toString("base64")}" alt="${alt}" title="${alt}" width="64" height="64">`;
 }

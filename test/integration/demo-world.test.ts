@@ -99,6 +99,6 @@ test("the report shows the world's pictures and names every package it is drawn 
   }
   for (const { package: name, licenceUrl } of Object.values(provenances)) {
     assert.ok(page.includes(name) && page.includes(licenceUrl));
-    assert.match(page, new RegExp(`${world.packages[name]!.replaceAll(".", "\\.")}`));
+    assert.ok(page.includes(world.packages[name]!));
   }
 });
