@@ -72,7 +72,7 @@ export const addonStep = {
  */
 async function buildInto(target, { root, build, env, verbose }, libtorch) {
   const folder = path.join(build, "native");
-  const work = takeWorkFolder(folder, hash([libtorch.libFolder, libtorch.version]));
+  const work = takeWorkFolder(folder, hash([libtorch.libFolder, libtorch.version, env.CXX ?? ""]));
   const log = path.join(folder, "build.log");
   await runLogged(["cmake", "-S", path.join(root, "native"), "-B", work.path, ...cmakeSettings(root, libtorch)], {
     log: path.join(folder, "configure.log"),
