@@ -70,8 +70,8 @@ test("ids that are missing or ambiguous, empty files and unclear columns are ref
   );
   await assert.rejects(survey(write("noid.csv", "id,caption\n,a dog\n")), /row 1 has no id/);
   await assert.rejects(survey(write("empty.txt", "")), /no caption in this file/);
-  await assert.rejects(openCaptions(write("what.csv", "one,two\n1,2\n")), /which column holds the captions.*one, two/);
+  await assert.rejects(openCaptions(write("what.csv", "one,two\n1,2\n")), /which column holds the caption\?.*one, two/);
   await assert.rejects(openCaptions(join(folder, "what.csv"), { captionColumn: "tow" }), /no column "tow"/);
   await assert.rejects(openCaptions(join(folder, "none.csv")), /no such file/);
-  await assert.rejects(openCaptions(folder), /this is a folder/);
+  await assert.rejects(openCaptions(folder), /holds no table of captions/);
 });

@@ -1,20 +1,15 @@
 /**
  * The captions to rewrite: a table (csv, tsv, jsonl, parquet) or a text file with one caption a line.
  *
- * Rewrites are joined to captions by id: the table's `id` column, else its image path, else a hash of the caption itself.
- * The names that are tried are those of src/data/pairs.ts, so that the ids are those that training will ask for.
+ * Rewrites are joined to captions by id. Tables are read as training reads them (src/data/caption-table.ts), so that both have the
+ * same ids: the `id` column, else the image path. A text file, or a table of captions alone, has the hash of each caption as id.
  */
 import { createReadStream, existsSync, statSync } from "node:fs";
-import { basename, extname } from "node:path";
-import { FingerprintBuilder, HashedKeys, hash64 } from "../data/index.ts";
-import type { CaptionsFingerprint } from "../data/index.ts";
-import { missingColumn, readTable, tableColumns, tableFormat } from "../formats/index.ts";
-import type { TableValue } from "../formats/index.ts";
-import { DataError, sha256 } from "../support/index.ts";
-
-const imageColumns = ["image", "filepath", "path", "file", "file_name", "filename", "image_path"];
-const captionColumns = ["caption", "title", "text"];
-const imageExtensions = new Set([".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".avif"]);
+import { basename } from "node:path";
+import { FingerprintBuilder, HashedKeys, hash64, openCaptionTable, readCaptionRows } from "../data/index.ts";
+import type { CaptionTable, CaptionsFingerprint } from "../data/index.ts";
+import { tableColumns } from "../formats/index.ts";
+import { DataError, LaclipError, sha256 } from "../support/index.ts";
 
 export interface CaptionRow {
   readonly id: string;
@@ -52,59 +47,40 @@ export interface CaptionsInput {
 }
 
 /**
- * Opens a file of captions.
+ * Opens a file of captions, or a folder that holds `captions.csv` (or .tsv, .jsonl, .parquet).
  * @throws DataError when the file or a column is missing, or it is not clear which column holds the captions
  */
 export async function openCaptions(path: string, options: CaptionsOptions = {}): Promise<CaptionsInput> {
   if (!existsSync(path)) throw new DataError(`${path}: no such file of captions.`);
-  if (statSync(path).isDirectory())
-    throw new DataError(`${path}: this is a folder, expected a file of captions.`, {
-      mend: "Give the table inside it: csv, tsv, jsonl or parquet, or a text file.",
-    });
-  const layout = /\.txt$/i.test(path) ? undefined : await findLayout(path, options);
-  const rows = (): AsyncGenerator<CaptionRow[]> => (layout ? tableRows(path, layout) : lineRows(path));
-  return {
-    path,
-    idFrom: layout === undefined ? "a hash of the caption" : layout.id === undefined ? "a hash of the caption" : `column "${layout.id}"`,
-    rows,
-    survey: async () => await survey(path, rows()),
-  };
+  if (/\.txt$/i.test(path)) return input(path, "a hash of the caption", () => lineRows(path));
+  const { table, hashed } = await openTable(path, options);
+  const idFrom = hashed ? "a hash of the caption" : `column "${table.idColumn ?? table.imageColumn}"`;
+  return input(table.file, idFrom, () => tableRows(table, hashed));
 }
 
-interface Layout {
-  header: boolean;
-  caption: string;
-  id: string | undefined;
+function input(path: string, idFrom: string, rows: () => AsyncGenerator<CaptionRow[]>): CaptionsInput {
+  return { path, idFrom, rows, survey: async () => await survey(path, rows()) };
 }
 
-async function findLayout(path: string, options: CaptionsOptions): Promise<Layout> {
-  const known = await tableColumns(path);
-  for (const name of [options.idColumn, options.captionColumn])
-    if (name !== undefined && !known.includes(name)) throw missingColumn(path, name, known);
-  const find = (names: readonly string[]): string | undefined =>
-    names.map((name) => known.find((column) => column.toLowerCase() === name)).find((column) => column !== undefined);
-  const image = find(imageColumns);
-  const caption = options.captionColumn ?? find(captionColumns);
-  if (caption !== undefined) return { header: true, caption, id: options.idColumn ?? find(["id"]) ?? image };
-  // LaCLIP's own files have no header line: relative image path, caption.
-  const format = tableFormat(path);
-  if ((format === "csv" || format === "tsv") && known.length === 2 && imageExtensions.has(extname(known[0]!).toLowerCase())) {
-    const [first, second] = await tableColumns(path, { header: false });
-    return { header: false, caption: second!, id: first! };
+async function openTable(path: string, options: CaptionsOptions): Promise<{ table: CaptionTable; hashed: boolean }> {
+  const { idColumn, captionColumn } = options;
+  try {
+    return { table: await openCaptionTable({ file: path, idColumn, captionColumn }), hashed: false };
+  } catch (error) {
+    if (!LaclipError.is(error) || idColumn !== undefined || statSync(path).isDirectory()) throw error;
+    // A table of captions alone is enough for rewriting; its captions stand in for the ids that it lacks.
+    const known = await tableColumns(path);
+    const column =
+      captionColumn ??
+      ["caption", "title", "text"].map((name) => known.find((other) => other.toLowerCase() === name)).find((name) => name !== undefined);
+    if (column === undefined || !known.includes(column)) throw error;
+    return { table: await openCaptionTable({ file: path, captionColumn: column, idColumn: column }), hashed: true };
   }
-  throw new DataError(
-    `${path}: which column holds the captions? Expected one of: ${captionColumns.join(", ")}. Its columns are: ${known.join(", ")}.`,
-    { mend: "Name it with --caption-column." },
-  );
 }
 
-async function* tableRows(path: string, { header, caption, id }: Layout): AsyncGenerator<CaptionRow[]> {
-  const columns = [...new Set(id === undefined ? [caption] : [caption, id])];
-  for await (const batch of readTable(path, { columns, header })) {
-    yield Array.from({ length: batch.rows }, (_, i) => {
-      const text = asText(batch.columns[caption]![i]!);
-      return { caption: text, id: id === undefined ? idOfCaption(text) : asText(batch.columns[id]![i]!) };
-    });
+async function* tableRows(table: CaptionTable, hashed: boolean): AsyncGenerator<CaptionRow[]> {
+  for await (const batch of readCaptionRows(table)) {
+    yield batch.map(({ id, caption }) => ({ id: hashed ? idOfCaption(caption) : id, caption }));
   }
 }
 
@@ -163,8 +139,4 @@ export function datasetName(path: string): string {
 
 function idOfCaption(caption: string): string {
   return sha256(caption).slice(0, 16);
-}
-
-function asText(value: TableValue): string {
-  return value === null ? "" : String(value);
 }

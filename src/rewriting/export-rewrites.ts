@@ -55,7 +55,7 @@ export async function exportLines(
   try {
     mkdirSync(out, { recursive: true });
   } catch (error) {
-    throw explainWriteFailure(error, out);
+    throw explain(error, out);
   }
   const report: LinesReport = { files: [], lines: 0, originals: {} };
   for (const source of sources) {
@@ -91,6 +91,17 @@ function csvLine({ id, source, text, flags, finish, tokens, seed, examples }: Re
   return `${[id, source, text, flags.join(" "), finish, String(tokens), String(seed), examples.join(" ")].map((value) => field(value)).join(",")}\n`;
 }
 
+function explain(error: unknown, path: string): unknown {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === "ENOENT" || code === "ENOTDIR" || code === "EEXIST" || code === "EISDIR") {
+    return new DataError(`${path}: can't be written (${code}).`, {
+      mend: "Name a file in a folder that there is, or a folder that is not a file.",
+      cause: error,
+    });
+  }
+  return explainWriteFailure(error, path);
+}
+
 async function put(stream: Writable, text: string): Promise<void> {
   if (stream.write(text)) return;
   await new Promise<void>((resolve, reject) => {
@@ -118,6 +129,6 @@ async function intoFile<T>(path: string, write: (stream: Writable) => Promise<T>
   } catch (error) {
     stream.destroy();
     if (existsSync(beside)) rmSync(beside);
-    throw explainWriteFailure(error, path);
+    throw explain(error, path);
   }
 }

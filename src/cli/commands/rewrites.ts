@@ -3,6 +3,7 @@
  */
 import { Command } from "commander";
 import { openRewritesFolder } from "../../data/index.ts";
+import type { RewritesFolder } from "../../data/index.ts";
 import { exportLines, exportRows, openCaptions, rewritesStatistics } from "../../rewriting/index.ts";
 import type { RewritesStatistics } from "../../rewriting/index.ts";
 import { UsageError, log } from "../../support/index.ts";
@@ -61,8 +62,8 @@ async function runExport(path: string, { to, out, sources, captions, json, ...co
   const folder = await openRewritesFolder(path);
   const chosen = sources ? { sources } : {};
   if (to === "csv" || to === "jsonl") {
-    const rows = await exportRows(folder, { to, out: out ?? process.stdout, ...chosen });
-    if (out === undefined) return;
+    if (out === undefined) return await exportToScreen(folder, to, chosen);
+    const rows = await exportRows(folder, { to, out, ...chosen });
     if (json) print({ out, rows });
     else log.info(`${rows} rows written to ${out}`);
     return;
@@ -76,6 +77,15 @@ async function runExport(path: string, { to, out, sources, captions, json, ...co
   log.info(`${report.lines} lines each in ${report.files.join(", ")}`);
   for (const [source, count] of Object.entries(report.originals))
     if (count > 0) log.info(`  ${source}: ${count} lines hold the original, for want of a usable rewrite`);
+}
+
+async function exportToScreen(folder: RewritesFolder, to: "csv" | "jsonl", chosen: { sources?: readonly string[] }): Promise<void> {
+  try {
+    await exportRows(folder, { to, out: process.stdout, ...chosen });
+  } catch (error) {
+    // `... | head` has read enough: that is no failure.
+    if ((error as NodeJS.ErrnoException).code !== "EPIPE") throw error;
+  }
 }
 
 function describe({ folder, dataset, rewrites, sources, examples: shown }: RewritesStatistics): string {
