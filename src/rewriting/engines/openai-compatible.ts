@@ -4,6 +4,7 @@
  * One request a caption, since a server applies one seed to all prompts of a request; many at a time, since servers batch.
  * Prompts that begin alike are sent close together, for servers that keep evaluated prefixes.
  */
+import { setMaxListeners } from "node:events";
 import { Agent, request as send } from "undici";
 import { EndpointError, LaclipError, Random, UsageError, log } from "../../support/index.ts";
 import { inParallel, paperSampling } from "../engine.ts";
@@ -85,6 +86,8 @@ export class OpenAiCompatibleEngine implements RewriteEngine {
 
   async *rewrite(requests: AsyncIterable<RewriteRequest>, signal: AbortSignal): AsyncGenerator<Outcome> {
     await this.#ask();
+    // Each open request listens for the end of the run; the limit of ten is meant for leaks.
+    setMaxListeners(0, signal);
     yield* inParallel(
       requests,
       { count: this.#options.concurrency, signal },
@@ -188,21 +191,32 @@ export class OpenAiCompatibleEngine implements RewriteEngine {
     let status: number;
     let headers: Record<string, string | string[] | undefined>;
     let text: string;
+    // The agent's own limits count from byte to byte; a server that drips would never meet them. Not AbortSignal.any, which on
+    // Node 20 keeps something for every request as long as the run's own signal lives.
+    const limit = new AbortController();
+    const stop = (): void => limit.abort();
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      stop();
+    }, timeoutSeconds * 1000);
+    signal.addEventListener("abort", stop, { once: true });
     try {
-      // The agent's own limits count from byte to byte; a server that drips would never meet them.
-      const limit = AbortSignal.any([signal, AbortSignal.timeout(timeoutSeconds * 1000)]);
       const response = await send(`${url}${path}`, {
         method,
         headers: this.#headers,
         body: body ?? null,
         dispatcher: this.#agent,
-        signal: limit,
+        signal: limit.signal,
       });
       ({ statusCode: status, headers } = response);
       text = await response.body.text();
     } catch (error) {
       if (signal.aborted) throw new Passing("stopped", undefined, error);
-      throw new Passing(explainNetwork(error, timeoutSeconds), undefined, error);
+      throw new Passing(late ? `no answer within ${timeoutSeconds} s` : explainNetwork(error, timeoutSeconds), undefined, error);
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", stop);
     }
     const said = serverWords(text);
     if (status === 408 || status === 409 || status === 425 || status === 429 || status >= 500)
@@ -256,9 +270,8 @@ function serverWords(text: string): string {
 }
 
 function explainNetwork(error: unknown, timeoutSeconds: number): string {
-  const { code, name, message } = error as NodeJS.ErrnoException;
-  if (name === "TimeoutError" || code === "UND_ERR_HEADERS_TIMEOUT" || code === "UND_ERR_BODY_TIMEOUT")
-    return `no answer within ${timeoutSeconds} s`;
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === "UND_ERR_HEADERS_TIMEOUT" || code === "UND_ERR_BODY_TIMEOUT") return `no answer within ${timeoutSeconds} s`;
   if (code === "ECONNREFUSED") return "nothing listens there (connection refused)";
   if (code === "ENOTFOUND" || code === "EAI_AGAIN") return "there is no machine of that name (or no network)";
   return `${code ? `${code}: ` : ""}${message}`;
