@@ -10,6 +10,7 @@ import { report } from "./command.ts";
 
 /** Name, one-line description, and the module that builds the command. */
 const commands: readonly [name: string, description: string, load: () => Promise<() => Command>][] = [
+  ["demo", "the whole story on real pictures in minutes", async () => (await import("./commands/demo.ts")).demoCommand],
   ["rewrite", "every caption in other words, by a language model", async () => (await import("./commands/rewrite.ts")).rewriteCommand],
   ["rewrites", "look at rewrites, export them", async () => (await import("./commands/rewrites.ts")).rewritesCommand],
   ["tokenize", "token ids as the model sees them", async () => (await import("./commands/tokenize.ts")).tokenizeCommand],

@@ -10,3 +10,6 @@ export * from "./human-texts.ts";
 export * from "./interval.ts";
 export * from "./report.ts";
 export * from "./world-pictures.ts";
+export * from "./result-table.ts";
+export * from "./rewriter.ts";
+export * from "./story.ts";

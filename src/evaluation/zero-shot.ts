@@ -7,7 +7,7 @@
 import { type EvaluationItem, evaluationBatches } from "../data/index.ts";
 import { type Clip, type Preprocessing, normalizeImages } from "../models/index.ts";
 import { ClipTokenizer } from "../text/index.ts";
-import { Tensor, cat, noGrad, scope } from "../torch/index.ts";
+import { Tensor, cat, noGrad, ops, scope } from "../torch/index.ts";
 import { UsageError } from "../support/index.ts";
 import { type ClassificationMetrics, classificationMetrics } from "./metrics.ts";
 
@@ -29,6 +29,8 @@ export interface ZeroShotOptions {
 export interface Prediction {
   path: string;
   label: number;
+  /** Place of the right class among all, 1 = best. */
+  rank: number;
   /** The classes with the largest cosines, falling, at most 5. */
   top: { label: number; cosine: number }[];
 }
@@ -80,10 +82,10 @@ export async function zeroShot(
   const predictions: Prediction[] = [];
   try {
     for await (const { images, labels, paths } of batches) {
-      const { cosines, indices } = scope(() => best(normalizeImages(images, labels.length, size, preprocessing, device)));
+      const { cosines, indices, ranks } = scope(() => best(normalizeImages(images, labels.length, size, preprocessing, device), labels));
       paths.forEach((path, i) => {
         const top = Array.from({ length: kept }, (_, k) => ({ label: indices[i * kept + k]!, cosine: cosines[i * kept + k]! }));
-        predictions.push({ path, label: labels[i]!, top });
+        predictions.push({ path, label: labels[i]!, rank: ranks[i]!, top });
       });
     }
   } finally {
@@ -96,11 +98,13 @@ export async function zeroShot(
   );
   return { metrics, predictions, skipped: batches.skipped.count };
 
-  function best(pixels: Tensor): { cosines: number[]; indices: number[] } {
+  function best(pixels: Tensor, labels: Int32Array): { cosines: number[]; indices: number[]; ranks: number[] } {
     return noGrad(() => {
       const cosines_NC = unit(model.encodeImages(pixels)).matmul(classes_CD.t());
       const [values, indices] = cosines_NC.topk(kept);
-      return { cosines: values.toArray(), indices: indices.toArray() };
+      const right_N1 = ops.gather(cosines_NC, 1, Tensor.from(labels, [labels.length, 1], { device }).to("int64"));
+      const better_N = ops.gtTensor(cosines_NC, right_N1).sum(1);
+      return { cosines: values.toArray(), indices: indices.toArray(), ranks: better_N.add(1).toArray() };
     });
   }
 }

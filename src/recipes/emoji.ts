@@ -17,7 +17,7 @@ export const emojiClip: Recipe = {
     steps: 300,
     batchSize: 256,
     warmupSteps: 30,
-    precision: "bf16",
+    precision: "fp32",
     seed: 1,
     checkpointEvery: 100,
     keepCheckpoints: 2,

@@ -10,4 +10,5 @@ export * from "./pairs.ts";
 export * from "./prompt.ts";
 export * from "./rewrite.ts";
 export * from "./export-rewrites.ts";
+export * from "./find-model.ts";
 export * from "./statistics.ts";

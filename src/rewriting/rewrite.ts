@@ -24,6 +24,8 @@ export interface RewriteOptions {
   engine: RewriteEngine;
   /** Manners of rewriting, for engines that use examples; others write under their own name. */
   sources: readonly PairSource[];
+  /** Rewrites a caption by an engine without examples; the second on are the sources "eda-2", "eda-3", ... Default 1. */
+  rounds?: number;
   seed: number;
   /** Rewrite the first so many captions only. Default: all. */
   limit?: number;
@@ -69,7 +71,7 @@ const failuresInARow = 50;
 export async function rewriteCaptions(options: RewriteOptions): Promise<RewriteSummary> {
   const { captions, engine, out, signal = new AbortController().signal } = options;
   const description = await engine.describe();
-  const sources = engine.usesExamples ? options.sources : [{ name: engine.name, provenance: description.model }];
+  const sources = engine.usesExamples ? options.sources : rounds(engine, description, options.rounds ?? 1);
   if (sources.length === 0) throw new UsageError("No source was named to rewrite captions in the manner of.");
   const survey = await captions.survey();
   const writer = await RewritesWriter.open(out, {
@@ -86,6 +88,11 @@ export async function rewriteCaptions(options: RewriteOptions): Promise<RewriteS
   } finally {
     writer.close();
   }
+}
+
+/** The sources of an engine without examples: itself, as often as it is to write. */
+function rounds({ name }: RewriteEngine, { model }: EngineDescription, count: number): PairSource[] {
+  return Array.from({ length: count }, (_, i) => ({ name: i === 0 ? name : `${name}-${i + 1}`, provenance: model }));
 }
 
 function describeSource(

@@ -1,4 +1,5 @@
 /** The library as a whole: version, threads, seeds, memory. */
+import { readFileSync } from "node:fs";
 import { type BuildRecord, buildRecord, guard, native } from "./native.ts";
 import { Tensor } from "./tensor.ts";
 
@@ -48,4 +49,19 @@ export function setRandomState(state: Tensor): void {
 /** Tensors alive in this JavaScript thread, and bytes of those that only the garbage collector will free. */
 export function memoryInfo(): { live: number; accountedBytes: number } {
   return native().memoryInfo();
+}
+
+/**
+ * Whether matrix products in bfloat16 are computed by the processor itself. Without such instructions (AVX512-BF16, AMX, Arm BF16) a
+ * CPU emulates them, hundreds of times slower than float32.
+ */
+export function hasFastBfloat16(device = "cpu"): boolean {
+  if (device.startsWith("cuda")) return true;
+  let info: string;
+  try {
+    info = readFileSync("/proc/cpuinfo", "utf8");
+  } catch {
+    return false; // not Linux: no way to tell, and float32 is never a trap
+  }
+  return /^(?:flags|Features)\s*:.*\b(?:avx512_bf16|amx_bf16|bf16)\b/m.test(info);
 }

@@ -1,0 +1,44 @@
+/** `laclip demo`: the whole story on real pictures, in minutes. */
+import { readFileSync } from "node:fs";
+import { relative } from "node:path";
+import type { Command } from "commander";
+import { resultTable, runDemo, totalTraining, writeReport } from "../../demo/index.ts";
+import { log } from "../../support/index.ts";
+import { command, examples, print } from "../command.ts";
+import { interruptSignal } from "../interrupt.ts";
+import { parseCount } from "../options.ts";
+
+interface DemoFlags {
+  out: string;
+  llm?: string;
+  seeds: number;
+  steps?: number;
+  limit?: number;
+  json?: boolean;
+}
+
+export function demoCommand(): Command {
+  const demo = command("demo", "the whole story on real pictures in minutes: rewrite, train, evaluate, report")
+    .option("--out <folder>", "folder for everything it makes", "laclip-demo")
+    .option("--llm <model>", "rewriter: GGUF file, hf:owner/repository/file.gguf, http://host:port/v1, or eda")
+    .option("--seeds <count>", "training runs of each method; more than one gives mean and interval", parseCount, 1)
+    .option("--steps <count>", "training steps of each run", parseCount)
+    .option("--limit <concepts>", "only so many concepts, for a quick look", parseCount)
+    .action(run);
+  return examples(demo, "laclip demo", "laclip demo --seeds 5", "laclip demo --llm llama-7b.Q4_K_M.gguf --out with-llama");
+}
+
+async function run(flags: DemoFlags): Promise<void> {
+  const { version } = JSON.parse(readFileSync(new URL("../../../../package.json", import.meta.url), "utf8")) as { version: string };
+  const results = await runDemo({
+    ...flags,
+    signal: interruptSignal("saving what is done"),
+    createdWith: `laclip ${version}`,
+  });
+  const files = writeReport(flags.out, results);
+  log.info(
+    `Trained for ${totalTraining(results)} in all. The rewriter was ${results.rewriter.label}. Results: ${relative("", files.json)}; report: ${relative("", files.html)}`,
+  );
+  if (flags.json) print(readFileSync(files.json, "utf8"));
+  else print(resultTable(results));
+}

@@ -1,0 +1,33 @@
+/** Model files that other programs have left on this machine. */
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+
+/** Where programs keep GGUF files: node-llama-cpp, llama.cpp, Hugging Face's hub (HF_HOME), LM Studio; and `models` beside the work. */
+function folders(): string[] {
+  const home = homedir();
+  return [
+    "models",
+    join(home, ".node-llama-cpp", "models"),
+    join(home, ".cache", "llama.cpp"),
+    join(process.env["HF_HOME"] ?? join(home, ".cache", "huggingface"), "hub"),
+    join(home, ".lmstudio", "models"),
+  ];
+}
+
+/** Smaller files are vocabularies or toys that can't rewrite a sentence. */
+const leastBytes = 200e6;
+
+/**
+ * The smallest GGUF file of at least 200 MB in the usual folders, or undefined. Parts of a split model, projectors and embedding models
+ * are left out.
+ */
+export function findModelFile(where: readonly string[] = folders(), least = leastBytes): string | undefined {
+  const found = where
+    .filter((folder) => existsSync(folder))
+    .flatMap((folder) => readdirSync(folder, { recursive: true, encoding: "utf8" }).map((name) => join(folder, name)))
+    .filter((path) => path.endsWith(".gguf") && !/mmproj|embed|-of-\d{5}/i.test(path))
+    .map((path) => ({ path, bytes: statSync(path, { throwIfNoEntry: false })?.size ?? 0 }))
+    .filter(({ bytes }) => bytes >= least);
+  return found.toSorted((a, b) => a.bytes - b.bytes)[0]?.path;
+}
