@@ -22,6 +22,12 @@ export const presets = {
     vision: { imageSize: 32, patchSize: 8, width: 192, depth: 4, heads: 6, qkNorm: true },
     text: { contextLength, vocabularySize, width: 128, depth: 2, heads: 4 },
   },
+  /** Too small to learn anything: for trying out data and settings in seconds. */
+  nano: {
+    jointWidth: 16,
+    vision: { imageSize: 16, patchSize: 8, width: 16, depth: 1, heads: 2, qkNorm: true },
+    text: { contextLength, vocabularySize, width: 16, depth: 1, heads: 2 },
+  },
 } as const satisfies Record<string, ClipConfig>;
 
 export type PresetName = keyof typeof presets;

@@ -5,6 +5,7 @@
  * only weights, moments and the step, and a resumed run ends with the same weights as one that was never stopped.
  */
 import { existsSync, rmSync } from "node:fs";
+import { setImmediate } from "node:timers/promises";
 import { type Batch } from "../data/index.ts";
 import { type Clip, type Preprocessing, saveModel } from "../models/index.ts";
 import type { Objective } from "../objectives/index.ts";
@@ -119,6 +120,8 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
           run.record("evaluation", step, await evaluator.evaluate(model, preprocessing));
       }
       if (step === totalSteps) break;
+      // Batches that are ready would keep the event loop from turning: signals and finalizers need it once a step.
+      await setImmediate();
       if (signal?.aborted) {
         await save();
         progress.finish();

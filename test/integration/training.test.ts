@@ -1,0 +1,262 @@
+/**
+ * Training as a person runs it: the command line in processes of its own, on real image files, interrupted and damaged in every way
+ * that a long run meets.
+ */
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import sharp from "sharp";
+
+const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
+const root = mkdtempSync(join(tmpdir(), "laclip-training-"));
+const data = join(root, "data");
+const colours = ["red", "green", "blue", "yellow"] as const;
+
+interface Ended {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+function start(args: readonly string[]): { child: ChildProcess; ended: Promise<Ended> } {
+  const child = spawn(process.execPath, [main, ...args], { env: { ...process.env, LACLIP_THREADS: "1" } });
+  let stdout = "";
+  let stderr = "";
+  child.stdout.on("data", (chunk) => (stdout += chunk));
+  child.stderr.on("data", (chunk) => (stderr += chunk));
+  const ended = new Promise<Ended>((resolve) => child.on("close", (code) => resolve({ code, stdout, stderr })));
+  return { child, ended };
+}
+
+const laclip = async (...args: string[]): Promise<Ended> => await start(args).ended;
+
+/** A run of the nano model; `out` is below the test's folder. */
+function trainArguments(out: string, ...settings: string[]): string[] {
+  const all = [
+    "model.preset=nano",
+    "training.batchSize=8",
+    "training.warmupSteps=2",
+    "training.checkpointEvery=2",
+    "training.logEvery=1",
+    ...settings,
+  ];
+  return ["train", "emoji-clip", "--data", data, "--out", join(root, out), "--json", ...all.flatMap((setting) => ["--set", setting])];
+}
+
+const hash = (path: string): string => createHash("sha256").update(readFileSync(path)).digest("hex");
+const weights = (out: string): string => hash(join(root, out, "model", "model.safetensors"));
+const checkpoints = (out: string): string[] => {
+  const folder = join(root, out, "checkpoints");
+  return existsSync(folder)
+    ? readdirSync(folder)
+        .filter((name) => name.startsWith("step-"))
+        .toSorted()
+    : [];
+};
+
+async function until(what: () => boolean): Promise<void> {
+  for (let i = 0; i < 2400 && !what(); i++) await new Promise((resolve) => setTimeout(resolve, 25));
+  assert.ok(what(), "waited a minute in vain");
+}
+
+describe("training", () => {
+  before(async () => {
+    mkdirSync(join(data, "images"), { recursive: true });
+    const rows = ["id,image,caption"];
+    for (let i = 0; i < 24; i++) {
+      const colour = colours[i % colours.length]!;
+      const image = sharp({ create: { width: 20 + i, height: 24, channels: 3, background: colour } });
+      await image.png().toFile(join(data, "images", `${i}.png`));
+      rows.push(`sample-${i},images/${i}.png,a ${colour} picture number ${i}`);
+    }
+    writeFileSync(join(data, "captions.csv"), `${rows.join("\n")}\n`);
+  });
+  after(() => rmSync(root, { recursive: true }));
+
+  test("the same seed gives the same weights bit by bit, another seed others", async () => {
+    for (const [out, seed] of [
+      ["same-a", 1],
+      ["same-b", 1],
+      ["other", 2],
+    ] as const) {
+      const { code, stderr } = await laclip(...trainArguments(out, "training.steps=5", `training.seed=${seed}`));
+      assert.equal(code, 0, stderr);
+    }
+    assert.equal(weights("same-a"), weights("same-b"));
+    assert.notEqual(weights("same-a"), weights("other"));
+  });
+
+  test("a run that is killed and started again ends with the weights of one that was not", async () => {
+    assert.equal((await laclip(...trainArguments("whole", "training.steps=40"))).code, 0);
+    const killed = start(trainArguments("killed", "training.steps=40"));
+    await until(() => checkpoints("killed").length > 0);
+    killed.child.kill("SIGKILL");
+    assert.equal((await killed.ended).code, null);
+    assert.ok(!existsSync(join(root, "killed", "model")), "killed before it was finished");
+    const resumed = await laclip(...trainArguments("killed", "training.steps=40"));
+    assert.equal(resumed.code, 0, resumed.stderr);
+    assert.match(resumed.stderr, /Going on from step \d+/);
+    assert.equal(weights("killed"), weights("whole"));
+
+    const steps = (out: string): number[] =>
+      readFileSync(join(root, out, "events.jsonl"), "utf8")
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line) as { event: string; step: number })
+        .flatMap(({ event, step }) => (event === "train" ? [step] : []));
+    assert.deepEqual(steps("killed"), steps("whole"), "every step is in the events once");
+  });
+
+  test("SIGTERM saves at the edge of the step and exits 75; the next start goes on", async () => {
+    const settings = ["training.steps=300", "training.checkpointEvery=1000"];
+    assert.equal((await laclip(...trainArguments("unstopped", ...settings))).code, 0);
+    const stopped = start(trainArguments("stopped", ...settings));
+    await until(
+      () =>
+        existsSync(join(root, "stopped", "events.jsonl")) &&
+        readFileSync(join(root, "stopped", "events.jsonl"), "utf8").includes('"train"'),
+    );
+    stopped.child.kill("SIGTERM");
+    const { code, stderr } = await stopped.ended;
+    assert.equal(code, 75, stderr);
+    assert.match(stderr, /Start the same command again/);
+    assert.equal((await laclip(...trainArguments("stopped", ...settings))).code, 0);
+    assert.equal(weights("stopped"), weights("unstopped"));
+  });
+
+  test("a damaged checkpoint gives way to the one before; when all are damaged, that is said", async () => {
+    const run = (out: string): string[] => trainArguments(out, "training.steps=40", "training.keepCheckpoints=100");
+    const killed = start(run("damaged"));
+    await until(() => checkpoints("damaged").length > 1);
+    killed.child.kill("SIGKILL");
+    await killed.ended;
+    const names = checkpoints("damaged");
+    truncateSync(join(root, "damaged", "checkpoints", names.at(-1)!, "optimizer.safetensors"), 1000);
+    const { code, stderr } = await laclip(...run("damaged"));
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /optimizer\.safetensors: damaged/);
+    assert.equal(weights("damaged"), weights("whole"));
+
+    rmSync(join(root, "damaged", "model"), { recursive: true });
+    for (const name of checkpoints("damaged")) writeFileSync(join(root, "damaged", "checkpoints", name, "state.json"), "{");
+    const refused = await laclip(...run("damaged"));
+    assert.equal(refused.code, 3);
+    assert.match(refused.stderr, /none of the \d+ checkpoints is whole/);
+  });
+
+  test("a finished run is left alone; other settings in its folder are refused by name", async () => {
+    const again = await laclip(...trainArguments("same-a", "training.steps=5"));
+    assert.equal(again.code, 0);
+    assert.equal((JSON.parse(again.stdout) as { alreadyFinished: boolean }).alreadyFinished, true);
+    const { code, stderr } = await laclip(...trainArguments("same-a", "training.steps=5", "optimizer.peakLr=0.5"));
+    assert.equal(code, 2);
+    assert.match(stderr, /recipe\.optimizer\.peakLr: 0\.001 there, 0\.5 now/);
+    assert.equal(weights("same-a"), weights("same-b"), "nothing was changed");
+  });
+
+  test("LaCLIP trains on rewrites joined by id, notices their absence and those of another data set", async () => {
+    const rewrites = join(root, "rewrites");
+    assert.equal((await laclip("rewrite", join(data, "captions.csv"), "--out", rewrites, "--llm", "eda")).code, 0);
+    const laclipRun = (out: string, ...more: string[]): string[] => [
+      ...trainArguments(out, "training.steps=3", "captions.choose=uniform"),
+      ...more,
+    ];
+    const trained = await laclip(...laclipRun("laclip", "--rewrites", rewrites));
+    assert.equal(trained.code, 0, trained.stderr);
+    assert.match(trained.stderr, /24 of 24 samples have some, from eda/);
+    const missing = await laclip(...laclipRun("no-rewrites"));
+    assert.equal(missing.code, 2);
+    assert.match(missing.stderr, /no rewrites folder was given/);
+
+    const other = join(root, "other.csv");
+    writeFileSync(other, "id,caption\nx-1,a cat on a mat\nx-2,a dog in a fog\n");
+    const otherRewrites = join(root, "other-rewrites");
+    assert.equal((await laclip("rewrite", other, "--out", otherRewrites, "--llm", "eda")).code, 0);
+    const refused = await laclip(...laclipRun("other-rewrites-run", "--rewrites", otherRewrites));
+    assert.equal(refused.code, 3);
+    assert.match(refused.stderr, /another data set/);
+  });
+
+  test("numbers that are not finite end the run with code 5 and leave the checkpoints", async () => {
+    const { code, stderr } = await laclip(
+      ...trainArguments("diverged", "training.steps=20", "optimizer.peakLr=1e38", "training.warmupSteps=1"),
+    );
+    assert.equal(code, 5, stderr);
+    assert.match(stderr, /Lower the learning rate/);
+  });
+
+  test("wrong settings are named", async () => {
+    for (const [setting, message] of [
+      ["training.stepz=5", /there is no setting "training\.stepz"[^]*training\.steps/],
+      ["training.batchSize=many", /expected number/i],
+      ["training.warmupSteps=100", /warm-up must take 0 to 5 steps/],
+      ["training.batchSize=1000", /fewer|1000/],
+      ["model.preset=huge", /There is no model "huge"/],
+    ] as const) {
+      const { code, stderr } = await laclip(...trainArguments("wrong", "training.steps=5", setting));
+      assert.ok(code === 2 || code === 3, `${setting}: ${code} ${stderr}`);
+      assert.match(stderr, message);
+    }
+  });
+
+  test("unreadable images are counted, and too many end the run", async () => {
+    const broken = join(root, "broken");
+    mkdirSync(join(broken, "images"), { recursive: true });
+    const rows = ["image,caption"];
+    for (let i = 0; i < 24; i++) {
+      const bytes = readFileSync(join(data, "images", `${i}.png`));
+      writeFileSync(join(broken, "images", `${i}.png`), i === 5 ? bytes.subarray(0, 60) : bytes);
+      rows.push(`images/${i}.png,picture number ${i}`);
+    }
+    writeFileSync(join(broken, "captions.csv"), `${rows.join("\n")}\n`);
+    const run = (...more: string[]): string[] => {
+      const args = trainArguments(`broken-${more.length}`, "training.steps=6");
+      args[args.indexOf("--data") + 1] = broken;
+      return [...args, ...more];
+    };
+    const refused = await laclip(...run());
+    assert.equal(refused.code, 3, refused.stderr);
+    assert.match(refused.stderr, /5\.png/);
+    const accepted = await laclip(...run("--max-skipped", "0.1"));
+    assert.equal(accepted.code, 0, accepted.stderr);
+    assert.match(accepted.stderr, /1 .*image/);
+  });
+
+  test("the trained model classifies a folder of images by words", async () => {
+    const dataset = join(root, "dataset");
+    for (const colour of colours) {
+      mkdirSync(join(dataset, colour), { recursive: true });
+      await sharp({ create: { width: 30, height: 30, channels: 3, background: colour } })
+        .png()
+        .toFile(join(dataset, colour, "a.png"));
+    }
+    const evaluate = (...more: string[]): Promise<Ended> =>
+      laclip("evaluate", "zero-shot", "--model", join(root, "same-a", "model"), "--dataset", dataset, ...more);
+    const { code, stdout, stderr } = await evaluate("--json", "--predictions");
+    assert.equal(code, 0, stderr);
+    const result = JSON.parse(stdout) as {
+      task: string;
+      images: number;
+      metrics: Record<string, number>;
+      predictions: { top: unknown[] }[];
+    };
+    assert.equal(result.task, "zeroshot_classification");
+    assert.equal(result.images, 4);
+    assert.equal(result.metrics["acc5"], 1, "with four classes the right one is among the best five");
+    assert.equal(result.predictions[0]!.top.length, 4);
+
+    const classes = join(root, "classes.json");
+    writeFileSync(classes, JSON.stringify({ red: "red", green: "green", blue: "blue" }));
+    const refused = await evaluate("--classes", classes);
+    assert.equal(refused.code, 3);
+    assert.match(refused.stderr, /yellow/);
+    const noModel = await laclip("evaluate", "zero-shot", "--model", data, "--dataset", dataset);
+    assert.equal(noModel.code, 3);
+    assert.match(noModel.stderr, /not a model folder/);
+  });
+});
