@@ -42,7 +42,7 @@ async function main() {
   const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
   /** @type {import("./setup/report.mjs").Context} */
   const context = { root, build: path.join(root, "build"), verbose: options.verbose, wheel: options.wheel, env: process.env };
-  const steps = [npmPackagesStep, systemStep, addonStep, typescriptStep];
+  const steps = [systemStep, npmPackagesStep, addonStep, typescriptStep];
 
   if (options.check) return check(steps, context);
   await withLock(path.join(context.build, "setup.lock"), async () => {

@@ -56,7 +56,7 @@ export function findLibtorch({ env, ownVenv, systemPrefixes = ["/usr/local", "/u
   }
 
   for (const { python, kind } of pythons(env, ownVenv)) {
-    const torch = askPython(python, env);
+    const torch = torchOfPython(python, env);
     if (torch === null) continue;
     const found = readPackage(torch, kind);
     if (typeof found !== "string") return { libtorch: found, refused };
@@ -97,7 +97,7 @@ function pythons(env, ownVenv) {
  * @param {NodeJS.ProcessEnv} env
  * @returns {string | null}
  */
-function askPython(python, env) {
+export function torchOfPython(python, env) {
   const answer = ask([python, "-c", question], { env, cwd: "/" });
   if (answer === undefined) return null;
   // A start-up file of that Python may have printed something of its own before.

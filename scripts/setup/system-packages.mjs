@@ -14,6 +14,8 @@ import { installWheel, ownVenv } from "./wheel.mjs";
 /** The distribution's packages that a libtorch of its own comes with. Debian's libtorch alone runs on the reference BLAS, 30 times slower. */
 const libtorchPackages = ["libtorch-dev", "libopenblas0-openmp", "libgloo-dev"];
 
+const wheelAdvice = "\nOr, without root rights, install a PyTorch wheel into build/venv (a large download):\n  npm run setup -- --wheel";
+
 /** @type {import("./report.mjs").Step} */
 export const systemStep = {
   name: "compiler and libtorch",
@@ -32,21 +34,23 @@ export const systemStep = {
   },
   async supply(context, why) {
     const { env, build, wheel, libtorch } = context;
+    const tools = missingTools(env);
+    const venv = which(["python3"], env) !== undefined && ask(["python3", "-c", "import ensurepip, venv"], { env, cwd: "/" }) !== undefined;
     const { packages, way } = planPackages({
-      tools: missingTools(env),
+      tools,
       libtorch: libtorch === undefined ? "none" : usesReferenceBlas(libtorch) ? "slow" : "there",
       wheelAsked: wheel,
       gpu: hasNvidiaGpu(env),
       candidate: packageVersion(env),
-      venv: which(["python3"], env) !== undefined && ask(["python3", "-c", "import ensurepip, venv"], { env, cwd: "/" }) !== undefined,
+      venv,
     });
     if (packages.length > 0) {
-      const slowOnly = libtorch !== undefined && missingTools(env).length === 0;
-      if (slowOnly && !canInstall(env)) {
+      if (libtorch !== undefined && tools.length === 0 && !canInstall(env)) {
         say(`${why}. To mend it: ${installCommand(packages)}`);
         return;
       }
-      await installPackages(packages, why, context);
+      const wheelWouldDo = way === "package" && tools.length === 0 && venv;
+      await installPackages(packages, why, wheelWouldDo, context);
     }
     if (way === "wheel") await installWheel(context, hasNvidiaGpu(env));
     const again = await systemStep.missing(context);
@@ -154,15 +158,16 @@ function installCommand(packages) {
 /**
  * @param {readonly string[]} packages
  * @param {string} why
+ * @param {boolean} wheelWouldDo whether there is a way without root rights
  * @param {import("./report.mjs").Context} context
  */
-async function installPackages(packages, why, { env, build, verbose }) {
+async function installPackages(packages, why, wheelWouldDo, { env, build, verbose }) {
   if (!canInstall(env)) {
     const apt = which(["apt-get"], env) !== undefined;
     throw new SetupError(
       `${why}; installing takes ${apt ? "root rights" : "a package manager that set-up does not know"}`,
       apt
-        ? `Run this, then the same command again:\n  ${installCommand(packages)}`
+        ? `Run this, then the same command again:\n  ${installCommand(packages)}${wheelWouldDo ? wheelAdvice : ""}`
         : `Install what corresponds to Debian's ${packages.join(", ")}, then run the same command again.`,
     );
   }

@@ -4,6 +4,7 @@
  */
 import { renameSync, rmSync } from "node:fs";
 import path from "node:path";
+import { readPackage, torchOfPython } from "./find-libtorch.mjs";
 import { runLogged } from "./programs.mjs";
 import { say } from "./report.mjs";
 
@@ -33,17 +34,29 @@ export async function installWheel({ build, env, verbose }, gpu) {
     env,
     verbose,
   });
-  const index = gpu ? [] : ["--extra-index-url", cpuIndex];
-  await runLogged(
-    [path.join(venv, "bin", "python"), "-m", "pip", "install", "--disable-pip-version-check", "--retries", "2", ...index, "torch"],
-    {
+  const python = path.join(venv, "bin", "python");
+  const install = (/** @type {string[]} */ ...options) =>
+    runLogged([python, "-m", "pip", "install", "--disable-pip-version-check", "--retries", "2", ...options, "torch"], {
       log: path.join(build, "pip.log"),
       what: "installing a PyTorch wheel",
       env,
       verbose,
       mend: "Install torch in a Python of yours and name its folder in LACLIP_LIBTORCH, or mend what the lines above say.",
-    },
-  );
+    });
+  // What torch depends on is Python code that is not used here, except for CUDA's libraries.
+  if (!gpu) await install("--no-deps", "--extra-index-url", cpuIndex);
+  if (gpu || needsCuda(python, env)) await install();
   rmSync(finished, { recursive: true, force: true });
   renameSync(venv, finished);
+}
+
+/**
+ * True when pip, perhaps from a mirror without the builds for CPUs, has installed one with CUDA.
+ * @param {string} python
+ * @param {NodeJS.ProcessEnv} env
+ */
+function needsCuda(python, env) {
+  const folder = torchOfPython(python, env);
+  const libtorch = folder === null ? "torch is not there" : readPackage(folder, "own");
+  return typeof libtorch !== "string" && libtorch.cuda !== null;
 }
