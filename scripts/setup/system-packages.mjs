@@ -11,7 +11,7 @@ import { ask, runLogged, which } from "./programs.mjs";
 import { say, SetupError } from "./report.mjs";
 import { installWheel, ownVenv } from "./wheel.mjs";
 
-/** The distribution's packages that a libtorch of its own comes with. Debian's libtorch alone runs on the reference BLAS, 30 times slower. */
+/** The distribution's packages that a libtorch of its own comes with. Debian's libtorch alone runs on the reference BLAS, 10 to 30 times slower. */
 const libtorchPackages = ["libtorch-dev", "libopenblas0-openmp", "libgloo-dev"];
 
 const wheelAdvice = "\nOr, without root rights, install a PyTorch wheel into build/venv (a large download):\n  npm run setup -- --wheel";
@@ -27,7 +27,7 @@ export const systemStep = {
       ...missingTools(env).map(({ name }) => `${name} is not installed`),
       ...(libtorch === undefined ? [["no libtorch was found", ...refused.map((line) => `passed over ${line}`)].join("; ")] : []),
       ...(libtorch !== undefined && usesReferenceBlas(libtorch)
-        ? ["libtorch runs on the reference BLAS, which is some 30 times slower than OpenBLAS"]
+        ? ["libtorch runs on the reference BLAS, which is 10 to 30 times slower than OpenBLAS"]
         : []),
     ];
     return reasons.length === 0 ? undefined : reasons.join("; ");

@@ -84,7 +84,7 @@ function inspectEngine(gpus: readonly string[], problems: Problem[]): Engine {
     const blas = loadedBlas(configuration);
     if (blas.name === "reference") {
       problems.push({
-        what: `libtorch multiplies matrices with the reference BLAS (${blas.file}), some 30 times slower than OpenBLAS.`,
+        what: `libtorch multiplies matrices with the reference BLAS (${blas.file}), 10 to 30 times slower than OpenBLAS.`,
         mend: "sudo apt-get install -y libopenblas0-openmp",
       });
     }
