@@ -14,32 +14,45 @@ const fusedAttention = operator<Fused>("aten::scaled_dot_product_attention", "",
 
 /**
  * softmax(q k^T / sqrt(D)) v for each head.
- * @param q `[B, H, N, D]`, as `k` and `v`
- * @param causal each token sees itself and those before it
- * @returns `[B, H, N, D]`
+ * @param q `[B, H, M, D]`
+ * @param k `[B, H, N, D]`, as `v`
+ * @param mask added to the scores, broadcast to `[B, H, M, N]`; -infinity hides a token
+ * @returns `[B, H, M, D]`
  */
-export function attention(q: Tensor, k: Tensor, v: Tensor, { causal = false }: { causal?: boolean } = {}): Tensor {
-  const fused = q.dtype === "float32" && v.dtype === "float32" && hasOperator("aten::scaled_dot_product_attention");
-  if (fused || (q.device !== "cpu" && hasOperator("aten::scaled_dot_product_attention"))) {
-    return fusedAttention(q, k, v, null, 0, causal);
+export function attention(q: Tensor, k: Tensor, v: Tensor, mask?: Tensor): Tensor {
+  const there = hasOperator("aten::scaled_dot_product_attention");
+  if (there && (q.device !== "cpu" || (q.dtype === "float32" && v.dtype === "float32"))) {
+    return fusedAttention(q, k, v, mask ?? null, 0, false);
   }
   const scores = q.mul(1 / Math.sqrt(q.sizeOf(-1))).matmul(k.transpose(-2, -1));
-  const masked = causal ? scores.add(causalMask(q.sizeOf(-2), q.device)) : scores;
-  return masked.softmax(-1).matmul(v);
+  return (mask ? scores.add(mask) : scores).softmax(-1).matmul(v);
 }
 
-/** `[N, N]`: 0 on and below the diagonal, -infinity above. */
-function causalMask(tokens: number, device: string): Tensor {
+/** `[N, N]`: 0 on and below the diagonal, -infinity above: each token sees itself and those before it. */
+export function causalMask(tokens: number, device: string): Tensor {
   return ops.triu(full([tokens, tokens], -Infinity, { device }), 1);
 }
 
-/** `[B, N, 3 W]` -> query, key and value, each `[B, H, N, D]`. */
-function splitHeads(qkv: Tensor, heads: number): [Tensor, Tensor, Tensor] {
-  const [batch, tokens, width] = qkv.shape as [number, number, number];
-  return qkv
-    .view(batch, tokens, 3, heads, width / 3 / heads)
+/** `[B, N, P W]` -> P tensors (query, key, value or a part of them), each `[B, H, N, D]`. */
+function splitHeads(projected: Tensor, heads: number, parts: number): Tensor[] {
+  const [batch, tokens, width] = projected.shape as [number, number, number];
+  return projected
+    .view(batch, tokens, parts, heads, width / parts / heads)
     .permute(2, 0, 3, 1, 4)
-    .unbind(0) as [Tensor, Tensor, Tensor];
+    .unbind(0);
+}
+
+/**
+ * Query, key and value of each head from one stacked layer.
+ * @param weight `[3 W, W]`, bias `[3 W]`
+ * @param queries `[B, M, W]`: compute queries of these tokens only; default all of `x`
+ */
+function project(x: Tensor, queries: Tensor | undefined, weight: Tensor, bias: Tensor, heads: number): [Tensor, Tensor, Tensor] {
+  if (queries === undefined) return splitHeads(ops.linear(x, weight, bias), heads, 3) as [Tensor, Tensor, Tensor];
+  const width = x.sizeOf(-1);
+  const [q] = splitHeads(ops.linear(queries, weight.slice(0, 0, width), bias.slice(0, 0, width)), heads, 1) as [Tensor];
+  const [k, v] = splitHeads(ops.linear(x, weight.slice(0, width), bias.slice(0, width)), heads, 2) as [Tensor, Tensor];
+  return [q, k, v];
 }
 
 /** `[B, H, N, D]` -> `[B, N, W]` */
@@ -68,17 +81,21 @@ export class SelfAttention extends Module {
     this.#proj = this.child("proj", new Linear(width, width));
   }
 
-  /** `[B, N, W]` -> `[B, N, W]` */
-  forward(x: Tensor): Tensor {
-    const [q, k, v] = splitHeads(this.#qkv.forward(x), this.#heads);
+  /**
+   * @param x `[B, N, W]`
+   * @param queries `[B, M, W]`, tokens of `x` whose outcome is wanted; default all, M = N
+   * @returns `[B, M, W]`
+   */
+  forward(x: Tensor, queries?: Tensor): Tensor {
+    const [q, k, v] = project(x, queries, this.#qkv.weight, this.#qkv.bias!, this.#heads);
     const query = this.#queryNorm?.forward(q) ?? q;
     const key = this.#keyNorm?.forward(k) ?? k;
     return this.#proj.forward(mergeHeads(attention(query, key, v)));
   }
 }
 
-/** Attention with the weight names of torch.nn.MultiheadAttention (`in_proj_weight`, `out_proj.weight`), causal, as CLIP's text tower. */
-export class CausalSelfAttention extends Module {
+/** Attention with the weight names of torch.nn.MultiheadAttention (`in_proj_weight`, `out_proj.weight`), as CLIP's text tower has it. */
+export class MultiheadAttention extends Module {
   readonly #heads: number;
   /** `[3 W, W]`: query, key, value */
   readonly inProjWeight: Tensor;
@@ -94,9 +111,14 @@ export class CausalSelfAttention extends Module {
     this.outProj = this.child("out_proj", new Linear(width, width));
   }
 
-  /** `[B, N, W]` -> `[B, N, W]` */
-  forward(x: Tensor): Tensor {
-    const [q, k, v] = splitHeads(ops.linear(x, this.inProjWeight, this.inProjBias), this.#heads);
-    return this.outProj.forward(mergeHeads(attention(q, k, v, { causal: true })));
+  /**
+   * @param x `[B, N, W]`
+   * @param mask see `attention`
+   * @param queries `[B, M, W]`, tokens of `x` whose outcome is wanted; default all, M = N
+   * @returns `[B, M, W]`
+   */
+  forward(x: Tensor, mask: Tensor, queries?: Tensor): Tensor {
+    const [q, k, v] = project(x, queries, this.inProjWeight, this.inProjBias, this.#heads);
+    return this.outProj.forward(mergeHeads(attention(q, k, v, mask)));
   }
 }
