@@ -3,10 +3,10 @@
  * The command line: one file a command under `commands/`, each loaded only when it is asked for, so that `rewrite` and `tokenize`
  * run on machines without libtorch.
  */
-import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { exitCodes } from "../support/index.ts";
 import { report } from "./command.ts";
+import { version } from "./version.ts";
 
 /** Name, one-line description, and the module that builds the command. */
 const commands: readonly [name: string, description: string, load: () => Promise<() => Command>][] = [
@@ -22,7 +22,7 @@ const commands: readonly [name: string, description: string, load: () => Promise
 async function main(argv: readonly string[]): Promise<number> {
   const program = new Command("laclip")
     .description("Train better image-text models by rewriting their captions.")
-    .version((JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as { version: string }).version)
+    .version(version)
     .enablePositionalOptions()
     .showSuggestionAfterError();
   const asked = argv.find((word) => !word.startsWith("-"));

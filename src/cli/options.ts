@@ -8,9 +8,13 @@ export function parseShare(text: string): number {
   return value;
 }
 
-/** A whole number of at least 1. */
-export function parseCount(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError("Expected a whole number of at least 1.");
-  return value;
+/** A reader of whole numbers from `minimum` up. */
+export function parseWhole(minimum: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < minimum) {
+      throw new InvalidArgumentError(`Expected a whole number from ${minimum} up.`);
+    }
+    return value;
+  };
 }

@@ -6,6 +6,7 @@ import { Clip, type Preprocessing, preset } from "../models/index.ts";
 import { ClipLoss } from "../objectives/index.ts";
 import { AdamW, warmupCosine } from "../optim/index.ts";
 import { UsageError, log } from "../support/index.ts";
+import { hasFastBfloat16 } from "../torch/index.ts";
 import { type Evaluator, RunFolder, type TrainSummary, decayGroups, train } from "../training/index.ts";
 import type { Recipe } from "./recipe.ts";
 
@@ -49,6 +50,11 @@ export async function runRecipe({ recipe, data, out, evaluators = [], signal, la
     throw new UsageError(`This recipe chooses among rewrites (captions.choose=${captions.choose}), but no rewrites folder was given.`, {
       mend: "Make one with `laclip rewrite` and give it with --rewrites, or train CLIP with --set captions.choose=original.",
     });
+  }
+  if (training.precision === "bf16" && !hasFastBfloat16()) {
+    log.warn(
+      "This processor has no bfloat16 instructions and emulates them, far slower than float32: --set training.precision=fp32 is faster.",
+    );
   }
   const pairs = await openPairs(data);
   const samples = captions.choose === "original" ? pairs : await withRewrites(pairs, recipe, data);

@@ -6,7 +6,8 @@ import { resultTable, runDemo, totalTraining, writeReport } from "../../demo/ind
 import { log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { interruptSignal } from "../interrupt.ts";
-import { parseCount } from "../options.ts";
+import { parseWhole } from "../options.ts";
+import { createdWith } from "../version.ts";
 
 interface DemoFlags {
   out: string;
@@ -21,19 +22,18 @@ export function demoCommand(): Command {
   const demo = command("demo", "the whole story on real pictures in minutes: rewrite, train, evaluate, report")
     .option("--out <folder>", "folder for everything it makes", "laclip-demo")
     .option("--llm <model>", "rewriter: GGUF file, hf:owner/repository/file.gguf, http://host:port/v1, or eda")
-    .option("--seeds <count>", "training runs of each method; more than one gives mean and interval", parseCount, 1)
-    .option("--steps <count>", "training steps of each run", parseCount)
-    .option("--limit <concepts>", "only so many concepts, for a quick look", parseCount)
+    .option("--seeds <count>", "training runs of each method; more than one gives mean and interval", parseWhole(1), 1)
+    .option("--steps <count>", "training steps of each run", parseWhole(1))
+    .option("--limit <concepts>", "only so many concepts, for a quick look", parseWhole(1))
     .action(run);
   return examples(demo, "laclip demo", "laclip demo --seeds 5", "laclip demo --llm llama-7b.Q4_K_M.gguf --out with-llama");
 }
 
 async function run(flags: DemoFlags): Promise<void> {
-  const { version } = JSON.parse(readFileSync(new URL("../../../../package.json", import.meta.url), "utf8")) as { version: string };
   const results = await runDemo({
     ...flags,
     signal: interruptSignal("saving what is done"),
-    createdWith: `laclip ${version}`,
+    createdWith,
   });
   const files = writeReport(flags.out, results);
   log.info(

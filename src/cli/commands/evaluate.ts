@@ -7,7 +7,7 @@ import { zeroShot } from "../../evaluation/index.ts";
 import { loadModel } from "../../models/index.ts";
 import { DataError, log, readJson } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
-import { parseCount, parseShare } from "../options.ts";
+import { parseWhole, parseShare } from "../options.ts";
 
 interface ZeroShotFlags {
   model: string;
@@ -30,7 +30,7 @@ function zeroShotCommand(): Command {
     .requiredOption("--dataset <folder>", "a folder for each class, with images inside")
     .option("--classes <file>", "JSON object from class folder to its name, or to a list of names (default: as the data set says)")
     .option("--templates <file>", "prompts, a line each, {} for the name (default: the data set's templates.txt, else `a photo of a {}.`)")
-    .option("--batch-size <images>", "images at once", parseCount, 64)
+    .option("--batch-size <images>", "images at once", parseWhole(1), 64)
     .option("--max-skipped <share>", "share of images that may be unreadable", parseShare, 0.01)
     .option("--predictions", "with --json: also every image's best five classes")
     .action(run);

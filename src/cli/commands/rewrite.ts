@@ -1,8 +1,7 @@
 /**
  * `laclip rewrite`: every caption of a data set in other words, in the manner of several sources.
  */
-import { readFileSync } from "node:fs";
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import {
   EdaEngine,
   LlamaCppEngine,
@@ -17,6 +16,9 @@ import {
 import type { PairSource, RewriteEngine } from "../../rewriting/index.ts";
 import { UsageError, log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
+import { interruptSignal } from "../interrupt.ts";
+import { parseShare, parseWhole } from "../options.ts";
+import { createdWith } from "../version.ts";
 
 interface Options {
   out: string;
@@ -25,6 +27,7 @@ interface Options {
   model?: string;
   seed: number;
   pairs?: string;
+  rounds: number;
   limit?: number;
   idColumn?: string;
   captionColumn?: string;
@@ -32,7 +35,7 @@ interface Options {
   threads?: number;
   context?: number;
   gpu: boolean;
-  maximumFailed: number;
+  maxFailed: number;
   json?: boolean;
 }
 
@@ -50,16 +53,17 @@ export function rewriteCommand(): Command {
       (text) => text.split(",").filter((name) => name !== ""),
     )
     .option("--model <name>", "which of the server's models to use")
-    .option("--seed <number>", "decides the examples and the sampling", integer(0), 0)
+    .option("--seed <number>", "decides the examples and the sampling", parseWhole(0), 0)
     .option("--pairs <file>", "JSON file with example pairs of your own; its sources are added to the built-in ones")
-    .option("--limit <count>", "rewrite the first so many captions only", integer(1))
+    .option("--rounds <count>", "with --llm eda: rewrites of each caption", parseWhole(1), 1)
+    .option("--limit <count>", "rewrite the first so many captions only", parseWhole(1))
     .option("--id-column <name>", "column with the ids (default: id, else the image path)")
     .option("--caption-column <name>", "column with the captions (default: caption, title or text)")
-    .option("--concurrency <count>", "captions written at once (default: 64 with a server, 32 on a GPU, 4 on a CPU)", integer(1))
-    .option("--threads <count>", "CPU threads of a GGUF model (default: all but one; one where there are two)", integer(1))
-    .option("--context <tokens>", "tokens of prompt and answer together in a GGUF model (default: 512)", integer(128))
+    .option("--concurrency <count>", "captions written at once (default: 64 with a server, 32 on a GPU, 4 on a CPU)", parseWhole(1))
+    .option("--threads <count>", "CPU threads of a GGUF model (default: all but one; one where there are two)", parseWhole(1))
+    .option("--context <tokens>", "tokens of prompt and answer together in a GGUF model (default: 512)", parseWhole(128))
     .option("--no-gpu", "run a GGUF model on the CPU even where there is a GPU")
-    .option("--maximum-failed <share>", "share of requests that may fail before the work is given up, 0 to 1", share, 0.01)
+    .option("--max-failed <share>", "share of requests that may fail before the work is given up, 0 to 1", parseShare, 0.01)
     .action(async (captions: string, options: Options) => await run(captions, options));
   return examples(
     built,
@@ -71,28 +75,22 @@ export function rewriteCommand(): Command {
 
 async function run(path: string, options: Options): Promise<void> {
   const engine = chooseEngine(options);
-  const stop = new AbortController();
-  const onSignal = (signal: NodeJS.Signals): void => {
-    log.info(`${signal}: saving what is done; once more to stop at once`);
-    stop.abort();
-    process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
-  };
   try {
     const extra = options.pairs === undefined ? [] : readPairsFile(options.pairs);
     const sources = sourcesFor(engine, options, extra);
     const captions = await openCaptions(path, options);
     log.info(`${path}: ids from ${captions.idFrom}`);
-    process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
     const summary = await rewriteCaptions({
       captions,
       out: options.out,
       engine,
       sources,
+      rounds: options.rounds,
       seed: options.seed,
       ...(options.limit === undefined ? {} : { limit: options.limit }),
-      maximumFailed: options.maximumFailed,
-      createdWith: `laclip ${programVersion()}`,
-      signal: stop.signal,
+      maximumFailed: options.maxFailed,
+      createdWith,
+      signal: interruptSignal("saving what is done"),
     });
     if (options.json) return print(summary);
     const { written, kept, rejected, failed, seconds } = summary;
@@ -104,7 +102,6 @@ async function run(path: string, options: Options): Promise<void> {
     for (const [flag, count] of Object.entries(summary.flags)) log.info(`  ${flag}: ${count}`);
     if (failed > 0) log.warn(`${failed} rewrites failed; start the same command again to try them again`);
   } finally {
-    process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
     await engine.close();
   }
 }
@@ -142,24 +139,4 @@ function sourcesFor(engine: RewriteEngine, { sources }: Options, extra: readonly
     });
   }
   return [];
-}
-
-function programVersion(): string {
-  return (JSON.parse(readFileSync(new URL("../../../../package.json", import.meta.url), "utf8")) as { version: string }).version;
-}
-
-/** A reader of whole numbers from `minimum` up. */
-function integer(minimum: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < minimum)
-      throw new InvalidArgumentError(`Expected a whole number from ${minimum} up.`);
-    return value;
-  };
-}
-
-function share(text: string): number {
-  const value = Number(text);
-  if (text.trim() === "" || !(value >= 0 && value <= 1)) throw new InvalidArgumentError("Expected a number from 0 to 1.");
-  return value;
 }

@@ -1,0 +1,51 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { emojiClip, findRecipe, recipes } from "./index.ts";
+import { applySettings, derive, parseRecipe, recipeSchema } from "./recipe.ts";
+
+describe("recipes", () => {
+  test("every recipe by name is valid, and LaCLIP differs from CLIP in the captions alone", () => {
+    for (const recipe of Object.values(recipes)) recipeSchema.parse(recipe);
+    for (const kind of ["emoji", "vit-b-16"]) {
+      const [clip, laclip] = kind === "emoji" ? ["emoji-clip", "emoji-laclip"] : ["clip-vit-b-16", "laclip-vit-b-16"];
+      const { captions: a, description: _, ...ofClip } = recipes[clip]!;
+      const { captions: b, description: __, ...ofLaclip } = recipes[laclip]!;
+      assert.deepEqual(ofClip, ofLaclip);
+      assert.deepEqual([a.choose, b.choose], ["original", "uniform"]);
+    }
+  });
+
+  test("derived recipes change what is named and keep the rest; the base stays", () => {
+    const derived = derive(emojiClip, { training: { steps: 7 }, images: { scale: [0.2, 1] } });
+    assert.equal(derived.training.steps, 7);
+    assert.deepEqual(derived.images.scale, [0.2, 1]);
+    assert.equal(derived.training.batchSize, emojiClip.training.batchSize);
+    assert.notEqual(emojiClip.training.steps, 7);
+    assert.throws(() => derive(emojiClip, { training: { steps: -1 } }));
+  });
+
+  test("settings on the command line take numbers, words and lists", () => {
+    const changed = applySettings(emojiClip, [
+      "training.steps=12",
+      "captions.choose=uniform",
+      "optimizer.betas=[0.8,0.9]",
+      'captions.sources=["bard"]',
+      "model.imageSize=48",
+    ]);
+    assert.equal(changed.training.steps, 12);
+    assert.equal(changed.captions.choose, "uniform");
+    assert.deepEqual(changed.optimizer.betas, [0.8, 0.9]);
+    assert.deepEqual(changed.captions.sources, ["bard"]);
+    assert.equal(changed.model.imageSize, 48);
+    for (const wrong of ["training.stepz=1", "training=1", "nothing", "training.steps=1.5", "__proto__.x=1"]) {
+      assert.throws(() => applySettings(emojiClip, [wrong]), /--set/, wrong);
+    }
+  });
+
+  test("a file with unknown or missing keys is refused by name", () => {
+    assert.throws(() => parseRecipe({ ...emojiClip, extra: 1 }, "mine.json"), /mine\.json[^]*extra/);
+    const { optimizer: _, ...without } = emojiClip;
+    assert.throws(() => parseRecipe(without, "mine.json"), /optimizer/);
+    assert.throws(() => findRecipe("emoji-clap"), /There is no recipe "emoji-clap"/);
+  });
+});
