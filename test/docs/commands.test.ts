@@ -1,0 +1,102 @@
+/** Every command in the documents is one that the program has, with flags, settings and scripts that are there. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { commandLines, prose, readersPages, root, simpleCommands, wordsOf } from "./pages.ts";
+
+const program = join(root, "dist", "src", "cli", "main.js");
+const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { scripts: Record<string, string> };
+
+interface Help {
+  flags: Set<string>;
+  subcommands: Set<string>;
+}
+
+const known = new Map<string, Help>();
+
+function readHelp(command: readonly string[], key: string): Help {
+  let help = known.get(key);
+  if (help === undefined) {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [...command, "--help"], { cwd: root, encoding: "utf8" });
+    assert.equal(status, 0, `${key} --help: ${stderr}`);
+    const [, list = ""] = /\nCommands:\n([\s\S]*?)(\n\n|$)/.exec(stdout) ?? [];
+    help = {
+      flags: new Set([...stdout.matchAll(/(--[a-z][a-z-]*)/g)].map(([, flag]) => flag!)),
+      subcommands: new Set([...list.matchAll(/^ {2}([a-z][a-z-]*)/gm)].map(([, name]) => name!)),
+    };
+    known.set(key, help);
+  }
+  return help;
+}
+
+/** What is wrong with the arguments of `laclip`; undefined when nothing is. */
+function wrongWith(args: readonly string[]): string | undefined {
+  const path: string[] = [];
+  let help = readHelp([program], "laclip");
+  while (path.length < args.length && help.subcommands.size > 0 && !args[path.length]!.startsWith("-")) {
+    const name = args[path.length]!;
+    if (!help.subcommands.has(name)) return `there is no command "${[...path, name].join(" ")}"`;
+    path.push(name);
+    help = readHelp([program, ...path], path.join(" "));
+  }
+  const flag = args.map((word) => /^--[^=]+/.exec(word)?.[0]).find((word) => word !== undefined && !help.flags.has(word));
+  return flag === undefined ? undefined : `laclip ${path.join(" ")} has no flag ${flag}`;
+}
+
+/** What is wrong with a command line's command; undefined also for programs that are not ours. */
+function wrong(command: string): string | undefined {
+  const [first, second, ...rest] = wordsOf(command);
+  if (first === "npx" && second === "laclip") return wrongWith(rest);
+  if (first === "laclip") return wrongWith([second, ...rest].filter((word) => word !== undefined));
+  if (first === "npm" && second === "run") {
+    const [script = "", dashes, ...args] = rest;
+    if (!Object.hasOwn(scripts, script)) return `package.json has no script "${script}"`;
+    if (script === "demo" && dashes === "--") return wrongWith(["demo", ...args]);
+    if (script !== "setup" || dashes !== "--") return undefined;
+    const { flags } = readHelp([join(root, "scripts", "setup.mjs")], "setup");
+    return args.filter((word) => word.startsWith("--") && !flags.has(word)).map((word) => `the set-up has no flag ${word}`)[0];
+  }
+  const file = first === "node" ? wordsOf(command).find((word) => /\.m?js$/.test(word)) : undefined;
+  return file === undefined || existsSync(join(root, file)) ? undefined : `there is no ${file}`;
+}
+
+test("every command in a block exists, with every flag it is given", () => {
+  const faults: string[] = [];
+  let checked = 0;
+  for (const { path, text } of readersPages()) {
+    for (const command of commandLines(text).flatMap(simpleCommands)) {
+      // NAME=value before a command is its environment.
+      const fault = wrong(command.replace(/^(?:[A-Z_]+=\S+\s+)+/, ""));
+      if (fault !== undefined) faults.push(`${path}: ${command}: ${fault}`);
+      checked++;
+    }
+  }
+  assert.deepEqual(faults, []);
+  assert.ok(checked > 20, `only ${checked} commands were found`);
+});
+
+test("every command that a sentence or a table names exists, with every flag it is given", () => {
+  const faults: string[] = [];
+  for (const { path, text } of readersPages()) {
+    for (const [, code] of prose(text).matchAll(/`((?:npx )?laclip [a-z][^`]*|npm run [^`]*|node [^`]*)`/g)) {
+      const fault = wrong(code!);
+      if (fault !== undefined) faults.push(`${path}: ${code}: ${fault}`);
+    }
+  }
+  assert.deepEqual(faults, []);
+});
+
+test("every recipe and setting in a block is accepted", () => {
+  const faults: string[] = [];
+  for (const { path, text } of readersPages()) {
+    for (const command of commandLines(text).flatMap(simpleCommands)) {
+      const words = wordsOf(command.replace(/^npx /, ""));
+      if (words[0] !== "laclip" || words[1] !== "train" || words[2]!.endsWith(".json")) continue;
+      const { status, stderr } = spawnSync(process.execPath, [program, ...words.slice(1), "--print-recipe"], { encoding: "utf8" });
+      if (status !== 0) faults.push(`${path}: ${command}: ${stderr}`);
+    }
+  }
+  assert.deepEqual(faults, []);
+});
