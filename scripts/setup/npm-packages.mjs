@@ -4,7 +4,8 @@
  * npm keeps beside the packages a lock file of what it installed (`node_modules/.package-lock.json`), so that a comparison of two JSON
  * files answers whether there is anything to do, also after somebody ran `npm ci` by hand.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { say } from "./report.mjs";
 import { runLogged } from "./programs.mjs";
@@ -23,8 +24,21 @@ export const npmPackagesStep = {
       env,
       verbose,
     });
+    writeFileSync(stampOf(root), lockHash(root));
   },
 };
+
+/** Says that npm did all it could for a lock file: an optional package that is missing then could not be had. */
+function stampOf(/** @type {string} */ root) {
+  return path.join(root, "node_modules", ".laclip-lock");
+}
+
+/** @param {string} root */
+function lockHash(root) {
+  return createHash("sha256")
+    .update(readFileSync(path.join(root, "package-lock.json")))
+    .digest("hex");
+}
 
 /**
  * Why npm has something to do in `root`; undefined when all packages are there. A copy of laclip that was itself installed by npm has no
@@ -37,22 +51,47 @@ export function whyNpmPackages(root) {
   if (wanted === undefined) return undefined;
   const installed = readPackages(path.join(root, "node_modules", ".package-lock.json"));
   if (installed === undefined) return "node_modules is missing";
-  for (const [folder, { version, optional, link }] of Object.entries(wanted)) {
-    if (folder === "" || link) continue;
+  const direct = wanted[""]?.optionalDependencies ?? {};
+  const tried = existsSync(stampOf(root)) && readFileSync(stampOf(root), "utf8") === lockHash(root);
+  for (const [folder, entry] of Object.entries(wanted)) {
+    if (folder === "" || entry.link) continue;
     const name = folder.slice(folder.lastIndexOf("node_modules/") + "node_modules/".length);
     const found = installed[folder];
-    // Optional packages of other platforms are absent on purpose.
-    if (found === undefined && optional) continue;
-    if (found === undefined) return `package ${name} is missing`;
-    if (found.version !== version) return `package ${name} is ${found.version}, package-lock.json wants ${version}`;
+    if (found === undefined) {
+      if (entry.optional && (tried || (!(folder === `node_modules/${name}` && name in direct) && !isForThisMachine(entry)))) continue;
+      return `package ${name} is missing`;
+    }
+    if (found.version !== entry.version) return `package ${name} is ${found.version}, package-lock.json wants ${entry.version}`;
     if (!existsSync(path.join(root, folder))) return `folder ${folder} is missing`;
   }
   return undefined;
 }
 
 /**
+ * True for a build that names this machine's system and processor; false for one of another machine, and for one that names none.
+ * @param {LockedPackage} entry
+ */
+function isForThisMachine({ os, cpu, libc }) {
+  if (os === undefined || cpu === undefined) return false;
+  if (!os.includes(process.platform) || !cpu.includes(process.arch)) return false;
+  return libc === undefined || libc.includes(existsSync("/etc/alpine-release") ? "musl" : "glibc");
+}
+
+/**
+ * A package as the lock file lists it.
+ * @typedef {object} LockedPackage
+ * @property {string} [version]
+ * @property {boolean} [optional]
+ * @property {boolean} [link]
+ * @property {string[]} [os]
+ * @property {string[]} [cpu]
+ * @property {string[]} [libc]
+ * @property {Record<string, string>} [optionalDependencies]
+ */
+
+/**
  * @param {string} file
- * @returns {Record<string, { version?: string, optional?: boolean, link?: boolean }> | undefined}
+ * @returns {Record<string, LockedPackage> | undefined}
  */
 function readPackages(file) {
   if (!existsSync(file)) return undefined;

@@ -3,6 +3,7 @@
  */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -108,6 +109,26 @@ test("npm packages: complete, missing, of another version, and optional ones of 
   write("node_modules/.package-lock.json", wanted);
   rmSync(join(folder, "node_modules/a/node_modules"), { recursive: true });
   assert.equal(whyNpmPackages(folder), "folder node_modules/a/node_modules/b is missing");
+});
+
+test("npm packages: an optional one is wanted when it is ours or built for this machine, until npm could not get it", () => {
+  const write = (file: string, packages: object): void => writeFileSync(join(folder, file), JSON.stringify({ packages }));
+  mkdirSync(join(folder, "node_modules"));
+  write("node_modules/.package-lock.json", {});
+  const foreign = { version: "1.0.0", optional: true, os: ["win32"], cpu: [process.arch] };
+  write("package-lock.json", {
+    "": {},
+    "node_modules/a-win32": foreign,
+    "node_modules/helper-of-one": { version: "1.0.0", optional: true },
+  });
+  assert.equal(whyNpmPackages(folder), undefined);
+  write("package-lock.json", { "": {}, "node_modules/a-here": { ...foreign, os: [process.platform] } });
+  assert.equal(whyNpmPackages(folder), "package a-here is missing");
+  write("package-lock.json", { "": { optionalDependencies: { art: "1.0.0" } }, "node_modules/art": { version: "1.0.0", optional: true } });
+  assert.equal(whyNpmPackages(folder), "package art is missing");
+  const sum = createHash("sha256").update(readFileSync(join(folder, "package-lock.json")));
+  writeFileSync(join(folder, "node_modules/.laclip-lock"), sum.digest("hex"));
+  assert.equal(whyNpmPackages(folder), undefined, "asking npm again would change nothing");
 });
 
 test("the lock file lists the optional packages of every platform, or `npm ci` refuses a fresh clone", () => {
