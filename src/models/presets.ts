@@ -19,7 +19,7 @@ export const presets = {
   /** About 9 million parameters, most of them token embeddings: trains in minutes on two cores without bfloat16. */
   tiny: {
     jointWidth: 128,
-    vision: { imageSize: 32, patchSize: 8, width: 128, depth: 4, heads: 4, qkNorm: true },
+    vision: { imageSize: 32, patchSize: 8, width: 192, depth: 3, heads: 6, qkNorm: true },
     text: { contextLength, vocabularySize, width: 128, depth: 2, heads: 4 },
   },
   /** Too small to learn anything: for trying out data and settings in seconds. */

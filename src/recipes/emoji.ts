@@ -12,9 +12,9 @@ export const emojiClip: Recipe = {
   model: { preset: "tiny" },
   captions: { choose: "original" },
   images: { scale: [0.5, 1], interpolation: "bilinear", mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] },
-  optimizer: { peakLr: 2e-3, startLr: 1e-6, endLr: 1e-5, weightDecay: 0.2, betas: [0.9, 0.98], eps: 1e-8 },
+  optimizer: { peakLr: 1e-3, startLr: 1e-6, endLr: 1e-5, weightDecay: 0.2, betas: [0.9, 0.98], eps: 1e-8 },
   training: {
-    steps: 300,
+    steps: 200,
     batchSize: 256,
     warmupSteps: 30,
     precision: "fp32",
