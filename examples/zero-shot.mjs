@@ -5,7 +5,7 @@
  */
 import { zeroShot } from "laclip/evaluation";
 import { ClipTokenizer } from "laclip/text";
-import { loadModel } from "../dist/src/models/index.js";
+import { loadModel } from "laclip/models";
 
 const [folder, image, ...words] = process.argv.slice(2);
 

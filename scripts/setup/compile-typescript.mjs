@@ -1,7 +1,9 @@
 /**
  * The compiled program in `dist/`. TypeScript's own build mode knows what is out of date, and asking it costs a fifth of a second.
+ *
+ * The command line's file is made executable: npm does that once when it links it, and a `dist/` that is made anew would lose it.
  */
-import { existsSync } from "node:fs";
+import { accessSync, chmodSync, constants, existsSync } from "node:fs";
 import path from "node:path";
 import { ask, runLogged } from "./programs.mjs";
 import { say } from "./report.mjs";
@@ -17,7 +19,8 @@ export const typescriptStep = {
     const plan = ask([process.execPath, compiler, "-b", "--dry"], { cwd: root });
     if (plan === undefined) return "its state can't be told";
     const outdated = plan.split("\n").filter((line) => line.includes(" would ")).length;
-    return outdated === 0 ? undefined : `${outdated} of its rooms are out of date`;
+    if (outdated > 0) return `${outdated} of its rooms are out of date`;
+    return isExecutable(commandLine(root)) ? undefined : "the command line's file is not executable";
   },
   async supply({ root, build, verbose, env }, why) {
     say(`compiling TypeScript, since ${why}`);
@@ -28,8 +31,24 @@ export const typescriptStep = {
       env,
       verbose,
     });
+    chmodSync(commandLine(root), 0o755);
   },
 };
+
+/** @param {string} root */
+function commandLine(root) {
+  return path.join(root, "dist", "src", "cli", "main.js");
+}
+
+/** @param {string} file */
+function isExecutable(file) {
+  try {
+    accessSync(file, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** @param {string} root */
 function compilerOf(root) {

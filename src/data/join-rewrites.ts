@@ -89,7 +89,7 @@ export async function joinRewrites(pairs: Pairs, folderPath: string, options: Jo
       `${folderPath}: these rewrites were made for other captions ("${folder.manifest.dataset.name}", ${folder.manifest.dataset.count} of them) than those in ${pairs.file} (${pairs.fingerprint.count}). ` +
         "The ids on both sides are mere numbers, so that they fit each other by accident.",
       {
-        mend: "Give the captions file that was rewritten, or ids that say more than a row's number. If the ids do mean the same, allow it (otherCaptions).",
+        mend: "Give the captions file that was rewritten, or ids that say more than a row's number. If the ids do mean the same, allow it (--other-captions).",
       },
     );
   }
@@ -109,7 +109,7 @@ function refuseOtherDataset({ samples, file, rewrites }: JoinedPairs, minimum: n
     `${folder}: ${matched} of ${samples.length} samples of ${file} have a rewrite there (${percent} %), expected at least ${minimum * 100} %.${verdict}\n` +
       `  First ids without one: ${missing.map((id) => JSON.stringify(id)).join(", ")}.${others}`,
     {
-      mend: `Finish the job with \`laclip rewrite ${file} --out ${folder} --sources ${sources.join(",")}\`, or allow gaps (minimumMatched).`,
+      mend: `Finish the job with \`laclip rewrite ${file} --out ${folder} --sources ${sources.join(",")}\`, or allow gaps (--min-matched).`,
     },
   );
 }

@@ -93,7 +93,7 @@ function checkSkipped(file: string, rows: number, skipped: SkippedRows, maximum:
   const examples = skipped.examples.map((example) => `\n  ${example}`).join("");
   if (count > rows * maximum) {
     throw new DataError(`${file}: ${share} can't be used: ${details}; allowed are ${maximum * 100} %.${examples}`, {
-      mend: `Image paths are taken relative to ${imageFolder}. Name another folder, mend the table, or allow a larger share (maximumSkipped).`,
+      mend: `Image paths are taken relative to ${imageFolder}. Name another folder, mend the table, or allow a larger share (--max-skipped).`,
     });
   }
   log.warn(`${file}: left out ${share}: ${details}.${examples}`);

@@ -37,7 +37,7 @@ export class SkippedImages {
     for (const { row, reason } of images) this.#reasons.set(row, reason);
     if (images.length === 0 || this.count <= this.#total * this.#maximum) return;
     throw new DataError(`${this.#summary()}; allowed are ${this.#maximum * 100} %.${this.#list()}`, {
-      mend: "Fetch the images again or take their rows out, or allow a larger share (maximumSkipped).",
+      mend: "Fetch the images again or take their rows out, or allow a larger share (--max-skipped).",
     });
   }
 

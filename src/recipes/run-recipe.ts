@@ -24,6 +24,8 @@ export interface RunData {
   maximumSkipped?: number | undefined;
   /** Share of samples that must have a rewrite, 0..1. Default 0.99. */
   minimumMatched?: number | undefined;
+  /** See `joinRewrites`. */
+  otherCaptions?: boolean | undefined;
 }
 
 export interface RunOptions {
@@ -110,8 +112,12 @@ export async function runRecipe({ recipe, data, out, evaluators = [], signal, la
   }
 }
 
-async function withRewrites(pairs: Pairs, { captions }: Recipe, { rewrites, minimumMatched }: RunData): Promise<JoinedPairs> {
-  const joined = await joinRewrites(pairs, rewrites!, { sources: captions.sources, minimumMatched });
+async function withRewrites(
+  pairs: Pairs,
+  { captions }: Recipe,
+  { rewrites, minimumMatched, otherCaptions }: RunData,
+): Promise<JoinedPairs> {
+  const joined = await joinRewrites(pairs, rewrites!, { sources: captions.sources, minimumMatched, otherCaptions });
   const { matched, unmatched, sources } = joined.rewrites;
   log.info(`Rewrites: ${matched} of ${matched + unmatched} samples have some, from ${sources.join(", ")}.`);
   return joined;

@@ -3,11 +3,12 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 
-/** Where programs keep GGUF files: node-llama-cpp, llama.cpp, Hugging Face's hub (HF_HOME), LM Studio; and `models` beside the work. */
+/** Where programs keep GGUF files: this one, node-llama-cpp, llama.cpp, Hugging Face's hub (HF_HOME), LM Studio; and `models` beside the work. */
 function folders(): string[] {
   const home = homedir();
   return [
     "models",
+    process.env["LACLIP_MODELS"] ?? join(home, ".cache", "laclip", "models"),
     join(home, ".node-llama-cpp", "models"),
     join(home, ".cache", "llama.cpp"),
     join(process.env["HF_HOME"] ?? join(home, ".cache", "huggingface"), "hub"),

@@ -17,6 +17,7 @@ interface TrainFlags {
   idColumn?: string;
   maxSkipped?: number;
   minMatched?: number;
+  otherCaptions?: boolean;
   printRecipe?: boolean;
   json?: boolean;
 }
@@ -39,6 +40,7 @@ export function trainCommand(): Command {
     .option("--id-column <name>", "column with the sample id (default: id, else the image path)")
     .option("--max-skipped <share>", "share of rows and images that may be unusable", parseShare, 0.01)
     .option("--min-matched <share>", "share of samples that must have a rewrite", parseShare, 0.99)
+    .option("--other-captions", "join rewrites by ids that are mere numbers although the captions are not those that were rewritten")
     .option("--print-recipe", "print the recipe as JSON and stop")
     .action(run);
   return examples(
@@ -63,6 +65,7 @@ async function run(recipeName: string, flags: TrainFlags): Promise<void> {
       rewrites: flags.rewrites,
       maximumSkipped: flags.maxSkipped,
       minimumMatched: flags.minMatched,
+      otherCaptions: flags.otherCaptions,
     },
     out: flags.out,
     signal: interruptSignal("saving a checkpoint at the end of this step"),
