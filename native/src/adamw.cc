@@ -43,8 +43,8 @@ void update(float* __restrict weight, const float* __restrict gradient, float* _
 
 at::Tensor& dense(Environment& environment, double handle, const char* what, const at::Tensor& like) {
   at::Tensor& tensor = environment.at(handle);
-  if (tensor.sizes() != like.sizes() || tensor.scalar_type() != c10::kFloat || !tensor.is_contiguous()) {
-    throw std::runtime_error(std::string("adamw: the ") + what + " of a parameter is not a contiguous float32 tensor of its shape");
+  if (tensor.sizes() != like.sizes() || tensor.scalar_type() != c10::kFloat || !tensor.is_contiguous() || tensor.device() != like.device()) {
+    throw std::runtime_error(std::string("adamw: the ") + what + " of a parameter is not a contiguous float32 tensor of its shape on its device");
   }
   return tensor;
 }
@@ -94,6 +94,9 @@ napi_value adamw_step(Call& call) {
     at::Tensor& second = dense(environment, seconds[i], "second moment", weight);
     if (gradient.scalar_type() != c10::kFloat) gradient = gradient.to(c10::kFloat);
     if (!gradient.is_contiguous()) gradient = gradient.contiguous();
+    if (gradient.sizes() != weight.sizes() || gradient.device() != weight.device()) {
+      throw std::runtime_error("adamw: the gradient of a parameter is not of its shape or not on its device");
+    }
     updated++;
     if (!weight.device().is_cpu()) {
       update_by_operators(weight, gradient, first, second, settings);
@@ -106,6 +109,8 @@ napi_value adamw_step(Call& call) {
     at::parallel_for(0, weight.numel(), 1 << 15, [&](int64_t begin, int64_t end) {
       update(w + begin, g + begin, m + begin, v + begin, end - begin, settings);
     });
+    // Writing through the pointer goes unseen: without this, a backward pass of before the step would use the new weights.
+    weight.unsafeGetTensorImpl()->bump_version();
   }
   return from_double(call.env, updated);
 }

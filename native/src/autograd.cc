@@ -6,12 +6,24 @@
 #include <torch/csrc/autograd/grad_mode.h>
 #include <torch/version.h>
 
+#include <sstream>
+
 #include "convert.h"
 
 #define LACLIP_TORCH_AT_LEAST(major, minor) \
   (TORCH_VERSION_MAJOR > (major) || (TORCH_VERSION_MAJOR == (major) && TORCH_VERSION_MINOR >= (minor)))
 
 namespace laclip {
+
+namespace {
+
+std::string describe(const at::Tensor& tensor) {
+  std::ostringstream text;
+  text << dtype_name(tensor.scalar_type()) << tensor.sizes() << " on " << tensor.device();
+  return text.str();
+}
+
+}  // namespace
 
 // (handle, boolean)
 napi_value set_requires_grad(Call& call) {
@@ -28,12 +40,21 @@ napi_value gradient(Call& call) {
   return from_double(call.env, call.environment().adopt(grad));
 }
 
-// (handle of a leaf, handle or undefined): replaces or drops the gradient
+// (handle of a leaf, handle or undefined): replaces or drops the gradient, which must be laid out like the tensor: what reads both goes
+// by the tensor's number of elements
 napi_value set_gradient(Call& call) {
   at::Tensor& tensor = call.environment().at(to_double(call.env, call[0]));
   napi_valuetype type;
   check(call.env, napi_typeof(call.env, call[1], &type));
-  tensor.mutable_grad() = type == napi_undefined ? at::Tensor() : call.environment().at(to_double(call.env, call[1]));
+  if (type == napi_undefined) {
+    tensor.mutable_grad() = at::Tensor();
+    return undefined(call.env);
+  }
+  const at::Tensor& gradient = call.environment().at(to_double(call.env, call[1]));
+  if (gradient.sizes() != tensor.sizes() || gradient.scalar_type() != tensor.scalar_type() || gradient.device() != tensor.device()) {
+    throw std::runtime_error("a gradient has shape, dtype and device of its tensor: expected " + describe(tensor) + ", got " + describe(gradient));
+  }
+  tensor.mutable_grad() = gradient;
   return undefined(call.env);
 }
 

@@ -1,6 +1,7 @@
 #include "convert.h"
 
 #include <cmath>
+#include <sstream>
 
 namespace laclip {
 
@@ -29,13 +30,22 @@ void each(napi_env env, napi_value array, Visit visit) {
   }
 }
 
+std::string print(double number) {
+  std::ostringstream text;
+  text << number;
+  return text.str();
+}
+
+// Whether a number is an integer that 64 bits hold; not-a-number and the infinities are not.
+bool is_whole(double number) { return number >= -9223372036854775808.0 && number < 9223372036854775808.0 && std::floor(number) == number; }
+
 // What came, for messages.
 std::string describe(napi_env env, napi_value value) {
   switch (type_of(env, value)) {
     case napi_undefined: return "undefined";
     case napi_null: return "null";
     case napi_boolean: return "a boolean";
-    case napi_number: return "the number " + std::to_string(to_double(env, value));
+    case napi_number: return "the number " + print(to_double(env, value));
     case napi_string: return "the string \"" + to_string(env, value) + "\"";
     case napi_bigint: return "a bigint";
     case napi_function: return "a function";
@@ -82,12 +92,34 @@ c10::Scalar to_scalar(Call& call, const ArgumentPlan& plan, napi_value value) {
 
 int64_t to_whole(Call& call, const ArgumentPlan& plan, napi_value value) {
   const napi_valuetype type = type_of(call.env, value);
-  if (type == napi_string) return parse_enumeration(to_string(call.env, value));
   if (type == napi_bigint) return to_int(call.env, value);
   if (type != napi_number) mismatch(call, plan, value);
   const double number = to_double(call.env, value);
-  if (std::floor(number) != number) mismatch(call, plan, value);
+  if (!is_whole(number)) mismatch(call, plan, value);
   return static_cast<int64_t>(number);
+}
+
+double to_float(Call& call, const ArgumentPlan& plan, napi_value value) {
+  if (type_of(call.env, value) != napi_number) mismatch(call, plan, value);
+  return to_double(call.env, value);
+}
+
+bool to_boolean(Call& call, const ArgumentPlan& plan, napi_value value) {
+  if (type_of(call.env, value) != napi_boolean) mismatch(call, plan, value);
+  return to_bool(call.env, value);
+}
+
+// Reads a name and says in errors which argument it was for.
+template <typename Parse>
+auto named(Call& call, const ArgumentPlan& plan, napi_value value, Parse parse) {
+  if (type_of(call.env, value) != napi_string) mismatch(call, plan, value);
+  try {
+    return parse(to_string(call.env, value));
+  } catch (const c10::Error& error) {
+    throw std::runtime_error("argument '" + plan.name + "': " + error.what_without_backtrace());
+  } catch (const std::runtime_error& error) {
+    throw std::runtime_error("argument '" + plan.name + "': " + error.what());
+  }
 }
 
 at::Tensor to_tensor(Call& call, const ArgumentPlan& plan, napi_value value) {
@@ -131,7 +163,7 @@ int64_t to_int(napi_env env, napi_value value) {
     return result;
   }
   const double number = to_double(env, value);
-  if (std::floor(number) != number) throw std::runtime_error("expected a whole number, got " + std::to_string(number));
+  if (!is_whole(number)) throw std::runtime_error("expected a whole number, got " + print(number));
   return static_cast<int64_t>(number);
 }
 
@@ -233,26 +265,21 @@ c10::IValue to_argument(Call& call, const ArgumentPlan& plan, napi_value value) 
     case ArgumentKind::Tensor: return to_tensor(call, plan, value);
     case ArgumentKind::Scalar: return to_scalar(call, plan, value);
     case ArgumentKind::Int: return to_whole(call, plan, value);
-    case ArgumentKind::Float:
-      if (type != napi_number) mismatch(call, plan, value);
-      return to_double(env, value);
-    case ArgumentKind::Bool:
-      if (type != napi_boolean) mismatch(call, plan, value);
-      return to_bool(env, value);
+    case ArgumentKind::Enumeration: return named(call, plan, value, parse_enumeration);
+    case ArgumentKind::Float: return to_float(call, plan, value);
+    case ArgumentKind::Bool: return to_boolean(call, plan, value);
     case ArgumentKind::String:
       if (type != napi_string) mismatch(call, plan, value);
       return to_string(env, value);
-    case ArgumentKind::Device:
-      if (type != napi_string) mismatch(call, plan, value);
-      return c10::Device(to_string(env, value));
+    case ArgumentKind::Device: return named(call, plan, value, [](const std::string& name) { return c10::Device(name); });
     case ArgumentKind::TensorList:
       return to_list<at::Tensor>(call, plan, value, [&](napi_value element) { return to_tensor(call, plan, element); });
     case ArgumentKind::IntList:
       return to_list<int64_t>(call, plan, value, [&](napi_value element) { return to_whole(call, plan, element); });
     case ArgumentKind::FloatList:
-      return to_list<double>(call, plan, value, [&](napi_value element) { return to_double(env, element); });
+      return to_list<double>(call, plan, value, [&](napi_value element) { return to_float(call, plan, element); });
     case ArgumentKind::BoolList:
-      return to_list<bool>(call, plan, value, [&](napi_value element) { return to_bool(env, element); });
+      return to_list<bool>(call, plan, value, [&](napi_value element) { return to_boolean(call, plan, element); });
     case ArgumentKind::ScalarList: {
       c10::impl::GenericList list(c10::NumberType::get());
       if (!is_array(env, value)) mismatch(call, plan, value);
@@ -279,11 +306,11 @@ c10::IValue to_argument(Call& call, const ArgumentPlan& plan, napi_value value) 
 
 napi_value from_result(Call& call, c10::IValue&& value) {
   const napi_env env = call.env;
-  if (value.isTensor()) {
-    at::Tensor tensor = std::move(value).toTensor();
-    if (!tensor.defined()) return undefined(env);
-    return from_double(env, call.environment().adopt(std::move(tensor)));
-  }
+  // An operator may leave out a result; a slot without a tensor would count as disposed.
+  const auto adopt = [&](at::Tensor&& tensor) {
+    return tensor.defined() ? from_double(env, call.environment().adopt(std::move(tensor))) : undefined(env);
+  };
+  if (value.isTensor()) return adopt(std::move(value).toTensor());
   if (value.isNone()) return undefined(env);
   if (value.isInt()) return from_double(env, static_cast<double>(value.toInt()));
   if (value.isDouble()) return from_double(env, value.toDouble());
@@ -294,7 +321,7 @@ napi_value from_result(Call& call, c10::IValue&& value) {
     napi_value result;
     check(env, napi_create_array_with_length(env, tensors.size(), &result));
     for (size_t i = 0; i < tensors.size(); i++) {
-      check(env, napi_set_element(env, result, i, from_double(env, call.environment().adopt(std::move(tensors[i])))));
+      check(env, napi_set_element(env, result, i, adopt(std::move(tensors[i]))));
     }
     return result;
   }

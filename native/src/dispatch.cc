@@ -15,7 +15,7 @@ napi_value find_operator(Call& call) {
 
 // (operator number, ...arguments in schema order) -> result, array of results, or undefined when the result is the first argument
 napi_value call_operator(Call& call) {
-  const Operator& op = call.environment().operator_at(static_cast<uint32_t>(to_double(call.env, call[0])));
+  const Operator& op = call.environment().operator_at(to_double(call.env, call[0]));
   try {
     if (call.size() - 1 > op.arguments.size()) {
       throw std::runtime_error("takes " + std::to_string(op.arguments.size()) + " arguments, got " + std::to_string(call.size() - 1));

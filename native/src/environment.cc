@@ -1,9 +1,24 @@
 #include "environment.h"
 
+#include <atomic>
 #include <cmath>
 #include <stdexcept>
 
 namespace laclip {
+
+namespace {
+
+constexpr uint32_t kGenerations = 0x0fffffff;
+
+// The golden ratio spreads the environments of a process evenly over the generations, however many there will be.
+uint32_t next_first_generation() {
+  static std::atomic<uint32_t> environments{0};
+  return (environments.fetch_add(1) * 0x9e3779b1u) & kGenerations;
+}
+
+}  // namespace
+
+Environment::Environment(napi_env env) : env_(env), first_generation_(next_first_generation()) {}
 
 double Environment::adopt(at::Tensor tensor) {
   uint32_t index;
@@ -13,11 +28,11 @@ double Environment::adopt(at::Tensor tensor) {
   } else {
     if (slots_.size() >= static_cast<size_t>(kSlots)) throw std::runtime_error("more than 16,777,216 tensors are alive; dispose of some or use scopes");
     index = static_cast<uint32_t>(slots_.size());
-    slots_.emplace_back();
+    slots_.push_back({at::Tensor(), first_generation_, 0});
   }
   Slot& slot = slots_[index];
   slot.tensor = std::move(tensor);
-  slot.generation = (slot.generation + 1) & 0x0fffffff;
+  slot.generation = (slot.generation + 1) & kGenerations;
   if (slot.generation == 0) slot.generation = 1;
   live_++;
   return static_cast<double>(slot.generation) * kSlots + index;
@@ -27,9 +42,9 @@ Environment::Slot& Environment::slot_of(double handle, size_t* index_out) {
   if (!(handle >= kSlots) || handle != std::floor(handle)) throw std::runtime_error("not a tensor handle");
   const double generation = std::floor(handle / kSlots);
   const double index = handle - generation * kSlots;
-  if (index >= static_cast<double>(slots_.size())) throw std::runtime_error("the tensor belongs to another worker or process");
+  if (index >= static_cast<double>(slots_.size())) throw std::runtime_error("the tensor belongs to another worker");
   Slot& slot = slots_[static_cast<size_t>(index)];
-  if (slot.generation != generation || !slot.tensor.defined()) throw std::runtime_error("the tensor was disposed of");
+  if (slot.generation != generation || !slot.tensor.defined()) throw std::runtime_error("the tensor was disposed of, or belongs to another worker");
   if (index_out != nullptr) *index_out = static_cast<size_t>(index);
   return slot;
 }
@@ -59,9 +74,11 @@ void Environment::account(double handle) {
   napi_adjust_external_memory(env_, slot.accounted, &total);
 }
 
-Operator& Environment::operator_at(uint32_t index) {
-  if (index >= operators_.size()) throw std::runtime_error("not an operator number");
-  return operators_[index];
+Operator& Environment::operator_at(double number) {
+  if (!(number >= 0 && number < static_cast<double>(operators_.size())) || number != std::floor(number)) {
+    throw std::runtime_error("not an operator number");
+  }
+  return operators_[static_cast<size_t>(number)];
 }
 
 namespace {
@@ -85,10 +102,10 @@ ArgumentKind kind_of(const c10::Type& type) {
     case c10::TypeKind::TensorType: return ArgumentKind::Tensor;
     case c10::TypeKind::NumberType: return ArgumentKind::Scalar;
     case c10::TypeKind::IntType:
-    case c10::TypeKind::SymIntType:
+    case c10::TypeKind::SymIntType: return ArgumentKind::Int;
     case c10::TypeKind::ScalarTypeType:
     case c10::TypeKind::LayoutType:
-    case c10::TypeKind::MemoryFormatType: return ArgumentKind::Int;
+    case c10::TypeKind::MemoryFormatType: return ArgumentKind::Enumeration;
     case c10::TypeKind::FloatType: return ArgumentKind::Float;
     case c10::TypeKind::BoolType: return ArgumentKind::Bool;
     case c10::TypeKind::StringType: return ArgumentKind::String;
@@ -99,8 +116,10 @@ ArgumentKind kind_of(const c10::Type& type) {
 }
 
 ArgumentPlan plan(const c10::Argument& argument) {
-  const bool optional = argument.type()->kind() == c10::TypeKind::OptionalType;
-  const c10::TypePtr type = optional ? argument.type()->containedType(0) : argument.type();
+  // The real type tells an element type from a plain integer, which the type proper does not.
+  const c10::TypePtr declared = argument.real_type();
+  const bool optional = declared->kind() == c10::TypeKind::OptionalType;
+  const c10::TypePtr type = optional ? declared->containedType(0) : declared;
   ArgumentPlan result;
   result.kind = kind_of(*type);
   result.optional = optional;
@@ -108,7 +127,9 @@ ArgumentPlan plan(const c10::Argument& argument) {
   result.fixed_length = argument.N().has_value() ? argument.N().value() : -1;
   if (result.has_default) result.default_value = argument.default_value().value();
   result.name = argument.name();
-  result.type = argument.type()->str();
+  result.type = declared->str();
+  // Symbolic sizes are for tracing; to a caller they are integers.
+  for (size_t at; (at = result.type.find("SymInt")) != std::string::npos;) result.type.replace(at, 6, "int");
   return result;
 }
 

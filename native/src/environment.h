@@ -1,14 +1,15 @@
 // State of one JavaScript environment (the main thread or one worker): its tensors and the operators it has looked up.
 //
 // JavaScript never holds a pointer. It holds a handle: a number made of a slot and the slot's generation. Every entry checks both, so
-// that a stale, foreign or invented number is an error message and never a stray pointer. Environments share nothing: a handle of one
-// worker is checked against the table of another and refused.
+// that a stale, foreign or invented number is an error message and never a stray pointer. Environments share nothing, and each starts
+// its generations far from those of the others: a handle of one worker is refused by another, also where both use the same slot.
 #pragma once
 
 #include <ATen/ATen.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <node_api.h>
 
+#include <deque>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -23,6 +24,7 @@ enum class ArgumentKind {
   Scalar,
   ScalarList,
   Int,
+  Enumeration,  // element type, layout or memory format: a name in JavaScript, an integer in the library
   IntList,
   Float,
   FloatList,
@@ -52,7 +54,7 @@ struct Operator {
 
 class Environment {
  public:
-  explicit Environment(napi_env env) : env_(env) {}
+  explicit Environment(napi_env env);
 
   // A handle for `tensor`, which stays alive until `release`.
   double adopt(at::Tensor tensor);
@@ -66,12 +68,12 @@ class Environment {
 
   // Number of the operator in this environment; throws when this libtorch has no such operator.
   uint32_t find_operator(const std::string& name, const std::string& overload);
-  Operator& operator_at(uint32_t index);
+  Operator& operator_at(double number);
 
  private:
   struct Slot {
     at::Tensor tensor;
-    uint32_t generation = 0;
+    uint32_t generation;
     int64_t accounted = 0;
   };
   static constexpr double kSlots = 16777216.0;  // 2^24 live tensors; 2^28 generations a slot fit the 53 bits of a double
@@ -79,11 +81,12 @@ class Environment {
   Slot& slot_of(double handle, size_t* index = nullptr);
 
   napi_env env_;
+  const uint32_t first_generation_;
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_;
   size_t live_ = 0;
   int64_t accounted_bytes_ = 0;
-  std::vector<Operator> operators_;
+  std::deque<Operator> operators_;  // references stay valid when more are looked up
   std::unordered_map<std::string, uint32_t> operator_numbers_;
 };
 

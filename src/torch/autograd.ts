@@ -1,8 +1,9 @@
 /** Where gradients are recorded, and in which precision operators run. Both belong to the JavaScript thread that sets them. */
+import { UsageError } from "../support/index.ts";
 import type { DType } from "./dtype.ts";
 import { guard, native } from "./native.ts";
 
-/** Runs `body` without recording gradients. */
+/** Runs `body` without recording gradients. @throws UsageError when `body` is asynchronous */
 export function noGrad<T>(body: () => T): T {
   return withGradMode(false, body);
 }
@@ -16,7 +17,7 @@ function withGradMode<T>(on: boolean, body: () => T): T {
   const before = native().gradMode();
   native().setGradMode(on);
   try {
-    return body();
+    return synchronous(body());
   } finally {
     native().setGradMode(before);
   }
@@ -28,14 +29,21 @@ function withGradMode<T>(on: boolean, body: () => T): T {
  * The low-precision copies of weights that autocast keeps are dropped at the end: kept past an optimiser step they would be those of
  * the old weights, and the model would silently not learn. Not to be nested.
  * @param device "cpu" or "cuda"
+ * @throws UsageError when `body` is asynchronous
  */
 export function autocast<T>(device: string, dtype: DType & ("bfloat16" | "float16"), body: () => T): T {
   const kind = device.split(":")[0]!;
   guard(() => native().setAutocast(kind, dtype));
   try {
-    return body();
+    return synchronous(body());
   } finally {
     native().setAutocast(kind, undefined);
     native().clearAutocastCache();
   }
+}
+
+/** Refuses a promise: after its first await the body would go on outside, in whatever mode other work has set. */
+function synchronous<T>(result: T): T {
+  if (result instanceof Promise) throw new UsageError("The body must not be asynchronous. Put the calls between the awaits.");
+  return result;
 }

@@ -1,5 +1,5 @@
 /** Element types by name, and the typed array that carries each between JavaScript and the library. */
-import { UsageError, invariant } from "../support/index.ts";
+import { UsageError } from "../support/index.ts";
 
 /** Names of element types. float16 and bfloat16 travel as their raw 16 bits. */
 export type DType = "float32" | "bfloat16" | "float16" | "float64" | "int64" | "int32" | "int16" | "int8" | "uint8" | "bool";
@@ -27,6 +27,9 @@ export function elementBytes(dtype: DType): number {
 
 /** Memory as the typed array of `dtype`, without a copy. @param bytes a whole buffer, or a part that starts at a multiple of the element size */
 export function typedArray(dtype: DType, bytes: ArrayBuffer | Uint8Array): TypedArray {
+  if (!Object.hasOwn(arrays, dtype)) {
+    throw new UsageError(`Elements of type ${dtype} have no typed array in JavaScript.`, { mend: "Convert the tensor first, with `to`." });
+  }
   if (bytes instanceof ArrayBuffer) return new arrays[dtype](bytes);
   return new arrays[dtype](bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength / elementBytes(dtype));
 }
@@ -34,14 +37,19 @@ export function typedArray(dtype: DType, bytes: ArrayBuffer | Uint8Array): Typed
 /** The element type that an array has by itself: Float32Array -> float32, BigInt64Array -> int64, Uint8Array -> uint8. */
 export function naturalDtype(array: TypedArray): DType {
   for (const [dtype, constructor] of Object.entries(arrays)) {
-    if (array.constructor === constructor && dtype !== "bool" && dtype !== "float16") return dtype as DType;
+    if (array instanceof constructor && dtype !== "bool" && dtype !== "float16") return dtype as DType;
   }
-  invariant(false, `no dtype for ${array.constructor.name}`);
+  throw new UsageError(`A tensor can't be made from a ${(array as object).constructor.name}.`, {
+    mend: `Give one of ${[...new Set(Object.values(arrays))].map(({ name }) => name).join(", ")}.`,
+  });
 }
 
-/** Throws when an array can't carry elements of `dtype`. */
+/** Throws a UsageError when an array can't carry elements of `dtype`. */
 export function checkArray(array: TypedArray, dtype: DType): void {
-  if (array instanceof arrays[dtype] || (arrays[dtype] === Uint16Array && array instanceof Uint16Array)) return;
+  if (!Object.hasOwn(arrays, dtype)) {
+    throw new UsageError(`There is no element type "${dtype}".`, { mend: `Element types: ${Object.keys(arrays).join(", ")}.` });
+  }
+  if (array instanceof arrays[dtype]) return;
   throw new UsageError(`A ${dtype} tensor is made from a ${arrays[dtype].name}, got a ${array.constructor.name}.`);
 }
 

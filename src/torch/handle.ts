@@ -63,7 +63,7 @@ export class Handle {
 
   /** Takes the tensor out of all scopes: it lives until it is disposed of or collected. Returns itself. */
   keep(): this {
-    if (!this.#kept) this.#keep();
+    if (this.disposed || !this.#kept) this.#keep();
     return this;
   }
 

@@ -66,7 +66,7 @@ function wrapAll(returned: unknown): unknown {
 
 /** Shapes of the tensors among the arguments, for messages. By now live tensors are their native numbers. */
 function describeTensors(args: readonly unknown[]): string {
-  const shapes = args.flatMap((value) => {
+  const shapes = args.flat().flatMap((value) => {
     if (typeof value !== "number" || value < 16777216) return [];
     try {
       return [`${native().dtype(value)}[${native().shape(value).join(", ")}]`];
@@ -84,8 +84,9 @@ export function hasOperator(name: string, overload = ""): boolean {
   const key = `${name}.${overload}`;
   let there = known.get(key);
   if (there === undefined) {
+    const addon = native();
     try {
-      native().findOperator(name, overload);
+      addon.findOperator(name, overload);
       there = true;
     } catch {
       there = false;

@@ -32,7 +32,7 @@ export function threads(): number {
   return native().threads();
 }
 
-/** Seeds the library's random generators on all devices. */
+/** Seeds the library's random generators on all devices; the CPU's uses the lower 32 bits. They are shared by all JavaScript threads. */
 export function manualSeed(seed: number): void {
   guard(() => native().manualSeed(seed));
 }

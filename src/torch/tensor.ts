@@ -4,6 +4,7 @@
  * Methods keep PyTorch's names in camel case; those ending in an underscore change the tensor in place and return it. Every other
  * operator is a function of `operators.generated.ts`.
  */
+import { UsageError } from "../support/index.ts";
 import { type DType, type TypedArray, checkArray, fromBfloat16, naturalDtype, typedArray } from "./dtype.ts";
 import { Handle } from "./handle.ts";
 import { guard, native } from "./native.ts";
@@ -52,7 +53,9 @@ export class Tensor extends Handle {
   /** Size of dimension `dim`; negative counts from the end. */
   sizeOf(dim: number): number {
     const { shape } = this;
-    return shape[dim < 0 ? shape.length + dim : dim]!;
+    const size = shape[dim < 0 ? shape.length + dim : dim];
+    if (size === undefined) throw new UsageError(`A tensor of shape [${shape.join(", ")}] has no dimension ${dim}.`);
+    return size;
   }
 
   /** The elements in row-major order, copied: BigInt64Array for int64, raw 16 bits in a Uint16Array for bfloat16 and float16. */
@@ -71,13 +74,14 @@ export class Tensor extends Handle {
     try {
       return converted.toTypedArray() as Float32Array;
     } finally {
-      if (converted.handle !== this.handle) converted.dispose();
+      converted.dispose();
     }
   }
 
   /** The elements as plain numbers; int64 beyond 2^53 loses digits. */
   toArray(): number[] {
-    return Array.from(this.toTypedArray() instanceof Uint16Array ? this.toFloat32Array() : this.toTypedArray(), Number);
+    const array = this.toTypedArray();
+    return Array.from(array instanceof Uint16Array ? this.toFloat32Array() : array, Number);
   }
 
   /** The value of a tensor with one element. */
@@ -266,7 +270,7 @@ export class Tensor extends Handle {
 
   // Kind and place.
 
-  /** Converts dtype and/or device; returns itself when nothing changes. */
+  /** Converts dtype and/or device; the same memory under a new handle when nothing changes. */
   to(target: DType | { dtype?: DType; device?: string }): Tensor {
     const { dtype, device } = typeof target === "string" ? { dtype: target, device: undefined } : target;
     if (device !== undefined) return ops.toDevice(this, device, dtype ?? this.dtype);
@@ -288,18 +292,29 @@ export class Tensor extends Handle {
 
 setTensorConstructor((handle) => new Tensor(handle));
 
-/** A tensor from numbers: `tensor([[1, 2], [3, 4]])` is float32 [2, 2]. */
+/** A tensor from numbers: `tensor([[1, 2], [3, 4]])` is float32 [2, 2]. @throws UsageError when rows differ in length */
 export function tensor(values: Nested, options: TensorOptions = {}): Tensor {
   const shape: number[] = [];
   for (let level: Nested = values; Array.isArray(level); level = level[0] as Nested) shape.push(level.length);
-  const flat = ([values] as unknown[]).flat(shape.length as 1) as (number | boolean)[];
+  const flat: number[] = [];
+  flatten(values, shape, flat);
   const { dtype = "float32", device } = options;
-  const source = Tensor.from(Float64Array.from(flat, Number), shape);
+  const source = Tensor.from(Float64Array.from(flat), shape);
   try {
     return source.to(device === undefined ? { dtype } : { dtype, device });
   } finally {
-    if (dtype !== "float64" || device !== undefined) source.dispose();
+    source.dispose();
   }
+}
+
+/** Appends the numbers of `values` to `flat` when they are nested as `shape` says. */
+function flatten(values: Nested, [length, ...rest]: readonly number[], flat: number[]): void {
+  const list = Array.isArray(values) ? (values as readonly Nested[]) : undefined;
+  if (list?.length !== length) {
+    throw new UsageError("tensor(): the rows are not all of the same length, or not nested equally deep.");
+  }
+  if (list === undefined) flat.push(Number(values));
+  else for (const inner of list) flatten(inner, rest, flat);
 }
 
 /** All zeros. Default float32 on the CPU. */
