@@ -3,14 +3,15 @@
  *
  *   node scripts/generate-operators.mjs [--print]
  *
- * The checked-in file is made from libtorch 1.13, the oldest supported; a test makes it again and compares, and on newer versions
- * checks that every operator in it still takes these arguments. Left out: variants that write into `out`, backward halves, operators
+ * The checked-in file is made from libtorch 1.13, the oldest supported, and is checked in byte for byte as it is written here;
+ * check-generated.mjs makes it again and compares, and on newer versions checks that every operator in it still takes these arguments. Left out: variants that write into `out`, backward halves, operators
  * of one vendor's library or of quantised, sparse and named tensors, and what begins with an underscore.
  */
 import { writeFileSync } from "node:fs";
-import { native } from "../dist/src/torch/native.js";
+import { fileURLToPath } from "node:url";
 
-const target = new URL("../src/torch/operators.generated.ts", import.meta.url);
+/** Where the signatures are kept. */
+export const target = new URL("../src/torch/operators.generated.ts", import.meta.url);
 
 const leftOut = [
   /^_/,
@@ -21,7 +22,7 @@ const leftOut = [
 const leftOutOverload = /out|dimname|names|grad_input|generator|Complex|_str$/i;
 
 /** Splits "a, b(c, d), e" at the commas outside brackets. */
-function split(text) {
+export function split(text) {
   const parts = [];
   let depth = 0;
   let part = "";
@@ -126,7 +127,7 @@ function declaration(op) {
 }
 
 /** The whole file. */
-export function generate(schemas = native().schemas()) {
+export function generate(schemas) {
   const operators = schemas.map(parse).filter(Boolean);
   operators.sort((a, b) => (a.base + "." + a.overload < b.base + "." + b.overload ? -1 : 1));
   const taken = new Set();
@@ -151,7 +152,9 @@ ${unique.map(declaration).join("\n")}
 `;
 }
 
-if (import.meta.url === `file://${process.argv[1]}`) {
-  if (process.argv.includes("--print")) process.stdout.write(generate());
-  else writeFileSync(target, generate());
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { native } = await import("../dist/src/torch/native.js");
+  const text = generate(native().schemas());
+  if (process.argv.includes("--print")) process.stdout.write(text);
+  else writeFileSync(target, text);
 }

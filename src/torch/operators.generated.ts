@@ -26,41 +26,17 @@ export const acosh = operator<(self: Tensor) => Tensor>("aten::acosh", "", "tens
 /** `aten::acosh_(Tensor(a!) self) -> Tensor(a!)` */
 export const acosh_ = operator<(self: Tensor) => Tensor>("aten::acosh_", "", "self");
 /** `aten::adaptive_avg_pool1d(Tensor self, int[1] output_size) -> Tensor` */
-export const adaptiveAvgPool1d = operator<(self: Tensor, outputSize: number | readonly number[]) => Tensor>(
-  "aten::adaptive_avg_pool1d",
-  "",
-  "tensor",
-);
+export const adaptiveAvgPool1d = operator<(self: Tensor, outputSize: number | readonly number[]) => Tensor>("aten::adaptive_avg_pool1d", "", "tensor");
 /** `aten::adaptive_avg_pool2d(Tensor self, SymInt[2] output_size) -> Tensor` */
-export const adaptiveAvgPool2d = operator<(self: Tensor, outputSize: number | readonly number[]) => Tensor>(
-  "aten::adaptive_avg_pool2d",
-  "",
-  "tensor",
-);
+export const adaptiveAvgPool2d = operator<(self: Tensor, outputSize: number | readonly number[]) => Tensor>("aten::adaptive_avg_pool2d", "", "tensor");
 /** `aten::adaptive_avg_pool3d(Tensor self, int[3] output_size) -> Tensor` */
-export const adaptiveAvgPool3d = operator<(self: Tensor, outputSize: number | readonly number[]) => Tensor>(
-  "aten::adaptive_avg_pool3d",
-  "",
-  "tensor",
-);
+export const adaptiveAvgPool3d = operator<(self: Tensor, outputSize: number | readonly number[]) => Tensor>("aten::adaptive_avg_pool3d", "", "tensor");
 /** `aten::adaptive_max_pool1d(Tensor self, int[1] output_size) -> (Tensor, Tensor)` */
-export const adaptiveMaxPool1d = operator<(self: Tensor, outputSize: number | readonly number[]) => [result0: Tensor, result1: Tensor]>(
-  "aten::adaptive_max_pool1d",
-  "",
-  "tensors",
-);
+export const adaptiveMaxPool1d = operator<(self: Tensor, outputSize: number | readonly number[]) => [result0: Tensor, result1: Tensor]>("aten::adaptive_max_pool1d", "", "tensors");
 /** `aten::adaptive_max_pool2d(Tensor self, int[2] output_size) -> (Tensor, Tensor)` */
-export const adaptiveMaxPool2d = operator<(self: Tensor, outputSize: number | readonly number[]) => [result0: Tensor, result1: Tensor]>(
-  "aten::adaptive_max_pool2d",
-  "",
-  "tensors",
-);
+export const adaptiveMaxPool2d = operator<(self: Tensor, outputSize: number | readonly number[]) => [result0: Tensor, result1: Tensor]>("aten::adaptive_max_pool2d", "", "tensors");
 /** `aten::adaptive_max_pool3d(Tensor self, int[3] output_size) -> (Tensor, Tensor)` */
-export const adaptiveMaxPool3d = operator<(self: Tensor, outputSize: number | readonly number[]) => [result0: Tensor, result1: Tensor]>(
-  "aten::adaptive_max_pool3d",
-  "",
-  "tensors",
-);
+export const adaptiveMaxPool3d = operator<(self: Tensor, outputSize: number | readonly number[]) => [result0: Tensor, result1: Tensor]>("aten::adaptive_max_pool3d", "", "tensors");
 /** `aten::add.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor` */
 export const addScalar = operator<(self: Tensor, other: Scalar, alpha?: Scalar) => Tensor>("aten::add", "Scalar", "tensor");
 /** `aten::add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor` */
@@ -70,17 +46,9 @@ export const addScalar_ = operator<(self: Tensor, other: Scalar, alpha?: Scalar)
 /** `aten::add_.Tensor(Tensor(a!) self, Tensor other, *, Scalar alpha=1) -> Tensor(a!)` */
 export const addTensor_ = operator<(self: Tensor, other: Tensor, alpha?: Scalar) => Tensor>("aten::add_", "Tensor", "self");
 /** `aten::addbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor` */
-export const addbmm = operator<(self: Tensor, batch1: Tensor, batch2: Tensor, beta?: Scalar, alpha?: Scalar) => Tensor>(
-  "aten::addbmm",
-  "",
-  "tensor",
-);
+export const addbmm = operator<(self: Tensor, batch1: Tensor, batch2: Tensor, beta?: Scalar, alpha?: Scalar) => Tensor>("aten::addbmm", "", "tensor");
 /** `aten::addbmm_(Tensor(a!) self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor(a!)` */
-export const addbmm_ = operator<(self: Tensor, batch1: Tensor, batch2: Tensor, beta?: Scalar, alpha?: Scalar) => Tensor>(
-  "aten::addbmm_",
-  "",
-  "self",
-);
+export const addbmm_ = operator<(self: Tensor, batch1: Tensor, batch2: Tensor, beta?: Scalar, alpha?: Scalar) => Tensor>("aten::addbmm_", "", "self");
 /** `aten::addcdiv(Tensor self, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor` */
 export const addcdiv = operator<(self: Tensor, tensor1: Tensor, tensor2: Tensor, value?: Scalar) => Tensor>("aten::addcdiv", "", "tensor");
 /** `aten::addcdiv_(Tensor(a!) self, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor(a!)` */
@@ -90,49 +58,21 @@ export const addcmul = operator<(self: Tensor, tensor1: Tensor, tensor2: Tensor,
 /** `aten::addcmul_(Tensor(a!) self, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor(a!)` */
 export const addcmul_ = operator<(self: Tensor, tensor1: Tensor, tensor2: Tensor, value?: Scalar) => Tensor>("aten::addcmul_", "", "self");
 /** `aten::addmm(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1) -> Tensor` */
-export const addmm = operator<(self: Tensor, mat1: Tensor, mat2: Tensor, beta?: Scalar, alpha?: Scalar) => Tensor>(
-  "aten::addmm",
-  "",
-  "tensor",
-);
+export const addmm = operator<(self: Tensor, mat1: Tensor, mat2: Tensor, beta?: Scalar, alpha?: Scalar) => Tensor>("aten::addmm", "", "tensor");
 /** `aten::addmm_(Tensor(a!) self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1) -> Tensor(a!)` */
-export const addmm_ = operator<(self: Tensor, mat1: Tensor, mat2: Tensor, beta?: Scalar, alpha?: Scalar) => Tensor>(
-  "aten::addmm_",
-  "",
-  "self",
-);
+export const addmm_ = operator<(self: Tensor, mat1: Tensor, mat2: Tensor, beta?: Scalar, alpha?: Scalar) => Tensor>("aten::addmm_", "", "self");
 /** `aten::addmv(Tensor self, Tensor mat, Tensor vec, *, Scalar beta=1, Scalar alpha=1) -> Tensor` */
-export const addmv = operator<(self: Tensor, mat: Tensor, vec: Tensor, beta?: Scalar, alpha?: Scalar) => Tensor>(
-  "aten::addmv",
-  "",
-  "tensor",
-);
+export const addmv = operator<(self: Tensor, mat: Tensor, vec: Tensor, beta?: Scalar, alpha?: Scalar) => Tensor>("aten::addmv", "", "tensor");
 /** `aten::addmv_(Tensor(a!) self, Tensor mat, Tensor vec, *, Scalar beta=1, Scalar alpha=1) -> Tensor(a!)` */
-export const addmv_ = operator<(self: Tensor, mat: Tensor, vec: Tensor, beta?: Scalar, alpha?: Scalar) => Tensor>(
-  "aten::addmv_",
-  "",
-  "self",
-);
+export const addmv_ = operator<(self: Tensor, mat: Tensor, vec: Tensor, beta?: Scalar, alpha?: Scalar) => Tensor>("aten::addmv_", "", "self");
 /** `aten::addr(Tensor self, Tensor vec1, Tensor vec2, *, Scalar beta=1, Scalar alpha=1) -> Tensor` */
-export const addr = operator<(self: Tensor, vec1: Tensor, vec2: Tensor, beta?: Scalar, alpha?: Scalar) => Tensor>(
-  "aten::addr",
-  "",
-  "tensor",
-);
+export const addr = operator<(self: Tensor, vec1: Tensor, vec2: Tensor, beta?: Scalar, alpha?: Scalar) => Tensor>("aten::addr", "", "tensor");
 /** `aten::addr_(Tensor(a!) self, Tensor vec1, Tensor vec2, *, Scalar beta=1, Scalar alpha=1) -> Tensor(a!)` */
-export const addr_ = operator<(self: Tensor, vec1: Tensor, vec2: Tensor, beta?: Scalar, alpha?: Scalar) => Tensor>(
-  "aten::addr_",
-  "",
-  "self",
-);
+export const addr_ = operator<(self: Tensor, vec1: Tensor, vec2: Tensor, beta?: Scalar, alpha?: Scalar) => Tensor>("aten::addr_", "", "self");
 /** `aten::adjoint(Tensor(a) self) -> Tensor(a)` */
 export const adjoint = operator<(self: Tensor) => Tensor>("aten::adjoint", "", "tensor");
 /** `aten::affine_grid_generator(Tensor theta, int[] size, bool align_corners) -> Tensor` */
-export const affineGridGenerator = operator<(theta: Tensor, size: readonly number[], alignCorners: boolean) => Tensor>(
-  "aten::affine_grid_generator",
-  "",
-  "tensor",
-);
+export const affineGridGenerator = operator<(theta: Tensor, size: readonly number[], alignCorners: boolean) => Tensor>("aten::affine_grid_generator", "", "tensor");
 /** `aten::alias(Tensor(a) self) -> Tensor(a)` */
 export const alias = operator<(self: Tensor) => Tensor>("aten::alias", "", "tensor");
 /** `aten::all(Tensor self) -> Tensor` */
@@ -140,11 +80,7 @@ export const all = operator<(self: Tensor) => Tensor>("aten::all", "", "tensor")
 /** `aten::all.dim(Tensor self, int dim, bool keepdim=False) -> Tensor` */
 export const allDim = operator<(self: Tensor, dim: number, keepdim?: boolean) => Tensor>("aten::all", "dim", "tensor");
 /** `aten::allclose(Tensor self, Tensor other, float rtol=1.0000000000000001e-05, float atol=1e-08, bool equal_nan=False) -> bool` */
-export const allclose = operator<(self: Tensor, other: Tensor, rtol?: number, atol?: number, equalNan?: boolean) => boolean>(
-  "aten::allclose",
-  "",
-  "value",
-);
+export const allclose = operator<(self: Tensor, other: Tensor, rtol?: number, atol?: number, equalNan?: boolean) => boolean>("aten::allclose", "", "value");
 /** `aten::alpha_dropout(Tensor input, float p, bool train) -> Tensor` */
 export const alphaDropout = operator<(input_: Tensor, p: number, train: boolean) => Tensor>("aten::alpha_dropout", "", "tensor");
 /** `aten::alpha_dropout_(Tensor(a!) self, float p, bool train) -> Tensor(a!)` */
@@ -154,11 +90,7 @@ export const amax = operator<(self: Tensor, dim?: number | readonly number[], ke
 /** `aten::amin(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor` */
 export const amin = operator<(self: Tensor, dim?: number | readonly number[], keepdim?: boolean) => Tensor>("aten::amin", "", "tensor");
 /** `aten::aminmax(Tensor self, *, int? dim=None, bool keepdim=False) -> (Tensor min, Tensor max)` */
-export const aminmax = operator<(self: Tensor, dim?: number | null, keepdim?: boolean) => [min: Tensor, max: Tensor]>(
-  "aten::aminmax",
-  "",
-  "tensors",
-);
+export const aminmax = operator<(self: Tensor, dim?: number | null, keepdim?: boolean) => [min: Tensor, max: Tensor]>("aten::aminmax", "", "tensors");
 /** `aten::angle(Tensor self) -> Tensor` */
 export const angle = operator<(self: Tensor) => Tensor>("aten::angle", "", "tensor");
 /** `aten::any(Tensor self) -> Tensor` */
@@ -166,25 +98,11 @@ export const any = operator<(self: Tensor) => Tensor>("aten::any", "", "tensor")
 /** `aten::any.dim(Tensor self, int dim, bool keepdim=False) -> Tensor` */
 export const anyDim = operator<(self: Tensor, dim: number, keepdim?: boolean) => Tensor>("aten::any", "dim", "tensor");
 /** `aten::arange(Scalar end, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const arange = operator<
-  (end: Scalar, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor
->("aten::arange", "", "tensor");
+export const arange = operator<(end: Scalar, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::arange", "", "tensor");
 /** `aten::arange.start(Scalar start, Scalar end, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const arangeStart = operator<
-  (start: Scalar, end: Scalar, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor
->("aten::arange", "start", "tensor");
+export const arangeStart = operator<(start: Scalar, end: Scalar, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::arange", "start", "tensor");
 /** `aten::arange.start_step(Scalar start, Scalar end, Scalar step=1, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const arangeStartStep = operator<
-  (
-    start: Scalar,
-    end: Scalar,
-    step?: Scalar,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::arange", "start_step", "tensor");
+export const arangeStartStep = operator<(start: Scalar, end: Scalar, step?: Scalar, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::arange", "start_step", "tensor");
 /** `aten::arccos(Tensor self) -> Tensor` */
 export const arccos = operator<(self: Tensor) => Tensor>("aten::arccos", "", "tensor");
 /** `aten::arccos_(Tensor(a!) self) -> Tensor(a!)` */
@@ -220,25 +138,15 @@ export const argmin = operator<(self: Tensor, dim?: number | null, keepdim?: boo
 /** `aten::argsort(Tensor self, int dim=-1, bool descending=False) -> Tensor` */
 export const argsort = operator<(self: Tensor, dim?: number, descending?: boolean) => Tensor>("aten::argsort", "", "tensor");
 /** `aten::argsort.stable(Tensor self, *, bool stable, int dim=-1, bool descending=False) -> Tensor` */
-export const argsortStable = operator<(self: Tensor, stable: boolean, dim?: number, descending?: boolean) => Tensor>(
-  "aten::argsort",
-  "stable",
-  "tensor",
-);
+export const argsortStable = operator<(self: Tensor, stable: boolean, dim?: number, descending?: boolean) => Tensor>("aten::argsort", "stable", "tensor");
 /** `aten::argwhere(Tensor self) -> Tensor` */
 export const argwhere = operator<(self: Tensor) => Tensor>("aten::argwhere", "", "tensor");
 /** `aten::as_strided(Tensor(a) self, SymInt[] size, SymInt[] stride, SymInt? storage_offset=None) -> Tensor(a)` */
-export const asStrided = operator<
-  (self: Tensor, size: readonly number[], stride: readonly number[], storageOffset?: number | null) => Tensor
->("aten::as_strided", "", "tensor");
+export const asStrided = operator<(self: Tensor, size: readonly number[], stride: readonly number[], storageOffset?: number | null) => Tensor>("aten::as_strided", "", "tensor");
 /** `aten::as_strided_(Tensor(a!) self, SymInt[] size, SymInt[] stride, SymInt? storage_offset=None) -> Tensor(a!)` */
-export const asStrided_ = operator<
-  (self: Tensor, size: readonly number[], stride: readonly number[], storageOffset?: number | null) => Tensor
->("aten::as_strided_", "", "self");
+export const asStrided_ = operator<(self: Tensor, size: readonly number[], stride: readonly number[], storageOffset?: number | null) => Tensor>("aten::as_strided_", "", "self");
 /** `aten::as_strided_scatter(Tensor self, Tensor src, SymInt[] size, SymInt[] stride, SymInt? storage_offset=None) -> Tensor` */
-export const asStridedScatter = operator<
-  (self: Tensor, src: Tensor, size: readonly number[], stride: readonly number[], storageOffset?: number | null) => Tensor
->("aten::as_strided_scatter", "", "tensor");
+export const asStridedScatter = operator<(self: Tensor, src: Tensor, size: readonly number[], stride: readonly number[], storageOffset?: number | null) => Tensor>("aten::as_strided_scatter", "", "tensor");
 /** `aten::asin(Tensor self) -> Tensor` */
 export const asin = operator<(self: Tensor) => Tensor>("aten::asin", "", "tensor");
 /** `aten::asin_(Tensor(a!) self) -> Tensor(a!)` */
@@ -272,81 +180,21 @@ export const atleast3d = operator<(self: Tensor) => Tensor>("aten::atleast_3d", 
 /** `aten::atleast_3d.Sequence(Tensor[] tensors) -> Tensor[]` */
 export const atleast3dSequence = operator<(tensors: readonly Tensor[]) => Tensor[]>("aten::atleast_3d", "Sequence", "tensors");
 /** `aten::avg_pool1d(Tensor self, int[1] kernel_size, int[1] stride=[], int[1] padding=[0], bool ceil_mode=False, bool count_include_pad=True) -> Tensor` */
-export const avgPool1d = operator<
-  (
-    self: Tensor,
-    kernelSize: number | readonly number[],
-    stride?: number | readonly number[],
-    padding?: number | readonly number[],
-    ceilMode?: boolean,
-    countIncludePad?: boolean,
-  ) => Tensor
->("aten::avg_pool1d", "", "tensor");
+export const avgPool1d = operator<(self: Tensor, kernelSize: number | readonly number[], stride?: number | readonly number[], padding?: number | readonly number[], ceilMode?: boolean, countIncludePad?: boolean) => Tensor>("aten::avg_pool1d", "", "tensor");
 /** `aten::avg_pool2d(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding=0, bool ceil_mode=False, bool count_include_pad=True, int? divisor_override=None) -> Tensor` */
-export const avgPool2d = operator<
-  (
-    self: Tensor,
-    kernelSize: number | readonly number[],
-    stride?: number | readonly number[],
-    padding?: number | readonly number[],
-    ceilMode?: boolean,
-    countIncludePad?: boolean,
-    divisorOverride?: number | null,
-  ) => Tensor
->("aten::avg_pool2d", "", "tensor");
+export const avgPool2d = operator<(self: Tensor, kernelSize: number | readonly number[], stride?: number | readonly number[], padding?: number | readonly number[], ceilMode?: boolean, countIncludePad?: boolean, divisorOverride?: number | null) => Tensor>("aten::avg_pool2d", "", "tensor");
 /** `aten::avg_pool3d(Tensor self, int[3] kernel_size, int[3] stride=[], int[3] padding=0, bool ceil_mode=False, bool count_include_pad=True, int? divisor_override=None) -> Tensor` */
-export const avgPool3d = operator<
-  (
-    self: Tensor,
-    kernelSize: number | readonly number[],
-    stride?: number | readonly number[],
-    padding?: number | readonly number[],
-    ceilMode?: boolean,
-    countIncludePad?: boolean,
-    divisorOverride?: number | null,
-  ) => Tensor
->("aten::avg_pool3d", "", "tensor");
+export const avgPool3d = operator<(self: Tensor, kernelSize: number | readonly number[], stride?: number | readonly number[], padding?: number | readonly number[], ceilMode?: boolean, countIncludePad?: boolean, divisorOverride?: number | null) => Tensor>("aten::avg_pool3d", "", "tensor");
 /** `aten::baddbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor` */
-export const baddbmm = operator<(self: Tensor, batch1: Tensor, batch2: Tensor, beta?: Scalar, alpha?: Scalar) => Tensor>(
-  "aten::baddbmm",
-  "",
-  "tensor",
-);
+export const baddbmm = operator<(self: Tensor, batch1: Tensor, batch2: Tensor, beta?: Scalar, alpha?: Scalar) => Tensor>("aten::baddbmm", "", "tensor");
 /** `aten::baddbmm_(Tensor(a!) self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor(a!)` */
-export const baddbmm_ = operator<(self: Tensor, batch1: Tensor, batch2: Tensor, beta?: Scalar, alpha?: Scalar) => Tensor>(
-  "aten::baddbmm_",
-  "",
-  "self",
-);
+export const baddbmm_ = operator<(self: Tensor, batch1: Tensor, batch2: Tensor, beta?: Scalar, alpha?: Scalar) => Tensor>("aten::baddbmm_", "", "self");
 /** `aten::bartlett_window(int window_length, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const bartlettWindow = operator<
-  (windowLength: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor
->("aten::bartlett_window", "", "tensor");
+export const bartlettWindow = operator<(windowLength: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::bartlett_window", "", "tensor");
 /** `aten::bartlett_window.periodic(int window_length, bool periodic, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const bartlettWindowPeriodic = operator<
-  (
-    windowLength: number,
-    periodic: boolean,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::bartlett_window", "periodic", "tensor");
+export const bartlettWindowPeriodic = operator<(windowLength: number, periodic: boolean, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::bartlett_window", "periodic", "tensor");
 /** `aten::batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? running_var, bool training, float momentum, float eps, bool cudnn_enabled) -> Tensor` */
-export const batchNorm = operator<
-  (
-    input_: Tensor,
-    weight: Tensor | null | undefined,
-    bias: Tensor | null | undefined,
-    runningMean: Tensor | null | undefined,
-    runningVar: Tensor | null | undefined,
-    training: boolean,
-    momentum: number,
-    eps: number,
-    cudnnEnabled: boolean,
-  ) => Tensor
->("aten::batch_norm", "", "tensor");
+export const batchNorm = operator<(input_: Tensor, weight: Tensor | null | undefined, bias: Tensor | null | undefined, runningMean: Tensor | null | undefined, runningVar: Tensor | null | undefined, training: boolean, momentum: number, eps: number, cudnnEnabled: boolean) => Tensor>("aten::batch_norm", "", "tensor");
 /** `aten::bernoulli(Tensor self, *, Generator? generator=None) -> Tensor` */
 export const bernoulli = operator<(self: Tensor, generator?: undefined) => Tensor>("aten::bernoulli", "", "tensor");
 /** `aten::bernoulli.Tensor(Tensor self, Tensor p, *, Generator? generator=None) -> Tensor` */
@@ -358,21 +206,11 @@ export const bernoulliTensor_ = operator<(self: Tensor, p: Tensor, generator?: u
 /** `aten::bernoulli_.float(Tensor(a!) self, float p=0.5, *, Generator? generator=None) -> Tensor(a!)` */
 export const bernoulliFloat_ = operator<(self: Tensor, p?: number, generator?: undefined) => Tensor>("aten::bernoulli_", "float", "self");
 /** `aten::bilinear(Tensor input1, Tensor input2, Tensor weight, Tensor? bias=None) -> Tensor` */
-export const bilinear = operator<(input1: Tensor, input2: Tensor, weight: Tensor, bias?: Tensor | null) => Tensor>(
-  "aten::bilinear",
-  "",
-  "tensor",
-);
+export const bilinear = operator<(input1: Tensor, input2: Tensor, weight: Tensor, bias?: Tensor | null) => Tensor>("aten::bilinear", "", "tensor");
 /** `aten::binary_cross_entropy(Tensor self, Tensor target, Tensor? weight=None, int reduction=1) -> Tensor` */
-export const binaryCrossEntropy = operator<(self: Tensor, target: Tensor, weight?: Tensor | null, reduction?: number) => Tensor>(
-  "aten::binary_cross_entropy",
-  "",
-  "tensor",
-);
+export const binaryCrossEntropy = operator<(self: Tensor, target: Tensor, weight?: Tensor | null, reduction?: number) => Tensor>("aten::binary_cross_entropy", "", "tensor");
 /** `aten::binary_cross_entropy_with_logits(Tensor self, Tensor target, Tensor? weight=None, Tensor? pos_weight=None, int reduction=1) -> Tensor` */
-export const binaryCrossEntropyWithLogits = operator<
-  (self: Tensor, target: Tensor, weight?: Tensor | null, posWeight?: Tensor | null, reduction?: number) => Tensor
->("aten::binary_cross_entropy_with_logits", "", "tensor");
+export const binaryCrossEntropyWithLogits = operator<(self: Tensor, target: Tensor, weight?: Tensor | null, posWeight?: Tensor | null, reduction?: number) => Tensor>("aten::binary_cross_entropy_with_logits", "", "tensor");
 /** `aten::bincount(Tensor self, Tensor? weights=None, int minlength=0) -> Tensor` */
 export const bincount = operator<(self: Tensor, weights?: Tensor | null, minlength?: number) => Tensor>("aten::bincount", "", "tensor");
 /** `aten::binomial(Tensor count, Tensor prob, Generator? generator=None) -> Tensor` */
@@ -388,27 +226,15 @@ export const bitwiseAndScalar_ = operator<(self: Tensor, other: Scalar) => Tenso
 /** `aten::bitwise_and_.Tensor(Tensor(a!) self, Tensor other) -> Tensor(a!)` */
 export const bitwiseAndTensor_ = operator<(self: Tensor, other: Tensor) => Tensor>("aten::bitwise_and_", "Tensor", "self");
 /** `aten::bitwise_left_shift.Scalar_Tensor(Scalar self, Tensor other) -> Tensor` */
-export const bitwiseLeftShiftScalarTensor = operator<(self: Scalar, other: Tensor) => Tensor>(
-  "aten::bitwise_left_shift",
-  "Scalar_Tensor",
-  "tensor",
-);
+export const bitwiseLeftShiftScalarTensor = operator<(self: Scalar, other: Tensor) => Tensor>("aten::bitwise_left_shift", "Scalar_Tensor", "tensor");
 /** `aten::bitwise_left_shift.Tensor(Tensor self, Tensor other) -> Tensor` */
 export const bitwiseLeftShiftTensor = operator<(self: Tensor, other: Tensor) => Tensor>("aten::bitwise_left_shift", "Tensor", "tensor");
 /** `aten::bitwise_left_shift.Tensor_Scalar(Tensor self, Scalar other) -> Tensor` */
-export const bitwiseLeftShiftTensorScalar = operator<(self: Tensor, other: Scalar) => Tensor>(
-  "aten::bitwise_left_shift",
-  "Tensor_Scalar",
-  "tensor",
-);
+export const bitwiseLeftShiftTensorScalar = operator<(self: Tensor, other: Scalar) => Tensor>("aten::bitwise_left_shift", "Tensor_Scalar", "tensor");
 /** `aten::bitwise_left_shift_.Tensor(Tensor(a!) self, Tensor other) -> Tensor(a!)` */
 export const bitwiseLeftShiftTensor_ = operator<(self: Tensor, other: Tensor) => Tensor>("aten::bitwise_left_shift_", "Tensor", "self");
 /** `aten::bitwise_left_shift_.Tensor_Scalar(Tensor(a!) self, Scalar other) -> Tensor(a!)` */
-export const bitwiseLeftShiftTensorScalar_ = operator<(self: Tensor, other: Scalar) => Tensor>(
-  "aten::bitwise_left_shift_",
-  "Tensor_Scalar",
-  "self",
-);
+export const bitwiseLeftShiftTensorScalar_ = operator<(self: Tensor, other: Scalar) => Tensor>("aten::bitwise_left_shift_", "Tensor_Scalar", "self");
 /** `aten::bitwise_not(Tensor self) -> Tensor` */
 export const bitwiseNot = operator<(self: Tensor) => Tensor>("aten::bitwise_not", "", "tensor");
 /** `aten::bitwise_not_(Tensor(a!) self) -> Tensor(a!)` */
@@ -424,27 +250,15 @@ export const bitwiseOrScalar_ = operator<(self: Tensor, other: Scalar) => Tensor
 /** `aten::bitwise_or_.Tensor(Tensor(a!) self, Tensor other) -> Tensor(a!)` */
 export const bitwiseOrTensor_ = operator<(self: Tensor, other: Tensor) => Tensor>("aten::bitwise_or_", "Tensor", "self");
 /** `aten::bitwise_right_shift.Scalar_Tensor(Scalar self, Tensor other) -> Tensor` */
-export const bitwiseRightShiftScalarTensor = operator<(self: Scalar, other: Tensor) => Tensor>(
-  "aten::bitwise_right_shift",
-  "Scalar_Tensor",
-  "tensor",
-);
+export const bitwiseRightShiftScalarTensor = operator<(self: Scalar, other: Tensor) => Tensor>("aten::bitwise_right_shift", "Scalar_Tensor", "tensor");
 /** `aten::bitwise_right_shift.Tensor(Tensor self, Tensor other) -> Tensor` */
 export const bitwiseRightShiftTensor = operator<(self: Tensor, other: Tensor) => Tensor>("aten::bitwise_right_shift", "Tensor", "tensor");
 /** `aten::bitwise_right_shift.Tensor_Scalar(Tensor self, Scalar other) -> Tensor` */
-export const bitwiseRightShiftTensorScalar = operator<(self: Tensor, other: Scalar) => Tensor>(
-  "aten::bitwise_right_shift",
-  "Tensor_Scalar",
-  "tensor",
-);
+export const bitwiseRightShiftTensorScalar = operator<(self: Tensor, other: Scalar) => Tensor>("aten::bitwise_right_shift", "Tensor_Scalar", "tensor");
 /** `aten::bitwise_right_shift_.Tensor(Tensor(a!) self, Tensor other) -> Tensor(a!)` */
 export const bitwiseRightShiftTensor_ = operator<(self: Tensor, other: Tensor) => Tensor>("aten::bitwise_right_shift_", "Tensor", "self");
 /** `aten::bitwise_right_shift_.Tensor_Scalar(Tensor(a!) self, Scalar other) -> Tensor(a!)` */
-export const bitwiseRightShiftTensorScalar_ = operator<(self: Tensor, other: Scalar) => Tensor>(
-  "aten::bitwise_right_shift_",
-  "Tensor_Scalar",
-  "self",
-);
+export const bitwiseRightShiftTensorScalar_ = operator<(self: Tensor, other: Scalar) => Tensor>("aten::bitwise_right_shift_", "Tensor_Scalar", "self");
 /** `aten::bitwise_xor.Scalar(Tensor self, Scalar other) -> Tensor` */
 export const bitwiseXorScalar = operator<(self: Tensor, other: Scalar) => Tensor>("aten::bitwise_xor", "Scalar", "tensor");
 /** `aten::bitwise_xor.Scalar_Tensor(Scalar self, Tensor other) -> Tensor` */
@@ -456,20 +270,9 @@ export const bitwiseXorScalar_ = operator<(self: Tensor, other: Scalar) => Tenso
 /** `aten::bitwise_xor_.Tensor(Tensor(a!) self, Tensor other) -> Tensor(a!)` */
 export const bitwiseXorTensor_ = operator<(self: Tensor, other: Tensor) => Tensor>("aten::bitwise_xor_", "Tensor", "self");
 /** `aten::blackman_window(int window_length, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const blackmanWindow = operator<
-  (windowLength: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor
->("aten::blackman_window", "", "tensor");
+export const blackmanWindow = operator<(windowLength: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::blackman_window", "", "tensor");
 /** `aten::blackman_window.periodic(int window_length, bool periodic, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const blackmanWindowPeriodic = operator<
-  (
-    windowLength: number,
-    periodic: boolean,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::blackman_window", "periodic", "tensor");
+export const blackmanWindowPeriodic = operator<(windowLength: number, periodic: boolean, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::blackman_window", "periodic", "tensor");
 /** `aten::block_diag(Tensor[] tensors) -> Tensor` */
 export const blockDiag = operator<(tensors: readonly Tensor[]) => Tensor>("aten::block_diag", "", "tensor");
 /** `aten::bmm(Tensor self, Tensor mat2) -> Tensor` */
@@ -479,17 +282,9 @@ export const broadcastTensors = operator<(tensors: readonly Tensor[]) => Tensor[
 /** `aten::broadcast_to(Tensor(a) self, int[] size) -> Tensor(a)` */
 export const broadcastTo = operator<(self: Tensor, size: readonly number[]) => Tensor>("aten::broadcast_to", "", "tensor");
 /** `aten::bucketize.Scalar(Scalar self, Tensor boundaries, *, bool out_int32=False, bool right=False) -> Tensor` */
-export const bucketizeScalar = operator<(self: Scalar, boundaries: Tensor, outInt32?: boolean, right?: boolean) => Tensor>(
-  "aten::bucketize",
-  "Scalar",
-  "tensor",
-);
+export const bucketizeScalar = operator<(self: Scalar, boundaries: Tensor, outInt32?: boolean, right?: boolean) => Tensor>("aten::bucketize", "Scalar", "tensor");
 /** `aten::bucketize.Tensor(Tensor self, Tensor boundaries, *, bool out_int32=False, bool right=False) -> Tensor` */
-export const bucketizeTensor = operator<(self: Tensor, boundaries: Tensor, outInt32?: boolean, right?: boolean) => Tensor>(
-  "aten::bucketize",
-  "Tensor",
-  "tensor",
-);
+export const bucketizeTensor = operator<(self: Tensor, boundaries: Tensor, outInt32?: boolean, right?: boolean) => Tensor>("aten::bucketize", "Tensor", "tensor");
 /** `aten::can_cast(ScalarType from, ScalarType to) -> bool` */
 export const canCast = operator<(from: DType, to: DType) => boolean>("aten::can_cast", "", "value");
 /** `aten::cartesian_prod(Tensor[] tensors) -> Tensor` */
@@ -497,17 +292,9 @@ export const cartesianProd = operator<(tensors: readonly Tensor[]) => Tensor>("a
 /** `aten::cat(Tensor[] tensors, int dim=0) -> Tensor` */
 export const cat = operator<(tensors: readonly Tensor[], dim?: number) => Tensor>("aten::cat", "", "tensor");
 /** `aten::cauchy(Tensor self, float median=0., float sigma=1., *, Generator? generator=None) -> Tensor` */
-export const cauchy = operator<(self: Tensor, median?: number, sigma?: number, generator?: undefined) => Tensor>(
-  "aten::cauchy",
-  "",
-  "tensor",
-);
+export const cauchy = operator<(self: Tensor, median?: number, sigma?: number, generator?: undefined) => Tensor>("aten::cauchy", "", "tensor");
 /** `aten::cauchy_(Tensor(a!) self, float median=0., float sigma=1., *, Generator? generator=None) -> Tensor(a!)` */
-export const cauchy_ = operator<(self: Tensor, median?: number, sigma?: number, generator?: undefined) => Tensor>(
-  "aten::cauchy_",
-  "",
-  "self",
-);
+export const cauchy_ = operator<(self: Tensor, median?: number, sigma?: number, generator?: undefined) => Tensor>("aten::cauchy_", "", "self");
 /** `aten::cdist(Tensor x1, Tensor x2, float p=2., int? compute_mode=None) -> Tensor` */
 export const cdist = operator<(x1: Tensor, x2: Tensor, p?: number, computeMode?: number | null) => Tensor>("aten::cdist", "", "tensor");
 /** `aten::ceil(Tensor self) -> Tensor` */
@@ -567,16 +354,7 @@ export const clipTensor_ = operator<(self: Tensor, min?: Tensor | null, max?: Te
 /** `aten::clone(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor` */
 export const clone = operator<(self: Tensor, memoryFormat?: MemoryFormat | null) => Tensor>("aten::clone", "", "tensor");
 /** `aten::col2im(Tensor self, SymInt[2] output_size, int[2] kernel_size, int[2] dilation, int[2] padding, int[2] stride) -> Tensor` */
-export const col2im = operator<
-  (
-    self: Tensor,
-    outputSize: number | readonly number[],
-    kernelSize: number | readonly number[],
-    dilation: number | readonly number[],
-    padding: number | readonly number[],
-    stride: number | readonly number[],
-  ) => Tensor
->("aten::col2im", "", "tensor");
+export const col2im = operator<(self: Tensor, outputSize: number | readonly number[], kernelSize: number | readonly number[], dilation: number | readonly number[], padding: number | readonly number[], stride: number | readonly number[]) => Tensor>("aten::col2im", "", "tensor");
 /** `aten::column_stack(Tensor[] tensors) -> Tensor` */
 export const columnStack = operator<(tensors: readonly Tensor[]) => Tensor>("aten::column_stack", "", "tensor");
 /** `aten::combinations(Tensor self, int r=2, bool with_replacement=False) -> Tensor` */
@@ -594,170 +372,41 @@ export const conjPhysical = operator<(self: Tensor) => Tensor>("aten::conj_physi
 /** `aten::conj_physical_(Tensor(a!) self) -> Tensor(a!)` */
 export const conjPhysical_ = operator<(self: Tensor) => Tensor>("aten::conj_physical_", "", "self");
 /** `aten::constant_pad_nd(Tensor self, int[] pad, Scalar value=0) -> Tensor` */
-export const constantPadNd = operator<(self: Tensor, pad: readonly number[], value?: Scalar) => Tensor>(
-  "aten::constant_pad_nd",
-  "",
-  "tensor",
-);
+export const constantPadNd = operator<(self: Tensor, pad: readonly number[], value?: Scalar) => Tensor>("aten::constant_pad_nd", "", "tensor");
 /** `aten::contiguous(Tensor(a) self, *, MemoryFormat memory_format=0) -> Tensor(a)` */
 export const contiguous = operator<(self: Tensor, memoryFormat?: MemoryFormat) => Tensor>("aten::contiguous", "", "tensor");
 /** `aten::conv1d(Tensor input, Tensor weight, Tensor? bias=None, int[1] stride=[1], int[1] padding=[0], int[1] dilation=[1], int groups=1) -> Tensor` */
-export const conv1d = operator<
-  (
-    input_: Tensor,
-    weight: Tensor,
-    bias?: Tensor | null,
-    stride?: number | readonly number[],
-    padding?: number | readonly number[],
-    dilation?: number | readonly number[],
-    groups?: number,
-  ) => Tensor
->("aten::conv1d", "", "tensor");
+export const conv1d = operator<(input_: Tensor, weight: Tensor, bias?: Tensor | null, stride?: number | readonly number[], padding?: number | readonly number[], dilation?: number | readonly number[], groups?: number) => Tensor>("aten::conv1d", "", "tensor");
 /** `aten::conv1d.padding(Tensor input, Tensor weight, Tensor? bias=None, int[1] stride=[1], str padding="valid", int[1] dilation=[1], int groups=1) -> Tensor` */
-export const conv1dPadding = operator<
-  (
-    input_: Tensor,
-    weight: Tensor,
-    bias?: Tensor | null,
-    stride?: number | readonly number[],
-    padding?: string,
-    dilation?: number | readonly number[],
-    groups?: number,
-  ) => Tensor
->("aten::conv1d", "padding", "tensor");
+export const conv1dPadding = operator<(input_: Tensor, weight: Tensor, bias?: Tensor | null, stride?: number | readonly number[], padding?: string, dilation?: number | readonly number[], groups?: number) => Tensor>("aten::conv1d", "padding", "tensor");
 /** `aten::conv2d(Tensor input, Tensor weight, Tensor? bias=None, int[2] stride=1, int[2] padding=0, int[2] dilation=1, int groups=1) -> Tensor` */
-export const conv2d = operator<
-  (
-    input_: Tensor,
-    weight: Tensor,
-    bias?: Tensor | null,
-    stride?: number | readonly number[],
-    padding?: number | readonly number[],
-    dilation?: number | readonly number[],
-    groups?: number,
-  ) => Tensor
->("aten::conv2d", "", "tensor");
+export const conv2d = operator<(input_: Tensor, weight: Tensor, bias?: Tensor | null, stride?: number | readonly number[], padding?: number | readonly number[], dilation?: number | readonly number[], groups?: number) => Tensor>("aten::conv2d", "", "tensor");
 /** `aten::conv2d.padding(Tensor input, Tensor weight, Tensor? bias=None, int[2] stride=1, str padding="valid", int[2] dilation=1, int groups=1) -> Tensor` */
-export const conv2dPadding = operator<
-  (
-    input_: Tensor,
-    weight: Tensor,
-    bias?: Tensor | null,
-    stride?: number | readonly number[],
-    padding?: string,
-    dilation?: number | readonly number[],
-    groups?: number,
-  ) => Tensor
->("aten::conv2d", "padding", "tensor");
+export const conv2dPadding = operator<(input_: Tensor, weight: Tensor, bias?: Tensor | null, stride?: number | readonly number[], padding?: string, dilation?: number | readonly number[], groups?: number) => Tensor>("aten::conv2d", "padding", "tensor");
 /** `aten::conv3d(Tensor input, Tensor weight, Tensor? bias=None, int[3] stride=1, int[3] padding=0, int[3] dilation=1, int groups=1) -> Tensor` */
-export const conv3d = operator<
-  (
-    input_: Tensor,
-    weight: Tensor,
-    bias?: Tensor | null,
-    stride?: number | readonly number[],
-    padding?: number | readonly number[],
-    dilation?: number | readonly number[],
-    groups?: number,
-  ) => Tensor
->("aten::conv3d", "", "tensor");
+export const conv3d = operator<(input_: Tensor, weight: Tensor, bias?: Tensor | null, stride?: number | readonly number[], padding?: number | readonly number[], dilation?: number | readonly number[], groups?: number) => Tensor>("aten::conv3d", "", "tensor");
 /** `aten::conv3d.padding(Tensor input, Tensor weight, Tensor? bias=None, int[3] stride=1, str padding="valid", int[3] dilation=1, int groups=1) -> Tensor` */
-export const conv3dPadding = operator<
-  (
-    input_: Tensor,
-    weight: Tensor,
-    bias?: Tensor | null,
-    stride?: number | readonly number[],
-    padding?: string,
-    dilation?: number | readonly number[],
-    groups?: number,
-  ) => Tensor
->("aten::conv3d", "padding", "tensor");
+export const conv3dPadding = operator<(input_: Tensor, weight: Tensor, bias?: Tensor | null, stride?: number | readonly number[], padding?: string, dilation?: number | readonly number[], groups?: number) => Tensor>("aten::conv3d", "padding", "tensor");
 /** `aten::conv_tbc(Tensor self, Tensor weight, Tensor bias, int pad=0) -> Tensor` */
 export const convTbc = operator<(self: Tensor, weight: Tensor, bias: Tensor, pad?: number) => Tensor>("aten::conv_tbc", "", "tensor");
 /** `aten::conv_transpose1d(Tensor input, Tensor weight, Tensor? bias=None, int[1] stride=[1], int[1] padding=[0], int[1] output_padding=[0], int groups=1, int[1] dilation=[1]) -> Tensor` */
-export const convTranspose1d = operator<
-  (
-    input_: Tensor,
-    weight: Tensor,
-    bias?: Tensor | null,
-    stride?: number | readonly number[],
-    padding?: number | readonly number[],
-    outputPadding?: number | readonly number[],
-    groups?: number,
-    dilation?: number | readonly number[],
-  ) => Tensor
->("aten::conv_transpose1d", "", "tensor");
+export const convTranspose1d = operator<(input_: Tensor, weight: Tensor, bias?: Tensor | null, stride?: number | readonly number[], padding?: number | readonly number[], outputPadding?: number | readonly number[], groups?: number, dilation?: number | readonly number[]) => Tensor>("aten::conv_transpose1d", "", "tensor");
 /** `aten::conv_transpose2d.input(Tensor input, Tensor weight, Tensor? bias=None, int[2] stride=1, int[2] padding=0, int[2] output_padding=0, int groups=1, int[2] dilation=1) -> Tensor` */
-export const convTranspose2dInput = operator<
-  (
-    input_: Tensor,
-    weight: Tensor,
-    bias?: Tensor | null,
-    stride?: number | readonly number[],
-    padding?: number | readonly number[],
-    outputPadding?: number | readonly number[],
-    groups?: number,
-    dilation?: number | readonly number[],
-  ) => Tensor
->("aten::conv_transpose2d", "input", "tensor");
+export const convTranspose2dInput = operator<(input_: Tensor, weight: Tensor, bias?: Tensor | null, stride?: number | readonly number[], padding?: number | readonly number[], outputPadding?: number | readonly number[], groups?: number, dilation?: number | readonly number[]) => Tensor>("aten::conv_transpose2d", "input", "tensor");
 /** `aten::conv_transpose3d.input(Tensor input, Tensor weight, Tensor? bias=None, int[3] stride=1, int[3] padding=0, int[3] output_padding=0, int groups=1, int[3] dilation=1) -> Tensor` */
-export const convTranspose3dInput = operator<
-  (
-    input_: Tensor,
-    weight: Tensor,
-    bias?: Tensor | null,
-    stride?: number | readonly number[],
-    padding?: number | readonly number[],
-    outputPadding?: number | readonly number[],
-    groups?: number,
-    dilation?: number | readonly number[],
-  ) => Tensor
->("aten::conv_transpose3d", "input", "tensor");
+export const convTranspose3dInput = operator<(input_: Tensor, weight: Tensor, bias?: Tensor | null, stride?: number | readonly number[], padding?: number | readonly number[], outputPadding?: number | readonly number[], groups?: number, dilation?: number | readonly number[]) => Tensor>("aten::conv_transpose3d", "input", "tensor");
 /** `aten::convolution(Tensor input, Tensor weight, Tensor? bias, int[] stride, int[] padding, int[] dilation, bool transposed, int[] output_padding, int groups) -> Tensor` */
-export const convolution = operator<
-  (
-    input_: Tensor,
-    weight: Tensor,
-    bias: Tensor | null | undefined,
-    stride: readonly number[],
-    padding: readonly number[],
-    dilation: readonly number[],
-    transposed: boolean,
-    outputPadding: readonly number[],
-    groups: number,
-  ) => Tensor
->("aten::convolution", "", "tensor");
+export const convolution = operator<(input_: Tensor, weight: Tensor, bias: Tensor | null | undefined, stride: readonly number[], padding: readonly number[], dilation: readonly number[], transposed: boolean, outputPadding: readonly number[], groups: number) => Tensor>("aten::convolution", "", "tensor");
 /** `aten::convolution_overrideable(Tensor input, Tensor weight, Tensor? bias, int[] stride, int[] padding, int[] dilation, bool transposed, int[] output_padding, int groups) -> Tensor` */
-export const convolutionOverrideable = operator<
-  (
-    input_: Tensor,
-    weight: Tensor,
-    bias: Tensor | null | undefined,
-    stride: readonly number[],
-    padding: readonly number[],
-    dilation: readonly number[],
-    transposed: boolean,
-    outputPadding: readonly number[],
-    groups: number,
-  ) => Tensor
->("aten::convolution_overrideable", "", "tensor");
+export const convolutionOverrideable = operator<(input_: Tensor, weight: Tensor, bias: Tensor | null | undefined, stride: readonly number[], padding: readonly number[], dilation: readonly number[], transposed: boolean, outputPadding: readonly number[], groups: number) => Tensor>("aten::convolution_overrideable", "", "tensor");
 /** `aten::copy(Tensor self, Tensor src, bool non_blocking=False) -> Tensor` */
 export const copy = operator<(self: Tensor, src: Tensor, nonBlocking?: boolean) => Tensor>("aten::copy", "", "tensor");
 /** `aten::copy_(Tensor(a!) self, Tensor src, bool non_blocking=False) -> Tensor(a!)` */
 export const copy_ = operator<(self: Tensor, src: Tensor, nonBlocking?: boolean) => Tensor>("aten::copy_", "", "self");
 /** `aten::copy_sparse_to_sparse(Tensor self, Tensor src, bool non_blocking=False) -> Tensor` */
-export const copySparseToSparse = operator<(self: Tensor, src: Tensor, nonBlocking?: boolean) => Tensor>(
-  "aten::copy_sparse_to_sparse",
-  "",
-  "tensor",
-);
+export const copySparseToSparse = operator<(self: Tensor, src: Tensor, nonBlocking?: boolean) => Tensor>("aten::copy_sparse_to_sparse", "", "tensor");
 /** `aten::copy_sparse_to_sparse_(Tensor(a!) self, Tensor src, bool non_blocking=False) -> Tensor(a!)` */
-export const copySparseToSparse_ = operator<(self: Tensor, src: Tensor, nonBlocking?: boolean) => Tensor>(
-  "aten::copy_sparse_to_sparse_",
-  "",
-  "self",
-);
+export const copySparseToSparse_ = operator<(self: Tensor, src: Tensor, nonBlocking?: boolean) => Tensor>("aten::copy_sparse_to_sparse_", "", "self");
 /** `aten::copysign.Scalar(Tensor self, Scalar other) -> Tensor` */
 export const copysignScalar = operator<(self: Tensor, other: Scalar) => Tensor>("aten::copysign", "Scalar", "tensor");
 /** `aten::copysign.Tensor(Tensor self, Tensor other) -> Tensor` */
@@ -777,59 +426,23 @@ export const cosh = operator<(self: Tensor) => Tensor>("aten::cosh", "", "tensor
 /** `aten::cosh_(Tensor(a!) self) -> Tensor(a!)` */
 export const cosh_ = operator<(self: Tensor) => Tensor>("aten::cosh_", "", "self");
 /** `aten::cosine_embedding_loss(Tensor input1, Tensor input2, Tensor target, float margin=0., int reduction=1) -> Tensor` */
-export const cosineEmbeddingLoss = operator<
-  (input1: Tensor, input2: Tensor, target: Tensor, margin?: number, reduction?: number) => Tensor
->("aten::cosine_embedding_loss", "", "tensor");
+export const cosineEmbeddingLoss = operator<(input1: Tensor, input2: Tensor, target: Tensor, margin?: number, reduction?: number) => Tensor>("aten::cosine_embedding_loss", "", "tensor");
 /** `aten::cosine_similarity(Tensor x1, Tensor x2, int dim=1, float eps=1e-08) -> Tensor` */
-export const cosineSimilarity = operator<(x1: Tensor, x2: Tensor, dim?: number, eps?: number) => Tensor>(
-  "aten::cosine_similarity",
-  "",
-  "tensor",
-);
+export const cosineSimilarity = operator<(x1: Tensor, x2: Tensor, dim?: number, eps?: number) => Tensor>("aten::cosine_similarity", "", "tensor");
 /** `aten::count_nonzero(Tensor self, int? dim=None) -> Tensor` */
 export const countNonzero = operator<(self: Tensor, dim?: number | null) => Tensor>("aten::count_nonzero", "", "tensor");
 /** `aten::count_nonzero.dim_IntList(Tensor self, int[] dim) -> Tensor` */
-export const countNonzeroDimIntList = operator<(self: Tensor, dim: readonly number[]) => Tensor>(
-  "aten::count_nonzero",
-  "dim_IntList",
-  "tensor",
-);
+export const countNonzeroDimIntList = operator<(self: Tensor, dim: readonly number[]) => Tensor>("aten::count_nonzero", "dim_IntList", "tensor");
 /** `aten::cov(Tensor self, *, int correction=1, Tensor? fweights=None, Tensor? aweights=None) -> Tensor` */
-export const cov = operator<(self: Tensor, correction?: number, fweights?: Tensor | null, aweights?: Tensor | null) => Tensor>(
-  "aten::cov",
-  "",
-  "tensor",
-);
+export const cov = operator<(self: Tensor, correction?: number, fweights?: Tensor | null, aweights?: Tensor | null) => Tensor>("aten::cov", "", "tensor");
 /** `aten::cross(Tensor self, Tensor other, int? dim=None) -> Tensor` */
 export const cross = operator<(self: Tensor, other: Tensor, dim?: number | null) => Tensor>("aten::cross", "", "tensor");
 /** `aten::cross_entropy_loss(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, int ignore_index=-100, float label_smoothing=0.) -> Tensor` */
-export const crossEntropyLoss = operator<
-  (self: Tensor, target: Tensor, weight?: Tensor | null, reduction?: number, ignoreIndex?: number, labelSmoothing?: number) => Tensor
->("aten::cross_entropy_loss", "", "tensor");
+export const crossEntropyLoss = operator<(self: Tensor, target: Tensor, weight?: Tensor | null, reduction?: number, ignoreIndex?: number, labelSmoothing?: number) => Tensor>("aten::cross_entropy_loss", "", "tensor");
 /** `aten::ctc_loss.IntList(Tensor log_probs, Tensor targets, int[] input_lengths, int[] target_lengths, int blank=0, int reduction=1, bool zero_infinity=False) -> Tensor` */
-export const ctcLossIntList = operator<
-  (
-    logProbs: Tensor,
-    targets: Tensor,
-    inputLengths: readonly number[],
-    targetLengths: readonly number[],
-    blank?: number,
-    reduction?: number,
-    zeroInfinity?: boolean,
-  ) => Tensor
->("aten::ctc_loss", "IntList", "tensor");
+export const ctcLossIntList = operator<(logProbs: Tensor, targets: Tensor, inputLengths: readonly number[], targetLengths: readonly number[], blank?: number, reduction?: number, zeroInfinity?: boolean) => Tensor>("aten::ctc_loss", "IntList", "tensor");
 /** `aten::ctc_loss.Tensor(Tensor log_probs, Tensor targets, Tensor input_lengths, Tensor target_lengths, int blank=0, int reduction=1, bool zero_infinity=False) -> Tensor` */
-export const ctcLossTensor = operator<
-  (
-    logProbs: Tensor,
-    targets: Tensor,
-    inputLengths: Tensor,
-    targetLengths: Tensor,
-    blank?: number,
-    reduction?: number,
-    zeroInfinity?: boolean,
-  ) => Tensor
->("aten::ctc_loss", "Tensor", "tensor");
+export const ctcLossTensor = operator<(logProbs: Tensor, targets: Tensor, inputLengths: Tensor, targetLengths: Tensor, blank?: number, reduction?: number, zeroInfinity?: boolean) => Tensor>("aten::ctc_loss", "Tensor", "tensor");
 /** `aten::cummax(Tensor self, int dim) -> (Tensor values, Tensor indices)` */
 export const cummax = operator<(self: Tensor, dim: number) => [values: Tensor, indices: Tensor]>("aten::cummax", "", "tensors");
 /** `aten::cummin(Tensor self, int dim) -> (Tensor values, Tensor indices)` */
@@ -843,11 +456,7 @@ export const cumsum = operator<(self: Tensor, dim: number, dtype?: DType | null)
 /** `aten::cumsum_(Tensor(a!) self, int dim, *, ScalarType? dtype=None) -> Tensor(a!)` */
 export const cumsum_ = operator<(self: Tensor, dim: number, dtype?: DType | null) => Tensor>("aten::cumsum_", "", "self");
 /** `aten::cumulative_trapezoid.dx(Tensor y, *, Scalar dx=1, int dim=-1) -> Tensor` */
-export const cumulativeTrapezoidDx = operator<(y: Tensor, dx?: Scalar, dim?: number) => Tensor>(
-  "aten::cumulative_trapezoid",
-  "dx",
-  "tensor",
-);
+export const cumulativeTrapezoidDx = operator<(y: Tensor, dx?: Scalar, dim?: number) => Tensor>("aten::cumulative_trapezoid", "dx", "tensor");
 /** `aten::cumulative_trapezoid.x(Tensor y, Tensor x, *, int dim=-1) -> Tensor` */
 export const cumulativeTrapezoidX = operator<(y: Tensor, x: Tensor, dim?: number) => Tensor>("aten::cumulative_trapezoid", "x", "tensor");
 /** `aten::data(Tensor self) -> Tensor` */
@@ -867,27 +476,15 @@ export const detach_ = operator<(self: Tensor) => Tensor>("aten::detach_", "", "
 /** `aten::diag(Tensor self, int diagonal=0) -> Tensor` */
 export const diag = operator<(self: Tensor, diagonal?: number) => Tensor>("aten::diag", "", "tensor");
 /** `aten::diag_embed(Tensor self, int offset=0, int dim1=-2, int dim2=-1) -> Tensor` */
-export const diagEmbed = operator<(self: Tensor, offset?: number, dim1?: number, dim2?: number) => Tensor>(
-  "aten::diag_embed",
-  "",
-  "tensor",
-);
+export const diagEmbed = operator<(self: Tensor, offset?: number, dim1?: number, dim2?: number) => Tensor>("aten::diag_embed", "", "tensor");
 /** `aten::diagflat(Tensor self, int offset=0) -> Tensor` */
 export const diagflat = operator<(self: Tensor, offset?: number) => Tensor>("aten::diagflat", "", "tensor");
 /** `aten::diagonal(Tensor(a) self, int offset=0, int dim1=0, int dim2=1) -> Tensor(a)` */
 export const diagonal = operator<(self: Tensor, offset?: number, dim1?: number, dim2?: number) => Tensor>("aten::diagonal", "", "tensor");
 /** `aten::diagonal_scatter(Tensor self, Tensor src, int offset=0, int dim1=0, int dim2=1) -> Tensor` */
-export const diagonalScatter = operator<(self: Tensor, src: Tensor, offset?: number, dim1?: number, dim2?: number) => Tensor>(
-  "aten::diagonal_scatter",
-  "",
-  "tensor",
-);
+export const diagonalScatter = operator<(self: Tensor, src: Tensor, offset?: number, dim1?: number, dim2?: number) => Tensor>("aten::diagonal_scatter", "", "tensor");
 /** `aten::diff(Tensor self, int n=1, int dim=-1, Tensor? prepend=None, Tensor? append=None) -> Tensor` */
-export const diff = operator<(self: Tensor, n?: number, dim?: number, prepend?: Tensor | null, append?: Tensor | null) => Tensor>(
-  "aten::diff",
-  "",
-  "tensor",
-);
+export const diff = operator<(self: Tensor, n?: number, dim?: number, prepend?: Tensor | null, append?: Tensor | null) => Tensor>("aten::diff", "", "tensor");
 /** `aten::digamma(Tensor self) -> Tensor` */
 export const digamma = operator<(self: Tensor) => Tensor>("aten::digamma", "", "tensor");
 /** `aten::digamma_(Tensor(a!) self) -> Tensor(a!)` */
@@ -897,67 +494,35 @@ export const dist = operator<(self: Tensor, other: Tensor, p?: Scalar) => Tensor
 /** `aten::div.Scalar(Tensor self, Scalar other) -> Tensor` */
 export const divScalar = operator<(self: Tensor, other: Scalar) => Tensor>("aten::div", "Scalar", "tensor");
 /** `aten::div.Scalar_mode(Tensor self, Scalar other, *, str? rounding_mode) -> Tensor` */
-export const divScalarMode = operator<(self: Tensor, other: Scalar, roundingMode?: string | null) => Tensor>(
-  "aten::div",
-  "Scalar_mode",
-  "tensor",
-);
+export const divScalarMode = operator<(self: Tensor, other: Scalar, roundingMode?: string | null) => Tensor>("aten::div", "Scalar_mode", "tensor");
 /** `aten::div.Tensor(Tensor self, Tensor other) -> Tensor` */
 export const divTensor = operator<(self: Tensor, other: Tensor) => Tensor>("aten::div", "Tensor", "tensor");
 /** `aten::div.Tensor_mode(Tensor self, Tensor other, *, str? rounding_mode) -> Tensor` */
-export const divTensorMode = operator<(self: Tensor, other: Tensor, roundingMode?: string | null) => Tensor>(
-  "aten::div",
-  "Tensor_mode",
-  "tensor",
-);
+export const divTensorMode = operator<(self: Tensor, other: Tensor, roundingMode?: string | null) => Tensor>("aten::div", "Tensor_mode", "tensor");
 /** `aten::div_.Scalar(Tensor(a!) self, Scalar other) -> Tensor(a!)` */
 export const divScalar_ = operator<(self: Tensor, other: Scalar) => Tensor>("aten::div_", "Scalar", "self");
 /** `aten::div_.Scalar_mode(Tensor(a!) self, Scalar other, *, str? rounding_mode) -> Tensor(a!)` */
-export const divScalarMode_ = operator<(self: Tensor, other: Scalar, roundingMode?: string | null) => Tensor>(
-  "aten::div_",
-  "Scalar_mode",
-  "self",
-);
+export const divScalarMode_ = operator<(self: Tensor, other: Scalar, roundingMode?: string | null) => Tensor>("aten::div_", "Scalar_mode", "self");
 /** `aten::div_.Tensor(Tensor(a!) self, Tensor other) -> Tensor(a!)` */
 export const divTensor_ = operator<(self: Tensor, other: Tensor) => Tensor>("aten::div_", "Tensor", "self");
 /** `aten::div_.Tensor_mode(Tensor(a!) self, Tensor other, *, str? rounding_mode) -> Tensor(a!)` */
-export const divTensorMode_ = operator<(self: Tensor, other: Tensor, roundingMode?: string | null) => Tensor>(
-  "aten::div_",
-  "Tensor_mode",
-  "self",
-);
+export const divTensorMode_ = operator<(self: Tensor, other: Tensor, roundingMode?: string | null) => Tensor>("aten::div_", "Tensor_mode", "self");
 /** `aten::divide.Scalar(Tensor self, Scalar other) -> Tensor` */
 export const divideScalar = operator<(self: Tensor, other: Scalar) => Tensor>("aten::divide", "Scalar", "tensor");
 /** `aten::divide.Scalar_mode(Tensor self, Scalar other, *, str? rounding_mode) -> Tensor` */
-export const divideScalarMode = operator<(self: Tensor, other: Scalar, roundingMode?: string | null) => Tensor>(
-  "aten::divide",
-  "Scalar_mode",
-  "tensor",
-);
+export const divideScalarMode = operator<(self: Tensor, other: Scalar, roundingMode?: string | null) => Tensor>("aten::divide", "Scalar_mode", "tensor");
 /** `aten::divide.Tensor(Tensor self, Tensor other) -> Tensor` */
 export const divideTensor = operator<(self: Tensor, other: Tensor) => Tensor>("aten::divide", "Tensor", "tensor");
 /** `aten::divide.Tensor_mode(Tensor self, Tensor other, *, str? rounding_mode) -> Tensor` */
-export const divideTensorMode = operator<(self: Tensor, other: Tensor, roundingMode?: string | null) => Tensor>(
-  "aten::divide",
-  "Tensor_mode",
-  "tensor",
-);
+export const divideTensorMode = operator<(self: Tensor, other: Tensor, roundingMode?: string | null) => Tensor>("aten::divide", "Tensor_mode", "tensor");
 /** `aten::divide_.Scalar(Tensor(a!) self, Scalar other) -> Tensor(a!)` */
 export const divideScalar_ = operator<(self: Tensor, other: Scalar) => Tensor>("aten::divide_", "Scalar", "self");
 /** `aten::divide_.Scalar_mode(Tensor(a!) self, Scalar other, *, str? rounding_mode) -> Tensor(a!)` */
-export const divideScalarMode_ = operator<(self: Tensor, other: Scalar, roundingMode?: string | null) => Tensor>(
-  "aten::divide_",
-  "Scalar_mode",
-  "self",
-);
+export const divideScalarMode_ = operator<(self: Tensor, other: Scalar, roundingMode?: string | null) => Tensor>("aten::divide_", "Scalar_mode", "self");
 /** `aten::divide_.Tensor(Tensor(a!) self, Tensor other) -> Tensor(a!)` */
 export const divideTensor_ = operator<(self: Tensor, other: Tensor) => Tensor>("aten::divide_", "Tensor", "self");
 /** `aten::divide_.Tensor_mode(Tensor(a!) self, Tensor other, *, str? rounding_mode) -> Tensor(a!)` */
-export const divideTensorMode_ = operator<(self: Tensor, other: Tensor, roundingMode?: string | null) => Tensor>(
-  "aten::divide_",
-  "Tensor_mode",
-  "self",
-);
+export const divideTensorMode_ = operator<(self: Tensor, other: Tensor, roundingMode?: string | null) => Tensor>("aten::divide_", "Tensor_mode", "self");
 /** `aten::dot(Tensor self, Tensor tensor) -> Tensor` */
 export const dot = operator<(self: Tensor, tensor: Tensor) => Tensor>("aten::dot", "", "tensor");
 /** `aten::dropout(Tensor input, float p, bool train) -> Tensor` */
@@ -971,103 +536,29 @@ export const dsplitInt = operator<(self: Tensor, sections: number) => Tensor[]>(
 /** `aten::dstack(Tensor[] tensors) -> Tensor` */
 export const dstack = operator<(tensors: readonly Tensor[]) => Tensor>("aten::dstack", "", "tensor");
 /** `aten::einsum(str equation, Tensor[] tensors, *, int[]? path=None) -> Tensor` */
-export const einsum = operator<(equation: string, tensors: readonly Tensor[], path?: readonly number[] | null) => Tensor>(
-  "aten::einsum",
-  "",
-  "tensor",
-);
+export const einsum = operator<(equation: string, tensors: readonly Tensor[], path?: readonly number[] | null) => Tensor>("aten::einsum", "", "tensor");
 /** `aten::elu(Tensor self, Scalar alpha=1, Scalar scale=1, Scalar input_scale=1) -> Tensor` */
 export const elu = operator<(self: Tensor, alpha?: Scalar, scale?: Scalar, inputScale?: Scalar) => Tensor>("aten::elu", "", "tensor");
 /** `aten::elu_(Tensor(a!) self, Scalar alpha=1, Scalar scale=1, Scalar input_scale=1) -> Tensor(a!)` */
 export const elu_ = operator<(self: Tensor, alpha?: Scalar, scale?: Scalar, inputScale?: Scalar) => Tensor>("aten::elu_", "", "self");
 /** `aten::embedding(Tensor weight, Tensor indices, int padding_idx=-1, bool scale_grad_by_freq=False, bool sparse=False) -> Tensor` */
-export const embedding = operator<
-  (weight: Tensor, indices: Tensor, paddingIdx?: number, scaleGradByFreq?: boolean, sparse?: boolean) => Tensor
->("aten::embedding", "", "tensor");
+export const embedding = operator<(weight: Tensor, indices: Tensor, paddingIdx?: number, scaleGradByFreq?: boolean, sparse?: boolean) => Tensor>("aten::embedding", "", "tensor");
 /** `aten::embedding_bag(Tensor weight, Tensor indices, Tensor offsets, bool scale_grad_by_freq=False, int mode=0, bool sparse=False, Tensor? per_sample_weights=None, bool include_last_offset=False) -> (Tensor, Tensor, Tensor, Tensor)` */
-export const embeddingBag = operator<
-  (
-    weight: Tensor,
-    indices: Tensor,
-    offsets: Tensor,
-    scaleGradByFreq?: boolean,
-    mode?: number,
-    sparse?: boolean,
-    perSampleWeights?: Tensor | null,
-    includeLastOffset?: boolean,
-  ) => [result0: Tensor, result1: Tensor, result2: Tensor, result3: Tensor]
->("aten::embedding_bag", "", "tensors");
+export const embeddingBag = operator<(weight: Tensor, indices: Tensor, offsets: Tensor, scaleGradByFreq?: boolean, mode?: number, sparse?: boolean, perSampleWeights?: Tensor | null, includeLastOffset?: boolean) => [result0: Tensor, result1: Tensor, result2: Tensor, result3: Tensor]>("aten::embedding_bag", "", "tensors");
 /** `aten::embedding_bag.padding_idx(Tensor weight, Tensor indices, Tensor offsets, bool scale_grad_by_freq, int mode, bool sparse, Tensor? per_sample_weights, bool include_last_offset, int? padding_idx) -> (Tensor, Tensor, Tensor, Tensor)` */
-export const embeddingBagPaddingIdx = operator<
-  (
-    weight: Tensor,
-    indices: Tensor,
-    offsets: Tensor,
-    scaleGradByFreq: boolean,
-    mode: number,
-    sparse: boolean,
-    perSampleWeights: Tensor | null | undefined,
-    includeLastOffset: boolean,
-    paddingIdx?: number | null,
-  ) => [result0: Tensor, result1: Tensor, result2: Tensor, result3: Tensor]
->("aten::embedding_bag", "padding_idx", "tensors");
+export const embeddingBagPaddingIdx = operator<(weight: Tensor, indices: Tensor, offsets: Tensor, scaleGradByFreq: boolean, mode: number, sparse: boolean, perSampleWeights: Tensor | null | undefined, includeLastOffset: boolean, paddingIdx?: number | null) => [result0: Tensor, result1: Tensor, result2: Tensor, result3: Tensor]>("aten::embedding_bag", "padding_idx", "tensors");
 /** `aten::embedding_renorm(Tensor self, Tensor indices, float max_norm, float norm_type) -> Tensor` */
-export const embeddingRenorm = operator<(self: Tensor, indices: Tensor, maxNorm: number, normType: number) => Tensor>(
-  "aten::embedding_renorm",
-  "",
-  "tensor",
-);
+export const embeddingRenorm = operator<(self: Tensor, indices: Tensor, maxNorm: number, normType: number) => Tensor>("aten::embedding_renorm", "", "tensor");
 /** `aten::embedding_renorm_(Tensor(a!) self, Tensor indices, float max_norm, float norm_type) -> Tensor(a!)` */
-export const embeddingRenorm_ = operator<(self: Tensor, indices: Tensor, maxNorm: number, normType: number) => Tensor>(
-  "aten::embedding_renorm_",
-  "",
-  "self",
-);
+export const embeddingRenorm_ = operator<(self: Tensor, indices: Tensor, maxNorm: number, normType: number) => Tensor>("aten::embedding_renorm_", "", "self");
 /** `aten::empty.memory_format(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor` */
-export const emptyMemoryFormat = operator<
-  (
-    size: readonly number[],
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-    memoryFormat?: MemoryFormat | null,
-  ) => Tensor
->("aten::empty", "memory_format", "tensor");
+export const emptyMemoryFormat = operator<(size: readonly number[], dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null, memoryFormat?: MemoryFormat | null) => Tensor>("aten::empty", "memory_format", "tensor");
 /** `aten::empty_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor` */
-export const emptyLike = operator<
-  (
-    self: Tensor,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-    memoryFormat?: MemoryFormat | null,
-  ) => Tensor
->("aten::empty_like", "", "tensor");
+export const emptyLike = operator<(self: Tensor, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null, memoryFormat?: MemoryFormat | null) => Tensor>("aten::empty_like", "", "tensor");
 /** `aten::empty_quantized(int[] size, Tensor qtensor, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor` */
-export const emptyQuantized = operator<
-  (
-    size: readonly number[],
-    qtensor: Tensor,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-    memoryFormat?: MemoryFormat | null,
-  ) => Tensor
->("aten::empty_quantized", "", "tensor");
+export const emptyQuantized = operator<(size: readonly number[], qtensor: Tensor, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null, memoryFormat?: MemoryFormat | null) => Tensor>("aten::empty_quantized", "", "tensor");
 /** `aten::empty_strided(SymInt[] size, SymInt[] stride, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const emptyStrided = operator<
-  (
-    size: readonly number[],
-    stride: readonly number[],
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::empty_strided", "", "tensor");
+export const emptyStrided = operator<(size: readonly number[], stride: readonly number[], dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::empty_strided", "", "tensor");
 /** `aten::eq.Scalar(Tensor self, Scalar other) -> Tensor` */
 export const eqScalar = operator<(self: Tensor, other: Scalar) => Tensor>("aten::eq", "Scalar", "tensor");
 /** `aten::eq.Tensor(Tensor self, Tensor other) -> Tensor` */
@@ -1111,129 +602,61 @@ export const exponential = operator<(self: Tensor, lambd?: number, generator?: u
 /** `aten::exponential_(Tensor(a!) self, float lambd=1., *, Generator? generator=None) -> Tensor(a!)` */
 export const exponential_ = operator<(self: Tensor, lambd?: number, generator?: undefined) => Tensor>("aten::exponential_", "", "self");
 /** `aten::eye(int n, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const eye = operator<
-  (n: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor
->("aten::eye", "", "tensor");
+export const eye = operator<(n: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::eye", "", "tensor");
 /** `aten::eye.m(int n, int m, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const eyeM = operator<
-  (n: number, m: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor
->("aten::eye", "m", "tensor");
+export const eyeM = operator<(n: number, m: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::eye", "m", "tensor");
 /** `aten::feature_alpha_dropout(Tensor input, float p, bool train) -> Tensor` */
-export const featureAlphaDropout = operator<(input_: Tensor, p: number, train: boolean) => Tensor>(
-  "aten::feature_alpha_dropout",
-  "",
-  "tensor",
-);
+export const featureAlphaDropout = operator<(input_: Tensor, p: number, train: boolean) => Tensor>("aten::feature_alpha_dropout", "", "tensor");
 /** `aten::feature_alpha_dropout_(Tensor(a!) self, float p, bool train) -> Tensor(a!)` */
-export const featureAlphaDropout_ = operator<(self: Tensor, p: number, train: boolean) => Tensor>(
-  "aten::feature_alpha_dropout_",
-  "",
-  "self",
-);
+export const featureAlphaDropout_ = operator<(self: Tensor, p: number, train: boolean) => Tensor>("aten::feature_alpha_dropout_", "", "self");
 /** `aten::feature_dropout(Tensor input, float p, bool train) -> Tensor` */
 export const featureDropout = operator<(input_: Tensor, p: number, train: boolean) => Tensor>("aten::feature_dropout", "", "tensor");
 /** `aten::feature_dropout_(Tensor(a!) self, float p, bool train) -> Tensor(a!)` */
 export const featureDropout_ = operator<(self: Tensor, p: number, train: boolean) => Tensor>("aten::feature_dropout_", "", "self");
 /** `aten::fft_fft(Tensor self, int? n=None, int dim=-1, str? norm=None) -> Tensor` */
-export const fftFft = operator<(self: Tensor, n?: number | null, dim?: number, norm?: string | null) => Tensor>(
-  "aten::fft_fft",
-  "",
-  "tensor",
-);
+export const fftFft = operator<(self: Tensor, n?: number | null, dim?: number, norm?: string | null) => Tensor>("aten::fft_fft", "", "tensor");
 /** `aten::fft_fft2(Tensor self, int[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor` */
-export const fftFft2 = operator<
-  (self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[], norm?: string | null) => Tensor
->("aten::fft_fft2", "", "tensor");
+export const fftFft2 = operator<(self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[], norm?: string | null) => Tensor>("aten::fft_fft2", "", "tensor");
 /** `aten::fft_fftfreq(int n, float d=1., *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const fftFftfreq = operator<
-  (n: number, d?: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor
->("aten::fft_fftfreq", "", "tensor");
+export const fftFftfreq = operator<(n: number, d?: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::fft_fftfreq", "", "tensor");
 /** `aten::fft_fftn(Tensor self, int[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor` */
-export const fftFftn = operator<
-  (self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[] | null, norm?: string | null) => Tensor
->("aten::fft_fftn", "", "tensor");
+export const fftFftn = operator<(self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[] | null, norm?: string | null) => Tensor>("aten::fft_fftn", "", "tensor");
 /** `aten::fft_fftshift(Tensor self, int[1]? dim=None) -> Tensor` */
 export const fftFftshift = operator<(self: Tensor, dim?: number | readonly number[] | null) => Tensor>("aten::fft_fftshift", "", "tensor");
 /** `aten::fft_hfft(Tensor self, int? n=None, int dim=-1, str? norm=None) -> Tensor` */
-export const fftHfft = operator<(self: Tensor, n?: number | null, dim?: number, norm?: string | null) => Tensor>(
-  "aten::fft_hfft",
-  "",
-  "tensor",
-);
+export const fftHfft = operator<(self: Tensor, n?: number | null, dim?: number, norm?: string | null) => Tensor>("aten::fft_hfft", "", "tensor");
 /** `aten::fft_hfft2(Tensor self, int[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor` */
-export const fftHfft2 = operator<
-  (self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[], norm?: string | null) => Tensor
->("aten::fft_hfft2", "", "tensor");
+export const fftHfft2 = operator<(self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[], norm?: string | null) => Tensor>("aten::fft_hfft2", "", "tensor");
 /** `aten::fft_hfftn(Tensor self, int[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor` */
-export const fftHfftn = operator<
-  (self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[] | null, norm?: string | null) => Tensor
->("aten::fft_hfftn", "", "tensor");
+export const fftHfftn = operator<(self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[] | null, norm?: string | null) => Tensor>("aten::fft_hfftn", "", "tensor");
 /** `aten::fft_ifft(Tensor self, int? n=None, int dim=-1, str? norm=None) -> Tensor` */
-export const fftIfft = operator<(self: Tensor, n?: number | null, dim?: number, norm?: string | null) => Tensor>(
-  "aten::fft_ifft",
-  "",
-  "tensor",
-);
+export const fftIfft = operator<(self: Tensor, n?: number | null, dim?: number, norm?: string | null) => Tensor>("aten::fft_ifft", "", "tensor");
 /** `aten::fft_ifft2(Tensor self, int[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor` */
-export const fftIfft2 = operator<
-  (self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[], norm?: string | null) => Tensor
->("aten::fft_ifft2", "", "tensor");
+export const fftIfft2 = operator<(self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[], norm?: string | null) => Tensor>("aten::fft_ifft2", "", "tensor");
 /** `aten::fft_ifftn(Tensor self, int[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor` */
-export const fftIfftn = operator<
-  (self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[] | null, norm?: string | null) => Tensor
->("aten::fft_ifftn", "", "tensor");
+export const fftIfftn = operator<(self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[] | null, norm?: string | null) => Tensor>("aten::fft_ifftn", "", "tensor");
 /** `aten::fft_ifftshift(Tensor self, int[1]? dim=None) -> Tensor` */
-export const fftIfftshift = operator<(self: Tensor, dim?: number | readonly number[] | null) => Tensor>(
-  "aten::fft_ifftshift",
-  "",
-  "tensor",
-);
+export const fftIfftshift = operator<(self: Tensor, dim?: number | readonly number[] | null) => Tensor>("aten::fft_ifftshift", "", "tensor");
 /** `aten::fft_ihfft(Tensor self, int? n=None, int dim=-1, str? norm=None) -> Tensor` */
-export const fftIhfft = operator<(self: Tensor, n?: number | null, dim?: number, norm?: string | null) => Tensor>(
-  "aten::fft_ihfft",
-  "",
-  "tensor",
-);
+export const fftIhfft = operator<(self: Tensor, n?: number | null, dim?: number, norm?: string | null) => Tensor>("aten::fft_ihfft", "", "tensor");
 /** `aten::fft_ihfft2(Tensor self, int[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor` */
-export const fftIhfft2 = operator<
-  (self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[], norm?: string | null) => Tensor
->("aten::fft_ihfft2", "", "tensor");
+export const fftIhfft2 = operator<(self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[], norm?: string | null) => Tensor>("aten::fft_ihfft2", "", "tensor");
 /** `aten::fft_ihfftn(Tensor self, int[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor` */
-export const fftIhfftn = operator<
-  (self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[] | null, norm?: string | null) => Tensor
->("aten::fft_ihfftn", "", "tensor");
+export const fftIhfftn = operator<(self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[] | null, norm?: string | null) => Tensor>("aten::fft_ihfftn", "", "tensor");
 /** `aten::fft_irfft(Tensor self, int? n=None, int dim=-1, str? norm=None) -> Tensor` */
-export const fftIrfft = operator<(self: Tensor, n?: number | null, dim?: number, norm?: string | null) => Tensor>(
-  "aten::fft_irfft",
-  "",
-  "tensor",
-);
+export const fftIrfft = operator<(self: Tensor, n?: number | null, dim?: number, norm?: string | null) => Tensor>("aten::fft_irfft", "", "tensor");
 /** `aten::fft_irfft2(Tensor self, int[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor` */
-export const fftIrfft2 = operator<
-  (self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[], norm?: string | null) => Tensor
->("aten::fft_irfft2", "", "tensor");
+export const fftIrfft2 = operator<(self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[], norm?: string | null) => Tensor>("aten::fft_irfft2", "", "tensor");
 /** `aten::fft_irfftn(Tensor self, int[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor` */
-export const fftIrfftn = operator<
-  (self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[] | null, norm?: string | null) => Tensor
->("aten::fft_irfftn", "", "tensor");
+export const fftIrfftn = operator<(self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[] | null, norm?: string | null) => Tensor>("aten::fft_irfftn", "", "tensor");
 /** `aten::fft_rfft(Tensor self, int? n=None, int dim=-1, str? norm=None) -> Tensor` */
-export const fftRfft = operator<(self: Tensor, n?: number | null, dim?: number, norm?: string | null) => Tensor>(
-  "aten::fft_rfft",
-  "",
-  "tensor",
-);
+export const fftRfft = operator<(self: Tensor, n?: number | null, dim?: number, norm?: string | null) => Tensor>("aten::fft_rfft", "", "tensor");
 /** `aten::fft_rfft2(Tensor self, int[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor` */
-export const fftRfft2 = operator<
-  (self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[], norm?: string | null) => Tensor
->("aten::fft_rfft2", "", "tensor");
+export const fftRfft2 = operator<(self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[], norm?: string | null) => Tensor>("aten::fft_rfft2", "", "tensor");
 /** `aten::fft_rfftfreq(int n, float d=1., *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const fftRfftfreq = operator<
-  (n: number, d?: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor
->("aten::fft_rfftfreq", "", "tensor");
+export const fftRfftfreq = operator<(n: number, d?: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::fft_rfftfreq", "", "tensor");
 /** `aten::fft_rfftn(Tensor self, int[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor` */
-export const fftRfftn = operator<
-  (self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[] | null, norm?: string | null) => Tensor
->("aten::fft_rfftn", "", "tensor");
+export const fftRfftn = operator<(self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[] | null, norm?: string | null) => Tensor>("aten::fft_rfftn", "", "tensor");
 /** `aten::fill.Scalar(Tensor self, Scalar value) -> Tensor` */
 export const fillScalar = operator<(self: Tensor, value: Scalar) => Tensor>("aten::fill", "Scalar", "tensor");
 /** `aten::fill.Tensor(Tensor self, Tensor value) -> Tensor` */
@@ -1249,11 +672,7 @@ export const fix = operator<(self: Tensor) => Tensor>("aten::fix", "", "tensor")
 /** `aten::fix_(Tensor(a!) self) -> Tensor(a!)` */
 export const fix_ = operator<(self: Tensor) => Tensor>("aten::fix_", "", "self");
 /** `aten::flatten.using_ints(Tensor(a) self, int start_dim=0, int end_dim=-1) -> Tensor(a)` */
-export const flattenUsingInts = operator<(self: Tensor, startDim?: number, endDim?: number) => Tensor>(
-  "aten::flatten",
-  "using_ints",
-  "tensor",
-);
+export const flattenUsingInts = operator<(self: Tensor, startDim?: number, endDim?: number) => Tensor>("aten::flatten", "using_ints", "tensor");
 /** `aten::flatten_dense_tensors(Tensor[] tensors) -> Tensor` */
 export const flattenDenseTensors = operator<(tensors: readonly Tensor[]) => Tensor>("aten::flatten_dense_tensors", "", "tensor");
 /** `aten::flip(Tensor self, int[] dims) -> Tensor` */
@@ -1301,86 +720,23 @@ export const frac = operator<(self: Tensor) => Tensor>("aten::frac", "", "tensor
 /** `aten::frac_(Tensor(a!) self) -> Tensor(a!)` */
 export const frac_ = operator<(self: Tensor) => Tensor>("aten::frac_", "", "self");
 /** `aten::fractional_max_pool2d(Tensor self, int[2] kernel_size, int[2] output_size, Tensor random_samples) -> (Tensor, Tensor)` */
-export const fractionalMaxPool2d = operator<
-  (
-    self: Tensor,
-    kernelSize: number | readonly number[],
-    outputSize: number | readonly number[],
-    randomSamples: Tensor,
-  ) => [result0: Tensor, result1: Tensor]
->("aten::fractional_max_pool2d", "", "tensors");
+export const fractionalMaxPool2d = operator<(self: Tensor, kernelSize: number | readonly number[], outputSize: number | readonly number[], randomSamples: Tensor) => [result0: Tensor, result1: Tensor]>("aten::fractional_max_pool2d", "", "tensors");
 /** `aten::fractional_max_pool3d(Tensor self, int[3] kernel_size, int[3] output_size, Tensor random_samples) -> (Tensor, Tensor)` */
-export const fractionalMaxPool3d = operator<
-  (
-    self: Tensor,
-    kernelSize: number | readonly number[],
-    outputSize: number | readonly number[],
-    randomSamples: Tensor,
-  ) => [result0: Tensor, result1: Tensor]
->("aten::fractional_max_pool3d", "", "tensors");
+export const fractionalMaxPool3d = operator<(self: Tensor, kernelSize: number | readonly number[], outputSize: number | readonly number[], randomSamples: Tensor) => [result0: Tensor, result1: Tensor]>("aten::fractional_max_pool3d", "", "tensors");
 /** `aten::frexp.Tensor(Tensor self) -> (Tensor mantissa, Tensor exponent)` */
 export const frexpTensor = operator<(self: Tensor) => [mantissa: Tensor, exponent: Tensor]>("aten::frexp", "Tensor", "tensors");
 /** `aten::frobenius_norm(Tensor self) -> Tensor` */
 export const frobeniusNorm = operator<(self: Tensor) => Tensor>("aten::frobenius_norm", "", "tensor");
 /** `aten::frobenius_norm.dim(Tensor self, int[1] dim, bool keepdim=False) -> Tensor` */
-export const frobeniusNormDim = operator<(self: Tensor, dim: number | readonly number[], keepdim?: boolean) => Tensor>(
-  "aten::frobenius_norm",
-  "dim",
-  "tensor",
-);
+export const frobeniusNormDim = operator<(self: Tensor, dim: number | readonly number[], keepdim?: boolean) => Tensor>("aten::frobenius_norm", "dim", "tensor");
 /** `aten::from_file(str filename, bool? shared=None, int? size=0, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const fromFile = operator<
-  (
-    filename: string,
-    shared?: boolean | null,
-    size?: number | null,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::from_file", "", "tensor");
+export const fromFile = operator<(filename: string, shared?: boolean | null, size?: number | null, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::from_file", "", "tensor");
 /** `aten::full(SymInt[] size, Scalar fill_value, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const full = operator<
-  (
-    size: readonly number[],
-    fillValue: Scalar,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::full", "", "tensor");
+export const full = operator<(size: readonly number[], fillValue: Scalar, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::full", "", "tensor");
 /** `aten::full_like(Tensor self, Scalar fill_value, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor` */
-export const fullLike = operator<
-  (
-    self: Tensor,
-    fillValue: Scalar,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-    memoryFormat?: MemoryFormat | null,
-  ) => Tensor
->("aten::full_like", "", "tensor");
+export const fullLike = operator<(self: Tensor, fillValue: Scalar, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null, memoryFormat?: MemoryFormat | null) => Tensor>("aten::full_like", "", "tensor");
 /** `aten::fused_moving_avg_obs_fake_quant(Tensor self, Tensor observer_on, Tensor fake_quant_on, Tensor(a!) running_min, Tensor(b!) running_max, Tensor(c!) scale, Tensor(d!) zero_point, float averaging_const, int quant_min, int quant_max, int ch_axis, bool per_row_fake_quant=False, bool symmetric_quant=False) -> Tensor` */
-export const fusedMovingAvgObsFakeQuant = operator<
-  (
-    self: Tensor,
-    observerOn: Tensor,
-    fakeQuantOn: Tensor,
-    runningMin: Tensor,
-    runningMax: Tensor,
-    scale: Tensor,
-    zeroPoint: Tensor,
-    averagingConst: number,
-    quantMin: number,
-    quantMax: number,
-    chAxis: number,
-    perRowFakeQuant?: boolean,
-    symmetricQuant?: boolean,
-  ) => Tensor
->("aten::fused_moving_avg_obs_fake_quant", "", "tensor");
+export const fusedMovingAvgObsFakeQuant = operator<(self: Tensor, observerOn: Tensor, fakeQuantOn: Tensor, runningMin: Tensor, runningMax: Tensor, scale: Tensor, zeroPoint: Tensor, averagingConst: number, quantMin: number, quantMax: number, chAxis: number, perRowFakeQuant?: boolean, symmetricQuant?: boolean) => Tensor>("aten::fused_moving_avg_obs_fake_quant", "", "tensor");
 /** `aten::gather(Tensor self, int dim, Tensor index, *, bool sparse_grad=False) -> Tensor` */
 export const gather = operator<(self: Tensor, dim: number, index: Tensor, sparseGrad?: boolean) => Tensor>("aten::gather", "", "tensor");
 /** `aten::gcd(Tensor self, Tensor other) -> Tensor` */
@@ -1412,39 +768,19 @@ export const ger = operator<(self: Tensor, vec2: Tensor) => Tensor>("aten::ger",
 /** `aten::glu(Tensor self, int dim=-1) -> Tensor` */
 export const glu = operator<(self: Tensor, dim?: number) => Tensor>("aten::glu", "", "tensor");
 /** `aten::gradient.array(Tensor self, *, int[] dim, int edge_order=1) -> Tensor[]` */
-export const gradientArray = operator<(self: Tensor, dim: readonly number[], edgeOrder?: number) => Tensor[]>(
-  "aten::gradient",
-  "array",
-  "tensors",
-);
+export const gradientArray = operator<(self: Tensor, dim: readonly number[], edgeOrder?: number) => Tensor[]>("aten::gradient", "array", "tensors");
 /** `aten::gradient.scalararray(Tensor self, *, Scalar spacing, int[] dim, int edge_order=1) -> Tensor[]` */
-export const gradientScalararray = operator<(self: Tensor, spacing: Scalar, dim: readonly number[], edgeOrder?: number) => Tensor[]>(
-  "aten::gradient",
-  "scalararray",
-  "tensors",
-);
+export const gradientScalararray = operator<(self: Tensor, spacing: Scalar, dim: readonly number[], edgeOrder?: number) => Tensor[]>("aten::gradient", "scalararray", "tensors");
 /** `aten::gradient.scalarint(Tensor self, *, Scalar? spacing=None, int? dim=None, int edge_order=1) -> Tensor[]` */
-export const gradientScalarint = operator<(self: Tensor, spacing?: Scalar | null, dim?: number | null, edgeOrder?: number) => Tensor[]>(
-  "aten::gradient",
-  "scalarint",
-  "tensors",
-);
+export const gradientScalarint = operator<(self: Tensor, spacing?: Scalar | null, dim?: number | null, edgeOrder?: number) => Tensor[]>("aten::gradient", "scalarint", "tensors");
 /** `aten::gradient.scalarrayarray(Tensor self, *, Scalar[] spacing, int[] dim, int edge_order=1) -> Tensor[]` */
-export const gradientScalarrayarray = operator<
-  (self: Tensor, spacing: readonly Scalar[], dim: readonly number[], edgeOrder?: number) => Tensor[]
->("aten::gradient", "scalarrayarray", "tensors");
+export const gradientScalarrayarray = operator<(self: Tensor, spacing: readonly Scalar[], dim: readonly number[], edgeOrder?: number) => Tensor[]>("aten::gradient", "scalarrayarray", "tensors");
 /** `aten::gradient.scalarrayint(Tensor self, *, Scalar[] spacing, int? dim=None, int edge_order=1) -> Tensor[]` */
-export const gradientScalarrayint = operator<
-  (self: Tensor, spacing: readonly Scalar[], dim?: number | null, edgeOrder?: number) => Tensor[]
->("aten::gradient", "scalarrayint", "tensors");
+export const gradientScalarrayint = operator<(self: Tensor, spacing: readonly Scalar[], dim?: number | null, edgeOrder?: number) => Tensor[]>("aten::gradient", "scalarrayint", "tensors");
 /** `aten::gradient.tensorarray(Tensor self, *, Tensor[] spacing, int[] dim, int edge_order=1) -> Tensor[]` */
-export const gradientTensorarray = operator<
-  (self: Tensor, spacing: readonly Tensor[], dim: readonly number[], edgeOrder?: number) => Tensor[]
->("aten::gradient", "tensorarray", "tensors");
+export const gradientTensorarray = operator<(self: Tensor, spacing: readonly Tensor[], dim: readonly number[], edgeOrder?: number) => Tensor[]>("aten::gradient", "tensorarray", "tensors");
 /** `aten::gradient.tensorarrayint(Tensor self, *, Tensor[] spacing, int? dim=None, int edge_order=1) -> Tensor[]` */
-export const gradientTensorarrayint = operator<
-  (self: Tensor, spacing: readonly Tensor[], dim?: number | null, edgeOrder?: number) => Tensor[]
->("aten::gradient", "tensorarrayint", "tensors");
+export const gradientTensorarrayint = operator<(self: Tensor, spacing: readonly Tensor[], dim?: number | null, edgeOrder?: number) => Tensor[]>("aten::gradient", "tensorarrayint", "tensors");
 /** `aten::greater.Scalar(Tensor self, Scalar other) -> Tensor` */
 export const greaterScalar = operator<(self: Tensor, other: Scalar) => Tensor>("aten::greater", "Scalar", "tensor");
 /** `aten::greater.Tensor(Tensor self, Tensor other) -> Tensor` */
@@ -1462,55 +798,19 @@ export const greaterEqualScalar_ = operator<(self: Tensor, other: Scalar) => Ten
 /** `aten::greater_equal_.Tensor(Tensor(a!) self, Tensor other) -> Tensor(a!)` */
 export const greaterEqualTensor_ = operator<(self: Tensor, other: Tensor) => Tensor>("aten::greater_equal_", "Tensor", "self");
 /** `aten::grid_sampler(Tensor input, Tensor grid, int interpolation_mode, int padding_mode, bool align_corners) -> Tensor` */
-export const gridSampler = operator<
-  (input_: Tensor, grid: Tensor, interpolationMode: number, paddingMode: number, alignCorners: boolean) => Tensor
->("aten::grid_sampler", "", "tensor");
+export const gridSampler = operator<(input_: Tensor, grid: Tensor, interpolationMode: number, paddingMode: number, alignCorners: boolean) => Tensor>("aten::grid_sampler", "", "tensor");
 /** `aten::grid_sampler_2d(Tensor input, Tensor grid, int interpolation_mode, int padding_mode, bool align_corners) -> Tensor` */
-export const gridSampler2d = operator<
-  (input_: Tensor, grid: Tensor, interpolationMode: number, paddingMode: number, alignCorners: boolean) => Tensor
->("aten::grid_sampler_2d", "", "tensor");
+export const gridSampler2d = operator<(input_: Tensor, grid: Tensor, interpolationMode: number, paddingMode: number, alignCorners: boolean) => Tensor>("aten::grid_sampler_2d", "", "tensor");
 /** `aten::grid_sampler_3d(Tensor input, Tensor grid, int interpolation_mode, int padding_mode, bool align_corners) -> Tensor` */
-export const gridSampler3d = operator<
-  (input_: Tensor, grid: Tensor, interpolationMode: number, paddingMode: number, alignCorners: boolean) => Tensor
->("aten::grid_sampler_3d", "", "tensor");
+export const gridSampler3d = operator<(input_: Tensor, grid: Tensor, interpolationMode: number, paddingMode: number, alignCorners: boolean) => Tensor>("aten::grid_sampler_3d", "", "tensor");
 /** `aten::group_norm(Tensor input, int num_groups, Tensor? weight=None, Tensor? bias=None, float eps=1.0000000000000001e-05, bool cudnn_enabled=True) -> Tensor` */
-export const groupNorm = operator<
-  (input_: Tensor, numGroups: number, weight?: Tensor | null, bias?: Tensor | null, eps?: number, cudnnEnabled?: boolean) => Tensor
->("aten::group_norm", "", "tensor");
+export const groupNorm = operator<(input_: Tensor, numGroups: number, weight?: Tensor | null, bias?: Tensor | null, eps?: number, cudnnEnabled?: boolean) => Tensor>("aten::group_norm", "", "tensor");
 /** `aten::gru.data(Tensor data, Tensor batch_sizes, Tensor hx, Tensor[] params, bool has_biases, int num_layers, float dropout, bool train, bool bidirectional) -> (Tensor, Tensor)` */
-export const gruData = operator<
-  (
-    data: Tensor,
-    batchSizes: Tensor,
-    hx: Tensor,
-    params: readonly Tensor[],
-    hasBiases: boolean,
-    numLayers: number,
-    dropout: number,
-    train: boolean,
-    bidirectional: boolean,
-  ) => [result0: Tensor, result1: Tensor]
->("aten::gru", "data", "tensors");
+export const gruData = operator<(data: Tensor, batchSizes: Tensor, hx: Tensor, params: readonly Tensor[], hasBiases: boolean, numLayers: number, dropout: number, train: boolean, bidirectional: boolean) => [result0: Tensor, result1: Tensor]>("aten::gru", "data", "tensors");
 /** `aten::gru.input(Tensor input, Tensor hx, Tensor[] params, bool has_biases, int num_layers, float dropout, bool train, bool bidirectional, bool batch_first) -> (Tensor, Tensor)` */
-export const gruInput = operator<
-  (
-    input_: Tensor,
-    hx: Tensor,
-    params: readonly Tensor[],
-    hasBiases: boolean,
-    numLayers: number,
-    dropout: number,
-    train: boolean,
-    bidirectional: boolean,
-    batchFirst: boolean,
-  ) => [result0: Tensor, result1: Tensor]
->("aten::gru", "input", "tensors");
+export const gruInput = operator<(input_: Tensor, hx: Tensor, params: readonly Tensor[], hasBiases: boolean, numLayers: number, dropout: number, train: boolean, bidirectional: boolean, batchFirst: boolean) => [result0: Tensor, result1: Tensor]>("aten::gru", "input", "tensors");
 /** `aten::gru_cell(Tensor input, Tensor hx, Tensor w_ih, Tensor w_hh, Tensor? b_ih=None, Tensor? b_hh=None) -> Tensor` */
-export const gruCell = operator<(input_: Tensor, hx: Tensor, wIh: Tensor, wHh: Tensor, bIh?: Tensor | null, bHh?: Tensor | null) => Tensor>(
-  "aten::gru_cell",
-  "",
-  "tensor",
-);
+export const gruCell = operator<(input_: Tensor, hx: Tensor, wIh: Tensor, wHh: Tensor, bIh?: Tensor | null, bHh?: Tensor | null) => Tensor>("aten::gru_cell", "", "tensor");
 /** `aten::gt.Scalar(Tensor self, Scalar other) -> Tensor` */
 export const gtScalar = operator<(self: Tensor, other: Scalar) => Tensor>("aten::gt", "Scalar", "tensor");
 /** `aten::gt.Tensor(Tensor self, Tensor other) -> Tensor` */
@@ -1520,60 +820,17 @@ export const gtScalar_ = operator<(self: Tensor, other: Scalar) => Tensor>("aten
 /** `aten::gt_.Tensor(Tensor(a!) self, Tensor other) -> Tensor(a!)` */
 export const gtTensor_ = operator<(self: Tensor, other: Tensor) => Tensor>("aten::gt_", "Tensor", "self");
 /** `aten::hamming_window(int window_length, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const hammingWindow = operator<
-  (windowLength: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor
->("aten::hamming_window", "", "tensor");
+export const hammingWindow = operator<(windowLength: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::hamming_window", "", "tensor");
 /** `aten::hamming_window.periodic(int window_length, bool periodic, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const hammingWindowPeriodic = operator<
-  (
-    windowLength: number,
-    periodic: boolean,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::hamming_window", "periodic", "tensor");
+export const hammingWindowPeriodic = operator<(windowLength: number, periodic: boolean, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::hamming_window", "periodic", "tensor");
 /** `aten::hamming_window.periodic_alpha(int window_length, bool periodic, float alpha, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const hammingWindowPeriodicAlpha = operator<
-  (
-    windowLength: number,
-    periodic: boolean,
-    alpha: number,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::hamming_window", "periodic_alpha", "tensor");
+export const hammingWindowPeriodicAlpha = operator<(windowLength: number, periodic: boolean, alpha: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::hamming_window", "periodic_alpha", "tensor");
 /** `aten::hamming_window.periodic_alpha_beta(int window_length, bool periodic, float alpha, float beta, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const hammingWindowPeriodicAlphaBeta = operator<
-  (
-    windowLength: number,
-    periodic: boolean,
-    alpha: number,
-    beta: number,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::hamming_window", "periodic_alpha_beta", "tensor");
+export const hammingWindowPeriodicAlphaBeta = operator<(windowLength: number, periodic: boolean, alpha: number, beta: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::hamming_window", "periodic_alpha_beta", "tensor");
 /** `aten::hann_window(int window_length, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const hannWindow = operator<
-  (windowLength: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor
->("aten::hann_window", "", "tensor");
+export const hannWindow = operator<(windowLength: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::hann_window", "", "tensor");
 /** `aten::hann_window.periodic(int window_length, bool periodic, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const hannWindowPeriodic = operator<
-  (
-    windowLength: number,
-    periodic: boolean,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::hann_window", "periodic", "tensor");
+export const hannWindowPeriodic = operator<(windowLength: number, periodic: boolean, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::hann_window", "periodic", "tensor");
 /** `aten::hardshrink(Tensor self, Scalar lambd=0.5) -> Tensor` */
 export const hardshrink = operator<(self: Tensor, lambd?: Scalar) => Tensor>("aten::hardshrink", "", "tensor");
 /** `aten::hardsigmoid(Tensor self) -> Tensor` */
@@ -1593,27 +850,13 @@ export const heaviside = operator<(self: Tensor, values: Tensor) => Tensor>("ate
 /** `aten::heaviside_(Tensor(a!) self, Tensor values) -> Tensor(a!)` */
 export const heaviside_ = operator<(self: Tensor, values: Tensor) => Tensor>("aten::heaviside_", "", "self");
 /** `aten::hinge_embedding_loss(Tensor self, Tensor target, float margin=1., int reduction=1) -> Tensor` */
-export const hingeEmbeddingLoss = operator<(self: Tensor, target: Tensor, margin?: number, reduction?: number) => Tensor>(
-  "aten::hinge_embedding_loss",
-  "",
-  "tensor",
-);
+export const hingeEmbeddingLoss = operator<(self: Tensor, target: Tensor, margin?: number, reduction?: number) => Tensor>("aten::hinge_embedding_loss", "", "tensor");
 /** `aten::histc(Tensor self, int bins=100, Scalar min=0, Scalar max=0) -> Tensor` */
 export const histc = operator<(self: Tensor, bins?: number, min?: Scalar, max?: Scalar) => Tensor>("aten::histc", "", "tensor");
 /** `aten::histogram.bin_ct(Tensor self, int bins=100, *, float[]? range=None, Tensor? weight=None, bool density=False) -> (Tensor hist, Tensor bin_edges)` */
-export const histogramBinCt = operator<
-  (
-    self: Tensor,
-    bins?: number,
-    range?: readonly number[] | null,
-    weight?: Tensor | null,
-    density?: boolean,
-  ) => [hist: Tensor, binEdges: Tensor]
->("aten::histogram", "bin_ct", "tensors");
+export const histogramBinCt = operator<(self: Tensor, bins?: number, range?: readonly number[] | null, weight?: Tensor | null, density?: boolean) => [hist: Tensor, binEdges: Tensor]>("aten::histogram", "bin_ct", "tensors");
 /** `aten::histogram.bins_tensor(Tensor self, Tensor bins, *, Tensor? weight=None, bool density=False) -> (Tensor hist, Tensor bin_edges)` */
-export const histogramBinsTensor = operator<
-  (self: Tensor, bins: Tensor, weight?: Tensor | null, density?: boolean) => [hist: Tensor, binEdges: Tensor]
->("aten::histogram", "bins_tensor", "tensors");
+export const histogramBinsTensor = operator<(self: Tensor, bins: Tensor, weight?: Tensor | null, density?: boolean) => [hist: Tensor, binEdges: Tensor]>("aten::histogram", "bins_tensor", "tensors");
 /** `aten::hsplit.array(Tensor(a -> *) self, int[] indices) -> Tensor(a)[]` */
 export const hsplitArray = operator<(self: Tensor, indices: readonly number[]) => Tensor[]>("aten::hsplit", "array", "tensors");
 /** `aten::hsplit.int(Tensor(a -> *) self, int sections) -> Tensor(a)[]` */
@@ -1623,11 +866,7 @@ export const hspmm = operator<(mat1: Tensor, mat2: Tensor) => Tensor>("aten::hsp
 /** `aten::hstack(Tensor[] tensors) -> Tensor` */
 export const hstack = operator<(tensors: readonly Tensor[]) => Tensor>("aten::hstack", "", "tensor");
 /** `aten::huber_loss(Tensor self, Tensor target, int reduction=1, float delta=1.) -> Tensor` */
-export const huberLoss = operator<(self: Tensor, target: Tensor, reduction?: number, delta?: number) => Tensor>(
-  "aten::huber_loss",
-  "",
-  "tensor",
-);
+export const huberLoss = operator<(self: Tensor, target: Tensor, reduction?: number, delta?: number) => Tensor>("aten::huber_loss", "", "tensor");
 /** `aten::hypot(Tensor self, Tensor other) -> Tensor` */
 export const hypot = operator<(self: Tensor, other: Tensor) => Tensor>("aten::hypot", "", "tensor");
 /** `aten::hypot_(Tensor(a!) self, Tensor other) -> Tensor(a!)` */
@@ -1645,77 +884,33 @@ export const igammac = operator<(self: Tensor, other: Tensor) => Tensor>("aten::
 /** `aten::igammac_(Tensor(a!) self, Tensor other) -> Tensor(a!)` */
 export const igammac_ = operator<(self: Tensor, other: Tensor) => Tensor>("aten::igammac_", "", "self");
 /** `aten::im2col(Tensor self, int[2] kernel_size, int[2] dilation, int[2] padding, int[2] stride) -> Tensor` */
-export const im2col = operator<
-  (
-    self: Tensor,
-    kernelSize: number | readonly number[],
-    dilation: number | readonly number[],
-    padding: number | readonly number[],
-    stride: number | readonly number[],
-  ) => Tensor
->("aten::im2col", "", "tensor");
+export const im2col = operator<(self: Tensor, kernelSize: number | readonly number[], dilation: number | readonly number[], padding: number | readonly number[], stride: number | readonly number[]) => Tensor>("aten::im2col", "", "tensor");
 /** `aten::imag(Tensor(a) self) -> Tensor(a)` */
 export const imag = operator<(self: Tensor) => Tensor>("aten::imag", "", "tensor");
 /** `aten::index.Tensor(Tensor self, Tensor?[] indices) -> Tensor` */
 export const indexTensor = operator<(self: Tensor, indices: readonly (Tensor | null)[]) => Tensor>("aten::index", "Tensor", "tensor");
 /** `aten::index_add(Tensor self, int dim, Tensor index, Tensor source, *, Scalar alpha=1) -> Tensor` */
-export const indexAdd = operator<(self: Tensor, dim: number, index: Tensor, source: Tensor, alpha?: Scalar) => Tensor>(
-  "aten::index_add",
-  "",
-  "tensor",
-);
+export const indexAdd = operator<(self: Tensor, dim: number, index: Tensor, source: Tensor, alpha?: Scalar) => Tensor>("aten::index_add", "", "tensor");
 /** `aten::index_add_(Tensor(a!) self, int dim, Tensor index, Tensor source, *, Scalar alpha=1) -> Tensor(a!)` */
-export const indexAdd_ = operator<(self: Tensor, dim: number, index: Tensor, source: Tensor, alpha?: Scalar) => Tensor>(
-  "aten::index_add_",
-  "",
-  "self",
-);
+export const indexAdd_ = operator<(self: Tensor, dim: number, index: Tensor, source: Tensor, alpha?: Scalar) => Tensor>("aten::index_add_", "", "self");
 /** `aten::index_copy_(Tensor(a!) self, int dim, Tensor index, Tensor source) -> Tensor(a!)` */
 export const indexCopy_ = operator<(self: Tensor, dim: number, index: Tensor, source: Tensor) => Tensor>("aten::index_copy_", "", "self");
 /** `aten::index_fill.int_Scalar(Tensor self, int dim, Tensor index, Scalar value) -> Tensor` */
-export const indexFillIntScalar = operator<(self: Tensor, dim: number, index: Tensor, value: Scalar) => Tensor>(
-  "aten::index_fill",
-  "int_Scalar",
-  "tensor",
-);
+export const indexFillIntScalar = operator<(self: Tensor, dim: number, index: Tensor, value: Scalar) => Tensor>("aten::index_fill", "int_Scalar", "tensor");
 /** `aten::index_fill.int_Tensor(Tensor self, int dim, Tensor index, Tensor value) -> Tensor` */
-export const indexFillIntTensor = operator<(self: Tensor, dim: number, index: Tensor, value: Tensor) => Tensor>(
-  "aten::index_fill",
-  "int_Tensor",
-  "tensor",
-);
+export const indexFillIntTensor = operator<(self: Tensor, dim: number, index: Tensor, value: Tensor) => Tensor>("aten::index_fill", "int_Tensor", "tensor");
 /** `aten::index_fill_.int_Scalar(Tensor(a!) self, int dim, Tensor index, Scalar value) -> Tensor(a!)` */
-export const indexFillIntScalar_ = operator<(self: Tensor, dim: number, index: Tensor, value: Scalar) => Tensor>(
-  "aten::index_fill_",
-  "int_Scalar",
-  "self",
-);
+export const indexFillIntScalar_ = operator<(self: Tensor, dim: number, index: Tensor, value: Scalar) => Tensor>("aten::index_fill_", "int_Scalar", "self");
 /** `aten::index_fill_.int_Tensor(Tensor(a!) self, int dim, Tensor index, Tensor value) -> Tensor(a!)` */
-export const indexFillIntTensor_ = operator<(self: Tensor, dim: number, index: Tensor, value: Tensor) => Tensor>(
-  "aten::index_fill_",
-  "int_Tensor",
-  "self",
-);
+export const indexFillIntTensor_ = operator<(self: Tensor, dim: number, index: Tensor, value: Tensor) => Tensor>("aten::index_fill_", "int_Tensor", "self");
 /** `aten::index_put(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor` */
-export const indexPut = operator<(self: Tensor, indices: readonly (Tensor | null)[], values: Tensor, accumulate?: boolean) => Tensor>(
-  "aten::index_put",
-  "",
-  "tensor",
-);
+export const indexPut = operator<(self: Tensor, indices: readonly (Tensor | null)[], values: Tensor, accumulate?: boolean) => Tensor>("aten::index_put", "", "tensor");
 /** `aten::index_put_(Tensor(a!) self, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor(a!)` */
-export const indexPut_ = operator<(self: Tensor, indices: readonly (Tensor | null)[], values: Tensor, accumulate?: boolean) => Tensor>(
-  "aten::index_put_",
-  "",
-  "self",
-);
+export const indexPut_ = operator<(self: Tensor, indices: readonly (Tensor | null)[], values: Tensor, accumulate?: boolean) => Tensor>("aten::index_put_", "", "self");
 /** `aten::index_reduce(Tensor self, int dim, Tensor index, Tensor source, str reduce, *, bool include_self=True) -> Tensor` */
-export const indexReduce = operator<
-  (self: Tensor, dim: number, index: Tensor, source: Tensor, reduce: string, includeSelf?: boolean) => Tensor
->("aten::index_reduce", "", "tensor");
+export const indexReduce = operator<(self: Tensor, dim: number, index: Tensor, source: Tensor, reduce: string, includeSelf?: boolean) => Tensor>("aten::index_reduce", "", "tensor");
 /** `aten::index_reduce_(Tensor(a!) self, int dim, Tensor index, Tensor source, str reduce, *, bool include_self=True) -> Tensor(a!)` */
-export const indexReduce_ = operator<
-  (self: Tensor, dim: number, index: Tensor, source: Tensor, reduce: string, includeSelf?: boolean) => Tensor
->("aten::index_reduce_", "", "self");
+export const indexReduce_ = operator<(self: Tensor, dim: number, index: Tensor, source: Tensor, reduce: string, includeSelf?: boolean) => Tensor>("aten::index_reduce_", "", "self");
 /** `aten::index_select(Tensor self, int dim, Tensor index) -> Tensor` */
 export const indexSelect = operator<(self: Tensor, dim: number, index: Tensor) => Tensor>("aten::index_select", "", "tensor");
 /** `aten::indices(Tensor(a) self) -> Tensor(a)` */
@@ -1723,19 +918,7 @@ export const indices = operator<(self: Tensor) => Tensor>("aten::indices", "", "
 /** `aten::inner(Tensor self, Tensor other) -> Tensor` */
 export const inner = operator<(self: Tensor, other: Tensor) => Tensor>("aten::inner", "", "tensor");
 /** `aten::instance_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? running_var, bool use_input_stats, float momentum, float eps, bool cudnn_enabled) -> Tensor` */
-export const instanceNorm = operator<
-  (
-    input_: Tensor,
-    weight: Tensor | null | undefined,
-    bias: Tensor | null | undefined,
-    runningMean: Tensor | null | undefined,
-    runningVar: Tensor | null | undefined,
-    useInputStats: boolean,
-    momentum: number,
-    eps: number,
-    cudnnEnabled: boolean,
-  ) => Tensor
->("aten::instance_norm", "", "tensor");
+export const instanceNorm = operator<(input_: Tensor, weight: Tensor | null | undefined, bias: Tensor | null | undefined, runningMean: Tensor | null | undefined, runningVar: Tensor | null | undefined, useInputStats: boolean, momentum: number, eps: number, cudnnEnabled: boolean) => Tensor>("aten::instance_norm", "", "tensor");
 /** `aten::inverse(Tensor self) -> Tensor` */
 export const inverse = operator<(self: Tensor) => Tensor>("aten::inverse", "", "tensor");
 /** `aten::is_coalesced(Tensor self) -> bool` */
@@ -1767,31 +950,15 @@ export const isSigned = operator<(self: Tensor) => boolean>("aten::is_signed", "
 /** `aten::is_vulkan_available() -> bool` */
 export const isVulkanAvailable = operator<() => boolean>("aten::is_vulkan_available", "", "value");
 /** `aten::isclose(Tensor self, Tensor other, float rtol=1.0000000000000001e-05, float atol=1e-08, bool equal_nan=False) -> Tensor` */
-export const isclose = operator<(self: Tensor, other: Tensor, rtol?: number, atol?: number, equalNan?: boolean) => Tensor>(
-  "aten::isclose",
-  "",
-  "tensor",
-);
+export const isclose = operator<(self: Tensor, other: Tensor, rtol?: number, atol?: number, equalNan?: boolean) => Tensor>("aten::isclose", "", "tensor");
 /** `aten::isfinite(Tensor self) -> Tensor` */
 export const isfinite = operator<(self: Tensor) => Tensor>("aten::isfinite", "", "tensor");
 /** `aten::isin.Scalar_Tensor(Scalar element, Tensor test_elements, *, bool assume_unique=False, bool invert=False) -> Tensor` */
-export const isinScalarTensor = operator<(element: Scalar, testElements: Tensor, assumeUnique?: boolean, invert?: boolean) => Tensor>(
-  "aten::isin",
-  "Scalar_Tensor",
-  "tensor",
-);
+export const isinScalarTensor = operator<(element: Scalar, testElements: Tensor, assumeUnique?: boolean, invert?: boolean) => Tensor>("aten::isin", "Scalar_Tensor", "tensor");
 /** `aten::isin.Tensor_Scalar(Tensor elements, Scalar test_element, *, bool assume_unique=False, bool invert=False) -> Tensor` */
-export const isinTensorScalar = operator<(elements: Tensor, testElement: Scalar, assumeUnique?: boolean, invert?: boolean) => Tensor>(
-  "aten::isin",
-  "Tensor_Scalar",
-  "tensor",
-);
+export const isinTensorScalar = operator<(elements: Tensor, testElement: Scalar, assumeUnique?: boolean, invert?: boolean) => Tensor>("aten::isin", "Tensor_Scalar", "tensor");
 /** `aten::isin.Tensor_Tensor(Tensor elements, Tensor test_elements, *, bool assume_unique=False, bool invert=False) -> Tensor` */
-export const isinTensorTensor = operator<(elements: Tensor, testElements: Tensor, assumeUnique?: boolean, invert?: boolean) => Tensor>(
-  "aten::isin",
-  "Tensor_Tensor",
-  "tensor",
-);
+export const isinTensorTensor = operator<(elements: Tensor, testElements: Tensor, assumeUnique?: boolean, invert?: boolean) => Tensor>("aten::isin", "Tensor_Tensor", "tensor");
 /** `aten::isinf(Tensor self) -> Tensor` */
 export const isinf = operator<(self: Tensor) => Tensor>("aten::isinf", "", "tensor");
 /** `aten::isnan(Tensor self) -> Tensor` */
@@ -1803,87 +970,27 @@ export const isposinf = operator<(self: Tensor) => Tensor>("aten::isposinf", "",
 /** `aten::isreal(Tensor self) -> Tensor` */
 export const isreal = operator<(self: Tensor) => Tensor>("aten::isreal", "", "tensor");
 /** `aten::istft(Tensor self, int n_fft, int? hop_length=None, int? win_length=None, Tensor? window=None, bool center=True, bool normalized=False, bool? onesided=None, int? length=None, bool return_complex=False) -> Tensor` */
-export const istft = operator<
-  (
-    self: Tensor,
-    nFft: number,
-    hopLength?: number | null,
-    winLength?: number | null,
-    window?: Tensor | null,
-    center?: boolean,
-    normalized?: boolean,
-    onesided?: boolean | null,
-    length?: number | null,
-    returnComplex?: boolean,
-  ) => Tensor
->("aten::istft", "", "tensor");
+export const istft = operator<(self: Tensor, nFft: number, hopLength?: number | null, winLength?: number | null, window?: Tensor | null, center?: boolean, normalized?: boolean, onesided?: boolean | null, length?: number | null, returnComplex?: boolean) => Tensor>("aten::istft", "", "tensor");
 /** `aten::item(Tensor self) -> Scalar` */
 export const item = operator<(self: Tensor) => number>("aten::item", "", "value");
 /** `aten::kaiser_window(int window_length, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const kaiserWindow = operator<
-  (windowLength: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor
->("aten::kaiser_window", "", "tensor");
+export const kaiserWindow = operator<(windowLength: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::kaiser_window", "", "tensor");
 /** `aten::kaiser_window.beta(int window_length, bool periodic, float beta, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const kaiserWindowBeta = operator<
-  (
-    windowLength: number,
-    periodic: boolean,
-    beta: number,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::kaiser_window", "beta", "tensor");
+export const kaiserWindowBeta = operator<(windowLength: number, periodic: boolean, beta: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::kaiser_window", "beta", "tensor");
 /** `aten::kaiser_window.periodic(int window_length, bool periodic, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const kaiserWindowPeriodic = operator<
-  (
-    windowLength: number,
-    periodic: boolean,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::kaiser_window", "periodic", "tensor");
+export const kaiserWindowPeriodic = operator<(windowLength: number, periodic: boolean, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::kaiser_window", "periodic", "tensor");
 /** `aten::kl_div(Tensor self, Tensor target, int reduction=1, *, bool log_target=False) -> Tensor` */
-export const klDiv = operator<(self: Tensor, target: Tensor, reduction?: number, logTarget?: boolean) => Tensor>(
-  "aten::kl_div",
-  "",
-  "tensor",
-);
+export const klDiv = operator<(self: Tensor, target: Tensor, reduction?: number, logTarget?: boolean) => Tensor>("aten::kl_div", "", "tensor");
 /** `aten::kron(Tensor self, Tensor other) -> Tensor` */
 export const kron = operator<(self: Tensor, other: Tensor) => Tensor>("aten::kron", "", "tensor");
 /** `aten::kthvalue(Tensor self, int k, int dim=-1, bool keepdim=False) -> (Tensor values, Tensor indices)` */
-export const kthvalue = operator<(self: Tensor, k: number, dim?: number, keepdim?: boolean) => [values: Tensor, indices: Tensor]>(
-  "aten::kthvalue",
-  "",
-  "tensors",
-);
+export const kthvalue = operator<(self: Tensor, k: number, dim?: number, keepdim?: boolean) => [values: Tensor, indices: Tensor]>("aten::kthvalue", "", "tensors");
 /** `aten::kthvalue.values(Tensor self, int k, int dim=-1, bool keepdim=False, *, Tensor(a!) values, Tensor(b!) indices) -> (Tensor(a!) values, Tensor(b!) indices)` */
-export const kthvalueValues = operator<
-  (
-    self: Tensor,
-    k: number,
-    dim: number | undefined,
-    keepdim: boolean | undefined,
-    values: Tensor,
-    indices: Tensor,
-  ) => [values: Tensor, indices: Tensor]
->("aten::kthvalue", "values", "tensors");
+export const kthvalueValues = operator<(self: Tensor, k: number, dim: number | undefined, keepdim: boolean | undefined, values: Tensor, indices: Tensor) => [values: Tensor, indices: Tensor]>("aten::kthvalue", "values", "tensors");
 /** `aten::l1_loss(Tensor self, Tensor target, int reduction=1) -> Tensor` */
 export const l1Loss = operator<(self: Tensor, target: Tensor, reduction?: number) => Tensor>("aten::l1_loss", "", "tensor");
 /** `aten::layer_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, Tensor? bias=None, float eps=1.0000000000000001e-05, bool cudnn_enable=True) -> Tensor` */
-export const layerNorm = operator<
-  (
-    input_: Tensor,
-    normalizedShape: readonly number[],
-    weight?: Tensor | null,
-    bias?: Tensor | null,
-    eps?: number,
-    cudnnEnable?: boolean,
-  ) => Tensor
->("aten::layer_norm", "", "tensor");
+export const layerNorm = operator<(input_: Tensor, normalizedShape: readonly number[], weight?: Tensor | null, bias?: Tensor | null, eps?: number, cudnnEnable?: boolean) => Tensor>("aten::layer_norm", "", "tensor");
 /** `aten::lcm(Tensor self, Tensor other) -> Tensor` */
 export const lcm = operator<(self: Tensor, other: Tensor) => Tensor>("aten::lcm", "", "tensor");
 /** `aten::lcm_(Tensor(a!) self, Tensor other) -> Tensor(a!)` */
@@ -1935,15 +1042,9 @@ export const lgamma_ = operator<(self: Tensor) => Tensor>("aten::lgamma_", "", "
 /** `aten::linalg_cholesky(Tensor self, *, bool upper=False) -> Tensor` */
 export const linalgCholesky = operator<(self: Tensor, upper?: boolean) => Tensor>("aten::linalg_cholesky", "", "tensor");
 /** `aten::linalg_cholesky_ex(Tensor self, *, bool upper=False, bool check_errors=False) -> (Tensor L, Tensor info)` */
-export const linalgCholeskyEx = operator<(self: Tensor, upper?: boolean, checkErrors?: boolean) => [L: Tensor, info: Tensor]>(
-  "aten::linalg_cholesky_ex",
-  "",
-  "tensors",
-);
+export const linalgCholeskyEx = operator<(self: Tensor, upper?: boolean, checkErrors?: boolean) => [L: Tensor, info: Tensor]>("aten::linalg_cholesky_ex", "", "tensors");
 /** `aten::linalg_cholesky_ex.L(Tensor self, *, bool upper=False, bool check_errors=False, Tensor(a!) L, Tensor(b!) info) -> (Tensor(a!) L, Tensor(b!) info)` */
-export const linalgCholeskyExL = operator<
-  (self: Tensor, upper: boolean | undefined, checkErrors: boolean | undefined, L: Tensor, info: Tensor) => [L: Tensor, info: Tensor]
->("aten::linalg_cholesky_ex", "L", "tensors");
+export const linalgCholeskyExL = operator<(self: Tensor, upper: boolean | undefined, checkErrors: boolean | undefined, L: Tensor, info: Tensor) => [L: Tensor, info: Tensor]>("aten::linalg_cholesky_ex", "L", "tensors");
 /** `aten::linalg_cond(Tensor self, Scalar? p=None) -> Tensor` */
 export const linalgCond = operator<(self: Tensor, p?: Scalar | null) => Tensor>("aten::linalg_cond", "", "tensor");
 /** `aten::linalg_cross(Tensor self, Tensor other, *, int dim=-1) -> Tensor` */
@@ -1951,23 +1052,13 @@ export const linalgCross = operator<(self: Tensor, other: Tensor, dim?: number) 
 /** `aten::linalg_det(Tensor A) -> Tensor` */
 export const linalgDet = operator<(A: Tensor) => Tensor>("aten::linalg_det", "", "tensor");
 /** `aten::linalg_diagonal(Tensor(a) A, *, int offset=0, int dim1=-2, int dim2=-1) -> Tensor(a)` */
-export const linalgDiagonal = operator<(A: Tensor, offset?: number, dim1?: number, dim2?: number) => Tensor>(
-  "aten::linalg_diagonal",
-  "",
-  "tensor",
-);
+export const linalgDiagonal = operator<(A: Tensor, offset?: number, dim1?: number, dim2?: number) => Tensor>("aten::linalg_diagonal", "", "tensor");
 /** `aten::linalg_eig(Tensor self) -> (Tensor eigenvalues, Tensor eigenvectors)` */
 export const linalgEig = operator<(self: Tensor) => [eigenvalues: Tensor, eigenvectors: Tensor]>("aten::linalg_eig", "", "tensors");
 /** `aten::linalg_eigh(Tensor self, str UPLO="L") -> (Tensor eigenvalues, Tensor eigenvectors)` */
-export const linalgEigh = operator<(self: Tensor, UPLO?: string) => [eigenvalues: Tensor, eigenvectors: Tensor]>(
-  "aten::linalg_eigh",
-  "",
-  "tensors",
-);
+export const linalgEigh = operator<(self: Tensor, UPLO?: string) => [eigenvalues: Tensor, eigenvectors: Tensor]>("aten::linalg_eigh", "", "tensors");
 /** `aten::linalg_eigh.eigvals(Tensor self, str UPLO="L", *, Tensor(a!) eigvals, Tensor(b!) eigvecs) -> (Tensor(a!) eigenvalues, Tensor(b!) eigenvectors)` */
-export const linalgEighEigvals = operator<
-  (self: Tensor, UPLO: string | undefined, eigvals: Tensor, eigvecs: Tensor) => [eigenvalues: Tensor, eigenvectors: Tensor]
->("aten::linalg_eigh", "eigvals", "tensors");
+export const linalgEighEigvals = operator<(self: Tensor, UPLO: string | undefined, eigvals: Tensor, eigvecs: Tensor) => [eigenvalues: Tensor, eigenvectors: Tensor]>("aten::linalg_eigh", "eigvals", "tensors");
 /** `aten::linalg_eigvals(Tensor self) -> Tensor` */
 export const linalgEigvals = operator<(self: Tensor) => Tensor>("aten::linalg_eigvals", "", "tensor");
 /** `aten::linalg_eigvalsh(Tensor self, str UPLO="L") -> Tensor` */
@@ -1977,120 +1068,55 @@ export const linalgHouseholderProduct = operator<(input_: Tensor, tau: Tensor) =
 /** `aten::linalg_inv(Tensor A) -> Tensor` */
 export const linalgInv = operator<(A: Tensor) => Tensor>("aten::linalg_inv", "", "tensor");
 /** `aten::linalg_inv_ex(Tensor A, *, bool check_errors=False) -> (Tensor inverse, Tensor info)` */
-export const linalgInvEx = operator<(A: Tensor, checkErrors?: boolean) => [inverse: Tensor, info: Tensor]>(
-  "aten::linalg_inv_ex",
-  "",
-  "tensors",
-);
+export const linalgInvEx = operator<(A: Tensor, checkErrors?: boolean) => [inverse: Tensor, info: Tensor]>("aten::linalg_inv_ex", "", "tensors");
 /** `aten::linalg_inv_ex.inverse(Tensor A, *, bool check_errors=False, Tensor(a!) inverse, Tensor(b!) info) -> (Tensor(a!) inverse, Tensor(b!) info)` */
-export const linalgInvExInverse = operator<
-  (A: Tensor, checkErrors: boolean | undefined, inverse: Tensor, info: Tensor) => [inverse: Tensor, info: Tensor]
->("aten::linalg_inv_ex", "inverse", "tensors");
+export const linalgInvExInverse = operator<(A: Tensor, checkErrors: boolean | undefined, inverse: Tensor, info: Tensor) => [inverse: Tensor, info: Tensor]>("aten::linalg_inv_ex", "inverse", "tensors");
 /** `aten::linalg_ldl_factor(Tensor self, *, bool hermitian=False) -> (Tensor LD, Tensor pivots)` */
-export const linalgLdlFactor = operator<(self: Tensor, hermitian?: boolean) => [LD: Tensor, pivots: Tensor]>(
-  "aten::linalg_ldl_factor",
-  "",
-  "tensors",
-);
+export const linalgLdlFactor = operator<(self: Tensor, hermitian?: boolean) => [LD: Tensor, pivots: Tensor]>("aten::linalg_ldl_factor", "", "tensors");
 /** `aten::linalg_ldl_factor_ex(Tensor self, *, bool hermitian=False, bool check_errors=False) -> (Tensor LD, Tensor pivots, Tensor info)` */
-export const linalgLdlFactorEx = operator<
-  (self: Tensor, hermitian?: boolean, checkErrors?: boolean) => [LD: Tensor, pivots: Tensor, info: Tensor]
->("aten::linalg_ldl_factor_ex", "", "tensors");
+export const linalgLdlFactorEx = operator<(self: Tensor, hermitian?: boolean, checkErrors?: boolean) => [LD: Tensor, pivots: Tensor, info: Tensor]>("aten::linalg_ldl_factor_ex", "", "tensors");
 /** `aten::linalg_ldl_solve(Tensor LD, Tensor pivots, Tensor B, *, bool hermitian=False) -> Tensor` */
-export const linalgLdlSolve = operator<(LD: Tensor, pivots: Tensor, B: Tensor, hermitian?: boolean) => Tensor>(
-  "aten::linalg_ldl_solve",
-  "",
-  "tensor",
-);
+export const linalgLdlSolve = operator<(LD: Tensor, pivots: Tensor, B: Tensor, hermitian?: boolean) => Tensor>("aten::linalg_ldl_solve", "", "tensor");
 /** `aten::linalg_lstsq(Tensor self, Tensor b, float? rcond=None, *, str? driver=None) -> (Tensor solution, Tensor residuals, Tensor rank, Tensor singular_values)` */
-export const linalgLstsq = operator<
-  (
-    self: Tensor,
-    b: Tensor,
-    rcond?: number | null,
-    driver?: string | null,
-  ) => [solution: Tensor, residuals: Tensor, rank: Tensor, singularValues: Tensor]
->("aten::linalg_lstsq", "", "tensors");
+export const linalgLstsq = operator<(self: Tensor, b: Tensor, rcond?: number | null, driver?: string | null) => [solution: Tensor, residuals: Tensor, rank: Tensor, singularValues: Tensor]>("aten::linalg_lstsq", "", "tensors");
 /** `aten::linalg_lu(Tensor A, *, bool pivot=True) -> (Tensor P, Tensor L, Tensor U)` */
 export const linalgLu = operator<(A: Tensor, pivot?: boolean) => [P: Tensor, L: Tensor, U: Tensor]>("aten::linalg_lu", "", "tensors");
 /** `aten::linalg_lu_factor(Tensor A, *, bool pivot=True) -> (Tensor LU, Tensor pivots)` */
-export const linalgLuFactor = operator<(A: Tensor, pivot?: boolean) => [LU: Tensor, pivots: Tensor]>(
-  "aten::linalg_lu_factor",
-  "",
-  "tensors",
-);
+export const linalgLuFactor = operator<(A: Tensor, pivot?: boolean) => [LU: Tensor, pivots: Tensor]>("aten::linalg_lu_factor", "", "tensors");
 /** `aten::linalg_lu_factor_ex(Tensor A, *, bool pivot=True, bool check_errors=False) -> (Tensor LU, Tensor pivots, Tensor info)` */
-export const linalgLuFactorEx = operator<(A: Tensor, pivot?: boolean, checkErrors?: boolean) => [LU: Tensor, pivots: Tensor, info: Tensor]>(
-  "aten::linalg_lu_factor_ex",
-  "",
-  "tensors",
-);
+export const linalgLuFactorEx = operator<(A: Tensor, pivot?: boolean, checkErrors?: boolean) => [LU: Tensor, pivots: Tensor, info: Tensor]>("aten::linalg_lu_factor_ex", "", "tensors");
 /** `aten::linalg_lu_solve(Tensor LU, Tensor pivots, Tensor B, *, bool left=True, bool adjoint=False) -> Tensor` */
-export const linalgLuSolve = operator<(LU: Tensor, pivots: Tensor, B: Tensor, left?: boolean, adjoint?: boolean) => Tensor>(
-  "aten::linalg_lu_solve",
-  "",
-  "tensor",
-);
+export const linalgLuSolve = operator<(LU: Tensor, pivots: Tensor, B: Tensor, left?: boolean, adjoint?: boolean) => Tensor>("aten::linalg_lu_solve", "", "tensor");
 /** `aten::linalg_matmul(Tensor self, Tensor other) -> Tensor` */
 export const linalgMatmul = operator<(self: Tensor, other: Tensor) => Tensor>("aten::linalg_matmul", "", "tensor");
 /** `aten::linalg_matrix_exp(Tensor self) -> Tensor` */
 export const linalgMatrixExp = operator<(self: Tensor) => Tensor>("aten::linalg_matrix_exp", "", "tensor");
 /** `aten::linalg_matrix_norm(Tensor self, Scalar ord, int[] dim=[-2, -1], bool keepdim=False, *, ScalarType? dtype=None) -> Tensor` */
-export const linalgMatrixNorm = operator<
-  (self: Tensor, ord: Scalar, dim?: readonly number[], keepdim?: boolean, dtype?: DType | null) => Tensor
->("aten::linalg_matrix_norm", "", "tensor");
+export const linalgMatrixNorm = operator<(self: Tensor, ord: Scalar, dim?: readonly number[], keepdim?: boolean, dtype?: DType | null) => Tensor>("aten::linalg_matrix_norm", "", "tensor");
 /** `aten::linalg_matrix_norm.str_ord(Tensor self, str ord="fro", int[] dim=[-2, -1], bool keepdim=False, *, ScalarType? dtype=None) -> Tensor` */
-export const linalgMatrixNormStrOrd = operator<
-  (self: Tensor, ord?: string, dim?: readonly number[], keepdim?: boolean, dtype?: DType | null) => Tensor
->("aten::linalg_matrix_norm", "str_ord", "tensor");
+export const linalgMatrixNormStrOrd = operator<(self: Tensor, ord?: string, dim?: readonly number[], keepdim?: boolean, dtype?: DType | null) => Tensor>("aten::linalg_matrix_norm", "str_ord", "tensor");
 /** `aten::linalg_matrix_power(Tensor self, int n) -> Tensor` */
 export const linalgMatrixPower = operator<(self: Tensor, n: number) => Tensor>("aten::linalg_matrix_power", "", "tensor");
 /** `aten::linalg_matrix_rank(Tensor self, float tol, bool hermitian=False) -> Tensor` */
-export const linalgMatrixRank = operator<(self: Tensor, tol: number, hermitian?: boolean) => Tensor>(
-  "aten::linalg_matrix_rank",
-  "",
-  "tensor",
-);
+export const linalgMatrixRank = operator<(self: Tensor, tol: number, hermitian?: boolean) => Tensor>("aten::linalg_matrix_rank", "", "tensor");
 /** `aten::linalg_matrix_rank.atol_rtol_float(Tensor self, *, float? atol=None, float? rtol=None, bool hermitian=False) -> Tensor` */
-export const linalgMatrixRankAtolRtolFloat = operator<
-  (self: Tensor, atol?: number | null, rtol?: number | null, hermitian?: boolean) => Tensor
->("aten::linalg_matrix_rank", "atol_rtol_float", "tensor");
+export const linalgMatrixRankAtolRtolFloat = operator<(self: Tensor, atol?: number | null, rtol?: number | null, hermitian?: boolean) => Tensor>("aten::linalg_matrix_rank", "atol_rtol_float", "tensor");
 /** `aten::linalg_matrix_rank.atol_rtol_tensor(Tensor input, *, Tensor? atol=None, Tensor? rtol=None, bool hermitian=False) -> Tensor` */
-export const linalgMatrixRankAtolRtolTensor = operator<
-  (input_: Tensor, atol?: Tensor | null, rtol?: Tensor | null, hermitian?: boolean) => Tensor
->("aten::linalg_matrix_rank", "atol_rtol_tensor", "tensor");
+export const linalgMatrixRankAtolRtolTensor = operator<(input_: Tensor, atol?: Tensor | null, rtol?: Tensor | null, hermitian?: boolean) => Tensor>("aten::linalg_matrix_rank", "atol_rtol_tensor", "tensor");
 /** `aten::linalg_matrix_rank.tol_tensor(Tensor input, Tensor tol, bool hermitian=False) -> Tensor` */
-export const linalgMatrixRankTolTensor = operator<(input_: Tensor, tol: Tensor, hermitian?: boolean) => Tensor>(
-  "aten::linalg_matrix_rank",
-  "tol_tensor",
-  "tensor",
-);
+export const linalgMatrixRankTolTensor = operator<(input_: Tensor, tol: Tensor, hermitian?: boolean) => Tensor>("aten::linalg_matrix_rank", "tol_tensor", "tensor");
 /** `aten::linalg_multi_dot(Tensor[] tensors) -> Tensor` */
 export const linalgMultiDot = operator<(tensors: readonly Tensor[]) => Tensor>("aten::linalg_multi_dot", "", "tensor");
 /** `aten::linalg_norm(Tensor self, Scalar? ord=None, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor` */
-export const linalgNorm = operator<
-  (self: Tensor, ord?: Scalar | null, dim?: number | readonly number[] | null, keepdim?: boolean, dtype?: DType | null) => Tensor
->("aten::linalg_norm", "", "tensor");
+export const linalgNorm = operator<(self: Tensor, ord?: Scalar | null, dim?: number | readonly number[] | null, keepdim?: boolean, dtype?: DType | null) => Tensor>("aten::linalg_norm", "", "tensor");
 /** `aten::linalg_pinv(Tensor self, float rcond, bool hermitian=False) -> Tensor` */
 export const linalgPinv = operator<(self: Tensor, rcond: number, hermitian?: boolean) => Tensor>("aten::linalg_pinv", "", "tensor");
 /** `aten::linalg_pinv.atol_rtol_float(Tensor self, *, float? atol=None, float? rtol=None, bool hermitian=False) -> Tensor` */
-export const linalgPinvAtolRtolFloat = operator<(self: Tensor, atol?: number | null, rtol?: number | null, hermitian?: boolean) => Tensor>(
-  "aten::linalg_pinv",
-  "atol_rtol_float",
-  "tensor",
-);
+export const linalgPinvAtolRtolFloat = operator<(self: Tensor, atol?: number | null, rtol?: number | null, hermitian?: boolean) => Tensor>("aten::linalg_pinv", "atol_rtol_float", "tensor");
 /** `aten::linalg_pinv.atol_rtol_tensor(Tensor self, *, Tensor? atol=None, Tensor? rtol=None, bool hermitian=False) -> Tensor` */
-export const linalgPinvAtolRtolTensor = operator<(self: Tensor, atol?: Tensor | null, rtol?: Tensor | null, hermitian?: boolean) => Tensor>(
-  "aten::linalg_pinv",
-  "atol_rtol_tensor",
-  "tensor",
-);
+export const linalgPinvAtolRtolTensor = operator<(self: Tensor, atol?: Tensor | null, rtol?: Tensor | null, hermitian?: boolean) => Tensor>("aten::linalg_pinv", "atol_rtol_tensor", "tensor");
 /** `aten::linalg_pinv.rcond_tensor(Tensor self, Tensor rcond, bool hermitian=False) -> Tensor` */
-export const linalgPinvRcondTensor = operator<(self: Tensor, rcond: Tensor, hermitian?: boolean) => Tensor>(
-  "aten::linalg_pinv",
-  "rcond_tensor",
-  "tensor",
-);
+export const linalgPinvRcondTensor = operator<(self: Tensor, rcond: Tensor, hermitian?: boolean) => Tensor>("aten::linalg_pinv", "rcond_tensor", "tensor");
 /** `aten::linalg_qr(Tensor A, str mode="reduced") -> (Tensor Q, Tensor R)` */
 export const linalgQr = operator<(A: Tensor, mode?: string) => [Q: Tensor, R: Tensor]>("aten::linalg_qr", "", "tensors");
 /** `aten::linalg_slogdet(Tensor A) -> (Tensor sign, Tensor logabsdet)` */
@@ -2098,66 +1124,29 @@ export const linalgSlogdet = operator<(A: Tensor) => [sign: Tensor, logabsdet: T
 /** `aten::linalg_solve(Tensor A, Tensor B, *, bool left=True) -> Tensor` */
 export const linalgSolve = operator<(A: Tensor, B: Tensor, left?: boolean) => Tensor>("aten::linalg_solve", "", "tensor");
 /** `aten::linalg_solve_ex(Tensor A, Tensor B, *, bool left=True, bool check_errors=False) -> (Tensor result, Tensor info)` */
-export const linalgSolveEx = operator<(A: Tensor, B: Tensor, left?: boolean, checkErrors?: boolean) => [result: Tensor, info: Tensor]>(
-  "aten::linalg_solve_ex",
-  "",
-  "tensors",
-);
+export const linalgSolveEx = operator<(A: Tensor, B: Tensor, left?: boolean, checkErrors?: boolean) => [result: Tensor, info: Tensor]>("aten::linalg_solve_ex", "", "tensors");
 /** `aten::linalg_solve_triangular(Tensor self, Tensor B, *, bool upper, bool left=True, bool unitriangular=False) -> Tensor` */
-export const linalgSolveTriangular = operator<(self: Tensor, B: Tensor, upper: boolean, left?: boolean, unitriangular?: boolean) => Tensor>(
-  "aten::linalg_solve_triangular",
-  "",
-  "tensor",
-);
+export const linalgSolveTriangular = operator<(self: Tensor, B: Tensor, upper: boolean, left?: boolean, unitriangular?: boolean) => Tensor>("aten::linalg_solve_triangular", "", "tensor");
 /** `aten::linalg_svd(Tensor A, bool full_matrices=True, *, str? driver=None) -> (Tensor U, Tensor S, Tensor Vh)` */
-export const linalgSvd = operator<(A: Tensor, fullMatrices?: boolean, driver?: string | null) => [U: Tensor, S: Tensor, Vh: Tensor]>(
-  "aten::linalg_svd",
-  "",
-  "tensors",
-);
+export const linalgSvd = operator<(A: Tensor, fullMatrices?: boolean, driver?: string | null) => [U: Tensor, S: Tensor, Vh: Tensor]>("aten::linalg_svd", "", "tensors");
 /** `aten::linalg_svd.U(Tensor A, bool full_matrices=True, *, str? driver=None, Tensor(a!) U, Tensor(b!) S, Tensor(c!) Vh) -> (Tensor(a!) U, Tensor(b!) S, Tensor(c!) Vh)` */
-export const linalgSvdU = operator<
-  (
-    A: Tensor,
-    fullMatrices: boolean | undefined,
-    driver: string | null | undefined,
-    U: Tensor,
-    S: Tensor,
-    Vh: Tensor,
-  ) => [U: Tensor, S: Tensor, Vh: Tensor]
->("aten::linalg_svd", "U", "tensors");
+export const linalgSvdU = operator<(A: Tensor, fullMatrices: boolean | undefined, driver: string | null | undefined, U: Tensor, S: Tensor, Vh: Tensor) => [U: Tensor, S: Tensor, Vh: Tensor]>("aten::linalg_svd", "U", "tensors");
 /** `aten::linalg_svdvals(Tensor A, *, str? driver=None) -> Tensor` */
 export const linalgSvdvals = operator<(A: Tensor, driver?: string | null) => Tensor>("aten::linalg_svdvals", "", "tensor");
 /** `aten::linalg_tensorinv(Tensor self, int ind=2) -> Tensor` */
 export const linalgTensorinv = operator<(self: Tensor, ind?: number) => Tensor>("aten::linalg_tensorinv", "", "tensor");
 /** `aten::linalg_tensorsolve(Tensor self, Tensor other, int[]? dims=None) -> Tensor` */
-export const linalgTensorsolve = operator<(self: Tensor, other: Tensor, dims?: readonly number[] | null) => Tensor>(
-  "aten::linalg_tensorsolve",
-  "",
-  "tensor",
-);
+export const linalgTensorsolve = operator<(self: Tensor, other: Tensor, dims?: readonly number[] | null) => Tensor>("aten::linalg_tensorsolve", "", "tensor");
 /** `aten::linalg_vander(Tensor x, *, int? N=None) -> Tensor` */
 export const linalgVander = operator<(x: Tensor, N?: number | null) => Tensor>("aten::linalg_vander", "", "tensor");
 /** `aten::linalg_vecdot(Tensor x, Tensor y, *, int dim=-1) -> Tensor` */
 export const linalgVecdot = operator<(x: Tensor, y: Tensor, dim?: number) => Tensor>("aten::linalg_vecdot", "", "tensor");
 /** `aten::linalg_vector_norm(Tensor self, Scalar ord=2, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor` */
-export const linalgVectorNorm = operator<
-  (self: Tensor, ord?: Scalar, dim?: number | readonly number[] | null, keepdim?: boolean, dtype?: DType | null) => Tensor
->("aten::linalg_vector_norm", "", "tensor");
+export const linalgVectorNorm = operator<(self: Tensor, ord?: Scalar, dim?: number | readonly number[] | null, keepdim?: boolean, dtype?: DType | null) => Tensor>("aten::linalg_vector_norm", "", "tensor");
 /** `aten::linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor` */
 export const linear = operator<(input_: Tensor, weight: Tensor, bias?: Tensor | null) => Tensor>("aten::linear", "", "tensor");
 /** `aten::linspace(Scalar start, Scalar end, int steps, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const linspace = operator<
-  (
-    start: Scalar,
-    end: Scalar,
-    steps: number,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::linspace", "", "tensor");
+export const linspace = operator<(start: Scalar, end: Scalar, steps: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::linspace", "", "tensor");
 /** `aten::log(Tensor self) -> Tensor` */
 export const log = operator<(self: Tensor) => Tensor>("aten::log", "", "tensor");
 /** `aten::log10(Tensor self) -> Tensor` */
@@ -2175,17 +1164,9 @@ export const log2_ = operator<(self: Tensor) => Tensor>("aten::log2_", "", "self
 /** `aten::log_(Tensor(a!) self) -> Tensor(a!)` */
 export const log_ = operator<(self: Tensor) => Tensor>("aten::log_", "", "self");
 /** `aten::log_normal(Tensor self, float mean=1., float std=2., *, Generator? generator=None) -> Tensor` */
-export const logNormal = operator<(self: Tensor, mean?: number, std?: number, generator?: undefined) => Tensor>(
-  "aten::log_normal",
-  "",
-  "tensor",
-);
+export const logNormal = operator<(self: Tensor, mean?: number, std?: number, generator?: undefined) => Tensor>("aten::log_normal", "", "tensor");
 /** `aten::log_normal_(Tensor(a!) self, float mean=1., float std=2., *, Generator? generator=None) -> Tensor(a!)` */
-export const logNormal_ = operator<(self: Tensor, mean?: number, std?: number, generator?: undefined) => Tensor>(
-  "aten::log_normal_",
-  "",
-  "self",
-);
+export const logNormal_ = operator<(self: Tensor, mean?: number, std?: number, generator?: undefined) => Tensor>("aten::log_normal_", "", "self");
 /** `aten::log_sigmoid(Tensor self) -> Tensor` */
 export const logSigmoid = operator<(self: Tensor) => Tensor>("aten::log_sigmoid", "", "tensor");
 /** `aten::log_sigmoid_forward(Tensor self) -> (Tensor output, Tensor buffer)` */
@@ -2221,63 +1202,15 @@ export const logit = operator<(self: Tensor, eps?: number | null) => Tensor>("at
 /** `aten::logit_(Tensor(a!) self, float? eps=None) -> Tensor(a!)` */
 export const logit_ = operator<(self: Tensor, eps?: number | null) => Tensor>("aten::logit_", "", "self");
 /** `aten::logspace(Scalar start, Scalar end, int steps, float base=10., *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const logspace = operator<
-  (
-    start: Scalar,
-    end: Scalar,
-    steps: number,
-    base?: number,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::logspace", "", "tensor");
+export const logspace = operator<(start: Scalar, end: Scalar, steps: number, base?: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::logspace", "", "tensor");
 /** `aten::logsumexp(Tensor self, int[1] dim, bool keepdim=False) -> Tensor` */
-export const logsumexp = operator<(self: Tensor, dim: number | readonly number[], keepdim?: boolean) => Tensor>(
-  "aten::logsumexp",
-  "",
-  "tensor",
-);
+export const logsumexp = operator<(self: Tensor, dim: number | readonly number[], keepdim?: boolean) => Tensor>("aten::logsumexp", "", "tensor");
 /** `aten::lstm.data(Tensor data, Tensor batch_sizes, Tensor[] hx, Tensor[] params, bool has_biases, int num_layers, float dropout, bool train, bool bidirectional) -> (Tensor, Tensor, Tensor)` */
-export const lstmData = operator<
-  (
-    data: Tensor,
-    batchSizes: Tensor,
-    hx: readonly Tensor[],
-    params: readonly Tensor[],
-    hasBiases: boolean,
-    numLayers: number,
-    dropout: number,
-    train: boolean,
-    bidirectional: boolean,
-  ) => [result0: Tensor, result1: Tensor, result2: Tensor]
->("aten::lstm", "data", "tensors");
+export const lstmData = operator<(data: Tensor, batchSizes: Tensor, hx: readonly Tensor[], params: readonly Tensor[], hasBiases: boolean, numLayers: number, dropout: number, train: boolean, bidirectional: boolean) => [result0: Tensor, result1: Tensor, result2: Tensor]>("aten::lstm", "data", "tensors");
 /** `aten::lstm.input(Tensor input, Tensor[] hx, Tensor[] params, bool has_biases, int num_layers, float dropout, bool train, bool bidirectional, bool batch_first) -> (Tensor, Tensor, Tensor)` */
-export const lstmInput = operator<
-  (
-    input_: Tensor,
-    hx: readonly Tensor[],
-    params: readonly Tensor[],
-    hasBiases: boolean,
-    numLayers: number,
-    dropout: number,
-    train: boolean,
-    bidirectional: boolean,
-    batchFirst: boolean,
-  ) => [result0: Tensor, result1: Tensor, result2: Tensor]
->("aten::lstm", "input", "tensors");
+export const lstmInput = operator<(input_: Tensor, hx: readonly Tensor[], params: readonly Tensor[], hasBiases: boolean, numLayers: number, dropout: number, train: boolean, bidirectional: boolean, batchFirst: boolean) => [result0: Tensor, result1: Tensor, result2: Tensor]>("aten::lstm", "input", "tensors");
 /** `aten::lstm_cell(Tensor input, Tensor[] hx, Tensor w_ih, Tensor w_hh, Tensor? b_ih=None, Tensor? b_hh=None) -> (Tensor, Tensor)` */
-export const lstmCell = operator<
-  (
-    input_: Tensor,
-    hx: readonly Tensor[],
-    wIh: Tensor,
-    wHh: Tensor,
-    bIh?: Tensor | null,
-    bHh?: Tensor | null,
-  ) => [result0: Tensor, result1: Tensor]
->("aten::lstm_cell", "", "tensors");
+export const lstmCell = operator<(input_: Tensor, hx: readonly Tensor[], wIh: Tensor, wHh: Tensor, bIh?: Tensor | null, bHh?: Tensor | null) => [result0: Tensor, result1: Tensor]>("aten::lstm_cell", "", "tensors");
 /** `aten::lt.Scalar(Tensor self, Scalar other) -> Tensor` */
 export const ltScalar = operator<(self: Tensor, other: Scalar) => Tensor>("aten::lt", "Scalar", "tensor");
 /** `aten::lt.Tensor(Tensor self, Tensor other) -> Tensor` */
@@ -2289,19 +1222,13 @@ export const ltTensor_ = operator<(self: Tensor, other: Tensor) => Tensor>("aten
 /** `aten::lu_solve(Tensor self, Tensor LU_data, Tensor LU_pivots) -> Tensor` */
 export const luSolve = operator<(self: Tensor, LUData: Tensor, LUPivots: Tensor) => Tensor>("aten::lu_solve", "", "tensor");
 /** `aten::lu_unpack(Tensor LU_data, Tensor LU_pivots, bool unpack_data=True, bool unpack_pivots=True) -> (Tensor P, Tensor L, Tensor U)` */
-export const luUnpack = operator<
-  (LUData: Tensor, LUPivots: Tensor, unpackData?: boolean, unpackPivots?: boolean) => [P: Tensor, L: Tensor, U: Tensor]
->("aten::lu_unpack", "", "tensors");
+export const luUnpack = operator<(LUData: Tensor, LUPivots: Tensor, unpackData?: boolean, unpackPivots?: boolean) => [P: Tensor, L: Tensor, U: Tensor]>("aten::lu_unpack", "", "tensors");
 /** `aten::mH(Tensor(a) self) -> Tensor(a)` */
 export const mH = operator<(self: Tensor) => Tensor>("aten::mH", "", "tensor");
 /** `aten::mT(Tensor(a) self) -> Tensor(a)` */
 export const mT = operator<(self: Tensor) => Tensor>("aten::mT", "", "tensor");
 /** `aten::margin_ranking_loss(Tensor input1, Tensor input2, Tensor target, float margin=0., int reduction=1) -> Tensor` */
-export const marginRankingLoss = operator<(input1: Tensor, input2: Tensor, target: Tensor, margin?: number, reduction?: number) => Tensor>(
-  "aten::margin_ranking_loss",
-  "",
-  "tensor",
-);
+export const marginRankingLoss = operator<(input1: Tensor, input2: Tensor, target: Tensor, margin?: number, reduction?: number) => Tensor>("aten::margin_ranking_loss", "", "tensor");
 /** `aten::masked_fill.Scalar(Tensor self, Tensor mask, Scalar value) -> Tensor` */
 export const maskedFillScalar = operator<(self: Tensor, mask: Tensor, value: Scalar) => Tensor>("aten::masked_fill", "Scalar", "tensor");
 /** `aten::masked_fill.Tensor(Tensor self, Tensor mask, Tensor value) -> Tensor` */
@@ -2327,141 +1254,49 @@ export const matrixPower = operator<(self: Tensor, n: number) => Tensor>("aten::
 /** `aten::max(Tensor self) -> Tensor` */
 export const max = operator<(self: Tensor) => Tensor>("aten::max", "", "tensor");
 /** `aten::max.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)` */
-export const maxDim = operator<(self: Tensor, dim: number, keepdim?: boolean) => [values: Tensor, indices: Tensor]>(
-  "aten::max",
-  "dim",
-  "tensors",
-);
+export const maxDim = operator<(self: Tensor, dim: number, keepdim?: boolean) => [values: Tensor, indices: Tensor]>("aten::max", "dim", "tensors");
 /** `aten::max.dim_max(Tensor self, int dim, bool keepdim=False, *, Tensor(a!) max, Tensor(b!) max_values) -> (Tensor(a!) values, Tensor(b!) indices)` */
-export const maxDimMax = operator<
-  (self: Tensor, dim: number, keepdim: boolean | undefined, max: Tensor, maxValues: Tensor) => [values: Tensor, indices: Tensor]
->("aten::max", "dim_max", "tensors");
+export const maxDimMax = operator<(self: Tensor, dim: number, keepdim: boolean | undefined, max: Tensor, maxValues: Tensor) => [values: Tensor, indices: Tensor]>("aten::max", "dim_max", "tensors");
 /** `aten::max.other(Tensor self, Tensor other) -> Tensor` */
 export const maxOther = operator<(self: Tensor, other: Tensor) => Tensor>("aten::max", "other", "tensor");
 /** `aten::max_pool1d(Tensor self, int[1] kernel_size, int[1] stride=[], int[1] padding=[0], int[1] dilation=[1], bool ceil_mode=False) -> Tensor` */
-export const maxPool1d = operator<
-  (
-    self: Tensor,
-    kernelSize: number | readonly number[],
-    stride?: number | readonly number[],
-    padding?: number | readonly number[],
-    dilation?: number | readonly number[],
-    ceilMode?: boolean,
-  ) => Tensor
->("aten::max_pool1d", "", "tensor");
+export const maxPool1d = operator<(self: Tensor, kernelSize: number | readonly number[], stride?: number | readonly number[], padding?: number | readonly number[], dilation?: number | readonly number[], ceilMode?: boolean) => Tensor>("aten::max_pool1d", "", "tensor");
 /** `aten::max_pool1d_with_indices(Tensor self, int[1] kernel_size, int[1] stride=[], int[1] padding=[0], int[1] dilation=[1], bool ceil_mode=False) -> (Tensor, Tensor)` */
-export const maxPool1dWithIndices = operator<
-  (
-    self: Tensor,
-    kernelSize: number | readonly number[],
-    stride?: number | readonly number[],
-    padding?: number | readonly number[],
-    dilation?: number | readonly number[],
-    ceilMode?: boolean,
-  ) => [result0: Tensor, result1: Tensor]
->("aten::max_pool1d_with_indices", "", "tensors");
+export const maxPool1dWithIndices = operator<(self: Tensor, kernelSize: number | readonly number[], stride?: number | readonly number[], padding?: number | readonly number[], dilation?: number | readonly number[], ceilMode?: boolean) => [result0: Tensor, result1: Tensor]>("aten::max_pool1d_with_indices", "", "tensors");
 /** `aten::max_pool2d(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding=0, int[2] dilation=1, bool ceil_mode=False) -> Tensor` */
-export const maxPool2d = operator<
-  (
-    self: Tensor,
-    kernelSize: number | readonly number[],
-    stride?: number | readonly number[],
-    padding?: number | readonly number[],
-    dilation?: number | readonly number[],
-    ceilMode?: boolean,
-  ) => Tensor
->("aten::max_pool2d", "", "tensor");
+export const maxPool2d = operator<(self: Tensor, kernelSize: number | readonly number[], stride?: number | readonly number[], padding?: number | readonly number[], dilation?: number | readonly number[], ceilMode?: boolean) => Tensor>("aten::max_pool2d", "", "tensor");
 /** `aten::max_pool2d_with_indices(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding=0, int[2] dilation=1, bool ceil_mode=False) -> (Tensor, Tensor)` */
-export const maxPool2dWithIndices = operator<
-  (
-    self: Tensor,
-    kernelSize: number | readonly number[],
-    stride?: number | readonly number[],
-    padding?: number | readonly number[],
-    dilation?: number | readonly number[],
-    ceilMode?: boolean,
-  ) => [result0: Tensor, result1: Tensor]
->("aten::max_pool2d_with_indices", "", "tensors");
+export const maxPool2dWithIndices = operator<(self: Tensor, kernelSize: number | readonly number[], stride?: number | readonly number[], padding?: number | readonly number[], dilation?: number | readonly number[], ceilMode?: boolean) => [result0: Tensor, result1: Tensor]>("aten::max_pool2d_with_indices", "", "tensors");
 /** `aten::max_pool3d(Tensor self, int[3] kernel_size, int[3] stride=[], int[3] padding=0, int[3] dilation=1, bool ceil_mode=False) -> Tensor` */
-export const maxPool3d = operator<
-  (
-    self: Tensor,
-    kernelSize: number | readonly number[],
-    stride?: number | readonly number[],
-    padding?: number | readonly number[],
-    dilation?: number | readonly number[],
-    ceilMode?: boolean,
-  ) => Tensor
->("aten::max_pool3d", "", "tensor");
+export const maxPool3d = operator<(self: Tensor, kernelSize: number | readonly number[], stride?: number | readonly number[], padding?: number | readonly number[], dilation?: number | readonly number[], ceilMode?: boolean) => Tensor>("aten::max_pool3d", "", "tensor");
 /** `aten::max_pool3d_with_indices(Tensor self, int[3] kernel_size, int[3] stride=[], int[3] padding=0, int[3] dilation=1, bool ceil_mode=False) -> (Tensor, Tensor)` */
-export const maxPool3dWithIndices = operator<
-  (
-    self: Tensor,
-    kernelSize: number | readonly number[],
-    stride?: number | readonly number[],
-    padding?: number | readonly number[],
-    dilation?: number | readonly number[],
-    ceilMode?: boolean,
-  ) => [result0: Tensor, result1: Tensor]
->("aten::max_pool3d_with_indices", "", "tensors");
+export const maxPool3dWithIndices = operator<(self: Tensor, kernelSize: number | readonly number[], stride?: number | readonly number[], padding?: number | readonly number[], dilation?: number | readonly number[], ceilMode?: boolean) => [result0: Tensor, result1: Tensor]>("aten::max_pool3d_with_indices", "", "tensors");
 /** `aten::max_unpool2d(Tensor self, Tensor indices, int[2] output_size) -> Tensor` */
-export const maxUnpool2d = operator<(self: Tensor, indices: Tensor, outputSize: number | readonly number[]) => Tensor>(
-  "aten::max_unpool2d",
-  "",
-  "tensor",
-);
+export const maxUnpool2d = operator<(self: Tensor, indices: Tensor, outputSize: number | readonly number[]) => Tensor>("aten::max_unpool2d", "", "tensor");
 /** `aten::max_unpool3d(Tensor self, Tensor indices, int[3] output_size, int[3] stride, int[3] padding) -> Tensor` */
-export const maxUnpool3d = operator<
-  (
-    self: Tensor,
-    indices: Tensor,
-    outputSize: number | readonly number[],
-    stride: number | readonly number[],
-    padding: number | readonly number[],
-  ) => Tensor
->("aten::max_unpool3d", "", "tensor");
+export const maxUnpool3d = operator<(self: Tensor, indices: Tensor, outputSize: number | readonly number[], stride: number | readonly number[], padding: number | readonly number[]) => Tensor>("aten::max_unpool3d", "", "tensor");
 /** `aten::maximum(Tensor self, Tensor other) -> Tensor` */
 export const maximum = operator<(self: Tensor, other: Tensor) => Tensor>("aten::maximum", "", "tensor");
 /** `aten::mean(Tensor self, *, ScalarType? dtype=None) -> Tensor` */
 export const mean = operator<(self: Tensor, dtype?: DType | null) => Tensor>("aten::mean", "", "tensor");
 /** `aten::mean.dim(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor` */
-export const meanDim = operator<(self: Tensor, dim?: number | readonly number[] | null, keepdim?: boolean, dtype?: DType | null) => Tensor>(
-  "aten::mean",
-  "dim",
-  "tensor",
-);
+export const meanDim = operator<(self: Tensor, dim?: number | readonly number[] | null, keepdim?: boolean, dtype?: DType | null) => Tensor>("aten::mean", "dim", "tensor");
 /** `aten::median(Tensor self) -> Tensor` */
 export const median = operator<(self: Tensor) => Tensor>("aten::median", "", "tensor");
 /** `aten::median.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)` */
-export const medianDim = operator<(self: Tensor, dim: number, keepdim?: boolean) => [values: Tensor, indices: Tensor]>(
-  "aten::median",
-  "dim",
-  "tensors",
-);
+export const medianDim = operator<(self: Tensor, dim: number, keepdim?: boolean) => [values: Tensor, indices: Tensor]>("aten::median", "dim", "tensors");
 /** `aten::median.dim_values(Tensor self, int dim, bool keepdim=False, *, Tensor(a!) values, Tensor(b!) indices) -> (Tensor(a!) values, Tensor(b!) indices)` */
-export const medianDimValues = operator<
-  (self: Tensor, dim: number, keepdim: boolean | undefined, values: Tensor, indices: Tensor) => [values: Tensor, indices: Tensor]
->("aten::median", "dim_values", "tensors");
+export const medianDimValues = operator<(self: Tensor, dim: number, keepdim: boolean | undefined, values: Tensor, indices: Tensor) => [values: Tensor, indices: Tensor]>("aten::median", "dim_values", "tensors");
 /** `aten::meshgrid(Tensor[] tensors) -> Tensor[]` */
 export const meshgrid = operator<(tensors: readonly Tensor[]) => Tensor[]>("aten::meshgrid", "", "tensors");
 /** `aten::meshgrid.indexing(Tensor[] tensors, *, str indexing) -> Tensor[]` */
-export const meshgridIndexing = operator<(tensors: readonly Tensor[], indexing: string) => Tensor[]>(
-  "aten::meshgrid",
-  "indexing",
-  "tensors",
-);
+export const meshgridIndexing = operator<(tensors: readonly Tensor[], indexing: string) => Tensor[]>("aten::meshgrid", "indexing", "tensors");
 /** `aten::min(Tensor self) -> Tensor` */
 export const min = operator<(self: Tensor) => Tensor>("aten::min", "", "tensor");
 /** `aten::min.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)` */
-export const minDim = operator<(self: Tensor, dim: number, keepdim?: boolean) => [values: Tensor, indices: Tensor]>(
-  "aten::min",
-  "dim",
-  "tensors",
-);
+export const minDim = operator<(self: Tensor, dim: number, keepdim?: boolean) => [values: Tensor, indices: Tensor]>("aten::min", "dim", "tensors");
 /** `aten::min.dim_min(Tensor self, int dim, bool keepdim=False, *, Tensor(a!) min, Tensor(b!) min_indices) -> (Tensor(a!) values, Tensor(b!) indices)` */
-export const minDimMin = operator<
-  (self: Tensor, dim: number, keepdim: boolean | undefined, min: Tensor, minIndices: Tensor) => [values: Tensor, indices: Tensor]
->("aten::min", "dim_min", "tensors");
+export const minDimMin = operator<(self: Tensor, dim: number, keepdim: boolean | undefined, min: Tensor, minIndices: Tensor) => [values: Tensor, indices: Tensor]>("aten::min", "dim_min", "tensors");
 /** `aten::min.other(Tensor self, Tensor other) -> Tensor` */
 export const minOther = operator<(self: Tensor, other: Tensor) => Tensor>("aten::min", "other", "tensor");
 /** `aten::minimum(Tensor self, Tensor other) -> Tensor` */
@@ -2473,37 +1308,17 @@ export const mish_ = operator<(self: Tensor) => Tensor>("aten::mish_", "", "self
 /** `aten::mm(Tensor self, Tensor mat2) -> Tensor` */
 export const mm = operator<(self: Tensor, mat2: Tensor) => Tensor>("aten::mm", "", "tensor");
 /** `aten::mode(Tensor self, int dim=-1, bool keepdim=False) -> (Tensor values, Tensor indices)` */
-export const mode = operator<(self: Tensor, dim?: number, keepdim?: boolean) => [values: Tensor, indices: Tensor]>(
-  "aten::mode",
-  "",
-  "tensors",
-);
+export const mode = operator<(self: Tensor, dim?: number, keepdim?: boolean) => [values: Tensor, indices: Tensor]>("aten::mode", "", "tensors");
 /** `aten::mode.values(Tensor self, int dim=-1, bool keepdim=False, *, Tensor(a!) values, Tensor(b!) indices) -> (Tensor(a!) values, Tensor(b!) indices)` */
-export const modeValues = operator<
-  (
-    self: Tensor,
-    dim: number | undefined,
-    keepdim: boolean | undefined,
-    values: Tensor,
-    indices: Tensor,
-  ) => [values: Tensor, indices: Tensor]
->("aten::mode", "values", "tensors");
+export const modeValues = operator<(self: Tensor, dim: number | undefined, keepdim: boolean | undefined, values: Tensor, indices: Tensor) => [values: Tensor, indices: Tensor]>("aten::mode", "values", "tensors");
 /** `aten::moveaxis.int(Tensor(a) self, int source, int destination) -> Tensor(a)` */
 export const moveaxisInt = operator<(self: Tensor, source: number, destination: number) => Tensor>("aten::moveaxis", "int", "tensor");
 /** `aten::moveaxis.intlist(Tensor(a) self, int[] source, int[] destination) -> Tensor(a)` */
-export const moveaxisIntlist = operator<(self: Tensor, source: readonly number[], destination: readonly number[]) => Tensor>(
-  "aten::moveaxis",
-  "intlist",
-  "tensor",
-);
+export const moveaxisIntlist = operator<(self: Tensor, source: readonly number[], destination: readonly number[]) => Tensor>("aten::moveaxis", "intlist", "tensor");
 /** `aten::movedim.int(Tensor(a) self, int source, int destination) -> Tensor(a)` */
 export const movedimInt = operator<(self: Tensor, source: number, destination: number) => Tensor>("aten::movedim", "int", "tensor");
 /** `aten::movedim.intlist(Tensor(a) self, int[] source, int[] destination) -> Tensor(a)` */
-export const movedimIntlist = operator<(self: Tensor, source: readonly number[], destination: readonly number[]) => Tensor>(
-  "aten::movedim",
-  "intlist",
-  "tensor",
-);
+export const movedimIntlist = operator<(self: Tensor, source: readonly number[], destination: readonly number[]) => Tensor>("aten::movedim", "intlist", "tensor");
 /** `aten::mse_loss(Tensor self, Tensor target, int reduction=1) -> Tensor` */
 export const mseLoss = operator<(self: Tensor, target: Tensor, reduction?: number) => Tensor>("aten::mse_loss", "", "tensor");
 /** `aten::msort(Tensor self) -> Tensor` */
@@ -2517,25 +1332,13 @@ export const mulScalar_ = operator<(self: Tensor, other: Scalar) => Tensor>("ate
 /** `aten::mul_.Tensor(Tensor(a!) self, Tensor other) -> Tensor(a!)` */
 export const mulTensor_ = operator<(self: Tensor, other: Tensor) => Tensor>("aten::mul_", "Tensor", "self");
 /** `aten::multi_margin_loss(Tensor self, Tensor target, Scalar p=1, Scalar margin=1, Tensor? weight=None, int reduction=1) -> Tensor` */
-export const multiMarginLoss = operator<
-  (self: Tensor, target: Tensor, p?: Scalar, margin?: Scalar, weight?: Tensor | null, reduction?: number) => Tensor
->("aten::multi_margin_loss", "", "tensor");
+export const multiMarginLoss = operator<(self: Tensor, target: Tensor, p?: Scalar, margin?: Scalar, weight?: Tensor | null, reduction?: number) => Tensor>("aten::multi_margin_loss", "", "tensor");
 /** `aten::multilabel_margin_loss(Tensor self, Tensor target, int reduction=1) -> Tensor` */
-export const multilabelMarginLoss = operator<(self: Tensor, target: Tensor, reduction?: number) => Tensor>(
-  "aten::multilabel_margin_loss",
-  "",
-  "tensor",
-);
+export const multilabelMarginLoss = operator<(self: Tensor, target: Tensor, reduction?: number) => Tensor>("aten::multilabel_margin_loss", "", "tensor");
 /** `aten::multilabel_margin_loss_forward(Tensor self, Tensor target, int reduction) -> (Tensor output, Tensor is_target)` */
-export const multilabelMarginLossForward = operator<
-  (self: Tensor, target: Tensor, reduction: number) => [output: Tensor, isTarget: Tensor]
->("aten::multilabel_margin_loss_forward", "", "tensors");
+export const multilabelMarginLossForward = operator<(self: Tensor, target: Tensor, reduction: number) => [output: Tensor, isTarget: Tensor]>("aten::multilabel_margin_loss_forward", "", "tensors");
 /** `aten::multinomial(Tensor self, int num_samples, bool replacement=False, *, Generator? generator=None) -> Tensor` */
-export const multinomial = operator<(self: Tensor, numSamples: number, replacement?: boolean, generator?: undefined) => Tensor>(
-  "aten::multinomial",
-  "",
-  "tensor",
-);
+export const multinomial = operator<(self: Tensor, numSamples: number, replacement?: boolean, generator?: undefined) => Tensor>("aten::multinomial", "", "tensor");
 /** `aten::multiply.Scalar(Tensor self, Scalar other) -> Tensor` */
 export const multiplyScalar = operator<(self: Tensor, other: Scalar) => Tensor>("aten::multiply", "Scalar", "tensor");
 /** `aten::multiply.Tensor(Tensor self, Tensor other) -> Tensor` */
@@ -2551,109 +1354,41 @@ export const mvlgamma = operator<(self: Tensor, p: number) => Tensor>("aten::mvl
 /** `aten::mvlgamma_(Tensor(a!) self, int p) -> Tensor(a!)` */
 export const mvlgamma_ = operator<(self: Tensor, p: number) => Tensor>("aten::mvlgamma_", "", "self");
 /** `aten::nan_to_num(Tensor self, float? nan=None, float? posinf=None, float? neginf=None) -> Tensor` */
-export const nanToNum = operator<(self: Tensor, nan?: number | null, posinf?: number | null, neginf?: number | null) => Tensor>(
-  "aten::nan_to_num",
-  "",
-  "tensor",
-);
+export const nanToNum = operator<(self: Tensor, nan?: number | null, posinf?: number | null, neginf?: number | null) => Tensor>("aten::nan_to_num", "", "tensor");
 /** `aten::nan_to_num_(Tensor(a!) self, float? nan=None, float? posinf=None, float? neginf=None) -> Tensor(a!)` */
-export const nanToNum_ = operator<(self: Tensor, nan?: number | null, posinf?: number | null, neginf?: number | null) => Tensor>(
-  "aten::nan_to_num_",
-  "",
-  "self",
-);
+export const nanToNum_ = operator<(self: Tensor, nan?: number | null, posinf?: number | null, neginf?: number | null) => Tensor>("aten::nan_to_num_", "", "self");
 /** `aten::nanmean(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor` */
-export const nanmean = operator<(self: Tensor, dim?: number | readonly number[] | null, keepdim?: boolean, dtype?: DType | null) => Tensor>(
-  "aten::nanmean",
-  "",
-  "tensor",
-);
+export const nanmean = operator<(self: Tensor, dim?: number | readonly number[] | null, keepdim?: boolean, dtype?: DType | null) => Tensor>("aten::nanmean", "", "tensor");
 /** `aten::nanmedian(Tensor self) -> Tensor` */
 export const nanmedian = operator<(self: Tensor) => Tensor>("aten::nanmedian", "", "tensor");
 /** `aten::nanmedian.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)` */
-export const nanmedianDim = operator<(self: Tensor, dim: number, keepdim?: boolean) => [values: Tensor, indices: Tensor]>(
-  "aten::nanmedian",
-  "dim",
-  "tensors",
-);
+export const nanmedianDim = operator<(self: Tensor, dim: number, keepdim?: boolean) => [values: Tensor, indices: Tensor]>("aten::nanmedian", "dim", "tensors");
 /** `aten::nanmedian.dim_values(Tensor self, int dim, bool keepdim=False, *, Tensor(a!) values, Tensor(b!) indices) -> (Tensor(a!) values, Tensor(b!) indices)` */
-export const nanmedianDimValues = operator<
-  (self: Tensor, dim: number, keepdim: boolean | undefined, values: Tensor, indices: Tensor) => [values: Tensor, indices: Tensor]
->("aten::nanmedian", "dim_values", "tensors");
+export const nanmedianDimValues = operator<(self: Tensor, dim: number, keepdim: boolean | undefined, values: Tensor, indices: Tensor) => [values: Tensor, indices: Tensor]>("aten::nanmedian", "dim_values", "tensors");
 /** `aten::nanquantile(Tensor self, Tensor q, int? dim=None, bool keepdim=False, *, str interpolation="linear") -> Tensor` */
-export const nanquantile = operator<(self: Tensor, q: Tensor, dim?: number | null, keepdim?: boolean, interpolation?: string) => Tensor>(
-  "aten::nanquantile",
-  "",
-  "tensor",
-);
+export const nanquantile = operator<(self: Tensor, q: Tensor, dim?: number | null, keepdim?: boolean, interpolation?: string) => Tensor>("aten::nanquantile", "", "tensor");
 /** `aten::nanquantile.scalar(Tensor self, float q, int? dim=None, bool keepdim=False, *, str interpolation="linear") -> Tensor` */
-export const nanquantileScalar = operator<
-  (self: Tensor, q: number, dim?: number | null, keepdim?: boolean, interpolation?: string) => Tensor
->("aten::nanquantile", "scalar", "tensor");
+export const nanquantileScalar = operator<(self: Tensor, q: number, dim?: number | null, keepdim?: boolean, interpolation?: string) => Tensor>("aten::nanquantile", "scalar", "tensor");
 /** `aten::nansum(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor` */
-export const nansum = operator<(self: Tensor, dim?: number | readonly number[] | null, keepdim?: boolean, dtype?: DType | null) => Tensor>(
-  "aten::nansum",
-  "",
-  "tensor",
-);
+export const nansum = operator<(self: Tensor, dim?: number | readonly number[] | null, keepdim?: boolean, dtype?: DType | null) => Tensor>("aten::nansum", "", "tensor");
 /** `aten::narrow(Tensor(a) self, int dim, int start, int length) -> Tensor(a)` */
 export const narrow = operator<(self: Tensor, dim: number, start: number, length: number) => Tensor>("aten::narrow", "", "tensor");
 /** `aten::narrow.Tensor(Tensor(a) self, int dim, Tensor start, int length) -> Tensor(a)` */
-export const narrowTensor = operator<(self: Tensor, dim: number, start: Tensor, length: number) => Tensor>(
-  "aten::narrow",
-  "Tensor",
-  "tensor",
-);
+export const narrowTensor = operator<(self: Tensor, dim: number, start: Tensor, length: number) => Tensor>("aten::narrow", "Tensor", "tensor");
 /** `aten::native_batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? running_var, bool training, float momentum, float eps) -> (Tensor, Tensor, Tensor)` */
-export const nativeBatchNorm = operator<
-  (
-    input_: Tensor,
-    weight: Tensor | null | undefined,
-    bias: Tensor | null | undefined,
-    runningMean: Tensor | null | undefined,
-    runningVar: Tensor | null | undefined,
-    training: boolean,
-    momentum: number,
-    eps: number,
-  ) => [result0: Tensor, result1: Tensor, result2: Tensor]
->("aten::native_batch_norm", "", "tensors");
+export const nativeBatchNorm = operator<(input_: Tensor, weight: Tensor | null | undefined, bias: Tensor | null | undefined, runningMean: Tensor | null | undefined, runningVar: Tensor | null | undefined, training: boolean, momentum: number, eps: number) => [result0: Tensor, result1: Tensor, result2: Tensor]>("aten::native_batch_norm", "", "tensors");
 /** `aten::native_channel_shuffle(Tensor self, int groups) -> Tensor` */
 export const nativeChannelShuffle = operator<(self: Tensor, groups: number) => Tensor>("aten::native_channel_shuffle", "", "tensor");
 /** `aten::native_dropout(Tensor input, float p, bool? train) -> (Tensor, Tensor)` */
-export const nativeDropout = operator<(input_: Tensor, p: number, train?: boolean | null) => [result0: Tensor, result1: Tensor]>(
-  "aten::native_dropout",
-  "",
-  "tensors",
-);
+export const nativeDropout = operator<(input_: Tensor, p: number, train?: boolean | null) => [result0: Tensor, result1: Tensor]>("aten::native_dropout", "", "tensors");
 /** `aten::native_group_norm(Tensor input, Tensor? weight, Tensor? bias, SymInt N, SymInt C, SymInt HxW, int group, float eps) -> (Tensor, Tensor, Tensor)` */
-export const nativeGroupNorm = operator<
-  (
-    input_: Tensor,
-    weight: Tensor | null | undefined,
-    bias: Tensor | null | undefined,
-    N: number,
-    C: number,
-    HxW: number,
-    group: number,
-    eps: number,
-  ) => [result0: Tensor, result1: Tensor, result2: Tensor]
->("aten::native_group_norm", "", "tensors");
+export const nativeGroupNorm = operator<(input_: Tensor, weight: Tensor | null | undefined, bias: Tensor | null | undefined, N: number, C: number, HxW: number, group: number, eps: number) => [result0: Tensor, result1: Tensor, result2: Tensor]>("aten::native_group_norm", "", "tensors");
 /** `aten::native_layer_norm(Tensor input, SymInt[] normalized_shape, Tensor? weight, Tensor? bias, float eps) -> (Tensor, Tensor, Tensor)` */
-export const nativeLayerNorm = operator<
-  (
-    input_: Tensor,
-    normalizedShape: readonly number[],
-    weight: Tensor | null | undefined,
-    bias: Tensor | null | undefined,
-    eps: number,
-  ) => [result0: Tensor, result1: Tensor, result2: Tensor]
->("aten::native_layer_norm", "", "tensors");
+export const nativeLayerNorm = operator<(input_: Tensor, normalizedShape: readonly number[], weight: Tensor | null | undefined, bias: Tensor | null | undefined, eps: number) => [result0: Tensor, result1: Tensor, result2: Tensor]>("aten::native_layer_norm", "", "tensors");
 /** `aten::native_norm(Tensor self, Scalar p=2) -> Tensor` */
 export const nativeNorm = operator<(self: Tensor, p?: Scalar) => Tensor>("aten::native_norm", "", "tensor");
 /** `aten::native_norm.ScalarOpt_dim_dtype(Tensor self, Scalar? p, int[1] dim, bool keepdim, ScalarType? dtype) -> Tensor` */
-export const nativeNormScalarOptDimDtype = operator<
-  (self: Tensor, p: Scalar | null | undefined, dim: number | readonly number[], keepdim: boolean, dtype?: DType | null) => Tensor
->("aten::native_norm", "ScalarOpt_dim_dtype", "tensor");
+export const nativeNormScalarOptDimDtype = operator<(self: Tensor, p: Scalar | null | undefined, dim: number | readonly number[], keepdim: boolean, dtype?: DType | null) => Tensor>("aten::native_norm", "ScalarOpt_dim_dtype", "tensor");
 /** `aten::ne.Scalar(Tensor self, Scalar other) -> Tensor` */
 export const neScalar = operator<(self: Tensor, other: Scalar) => Tensor>("aten::ne", "Scalar", "tensor");
 /** `aten::ne.Tensor(Tensor self, Tensor other) -> Tensor` */
@@ -2671,100 +1406,29 @@ export const negative = operator<(self: Tensor) => Tensor>("aten::negative", "",
 /** `aten::negative_(Tensor(a!) self) -> Tensor(a!)` */
 export const negative_ = operator<(self: Tensor) => Tensor>("aten::negative_", "", "self");
 /** `aten::new_empty(Tensor self, SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const newEmpty = operator<
-  (
-    self: Tensor,
-    size: readonly number[],
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::new_empty", "", "tensor");
+export const newEmpty = operator<(self: Tensor, size: readonly number[], dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::new_empty", "", "tensor");
 /** `aten::new_empty_strided(Tensor self, SymInt[] size, SymInt[] stride, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const newEmptyStrided = operator<
-  (
-    self: Tensor,
-    size: readonly number[],
-    stride: readonly number[],
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::new_empty_strided", "", "tensor");
+export const newEmptyStrided = operator<(self: Tensor, size: readonly number[], stride: readonly number[], dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::new_empty_strided", "", "tensor");
 /** `aten::new_full(Tensor self, SymInt[] size, Scalar fill_value, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const newFull = operator<
-  (
-    self: Tensor,
-    size: readonly number[],
-    fillValue: Scalar,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::new_full", "", "tensor");
+export const newFull = operator<(self: Tensor, size: readonly number[], fillValue: Scalar, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::new_full", "", "tensor");
 /** `aten::new_ones(Tensor self, SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const newOnes = operator<
-  (
-    self: Tensor,
-    size: readonly number[],
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::new_ones", "", "tensor");
+export const newOnes = operator<(self: Tensor, size: readonly number[], dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::new_ones", "", "tensor");
 /** `aten::new_zeros(Tensor self, SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const newZeros = operator<
-  (
-    self: Tensor,
-    size: readonly number[],
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::new_zeros", "", "tensor");
+export const newZeros = operator<(self: Tensor, size: readonly number[], dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::new_zeros", "", "tensor");
 /** `aten::nextafter(Tensor self, Tensor other) -> Tensor` */
 export const nextafter = operator<(self: Tensor, other: Tensor) => Tensor>("aten::nextafter", "", "tensor");
 /** `aten::nextafter_(Tensor(a!) self, Tensor other) -> Tensor(a!)` */
 export const nextafter_ = operator<(self: Tensor, other: Tensor) => Tensor>("aten::nextafter_", "", "self");
 /** `aten::nll_loss(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, int ignore_index=-100) -> Tensor` */
-export const nllLoss = operator<(self: Tensor, target: Tensor, weight?: Tensor | null, reduction?: number, ignoreIndex?: number) => Tensor>(
-  "aten::nll_loss",
-  "",
-  "tensor",
-);
+export const nllLoss = operator<(self: Tensor, target: Tensor, weight?: Tensor | null, reduction?: number, ignoreIndex?: number) => Tensor>("aten::nll_loss", "", "tensor");
 /** `aten::nll_loss2d(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, int ignore_index=-100) -> Tensor` */
-export const nllLoss2d = operator<
-  (self: Tensor, target: Tensor, weight?: Tensor | null, reduction?: number, ignoreIndex?: number) => Tensor
->("aten::nll_loss2d", "", "tensor");
+export const nllLoss2d = operator<(self: Tensor, target: Tensor, weight?: Tensor | null, reduction?: number, ignoreIndex?: number) => Tensor>("aten::nll_loss2d", "", "tensor");
 /** `aten::nll_loss2d_forward(Tensor self, Tensor target, Tensor? weight, int reduction, int ignore_index) -> (Tensor output, Tensor total_weight)` */
-export const nllLoss2dForward = operator<
-  (
-    self: Tensor,
-    target: Tensor,
-    weight: Tensor | null | undefined,
-    reduction: number,
-    ignoreIndex: number,
-  ) => [output: Tensor, totalWeight: Tensor]
->("aten::nll_loss2d_forward", "", "tensors");
+export const nllLoss2dForward = operator<(self: Tensor, target: Tensor, weight: Tensor | null | undefined, reduction: number, ignoreIndex: number) => [output: Tensor, totalWeight: Tensor]>("aten::nll_loss2d_forward", "", "tensors");
 /** `aten::nll_loss_forward(Tensor self, Tensor target, Tensor? weight, int reduction, int ignore_index) -> (Tensor output, Tensor total_weight)` */
-export const nllLossForward = operator<
-  (
-    self: Tensor,
-    target: Tensor,
-    weight: Tensor | null | undefined,
-    reduction: number,
-    ignoreIndex: number,
-  ) => [output: Tensor, totalWeight: Tensor]
->("aten::nll_loss_forward", "", "tensors");
+export const nllLossForward = operator<(self: Tensor, target: Tensor, weight: Tensor | null | undefined, reduction: number, ignoreIndex: number) => [output: Tensor, totalWeight: Tensor]>("aten::nll_loss_forward", "", "tensors");
 /** `aten::nll_loss_nd(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, int ignore_index=-100) -> Tensor` */
-export const nllLossNd = operator<
-  (self: Tensor, target: Tensor, weight?: Tensor | null, reduction?: number, ignoreIndex?: number) => Tensor
->("aten::nll_loss_nd", "", "tensor");
+export const nllLossNd = operator<(self: Tensor, target: Tensor, weight?: Tensor | null, reduction?: number, ignoreIndex?: number) => Tensor>("aten::nll_loss_nd", "", "tensor");
 /** `aten::nonzero(Tensor self) -> Tensor` */
 export const nonzero = operator<(self: Tensor) => Tensor>("aten::nonzero", "", "tensor");
 /** `aten::nonzero_numpy(Tensor self) -> Tensor[]` */
@@ -2772,52 +1436,21 @@ export const nonzeroNumpy = operator<(self: Tensor) => Tensor[]>("aten::nonzero_
 /** `aten::norm.Scalar(Tensor self, Scalar p=2) -> Tensor` */
 export const normScalar = operator<(self: Tensor, p?: Scalar) => Tensor>("aten::norm", "Scalar", "tensor");
 /** `aten::norm.ScalarOpt_dim(Tensor self, Scalar? p, int[1] dim, bool keepdim=False) -> Tensor` */
-export const normScalarOptDim = operator<
-  (self: Tensor, p: Scalar | null | undefined, dim: number | readonly number[], keepdim?: boolean) => Tensor
->("aten::norm", "ScalarOpt_dim", "tensor");
+export const normScalarOptDim = operator<(self: Tensor, p: Scalar | null | undefined, dim: number | readonly number[], keepdim?: boolean) => Tensor>("aten::norm", "ScalarOpt_dim", "tensor");
 /** `aten::norm.ScalarOpt_dim_dtype(Tensor self, Scalar? p, int[1] dim, bool keepdim, *, ScalarType dtype) -> Tensor` */
-export const normScalarOptDimDtype = operator<
-  (self: Tensor, p: Scalar | null | undefined, dim: number | readonly number[], keepdim: boolean, dtype: DType) => Tensor
->("aten::norm", "ScalarOpt_dim_dtype", "tensor");
+export const normScalarOptDimDtype = operator<(self: Tensor, p: Scalar | null | undefined, dim: number | readonly number[], keepdim: boolean, dtype: DType) => Tensor>("aten::norm", "ScalarOpt_dim_dtype", "tensor");
 /** `aten::norm.ScalarOpt_dtype(Tensor self, Scalar? p, *, ScalarType dtype) -> Tensor` */
-export const normScalarOptDtype = operator<(self: Tensor, p: Scalar | null | undefined, dtype: DType) => Tensor>(
-  "aten::norm",
-  "ScalarOpt_dtype",
-  "tensor",
-);
+export const normScalarOptDtype = operator<(self: Tensor, p: Scalar | null | undefined, dtype: DType) => Tensor>("aten::norm", "ScalarOpt_dtype", "tensor");
 /** `aten::norm_except_dim(Tensor v, int pow=2, int dim=0) -> Tensor` */
 export const normExceptDim = operator<(v: Tensor, pow?: number, dim?: number) => Tensor>("aten::norm_except_dim", "", "tensor");
 /** `aten::normal.Tensor_Tensor(Tensor mean, Tensor std, *, Generator? generator=None) -> Tensor` */
-export const normalTensorTensor = operator<(mean: Tensor, std: Tensor, generator?: undefined) => Tensor>(
-  "aten::normal",
-  "Tensor_Tensor",
-  "tensor",
-);
+export const normalTensorTensor = operator<(mean: Tensor, std: Tensor, generator?: undefined) => Tensor>("aten::normal", "Tensor_Tensor", "tensor");
 /** `aten::normal.Tensor_float(Tensor mean, float std=1., *, Generator? generator=None) -> Tensor` */
-export const normalTensorFloat = operator<(mean: Tensor, std?: number, generator?: undefined) => Tensor>(
-  "aten::normal",
-  "Tensor_float",
-  "tensor",
-);
+export const normalTensorFloat = operator<(mean: Tensor, std?: number, generator?: undefined) => Tensor>("aten::normal", "Tensor_float", "tensor");
 /** `aten::normal.float_Tensor(float mean, Tensor std, *, Generator? generator=None) -> Tensor` */
-export const normalFloatTensor = operator<(mean: number, std: Tensor, generator?: undefined) => Tensor>(
-  "aten::normal",
-  "float_Tensor",
-  "tensor",
-);
+export const normalFloatTensor = operator<(mean: number, std: Tensor, generator?: undefined) => Tensor>("aten::normal", "float_Tensor", "tensor");
 /** `aten::normal.float_float(float mean, float std, int[] size, *, Generator? generator=None, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const normalFloatFloat = operator<
-  (
-    mean: number,
-    std: number,
-    size: readonly number[],
-    generator?: undefined,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::normal", "float_float", "tensor");
+export const normalFloatFloat = operator<(mean: number, std: number, size: readonly number[], generator?: undefined, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::normal", "float_float", "tensor");
 /** `aten::normal_(Tensor(a!) self, float mean=0., float std=1., *, Generator? generator=None) -> Tensor(a!)` */
 export const normal_ = operator<(self: Tensor, mean?: number, std?: number, generator?: undefined) => Tensor>("aten::normal_", "", "self");
 /** `aten::not_equal.Scalar(Tensor self, Scalar other) -> Tensor` */
@@ -2831,60 +1464,29 @@ export const notEqualTensor_ = operator<(self: Tensor, other: Tensor) => Tensor>
 /** `aten::nuclear_norm(Tensor self, bool keepdim=False) -> Tensor` */
 export const nuclearNorm = operator<(self: Tensor, keepdim?: boolean) => Tensor>("aten::nuclear_norm", "", "tensor");
 /** `aten::nuclear_norm.dim(Tensor self, int[2] dim, bool keepdim=False) -> Tensor` */
-export const nuclearNormDim = operator<(self: Tensor, dim: number | readonly number[], keepdim?: boolean) => Tensor>(
-  "aten::nuclear_norm",
-  "dim",
-  "tensor",
-);
+export const nuclearNormDim = operator<(self: Tensor, dim: number | readonly number[], keepdim?: boolean) => Tensor>("aten::nuclear_norm", "dim", "tensor");
 /** `aten::numpy_T(Tensor(a) self) -> Tensor(a)` */
 export const numpyT = operator<(self: Tensor) => Tensor>("aten::numpy_T", "", "tensor");
 /** `aten::one_hot(Tensor self, int num_classes=-1) -> Tensor` */
 export const oneHot = operator<(self: Tensor, numClasses?: number) => Tensor>("aten::one_hot", "", "tensor");
 /** `aten::ones(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const ones = operator<
-  (size: readonly number[], dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor
->("aten::ones", "", "tensor");
+export const ones = operator<(size: readonly number[], dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::ones", "", "tensor");
 /** `aten::ones_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor` */
-export const onesLike = operator<
-  (
-    self: Tensor,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-    memoryFormat?: MemoryFormat | null,
-  ) => Tensor
->("aten::ones_like", "", "tensor");
+export const onesLike = operator<(self: Tensor, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null, memoryFormat?: MemoryFormat | null) => Tensor>("aten::ones_like", "", "tensor");
 /** `aten::orgqr(Tensor self, Tensor input2) -> Tensor` */
 export const orgqr = operator<(self: Tensor, input2: Tensor) => Tensor>("aten::orgqr", "", "tensor");
 /** `aten::ormqr(Tensor self, Tensor input2, Tensor input3, bool left=True, bool transpose=False) -> Tensor` */
-export const ormqr = operator<(self: Tensor, input2: Tensor, input3: Tensor, left?: boolean, transpose?: boolean) => Tensor>(
-  "aten::ormqr",
-  "",
-  "tensor",
-);
+export const ormqr = operator<(self: Tensor, input2: Tensor, input3: Tensor, left?: boolean, transpose?: boolean) => Tensor>("aten::ormqr", "", "tensor");
 /** `aten::outer(Tensor self, Tensor vec2) -> Tensor` */
 export const outer = operator<(self: Tensor, vec2: Tensor) => Tensor>("aten::outer", "", "tensor");
 /** `aten::output_nr(Tensor self) -> int` */
 export const outputNr = operator<(self: Tensor) => number>("aten::output_nr", "", "value");
 /** `aten::pad(Tensor self, int[] pad, str mode="constant", float? value=None) -> Tensor` */
-export const pad = operator<(self: Tensor, pad: readonly number[], mode?: string, value?: number | null) => Tensor>(
-  "aten::pad",
-  "",
-  "tensor",
-);
+export const pad = operator<(self: Tensor, pad: readonly number[], mode?: string, value?: number | null) => Tensor>("aten::pad", "", "tensor");
 /** `aten::pad_sequence(Tensor[] sequences, bool batch_first=False, float padding_value=0.) -> Tensor` */
-export const padSequence = operator<(sequences: readonly Tensor[], batchFirst?: boolean, paddingValue?: number) => Tensor>(
-  "aten::pad_sequence",
-  "",
-  "tensor",
-);
+export const padSequence = operator<(sequences: readonly Tensor[], batchFirst?: boolean, paddingValue?: number) => Tensor>("aten::pad_sequence", "", "tensor");
 /** `aten::pairwise_distance(Tensor x1, Tensor x2, float p=2., float eps=9.9999999999999995e-07, bool keepdim=False) -> Tensor` */
-export const pairwiseDistance = operator<(x1: Tensor, x2: Tensor, p?: number, eps?: number, keepdim?: boolean) => Tensor>(
-  "aten::pairwise_distance",
-  "",
-  "tensor",
-);
+export const pairwiseDistance = operator<(x1: Tensor, x2: Tensor, p?: number, eps?: number, keepdim?: boolean) => Tensor>("aten::pairwise_distance", "", "tensor");
 /** `aten::pdist(Tensor self, float p=2.) -> Tensor` */
 export const pdist = operator<(self: Tensor, p?: number) => Tensor>("aten::pdist", "", "tensor");
 /** `aten::permute(Tensor(a) self, int[] dims) -> Tensor(a)` */
@@ -2900,9 +1502,7 @@ export const pixelUnshuffle = operator<(self: Tensor, downscaleFactor: number) =
 /** `aten::poisson(Tensor self, Generator? generator=None) -> Tensor` */
 export const poisson = operator<(self: Tensor, generator?: undefined) => Tensor>("aten::poisson", "", "tensor");
 /** `aten::poisson_nll_loss(Tensor input, Tensor target, bool log_input, bool full, float eps, int reduction) -> Tensor` */
-export const poissonNllLoss = operator<
-  (input_: Tensor, target: Tensor, logInput: boolean, full: boolean, eps: number, reduction: number) => Tensor
->("aten::poisson_nll_loss", "", "tensor");
+export const poissonNllLoss = operator<(input_: Tensor, target: Tensor, logInput: boolean, full: boolean, eps: number, reduction: number) => Tensor>("aten::poisson_nll_loss", "", "tensor");
 /** `aten::polar(Tensor abs, Tensor angle) -> Tensor` */
 export const polar = operator<(abs: Tensor, angle: Tensor) => Tensor>("aten::polar", "", "tensor");
 /** `aten::polygamma(int n, Tensor self) -> Tensor` */
@@ -2926,11 +1526,7 @@ export const prelu = operator<(self: Tensor, weight: Tensor) => Tensor>("aten::p
 /** `aten::prod(Tensor self, *, ScalarType? dtype=None) -> Tensor` */
 export const prod = operator<(self: Tensor, dtype?: DType | null) => Tensor>("aten::prod", "", "tensor");
 /** `aten::prod.dim_int(Tensor self, int dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor` */
-export const prodDimInt = operator<(self: Tensor, dim: number, keepdim?: boolean, dtype?: DType | null) => Tensor>(
-  "aten::prod",
-  "dim_int",
-  "tensor",
-);
+export const prodDimInt = operator<(self: Tensor, dim: number, keepdim?: boolean, dtype?: DType | null) => Tensor>("aten::prod", "dim_int", "tensor");
 /** `aten::put(Tensor self, Tensor index, Tensor source, bool accumulate=False) -> Tensor` */
 export const put = operator<(self: Tensor, index: Tensor, source: Tensor, accumulate?: boolean) => Tensor>("aten::put", "", "tensor");
 /** `aten::put_(Tensor(a!) self, Tensor index, Tensor source, bool accumulate=False) -> Tensor(a!)` */
@@ -2938,145 +1534,49 @@ export const put_ = operator<(self: Tensor, index: Tensor, source: Tensor, accum
 /** `aten::qr(Tensor self, bool some=True) -> (Tensor Q, Tensor R)` */
 export const qr = operator<(self: Tensor, some?: boolean) => [Q: Tensor, R: Tensor]>("aten::qr", "", "tensors");
 /** `aten::qr.Q(Tensor self, bool some=True, *, Tensor(a!) Q, Tensor(b!) R) -> (Tensor(a!) Q, Tensor(b!) R)` */
-export const qrQ = operator<(self: Tensor, some: boolean | undefined, Q: Tensor, R: Tensor) => [Q: Tensor, R: Tensor]>(
-  "aten::qr",
-  "Q",
-  "tensors",
-);
+export const qrQ = operator<(self: Tensor, some: boolean | undefined, Q: Tensor, R: Tensor) => [Q: Tensor, R: Tensor]>("aten::qr", "Q", "tensors");
 /** `aten::quantile(Tensor self, Tensor q, int? dim=None, bool keepdim=False, *, str interpolation="linear") -> Tensor` */
-export const quantile = operator<(self: Tensor, q: Tensor, dim?: number | null, keepdim?: boolean, interpolation?: string) => Tensor>(
-  "aten::quantile",
-  "",
-  "tensor",
-);
+export const quantile = operator<(self: Tensor, q: Tensor, dim?: number | null, keepdim?: boolean, interpolation?: string) => Tensor>("aten::quantile", "", "tensor");
 /** `aten::quantile.scalar(Tensor self, float q, int? dim=None, bool keepdim=False, *, str interpolation="linear") -> Tensor` */
-export const quantileScalar = operator<(self: Tensor, q: number, dim?: number | null, keepdim?: boolean, interpolation?: string) => Tensor>(
-  "aten::quantile",
-  "scalar",
-  "tensor",
-);
+export const quantileScalar = operator<(self: Tensor, q: number, dim?: number | null, keepdim?: boolean, interpolation?: string) => Tensor>("aten::quantile", "scalar", "tensor");
 /** `aten::rad2deg(Tensor self) -> Tensor` */
 export const rad2deg = operator<(self: Tensor) => Tensor>("aten::rad2deg", "", "tensor");
 /** `aten::rad2deg_(Tensor(a!) self) -> Tensor(a!)` */
 export const rad2deg_ = operator<(self: Tensor) => Tensor>("aten::rad2deg_", "", "self");
 /** `aten::rand(int[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const rand = operator<
-  (size: readonly number[], dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor
->("aten::rand", "", "tensor");
+export const rand = operator<(size: readonly number[], dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::rand", "", "tensor");
 /** `aten::rand_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor` */
-export const randLike = operator<
-  (
-    self: Tensor,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-    memoryFormat?: MemoryFormat | null,
-  ) => Tensor
->("aten::rand_like", "", "tensor");
+export const randLike = operator<(self: Tensor, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null, memoryFormat?: MemoryFormat | null) => Tensor>("aten::rand_like", "", "tensor");
 /** `aten::randint(int high, int[] size, *, ScalarType? dtype=4, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const randint = operator<
-  (
-    high: number,
-    size: readonly number[],
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::randint", "", "tensor");
+export const randint = operator<(high: number, size: readonly number[], dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::randint", "", "tensor");
 /** `aten::randint.low(int low, int high, int[] size, *, ScalarType? dtype=4, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const randintLow = operator<
-  (
-    low: number,
-    high: number,
-    size: readonly number[],
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::randint", "low", "tensor");
+export const randintLow = operator<(low: number, high: number, size: readonly number[], dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::randint", "low", "tensor");
 /** `aten::randint_like(Tensor self, int high, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor` */
-export const randintLike = operator<
-  (
-    self: Tensor,
-    high: number,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-    memoryFormat?: MemoryFormat | null,
-  ) => Tensor
->("aten::randint_like", "", "tensor");
+export const randintLike = operator<(self: Tensor, high: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null, memoryFormat?: MemoryFormat | null) => Tensor>("aten::randint_like", "", "tensor");
 /** `aten::randint_like.low_dtype(Tensor self, int low, int high, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor` */
-export const randintLikeLowDtype = operator<
-  (
-    self: Tensor,
-    low: number,
-    high: number,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-    memoryFormat?: MemoryFormat | null,
-  ) => Tensor
->("aten::randint_like", "low_dtype", "tensor");
+export const randintLikeLowDtype = operator<(self: Tensor, low: number, high: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null, memoryFormat?: MemoryFormat | null) => Tensor>("aten::randint_like", "low_dtype", "tensor");
 /** `aten::randn(int[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const randn = operator<
-  (size: readonly number[], dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor
->("aten::randn", "", "tensor");
+export const randn = operator<(size: readonly number[], dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::randn", "", "tensor");
 /** `aten::randn_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor` */
-export const randnLike = operator<
-  (
-    self: Tensor,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-    memoryFormat?: MemoryFormat | null,
-  ) => Tensor
->("aten::randn_like", "", "tensor");
+export const randnLike = operator<(self: Tensor, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null, memoryFormat?: MemoryFormat | null) => Tensor>("aten::randn_like", "", "tensor");
 /** `aten::random(Tensor self, *, Generator? generator=None) -> Tensor` */
 export const random = operator<(self: Tensor, generator?: undefined) => Tensor>("aten::random", "", "tensor");
 /** `aten::random.from(Tensor self, int from, int? to, *, Generator? generator=None) -> Tensor` */
-export const randomFrom = operator<(self: Tensor, from: number, to?: number | null, generator?: undefined) => Tensor>(
-  "aten::random",
-  "from",
-  "tensor",
-);
+export const randomFrom = operator<(self: Tensor, from: number, to?: number | null, generator?: undefined) => Tensor>("aten::random", "from", "tensor");
 /** `aten::random.to(Tensor self, int to, *, Generator? generator=None) -> Tensor` */
 export const randomTo = operator<(self: Tensor, to: number, generator?: undefined) => Tensor>("aten::random", "to", "tensor");
 /** `aten::random_(Tensor(a!) self, *, Generator? generator=None) -> Tensor(a!)` */
 export const random_ = operator<(self: Tensor, generator?: undefined) => Tensor>("aten::random_", "", "self");
 /** `aten::random_.from(Tensor(a!) self, int from, int? to, *, Generator? generator=None) -> Tensor(a!)` */
-export const randomFrom_ = operator<(self: Tensor, from: number, to?: number | null, generator?: undefined) => Tensor>(
-  "aten::random_",
-  "from",
-  "self",
-);
+export const randomFrom_ = operator<(self: Tensor, from: number, to?: number | null, generator?: undefined) => Tensor>("aten::random_", "from", "self");
 /** `aten::random_.to(Tensor(a!) self, int to, *, Generator? generator=None) -> Tensor(a!)` */
 export const randomTo_ = operator<(self: Tensor, to: number, generator?: undefined) => Tensor>("aten::random_", "to", "self");
 /** `aten::randperm(int n, *, ScalarType? dtype=4, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const randperm = operator<
-  (n: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor
->("aten::randperm", "", "tensor");
+export const randperm = operator<(n: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::randperm", "", "tensor");
 /** `aten::range(Scalar start, Scalar end, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const range = operator<
-  (start: Scalar, end: Scalar, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor
->("aten::range", "", "tensor");
+export const range = operator<(start: Scalar, end: Scalar, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::range", "", "tensor");
 /** `aten::range.step(Scalar start, Scalar end, Scalar step=1, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const rangeStep = operator<
-  (
-    start: Scalar,
-    end: Scalar,
-    step?: Scalar,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::range", "step", "tensor");
+export const rangeStep = operator<(start: Scalar, end: Scalar, step?: Scalar, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::range", "step", "tensor");
 /** `aten::ravel(Tensor(a) self) -> Tensor(a)` */
 export const ravel = operator<(self: Tensor) => Tensor>("aten::ravel", "", "tensor");
 /** `aten::real(Tensor(a) self) -> Tensor(a)` */
@@ -3086,23 +1586,11 @@ export const reciprocal = operator<(self: Tensor) => Tensor>("aten::reciprocal",
 /** `aten::reciprocal_(Tensor(a!) self) -> Tensor(a!)` */
 export const reciprocal_ = operator<(self: Tensor) => Tensor>("aten::reciprocal_", "", "self");
 /** `aten::reflection_pad1d(Tensor self, int[2] padding) -> Tensor` */
-export const reflectionPad1d = operator<(self: Tensor, padding: number | readonly number[]) => Tensor>(
-  "aten::reflection_pad1d",
-  "",
-  "tensor",
-);
+export const reflectionPad1d = operator<(self: Tensor, padding: number | readonly number[]) => Tensor>("aten::reflection_pad1d", "", "tensor");
 /** `aten::reflection_pad2d(Tensor self, int[4] padding) -> Tensor` */
-export const reflectionPad2d = operator<(self: Tensor, padding: number | readonly number[]) => Tensor>(
-  "aten::reflection_pad2d",
-  "",
-  "tensor",
-);
+export const reflectionPad2d = operator<(self: Tensor, padding: number | readonly number[]) => Tensor>("aten::reflection_pad2d", "", "tensor");
 /** `aten::reflection_pad3d(Tensor self, int[6] padding) -> Tensor` */
-export const reflectionPad3d = operator<(self: Tensor, padding: number | readonly number[]) => Tensor>(
-  "aten::reflection_pad3d",
-  "",
-  "tensor",
-);
+export const reflectionPad3d = operator<(self: Tensor, padding: number | readonly number[]) => Tensor>("aten::reflection_pad3d", "", "tensor");
 /** `aten::relu(Tensor self) -> Tensor` */
 export const relu = operator<(self: Tensor) => Tensor>("aten::relu", "", "tensor");
 /** `aten::relu6(Tensor self) -> Tensor` */
@@ -3128,39 +1616,17 @@ export const renorm_ = operator<(self: Tensor, p: Scalar, dim: number, maxnorm: 
 /** `aten::repeat(Tensor self, SymInt[] repeats) -> Tensor` */
 export const repeat = operator<(self: Tensor, repeats: readonly number[]) => Tensor>("aten::repeat", "", "tensor");
 /** `aten::repeat_interleave.Tensor(Tensor repeats, *, int? output_size=None) -> Tensor` */
-export const repeatInterleaveTensor = operator<(repeats: Tensor, outputSize?: number | null) => Tensor>(
-  "aten::repeat_interleave",
-  "Tensor",
-  "tensor",
-);
+export const repeatInterleaveTensor = operator<(repeats: Tensor, outputSize?: number | null) => Tensor>("aten::repeat_interleave", "Tensor", "tensor");
 /** `aten::repeat_interleave.self_Tensor(Tensor self, Tensor repeats, int? dim=None, *, int? output_size=None) -> Tensor` */
-export const repeatInterleaveSelfTensor = operator<
-  (self: Tensor, repeats: Tensor, dim?: number | null, outputSize?: number | null) => Tensor
->("aten::repeat_interleave", "self_Tensor", "tensor");
+export const repeatInterleaveSelfTensor = operator<(self: Tensor, repeats: Tensor, dim?: number | null, outputSize?: number | null) => Tensor>("aten::repeat_interleave", "self_Tensor", "tensor");
 /** `aten::repeat_interleave.self_int(Tensor self, int repeats, int? dim=None, *, int? output_size=None) -> Tensor` */
-export const repeatInterleaveSelfInt = operator<(self: Tensor, repeats: number, dim?: number | null, outputSize?: number | null) => Tensor>(
-  "aten::repeat_interleave",
-  "self_int",
-  "tensor",
-);
+export const repeatInterleaveSelfInt = operator<(self: Tensor, repeats: number, dim?: number | null, outputSize?: number | null) => Tensor>("aten::repeat_interleave", "self_int", "tensor");
 /** `aten::replication_pad1d(Tensor self, int[2] padding) -> Tensor` */
-export const replicationPad1d = operator<(self: Tensor, padding: number | readonly number[]) => Tensor>(
-  "aten::replication_pad1d",
-  "",
-  "tensor",
-);
+export const replicationPad1d = operator<(self: Tensor, padding: number | readonly number[]) => Tensor>("aten::replication_pad1d", "", "tensor");
 /** `aten::replication_pad2d(Tensor self, int[4] padding) -> Tensor` */
-export const replicationPad2d = operator<(self: Tensor, padding: number | readonly number[]) => Tensor>(
-  "aten::replication_pad2d",
-  "",
-  "tensor",
-);
+export const replicationPad2d = operator<(self: Tensor, padding: number | readonly number[]) => Tensor>("aten::replication_pad2d", "", "tensor");
 /** `aten::replication_pad3d(Tensor self, int[6] padding) -> Tensor` */
-export const replicationPad3d = operator<(self: Tensor, padding: number | readonly number[]) => Tensor>(
-  "aten::replication_pad3d",
-  "",
-  "tensor",
-);
+export const replicationPad3d = operator<(self: Tensor, padding: number | readonly number[]) => Tensor>("aten::replication_pad3d", "", "tensor");
 /** `aten::requires_grad_(Tensor(a!) self, bool requires_grad=True) -> Tensor(a!)` */
 export const requiresGrad_ = operator<(self: Tensor, requiresGrad?: boolean) => Tensor>("aten::requires_grad_", "", "self");
 /** `aten::reshape(Tensor(a) self, SymInt[] shape) -> Tensor(a)` */
@@ -3168,29 +1634,13 @@ export const reshape = operator<(self: Tensor, shape: readonly number[]) => Tens
 /** `aten::reshape_as(Tensor(a) self, Tensor other) -> Tensor(a)` */
 export const reshapeAs = operator<(self: Tensor, other: Tensor) => Tensor>("aten::reshape_as", "", "tensor");
 /** `aten::resize(Tensor self, SymInt[] size, *, MemoryFormat? memory_format=None) -> Tensor` */
-export const resize = operator<(self: Tensor, size: readonly number[], memoryFormat?: MemoryFormat | null) => Tensor>(
-  "aten::resize",
-  "",
-  "tensor",
-);
+export const resize = operator<(self: Tensor, size: readonly number[], memoryFormat?: MemoryFormat | null) => Tensor>("aten::resize", "", "tensor");
 /** `aten::resize_(Tensor(a!) self, SymInt[] size, *, MemoryFormat? memory_format=None) -> Tensor(a!)` */
-export const resize_ = operator<(self: Tensor, size: readonly number[], memoryFormat?: MemoryFormat | null) => Tensor>(
-  "aten::resize_",
-  "",
-  "self",
-);
+export const resize_ = operator<(self: Tensor, size: readonly number[], memoryFormat?: MemoryFormat | null) => Tensor>("aten::resize_", "", "self");
 /** `aten::resize_as(Tensor self, Tensor the_template, *, MemoryFormat? memory_format=None) -> Tensor` */
-export const resizeAs = operator<(self: Tensor, theTemplate: Tensor, memoryFormat?: MemoryFormat | null) => Tensor>(
-  "aten::resize_as",
-  "",
-  "tensor",
-);
+export const resizeAs = operator<(self: Tensor, theTemplate: Tensor, memoryFormat?: MemoryFormat | null) => Tensor>("aten::resize_as", "", "tensor");
 /** `aten::resize_as_(Tensor(a!) self, Tensor the_template, *, MemoryFormat? memory_format=None) -> Tensor(a!)` */
-export const resizeAs_ = operator<(self: Tensor, theTemplate: Tensor, memoryFormat?: MemoryFormat | null) => Tensor>(
-  "aten::resize_as_",
-  "",
-  "self",
-);
+export const resizeAs_ = operator<(self: Tensor, theTemplate: Tensor, memoryFormat?: MemoryFormat | null) => Tensor>("aten::resize_as_", "", "self");
 /** `aten::resize_as_sparse(Tensor self, Tensor the_template) -> Tensor` */
 export const resizeAsSparse = operator<(self: Tensor, theTemplate: Tensor) => Tensor>("aten::resize_as_sparse", "", "tensor");
 /** `aten::resize_as_sparse_(Tensor(a!) self, Tensor the_template) -> Tensor(a!)` */
@@ -3204,75 +1654,19 @@ export const retainGrad = operator<(self: Tensor) => undefined>("aten::retain_gr
 /** `aten::retains_grad(Tensor self) -> bool` */
 export const retainsGrad = operator<(self: Tensor) => boolean>("aten::retains_grad", "", "value");
 /** `aten::rnn_relu.data(Tensor data, Tensor batch_sizes, Tensor hx, Tensor[] params, bool has_biases, int num_layers, float dropout, bool train, bool bidirectional) -> (Tensor, Tensor)` */
-export const rnnReluData = operator<
-  (
-    data: Tensor,
-    batchSizes: Tensor,
-    hx: Tensor,
-    params: readonly Tensor[],
-    hasBiases: boolean,
-    numLayers: number,
-    dropout: number,
-    train: boolean,
-    bidirectional: boolean,
-  ) => [result0: Tensor, result1: Tensor]
->("aten::rnn_relu", "data", "tensors");
+export const rnnReluData = operator<(data: Tensor, batchSizes: Tensor, hx: Tensor, params: readonly Tensor[], hasBiases: boolean, numLayers: number, dropout: number, train: boolean, bidirectional: boolean) => [result0: Tensor, result1: Tensor]>("aten::rnn_relu", "data", "tensors");
 /** `aten::rnn_relu.input(Tensor input, Tensor hx, Tensor[] params, bool has_biases, int num_layers, float dropout, bool train, bool bidirectional, bool batch_first) -> (Tensor, Tensor)` */
-export const rnnReluInput = operator<
-  (
-    input_: Tensor,
-    hx: Tensor,
-    params: readonly Tensor[],
-    hasBiases: boolean,
-    numLayers: number,
-    dropout: number,
-    train: boolean,
-    bidirectional: boolean,
-    batchFirst: boolean,
-  ) => [result0: Tensor, result1: Tensor]
->("aten::rnn_relu", "input", "tensors");
+export const rnnReluInput = operator<(input_: Tensor, hx: Tensor, params: readonly Tensor[], hasBiases: boolean, numLayers: number, dropout: number, train: boolean, bidirectional: boolean, batchFirst: boolean) => [result0: Tensor, result1: Tensor]>("aten::rnn_relu", "input", "tensors");
 /** `aten::rnn_relu_cell(Tensor input, Tensor hx, Tensor w_ih, Tensor w_hh, Tensor? b_ih=None, Tensor? b_hh=None) -> Tensor` */
-export const rnnReluCell = operator<
-  (input_: Tensor, hx: Tensor, wIh: Tensor, wHh: Tensor, bIh?: Tensor | null, bHh?: Tensor | null) => Tensor
->("aten::rnn_relu_cell", "", "tensor");
+export const rnnReluCell = operator<(input_: Tensor, hx: Tensor, wIh: Tensor, wHh: Tensor, bIh?: Tensor | null, bHh?: Tensor | null) => Tensor>("aten::rnn_relu_cell", "", "tensor");
 /** `aten::rnn_tanh.data(Tensor data, Tensor batch_sizes, Tensor hx, Tensor[] params, bool has_biases, int num_layers, float dropout, bool train, bool bidirectional) -> (Tensor, Tensor)` */
-export const rnnTanhData = operator<
-  (
-    data: Tensor,
-    batchSizes: Tensor,
-    hx: Tensor,
-    params: readonly Tensor[],
-    hasBiases: boolean,
-    numLayers: number,
-    dropout: number,
-    train: boolean,
-    bidirectional: boolean,
-  ) => [result0: Tensor, result1: Tensor]
->("aten::rnn_tanh", "data", "tensors");
+export const rnnTanhData = operator<(data: Tensor, batchSizes: Tensor, hx: Tensor, params: readonly Tensor[], hasBiases: boolean, numLayers: number, dropout: number, train: boolean, bidirectional: boolean) => [result0: Tensor, result1: Tensor]>("aten::rnn_tanh", "data", "tensors");
 /** `aten::rnn_tanh.input(Tensor input, Tensor hx, Tensor[] params, bool has_biases, int num_layers, float dropout, bool train, bool bidirectional, bool batch_first) -> (Tensor, Tensor)` */
-export const rnnTanhInput = operator<
-  (
-    input_: Tensor,
-    hx: Tensor,
-    params: readonly Tensor[],
-    hasBiases: boolean,
-    numLayers: number,
-    dropout: number,
-    train: boolean,
-    bidirectional: boolean,
-    batchFirst: boolean,
-  ) => [result0: Tensor, result1: Tensor]
->("aten::rnn_tanh", "input", "tensors");
+export const rnnTanhInput = operator<(input_: Tensor, hx: Tensor, params: readonly Tensor[], hasBiases: boolean, numLayers: number, dropout: number, train: boolean, bidirectional: boolean, batchFirst: boolean) => [result0: Tensor, result1: Tensor]>("aten::rnn_tanh", "input", "tensors");
 /** `aten::rnn_tanh_cell(Tensor input, Tensor hx, Tensor w_ih, Tensor w_hh, Tensor? b_ih=None, Tensor? b_hh=None) -> Tensor` */
-export const rnnTanhCell = operator<
-  (input_: Tensor, hx: Tensor, wIh: Tensor, wHh: Tensor, bIh?: Tensor | null, bHh?: Tensor | null) => Tensor
->("aten::rnn_tanh_cell", "", "tensor");
+export const rnnTanhCell = operator<(input_: Tensor, hx: Tensor, wIh: Tensor, wHh: Tensor, bIh?: Tensor | null, bHh?: Tensor | null) => Tensor>("aten::rnn_tanh_cell", "", "tensor");
 /** `aten::roll(Tensor self, int[1] shifts, int[1] dims=[]) -> Tensor` */
-export const roll = operator<(self: Tensor, shifts: number | readonly number[], dims?: number | readonly number[]) => Tensor>(
-  "aten::roll",
-  "",
-  "tensor",
-);
+export const roll = operator<(self: Tensor, shifts: number | readonly number[], dims?: number | readonly number[]) => Tensor>("aten::roll", "", "tensor");
 /** `aten::rot90(Tensor self, int k=1, int[] dims=[0, 1]) -> Tensor` */
 export const rot90 = operator<(self: Tensor, k?: number, dims?: readonly number[]) => Tensor>("aten::rot90", "", "tensor");
 /** `aten::round(Tensor self) -> Tensor` */
@@ -3286,25 +1680,13 @@ export const roundDecimals_ = operator<(self: Tensor, decimals: number) => Tenso
 /** `aten::row_stack(Tensor[] tensors) -> Tensor` */
 export const rowStack = operator<(tensors: readonly Tensor[]) => Tensor>("aten::row_stack", "", "tensor");
 /** `aten::rrelu(Tensor self, Scalar lower=0.125, Scalar upper=0.33333333333333331, bool training=False, Generator? generator=None) -> Tensor` */
-export const rrelu = operator<(self: Tensor, lower?: Scalar, upper?: Scalar, training?: boolean, generator?: undefined) => Tensor>(
-  "aten::rrelu",
-  "",
-  "tensor",
-);
+export const rrelu = operator<(self: Tensor, lower?: Scalar, upper?: Scalar, training?: boolean, generator?: undefined) => Tensor>("aten::rrelu", "", "tensor");
 /** `aten::rrelu_(Tensor(a!) self, Scalar lower=0.125, Scalar upper=0.33333333333333331, bool training=False, Generator? generator=None) -> Tensor(a!)` */
-export const rrelu_ = operator<(self: Tensor, lower?: Scalar, upper?: Scalar, training?: boolean, generator?: undefined) => Tensor>(
-  "aten::rrelu_",
-  "",
-  "self",
-);
+export const rrelu_ = operator<(self: Tensor, lower?: Scalar, upper?: Scalar, training?: boolean, generator?: undefined) => Tensor>("aten::rrelu_", "", "self");
 /** `aten::rrelu_with_noise(Tensor self, Tensor noise, Scalar lower=0.125, Scalar upper=0.33333333333333331, bool training=False, Generator? generator=None) -> Tensor` */
-export const rreluWithNoise = operator<
-  (self: Tensor, noise: Tensor, lower?: Scalar, upper?: Scalar, training?: boolean, generator?: undefined) => Tensor
->("aten::rrelu_with_noise", "", "tensor");
+export const rreluWithNoise = operator<(self: Tensor, noise: Tensor, lower?: Scalar, upper?: Scalar, training?: boolean, generator?: undefined) => Tensor>("aten::rrelu_with_noise", "", "tensor");
 /** `aten::rrelu_with_noise_(Tensor(a!) self, Tensor noise, Scalar lower=0.125, Scalar upper=0.33333333333333331, bool training=False, Generator? generator=None) -> Tensor(a!)` */
-export const rreluWithNoise_ = operator<
-  (self: Tensor, noise: Tensor, lower?: Scalar, upper?: Scalar, training?: boolean, generator?: undefined) => Tensor
->("aten::rrelu_with_noise_", "", "self");
+export const rreluWithNoise_ = operator<(self: Tensor, noise: Tensor, lower?: Scalar, upper?: Scalar, training?: boolean, generator?: undefined) => Tensor>("aten::rrelu_with_noise_", "", "self");
 /** `aten::rsqrt(Tensor self) -> Tensor` */
 export const rsqrt = operator<(self: Tensor) => Tensor>("aten::rsqrt", "", "tensor");
 /** `aten::rsqrt_(Tensor(a!) self) -> Tensor(a!)` */
@@ -3314,77 +1696,39 @@ export const rsubScalar = operator<(self: Tensor, other: Scalar, alpha?: Scalar)
 /** `aten::rsub.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor` */
 export const rsubTensor = operator<(self: Tensor, other: Tensor, alpha?: Scalar) => Tensor>("aten::rsub", "Tensor", "tensor");
 /** `aten::scalar_tensor(Scalar s, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const scalarTensor = operator<
-  (s: Scalar, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor
->("aten::scalar_tensor", "", "tensor");
+export const scalarTensor = operator<(s: Scalar, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::scalar_tensor", "", "tensor");
 /** `aten::scatter.reduce(Tensor self, int dim, Tensor index, Tensor src, *, str reduce) -> Tensor` */
-export const scatterReduce = operator<(self: Tensor, dim: number, index: Tensor, src: Tensor, reduce: string) => Tensor>(
-  "aten::scatter",
-  "reduce",
-  "tensor",
-);
+export const scatterReduce = operator<(self: Tensor, dim: number, index: Tensor, src: Tensor, reduce: string) => Tensor>("aten::scatter", "reduce", "tensor");
 /** `aten::scatter.src(Tensor self, int dim, Tensor index, Tensor src) -> Tensor` */
 export const scatterSrc = operator<(self: Tensor, dim: number, index: Tensor, src: Tensor) => Tensor>("aten::scatter", "src", "tensor");
 /** `aten::scatter.value(Tensor self, int dim, Tensor index, Scalar value) -> Tensor` */
-export const scatterValue = operator<(self: Tensor, dim: number, index: Tensor, value: Scalar) => Tensor>(
-  "aten::scatter",
-  "value",
-  "tensor",
-);
+export const scatterValue = operator<(self: Tensor, dim: number, index: Tensor, value: Scalar) => Tensor>("aten::scatter", "value", "tensor");
 /** `aten::scatter.value_reduce(Tensor self, int dim, Tensor index, Scalar value, *, str reduce) -> Tensor` */
-export const scatterValueReduce = operator<(self: Tensor, dim: number, index: Tensor, value: Scalar, reduce: string) => Tensor>(
-  "aten::scatter",
-  "value_reduce",
-  "tensor",
-);
+export const scatterValueReduce = operator<(self: Tensor, dim: number, index: Tensor, value: Scalar, reduce: string) => Tensor>("aten::scatter", "value_reduce", "tensor");
 /** `aten::scatter_.reduce(Tensor(a!) self, int dim, Tensor index, Tensor src, *, str reduce) -> Tensor(a!)` */
-export const scatterReduce_ = operator<(self: Tensor, dim: number, index: Tensor, src: Tensor, reduce: string) => Tensor>(
-  "aten::scatter_",
-  "reduce",
-  "self",
-);
+export const scatterReduce_ = operator<(self: Tensor, dim: number, index: Tensor, src: Tensor, reduce: string) => Tensor>("aten::scatter_", "reduce", "self");
 /** `aten::scatter_.src(Tensor(a!) self, int dim, Tensor index, Tensor src) -> Tensor(a!)` */
 export const scatterSrc_ = operator<(self: Tensor, dim: number, index: Tensor, src: Tensor) => Tensor>("aten::scatter_", "src", "self");
 /** `aten::scatter_.value(Tensor(a!) self, int dim, Tensor index, Scalar value) -> Tensor(a!)` */
-export const scatterValue_ = operator<(self: Tensor, dim: number, index: Tensor, value: Scalar) => Tensor>(
-  "aten::scatter_",
-  "value",
-  "self",
-);
+export const scatterValue_ = operator<(self: Tensor, dim: number, index: Tensor, value: Scalar) => Tensor>("aten::scatter_", "value", "self");
 /** `aten::scatter_.value_reduce(Tensor(a!) self, int dim, Tensor index, Scalar value, *, str reduce) -> Tensor(a!)` */
-export const scatterValueReduce_ = operator<(self: Tensor, dim: number, index: Tensor, value: Scalar, reduce: string) => Tensor>(
-  "aten::scatter_",
-  "value_reduce",
-  "self",
-);
+export const scatterValueReduce_ = operator<(self: Tensor, dim: number, index: Tensor, value: Scalar, reduce: string) => Tensor>("aten::scatter_", "value_reduce", "self");
 /** `aten::scatter_add(Tensor self, int dim, Tensor index, Tensor src) -> Tensor` */
 export const scatterAdd = operator<(self: Tensor, dim: number, index: Tensor, src: Tensor) => Tensor>("aten::scatter_add", "", "tensor");
 /** `aten::scatter_add_(Tensor(a!) self, int dim, Tensor index, Tensor src) -> Tensor(a!)` */
 export const scatterAdd_ = operator<(self: Tensor, dim: number, index: Tensor, src: Tensor) => Tensor>("aten::scatter_add_", "", "self");
 /** `aten::scatter_reduce.two(Tensor self, int dim, Tensor index, Tensor src, str reduce, *, bool include_self=True) -> Tensor` */
-export const scatterReduceTwo = operator<
-  (self: Tensor, dim: number, index: Tensor, src: Tensor, reduce: string, includeSelf?: boolean) => Tensor
->("aten::scatter_reduce", "two", "tensor");
+export const scatterReduceTwo = operator<(self: Tensor, dim: number, index: Tensor, src: Tensor, reduce: string, includeSelf?: boolean) => Tensor>("aten::scatter_reduce", "two", "tensor");
 /** `aten::scatter_reduce_.two(Tensor(a!) self, int dim, Tensor index, Tensor src, str reduce, *, bool include_self=True) -> Tensor(a!)` */
-export const scatterReduceTwo_ = operator<
-  (self: Tensor, dim: number, index: Tensor, src: Tensor, reduce: string, includeSelf?: boolean) => Tensor
->("aten::scatter_reduce_", "two", "self");
+export const scatterReduceTwo_ = operator<(self: Tensor, dim: number, index: Tensor, src: Tensor, reduce: string, includeSelf?: boolean) => Tensor>("aten::scatter_reduce_", "two", "self");
 /** `aten::searchsorted.Scalar(Tensor sorted_sequence, Scalar self, *, bool out_int32=False, bool right=False, str? side=None, Tensor? sorter=None) -> Tensor` */
-export const searchsortedScalar = operator<
-  (sortedSequence: Tensor, self: Scalar, outInt32?: boolean, right?: boolean, side?: string | null, sorter?: Tensor | null) => Tensor
->("aten::searchsorted", "Scalar", "tensor");
+export const searchsortedScalar = operator<(sortedSequence: Tensor, self: Scalar, outInt32?: boolean, right?: boolean, side?: string | null, sorter?: Tensor | null) => Tensor>("aten::searchsorted", "Scalar", "tensor");
 /** `aten::searchsorted.Tensor(Tensor sorted_sequence, Tensor self, *, bool out_int32=False, bool right=False, str? side=None, Tensor? sorter=None) -> Tensor` */
-export const searchsortedTensor = operator<
-  (sortedSequence: Tensor, self: Tensor, outInt32?: boolean, right?: boolean, side?: string | null, sorter?: Tensor | null) => Tensor
->("aten::searchsorted", "Tensor", "tensor");
+export const searchsortedTensor = operator<(sortedSequence: Tensor, self: Tensor, outInt32?: boolean, right?: boolean, side?: string | null, sorter?: Tensor | null) => Tensor>("aten::searchsorted", "Tensor", "tensor");
 /** `aten::select.int(Tensor(a) self, int dim, int index) -> Tensor(a)` */
 export const selectInt = operator<(self: Tensor, dim: number, index: number) => Tensor>("aten::select", "int", "tensor");
 /** `aten::select_scatter(Tensor self, Tensor src, int dim, int index) -> Tensor` */
-export const selectScatter = operator<(self: Tensor, src: Tensor, dim: number, index: number) => Tensor>(
-  "aten::select_scatter",
-  "",
-  "tensor",
-);
+export const selectScatter = operator<(self: Tensor, src: Tensor, dim: number, index: number) => Tensor>("aten::select_scatter", "", "tensor");
 /** `aten::selu(Tensor self) -> Tensor` */
 export const selu = operator<(self: Tensor) => Tensor>("aten::selu", "", "tensor");
 /** `aten::selu_(Tensor(a!) self) -> Tensor(a!)` */
@@ -3398,9 +1742,7 @@ export const set_ = operator<(self: Tensor) => Tensor>("aten::set_", "", "self")
 /** `aten::set_.source_Tensor(Tensor(a!) self, Tensor source) -> Tensor(a!)` */
 export const setSourceTensor_ = operator<(self: Tensor, source: Tensor) => Tensor>("aten::set_", "source_Tensor", "self");
 /** `aten::set_.source_Tensor_storage_offset(Tensor(a!) self, Tensor source, SymInt storage_offset, SymInt[] size, SymInt[] stride=[]) -> Tensor(a!)` */
-export const setSourceTensorStorageOffset_ = operator<
-  (self: Tensor, source: Tensor, storageOffset: number, size: readonly number[], stride?: readonly number[]) => Tensor
->("aten::set_", "source_Tensor_storage_offset", "self");
+export const setSourceTensorStorageOffset_ = operator<(self: Tensor, source: Tensor, storageOffset: number, size: readonly number[], stride?: readonly number[]) => Tensor>("aten::set_", "source_Tensor_storage_offset", "self");
 /** `aten::set_data(Tensor(a!) self, Tensor new_data) -> ()` */
 export const setData = operator<(self: Tensor, newData: Tensor) => undefined>("aten::set_data", "", "value");
 /** `aten::sgn(Tensor self) -> Tensor` */
@@ -3436,31 +1778,17 @@ export const sinh_ = operator<(self: Tensor) => Tensor>("aten::sinh_", "", "self
 /** `aten::size.int(Tensor self, int dim) -> int` */
 export const sizeInt = operator<(self: Tensor, dim: number) => number>("aten::size", "int", "value");
 /** `aten::slice.Tensor(Tensor(a) self, int dim=0, SymInt? start=None, SymInt? end=None, SymInt step=1) -> Tensor(a)` */
-export const sliceTensor = operator<(self: Tensor, dim?: number, start?: number | null, end?: number | null, step?: number) => Tensor>(
-  "aten::slice",
-  "Tensor",
-  "tensor",
-);
+export const sliceTensor = operator<(self: Tensor, dim?: number, start?: number | null, end?: number | null, step?: number) => Tensor>("aten::slice", "Tensor", "tensor");
 /** `aten::slice_scatter(Tensor self, Tensor src, int dim=0, SymInt? start=None, SymInt? end=None, SymInt step=1) -> Tensor` */
-export const sliceScatter = operator<
-  (self: Tensor, src: Tensor, dim?: number, start?: number | null, end?: number | null, step?: number) => Tensor
->("aten::slice_scatter", "", "tensor");
+export const sliceScatter = operator<(self: Tensor, src: Tensor, dim?: number, start?: number | null, end?: number | null, step?: number) => Tensor>("aten::slice_scatter", "", "tensor");
 /** `aten::slogdet(Tensor self) -> (Tensor sign, Tensor logabsdet)` */
 export const slogdet = operator<(self: Tensor) => [sign: Tensor, logabsdet: Tensor]>("aten::slogdet", "", "tensors");
 /** `aten::smm(Tensor self, Tensor mat2) -> Tensor` */
 export const smm = operator<(self: Tensor, mat2: Tensor) => Tensor>("aten::smm", "", "tensor");
 /** `aten::smooth_l1_loss(Tensor self, Tensor target, int reduction=1, float beta=1.) -> Tensor` */
-export const smoothL1Loss = operator<(self: Tensor, target: Tensor, reduction?: number, beta?: number) => Tensor>(
-  "aten::smooth_l1_loss",
-  "",
-  "tensor",
-);
+export const smoothL1Loss = operator<(self: Tensor, target: Tensor, reduction?: number, beta?: number) => Tensor>("aten::smooth_l1_loss", "", "tensor");
 /** `aten::soft_margin_loss(Tensor self, Tensor target, int reduction=1) -> Tensor` */
-export const softMarginLoss = operator<(self: Tensor, target: Tensor, reduction?: number) => Tensor>(
-  "aten::soft_margin_loss",
-  "",
-  "tensor",
-);
+export const softMarginLoss = operator<(self: Tensor, target: Tensor, reduction?: number) => Tensor>("aten::soft_margin_loss", "", "tensor");
 /** `aten::softmax.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor` */
 export const softmaxInt = operator<(self: Tensor, dim: number, dtype?: DType | null) => Tensor>("aten::softmax", "int", "tensor");
 /** `aten::softplus(Tensor self, Scalar beta=1, Scalar threshold=20) -> Tensor` */
@@ -3468,36 +1796,13 @@ export const softplus = operator<(self: Tensor, beta?: Scalar, threshold?: Scala
 /** `aten::softshrink(Tensor self, Scalar lambd=0.5) -> Tensor` */
 export const softshrink = operator<(self: Tensor, lambd?: Scalar) => Tensor>("aten::softshrink", "", "tensor");
 /** `aten::sort(Tensor self, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)` */
-export const sort = operator<(self: Tensor, dim?: number, descending?: boolean) => [values: Tensor, indices: Tensor]>(
-  "aten::sort",
-  "",
-  "tensors",
-);
+export const sort = operator<(self: Tensor, dim?: number, descending?: boolean) => [values: Tensor, indices: Tensor]>("aten::sort", "", "tensors");
 /** `aten::sort.stable(Tensor self, *, bool? stable, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)` */
-export const sortStable = operator<
-  (self: Tensor, stable?: boolean | null, dim?: number, descending?: boolean) => [values: Tensor, indices: Tensor]
->("aten::sort", "stable", "tensors");
+export const sortStable = operator<(self: Tensor, stable?: boolean | null, dim?: number, descending?: boolean) => [values: Tensor, indices: Tensor]>("aten::sort", "stable", "tensors");
 /** `aten::sort.values(Tensor self, int dim=-1, bool descending=False, *, Tensor(a!) values, Tensor(b!) indices) -> (Tensor(a!) values, Tensor(b!) indices)` */
-export const sortValues = operator<
-  (
-    self: Tensor,
-    dim: number | undefined,
-    descending: boolean | undefined,
-    values: Tensor,
-    indices: Tensor,
-  ) => [values: Tensor, indices: Tensor]
->("aten::sort", "values", "tensors");
+export const sortValues = operator<(self: Tensor, dim: number | undefined, descending: boolean | undefined, values: Tensor, indices: Tensor) => [values: Tensor, indices: Tensor]>("aten::sort", "values", "tensors");
 /** `aten::sort.values_stable(Tensor self, *, bool? stable, int dim=-1, bool descending=False, Tensor(a!) values, Tensor(b!) indices) -> (Tensor(a!) values, Tensor(b!) indices)` */
-export const sortValuesStable = operator<
-  (
-    self: Tensor,
-    stable: boolean | null | undefined,
-    dim: number | undefined,
-    descending: boolean | undefined,
-    values: Tensor,
-    indices: Tensor,
-  ) => [values: Tensor, indices: Tensor]
->("aten::sort", "values_stable", "tensors");
+export const sortValuesStable = operator<(self: Tensor, stable: boolean | null | undefined, dim: number | undefined, descending: boolean | undefined, values: Tensor, indices: Tensor) => [values: Tensor, indices: Tensor]>("aten::sort", "values_stable", "tensors");
 /** `aten::special_airy_ai(Tensor x) -> Tensor` */
 export const specialAiryAi = operator<(x: Tensor) => Tensor>("aten::special_airy_ai", "", "tensor");
 /** `aten::special_bessel_j0(Tensor self) -> Tensor` */
@@ -3511,59 +1816,27 @@ export const specialBesselY1 = operator<(self: Tensor) => Tensor>("aten::special
 /** `aten::special_chebyshev_polynomial_t(Tensor x, Tensor n) -> Tensor` */
 export const specialChebyshevPolynomialT = operator<(x: Tensor, n: Tensor) => Tensor>("aten::special_chebyshev_polynomial_t", "", "tensor");
 /** `aten::special_chebyshev_polynomial_t.n_scalar(Tensor x, Scalar n) -> Tensor` */
-export const specialChebyshevPolynomialTNScalar = operator<(x: Tensor, n: Scalar) => Tensor>(
-  "aten::special_chebyshev_polynomial_t",
-  "n_scalar",
-  "tensor",
-);
+export const specialChebyshevPolynomialTNScalar = operator<(x: Tensor, n: Scalar) => Tensor>("aten::special_chebyshev_polynomial_t", "n_scalar", "tensor");
 /** `aten::special_chebyshev_polynomial_t.x_scalar(Scalar x, Tensor n) -> Tensor` */
-export const specialChebyshevPolynomialTXScalar = operator<(x: Scalar, n: Tensor) => Tensor>(
-  "aten::special_chebyshev_polynomial_t",
-  "x_scalar",
-  "tensor",
-);
+export const specialChebyshevPolynomialTXScalar = operator<(x: Scalar, n: Tensor) => Tensor>("aten::special_chebyshev_polynomial_t", "x_scalar", "tensor");
 /** `aten::special_chebyshev_polynomial_u(Tensor x, Tensor n) -> Tensor` */
 export const specialChebyshevPolynomialU = operator<(x: Tensor, n: Tensor) => Tensor>("aten::special_chebyshev_polynomial_u", "", "tensor");
 /** `aten::special_chebyshev_polynomial_u.n_scalar(Tensor x, Scalar n) -> Tensor` */
-export const specialChebyshevPolynomialUNScalar = operator<(x: Tensor, n: Scalar) => Tensor>(
-  "aten::special_chebyshev_polynomial_u",
-  "n_scalar",
-  "tensor",
-);
+export const specialChebyshevPolynomialUNScalar = operator<(x: Tensor, n: Scalar) => Tensor>("aten::special_chebyshev_polynomial_u", "n_scalar", "tensor");
 /** `aten::special_chebyshev_polynomial_u.x_scalar(Scalar x, Tensor n) -> Tensor` */
-export const specialChebyshevPolynomialUXScalar = operator<(x: Scalar, n: Tensor) => Tensor>(
-  "aten::special_chebyshev_polynomial_u",
-  "x_scalar",
-  "tensor",
-);
+export const specialChebyshevPolynomialUXScalar = operator<(x: Scalar, n: Tensor) => Tensor>("aten::special_chebyshev_polynomial_u", "x_scalar", "tensor");
 /** `aten::special_chebyshev_polynomial_v(Tensor x, Tensor n) -> Tensor` */
 export const specialChebyshevPolynomialV = operator<(x: Tensor, n: Tensor) => Tensor>("aten::special_chebyshev_polynomial_v", "", "tensor");
 /** `aten::special_chebyshev_polynomial_v.n_scalar(Tensor x, Scalar n) -> Tensor` */
-export const specialChebyshevPolynomialVNScalar = operator<(x: Tensor, n: Scalar) => Tensor>(
-  "aten::special_chebyshev_polynomial_v",
-  "n_scalar",
-  "tensor",
-);
+export const specialChebyshevPolynomialVNScalar = operator<(x: Tensor, n: Scalar) => Tensor>("aten::special_chebyshev_polynomial_v", "n_scalar", "tensor");
 /** `aten::special_chebyshev_polynomial_v.x_scalar(Scalar x, Tensor n) -> Tensor` */
-export const specialChebyshevPolynomialVXScalar = operator<(x: Scalar, n: Tensor) => Tensor>(
-  "aten::special_chebyshev_polynomial_v",
-  "x_scalar",
-  "tensor",
-);
+export const specialChebyshevPolynomialVXScalar = operator<(x: Scalar, n: Tensor) => Tensor>("aten::special_chebyshev_polynomial_v", "x_scalar", "tensor");
 /** `aten::special_chebyshev_polynomial_w(Tensor x, Tensor n) -> Tensor` */
 export const specialChebyshevPolynomialW = operator<(x: Tensor, n: Tensor) => Tensor>("aten::special_chebyshev_polynomial_w", "", "tensor");
 /** `aten::special_chebyshev_polynomial_w.n_scalar(Tensor x, Scalar n) -> Tensor` */
-export const specialChebyshevPolynomialWNScalar = operator<(x: Tensor, n: Scalar) => Tensor>(
-  "aten::special_chebyshev_polynomial_w",
-  "n_scalar",
-  "tensor",
-);
+export const specialChebyshevPolynomialWNScalar = operator<(x: Tensor, n: Scalar) => Tensor>("aten::special_chebyshev_polynomial_w", "n_scalar", "tensor");
 /** `aten::special_chebyshev_polynomial_w.x_scalar(Scalar x, Tensor n) -> Tensor` */
-export const specialChebyshevPolynomialWXScalar = operator<(x: Scalar, n: Tensor) => Tensor>(
-  "aten::special_chebyshev_polynomial_w",
-  "x_scalar",
-  "tensor",
-);
+export const specialChebyshevPolynomialWXScalar = operator<(x: Scalar, n: Tensor) => Tensor>("aten::special_chebyshev_polynomial_w", "x_scalar", "tensor");
 /** `aten::special_digamma(Tensor self) -> Tensor` */
 export const specialDigamma = operator<(self: Tensor) => Tensor>("aten::special_digamma", "", "tensor");
 /** `aten::special_entr(Tensor self) -> Tensor` */
@@ -3591,31 +1864,15 @@ export const specialGammaln = operator<(self: Tensor) => Tensor>("aten::special_
 /** `aten::special_hermite_polynomial_h(Tensor x, Tensor n) -> Tensor` */
 export const specialHermitePolynomialH = operator<(x: Tensor, n: Tensor) => Tensor>("aten::special_hermite_polynomial_h", "", "tensor");
 /** `aten::special_hermite_polynomial_h.n_scalar(Tensor x, Scalar n) -> Tensor` */
-export const specialHermitePolynomialHNScalar = operator<(x: Tensor, n: Scalar) => Tensor>(
-  "aten::special_hermite_polynomial_h",
-  "n_scalar",
-  "tensor",
-);
+export const specialHermitePolynomialHNScalar = operator<(x: Tensor, n: Scalar) => Tensor>("aten::special_hermite_polynomial_h", "n_scalar", "tensor");
 /** `aten::special_hermite_polynomial_h.x_scalar(Scalar x, Tensor n) -> Tensor` */
-export const specialHermitePolynomialHXScalar = operator<(x: Scalar, n: Tensor) => Tensor>(
-  "aten::special_hermite_polynomial_h",
-  "x_scalar",
-  "tensor",
-);
+export const specialHermitePolynomialHXScalar = operator<(x: Scalar, n: Tensor) => Tensor>("aten::special_hermite_polynomial_h", "x_scalar", "tensor");
 /** `aten::special_hermite_polynomial_he(Tensor x, Tensor n) -> Tensor` */
 export const specialHermitePolynomialHe = operator<(x: Tensor, n: Tensor) => Tensor>("aten::special_hermite_polynomial_he", "", "tensor");
 /** `aten::special_hermite_polynomial_he.n_scalar(Tensor x, Scalar n) -> Tensor` */
-export const specialHermitePolynomialHeNScalar = operator<(x: Tensor, n: Scalar) => Tensor>(
-  "aten::special_hermite_polynomial_he",
-  "n_scalar",
-  "tensor",
-);
+export const specialHermitePolynomialHeNScalar = operator<(x: Tensor, n: Scalar) => Tensor>("aten::special_hermite_polynomial_he", "n_scalar", "tensor");
 /** `aten::special_hermite_polynomial_he.x_scalar(Scalar x, Tensor n) -> Tensor` */
-export const specialHermitePolynomialHeXScalar = operator<(x: Scalar, n: Tensor) => Tensor>(
-  "aten::special_hermite_polynomial_he",
-  "x_scalar",
-  "tensor",
-);
+export const specialHermitePolynomialHeXScalar = operator<(x: Scalar, n: Tensor) => Tensor>("aten::special_hermite_polynomial_he", "x_scalar", "tensor");
 /** `aten::special_i0(Tensor self) -> Tensor` */
 export const specialI0 = operator<(self: Tensor) => Tensor>("aten::special_i0", "", "tensor");
 /** `aten::special_i0e(Tensor self) -> Tensor` */
@@ -3627,49 +1884,25 @@ export const specialI1e = operator<(self: Tensor) => Tensor>("aten::special_i1e"
 /** `aten::special_laguerre_polynomial_l(Tensor x, Tensor n) -> Tensor` */
 export const specialLaguerrePolynomialL = operator<(x: Tensor, n: Tensor) => Tensor>("aten::special_laguerre_polynomial_l", "", "tensor");
 /** `aten::special_laguerre_polynomial_l.n_scalar(Tensor x, Scalar n) -> Tensor` */
-export const specialLaguerrePolynomialLNScalar = operator<(x: Tensor, n: Scalar) => Tensor>(
-  "aten::special_laguerre_polynomial_l",
-  "n_scalar",
-  "tensor",
-);
+export const specialLaguerrePolynomialLNScalar = operator<(x: Tensor, n: Scalar) => Tensor>("aten::special_laguerre_polynomial_l", "n_scalar", "tensor");
 /** `aten::special_laguerre_polynomial_l.x_scalar(Scalar x, Tensor n) -> Tensor` */
-export const specialLaguerrePolynomialLXScalar = operator<(x: Scalar, n: Tensor) => Tensor>(
-  "aten::special_laguerre_polynomial_l",
-  "x_scalar",
-  "tensor",
-);
+export const specialLaguerrePolynomialLXScalar = operator<(x: Scalar, n: Tensor) => Tensor>("aten::special_laguerre_polynomial_l", "x_scalar", "tensor");
 /** `aten::special_legendre_polynomial_p(Tensor x, Tensor n) -> Tensor` */
 export const specialLegendrePolynomialP = operator<(x: Tensor, n: Tensor) => Tensor>("aten::special_legendre_polynomial_p", "", "tensor");
 /** `aten::special_legendre_polynomial_p.n_scalar(Tensor x, Scalar n) -> Tensor` */
-export const specialLegendrePolynomialPNScalar = operator<(x: Tensor, n: Scalar) => Tensor>(
-  "aten::special_legendre_polynomial_p",
-  "n_scalar",
-  "tensor",
-);
+export const specialLegendrePolynomialPNScalar = operator<(x: Tensor, n: Scalar) => Tensor>("aten::special_legendre_polynomial_p", "n_scalar", "tensor");
 /** `aten::special_legendre_polynomial_p.x_scalar(Scalar x, Tensor n) -> Tensor` */
-export const specialLegendrePolynomialPXScalar = operator<(x: Scalar, n: Tensor) => Tensor>(
-  "aten::special_legendre_polynomial_p",
-  "x_scalar",
-  "tensor",
-);
+export const specialLegendrePolynomialPXScalar = operator<(x: Scalar, n: Tensor) => Tensor>("aten::special_legendre_polynomial_p", "x_scalar", "tensor");
 /** `aten::special_log1p(Tensor self) -> Tensor` */
 export const specialLog1p = operator<(self: Tensor) => Tensor>("aten::special_log1p", "", "tensor");
 /** `aten::special_log_ndtr(Tensor self) -> Tensor` */
 export const specialLogNdtr = operator<(self: Tensor) => Tensor>("aten::special_log_ndtr", "", "tensor");
 /** `aten::special_log_softmax(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor` */
-export const specialLogSoftmax = operator<(self: Tensor, dim: number, dtype?: DType | null) => Tensor>(
-  "aten::special_log_softmax",
-  "",
-  "tensor",
-);
+export const specialLogSoftmax = operator<(self: Tensor, dim: number, dtype?: DType | null) => Tensor>("aten::special_log_softmax", "", "tensor");
 /** `aten::special_logit(Tensor self, float? eps=None) -> Tensor` */
 export const specialLogit = operator<(self: Tensor, eps?: number | null) => Tensor>("aten::special_logit", "", "tensor");
 /** `aten::special_logsumexp(Tensor self, int[1] dim, bool keepdim=False) -> Tensor` */
-export const specialLogsumexp = operator<(self: Tensor, dim: number | readonly number[], keepdim?: boolean) => Tensor>(
-  "aten::special_logsumexp",
-  "",
-  "tensor",
-);
+export const specialLogsumexp = operator<(self: Tensor, dim: number | readonly number[], keepdim?: boolean) => Tensor>("aten::special_logsumexp", "", "tensor");
 /** `aten::special_modified_bessel_i0(Tensor self) -> Tensor` */
 export const specialModifiedBesselI0 = operator<(self: Tensor) => Tensor>("aten::special_modified_bessel_i0", "", "tensor");
 /** `aten::special_modified_bessel_i1(Tensor self) -> Tensor` */
@@ -3695,77 +1928,29 @@ export const specialScaledModifiedBesselK0 = operator<(x: Tensor) => Tensor>("at
 /** `aten::special_scaled_modified_bessel_k1(Tensor x) -> Tensor` */
 export const specialScaledModifiedBesselK1 = operator<(x: Tensor) => Tensor>("aten::special_scaled_modified_bessel_k1", "", "tensor");
 /** `aten::special_shifted_chebyshev_polynomial_t(Tensor x, Tensor n) -> Tensor` */
-export const specialShiftedChebyshevPolynomialT = operator<(x: Tensor, n: Tensor) => Tensor>(
-  "aten::special_shifted_chebyshev_polynomial_t",
-  "",
-  "tensor",
-);
+export const specialShiftedChebyshevPolynomialT = operator<(x: Tensor, n: Tensor) => Tensor>("aten::special_shifted_chebyshev_polynomial_t", "", "tensor");
 /** `aten::special_shifted_chebyshev_polynomial_t.n_scalar(Tensor x, Scalar n) -> Tensor` */
-export const specialShiftedChebyshevPolynomialTNScalar = operator<(x: Tensor, n: Scalar) => Tensor>(
-  "aten::special_shifted_chebyshev_polynomial_t",
-  "n_scalar",
-  "tensor",
-);
+export const specialShiftedChebyshevPolynomialTNScalar = operator<(x: Tensor, n: Scalar) => Tensor>("aten::special_shifted_chebyshev_polynomial_t", "n_scalar", "tensor");
 /** `aten::special_shifted_chebyshev_polynomial_t.x_scalar(Scalar x, Tensor n) -> Tensor` */
-export const specialShiftedChebyshevPolynomialTXScalar = operator<(x: Scalar, n: Tensor) => Tensor>(
-  "aten::special_shifted_chebyshev_polynomial_t",
-  "x_scalar",
-  "tensor",
-);
+export const specialShiftedChebyshevPolynomialTXScalar = operator<(x: Scalar, n: Tensor) => Tensor>("aten::special_shifted_chebyshev_polynomial_t", "x_scalar", "tensor");
 /** `aten::special_shifted_chebyshev_polynomial_u(Tensor x, Tensor n) -> Tensor` */
-export const specialShiftedChebyshevPolynomialU = operator<(x: Tensor, n: Tensor) => Tensor>(
-  "aten::special_shifted_chebyshev_polynomial_u",
-  "",
-  "tensor",
-);
+export const specialShiftedChebyshevPolynomialU = operator<(x: Tensor, n: Tensor) => Tensor>("aten::special_shifted_chebyshev_polynomial_u", "", "tensor");
 /** `aten::special_shifted_chebyshev_polynomial_u.n_scalar(Tensor x, Scalar n) -> Tensor` */
-export const specialShiftedChebyshevPolynomialUNScalar = operator<(x: Tensor, n: Scalar) => Tensor>(
-  "aten::special_shifted_chebyshev_polynomial_u",
-  "n_scalar",
-  "tensor",
-);
+export const specialShiftedChebyshevPolynomialUNScalar = operator<(x: Tensor, n: Scalar) => Tensor>("aten::special_shifted_chebyshev_polynomial_u", "n_scalar", "tensor");
 /** `aten::special_shifted_chebyshev_polynomial_u.x_scalar(Scalar x, Tensor n) -> Tensor` */
-export const specialShiftedChebyshevPolynomialUXScalar = operator<(x: Scalar, n: Tensor) => Tensor>(
-  "aten::special_shifted_chebyshev_polynomial_u",
-  "x_scalar",
-  "tensor",
-);
+export const specialShiftedChebyshevPolynomialUXScalar = operator<(x: Scalar, n: Tensor) => Tensor>("aten::special_shifted_chebyshev_polynomial_u", "x_scalar", "tensor");
 /** `aten::special_shifted_chebyshev_polynomial_v(Tensor x, Tensor n) -> Tensor` */
-export const specialShiftedChebyshevPolynomialV = operator<(x: Tensor, n: Tensor) => Tensor>(
-  "aten::special_shifted_chebyshev_polynomial_v",
-  "",
-  "tensor",
-);
+export const specialShiftedChebyshevPolynomialV = operator<(x: Tensor, n: Tensor) => Tensor>("aten::special_shifted_chebyshev_polynomial_v", "", "tensor");
 /** `aten::special_shifted_chebyshev_polynomial_v.n_scalar(Tensor x, Scalar n) -> Tensor` */
-export const specialShiftedChebyshevPolynomialVNScalar = operator<(x: Tensor, n: Scalar) => Tensor>(
-  "aten::special_shifted_chebyshev_polynomial_v",
-  "n_scalar",
-  "tensor",
-);
+export const specialShiftedChebyshevPolynomialVNScalar = operator<(x: Tensor, n: Scalar) => Tensor>("aten::special_shifted_chebyshev_polynomial_v", "n_scalar", "tensor");
 /** `aten::special_shifted_chebyshev_polynomial_v.x_scalar(Scalar x, Tensor n) -> Tensor` */
-export const specialShiftedChebyshevPolynomialVXScalar = operator<(x: Scalar, n: Tensor) => Tensor>(
-  "aten::special_shifted_chebyshev_polynomial_v",
-  "x_scalar",
-  "tensor",
-);
+export const specialShiftedChebyshevPolynomialVXScalar = operator<(x: Scalar, n: Tensor) => Tensor>("aten::special_shifted_chebyshev_polynomial_v", "x_scalar", "tensor");
 /** `aten::special_shifted_chebyshev_polynomial_w(Tensor x, Tensor n) -> Tensor` */
-export const specialShiftedChebyshevPolynomialW = operator<(x: Tensor, n: Tensor) => Tensor>(
-  "aten::special_shifted_chebyshev_polynomial_w",
-  "",
-  "tensor",
-);
+export const specialShiftedChebyshevPolynomialW = operator<(x: Tensor, n: Tensor) => Tensor>("aten::special_shifted_chebyshev_polynomial_w", "", "tensor");
 /** `aten::special_shifted_chebyshev_polynomial_w.n_scalar(Tensor x, Scalar n) -> Tensor` */
-export const specialShiftedChebyshevPolynomialWNScalar = operator<(x: Tensor, n: Scalar) => Tensor>(
-  "aten::special_shifted_chebyshev_polynomial_w",
-  "n_scalar",
-  "tensor",
-);
+export const specialShiftedChebyshevPolynomialWNScalar = operator<(x: Tensor, n: Scalar) => Tensor>("aten::special_shifted_chebyshev_polynomial_w", "n_scalar", "tensor");
 /** `aten::special_shifted_chebyshev_polynomial_w.x_scalar(Scalar x, Tensor n) -> Tensor` */
-export const specialShiftedChebyshevPolynomialWXScalar = operator<(x: Scalar, n: Tensor) => Tensor>(
-  "aten::special_shifted_chebyshev_polynomial_w",
-  "x_scalar",
-  "tensor",
-);
+export const specialShiftedChebyshevPolynomialWXScalar = operator<(x: Scalar, n: Tensor) => Tensor>("aten::special_shifted_chebyshev_polynomial_w", "x_scalar", "tensor");
 /** `aten::special_sinc(Tensor self) -> Tensor` */
 export const specialSinc = operator<(self: Tensor) => Tensor>("aten::special_sinc", "", "tensor");
 /** `aten::special_softmax(Tensor self, int dim, ScalarType? dtype=None) -> Tensor` */
@@ -3775,11 +1960,7 @@ export const specialSphericalBesselJ0 = operator<(x: Tensor) => Tensor>("aten::s
 /** `aten::special_xlog1py(Tensor self, Tensor other) -> Tensor` */
 export const specialXlog1py = operator<(self: Tensor, other: Tensor) => Tensor>("aten::special_xlog1py", "", "tensor");
 /** `aten::special_xlog1py.other_scalar(Tensor self, Scalar other) -> Tensor` */
-export const specialXlog1pyOtherScalar = operator<(self: Tensor, other: Scalar) => Tensor>(
-  "aten::special_xlog1py",
-  "other_scalar",
-  "tensor",
-);
+export const specialXlog1pyOtherScalar = operator<(self: Tensor, other: Scalar) => Tensor>("aten::special_xlog1py", "other_scalar", "tensor");
 /** `aten::special_xlog1py.self_scalar(Scalar self, Tensor other) -> Tensor` */
 export const specialXlog1pySelfScalar = operator<(self: Scalar, other: Tensor) => Tensor>("aten::special_xlog1py", "self_scalar", "tensor");
 /** `aten::special_xlogy(Tensor self, Tensor other) -> Tensor` */
@@ -3797,17 +1978,9 @@ export const specialZetaSelfScalar = operator<(self: Scalar, other: Tensor) => T
 /** `aten::split.Tensor(Tensor(a -> *) self, int split_size, int dim=0) -> Tensor(a)[]` */
 export const splitTensor = operator<(self: Tensor, splitSize: number, dim?: number) => Tensor[]>("aten::split", "Tensor", "tensors");
 /** `aten::split.sizes(Tensor(a -> *) self, int[] split_size, int dim=0) -> Tensor(a)[]` */
-export const splitSizes = operator<(self: Tensor, splitSize: readonly number[], dim?: number) => Tensor[]>(
-  "aten::split",
-  "sizes",
-  "tensors",
-);
+export const splitSizes = operator<(self: Tensor, splitSize: readonly number[], dim?: number) => Tensor[]>("aten::split", "sizes", "tensors");
 /** `aten::split_with_sizes(Tensor(a -> *) self, int[] split_sizes, int dim=0) -> Tensor(a)[]` */
-export const splitWithSizes = operator<(self: Tensor, splitSizes: readonly number[], dim?: number) => Tensor[]>(
-  "aten::split_with_sizes",
-  "",
-  "tensors",
-);
+export const splitWithSizes = operator<(self: Tensor, splitSizes: readonly number[], dim?: number) => Tensor[]>("aten::split_with_sizes", "", "tensors");
 /** `aten::sqrt(Tensor self) -> Tensor` */
 export const sqrt = operator<(self: Tensor) => Tensor>("aten::sqrt", "", "tensor");
 /** `aten::sqrt_(Tensor(a!) self) -> Tensor(a!)` */
@@ -3825,68 +1998,25 @@ export const squeeze_ = operator<(self: Tensor) => Tensor>("aten::squeeze_", "",
 /** `aten::squeeze_.dim(Tensor(a!) self, int dim) -> Tensor(a!)` */
 export const squeezeDim_ = operator<(self: Tensor, dim: number) => Tensor>("aten::squeeze_", "dim", "self");
 /** `aten::sspaddmm(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1) -> Tensor` */
-export const sspaddmm = operator<(self: Tensor, mat1: Tensor, mat2: Tensor, beta?: Scalar, alpha?: Scalar) => Tensor>(
-  "aten::sspaddmm",
-  "",
-  "tensor",
-);
+export const sspaddmm = operator<(self: Tensor, mat1: Tensor, mat2: Tensor, beta?: Scalar, alpha?: Scalar) => Tensor>("aten::sspaddmm", "", "tensor");
 /** `aten::stack(Tensor[] tensors, int dim=0) -> Tensor` */
 export const stack = operator<(tensors: readonly Tensor[], dim?: number) => Tensor>("aten::stack", "", "tensor");
 /** `aten::std(Tensor self, bool unbiased=True) -> Tensor` */
 export const std = operator<(self: Tensor, unbiased?: boolean) => Tensor>("aten::std", "", "tensor");
 /** `aten::std.correction(Tensor self, int[1]? dim, *, int? correction, bool keepdim=False) -> Tensor` */
-export const stdCorrection = operator<
-  (self: Tensor, dim?: number | readonly number[] | null, correction?: number | null, keepdim?: boolean) => Tensor
->("aten::std", "correction", "tensor");
+export const stdCorrection = operator<(self: Tensor, dim?: number | readonly number[] | null, correction?: number | null, keepdim?: boolean) => Tensor>("aten::std", "correction", "tensor");
 /** `aten::std.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> Tensor` */
-export const stdDim = operator<(self: Tensor, dim?: number | readonly number[] | null, unbiased?: boolean, keepdim?: boolean) => Tensor>(
-  "aten::std",
-  "dim",
-  "tensor",
-);
+export const stdDim = operator<(self: Tensor, dim?: number | readonly number[] | null, unbiased?: boolean, keepdim?: boolean) => Tensor>("aten::std", "dim", "tensor");
 /** `aten::std_mean(Tensor self, bool unbiased=True) -> (Tensor, Tensor)` */
 export const stdMean = operator<(self: Tensor, unbiased?: boolean) => [result0: Tensor, result1: Tensor]>("aten::std_mean", "", "tensors");
 /** `aten::std_mean.correction(Tensor self, int[1]? dim, *, int? correction, bool keepdim=False) -> (Tensor, Tensor)` */
-export const stdMeanCorrection = operator<
-  (
-    self: Tensor,
-    dim?: number | readonly number[] | null,
-    correction?: number | null,
-    keepdim?: boolean,
-  ) => [result0: Tensor, result1: Tensor]
->("aten::std_mean", "correction", "tensors");
+export const stdMeanCorrection = operator<(self: Tensor, dim?: number | readonly number[] | null, correction?: number | null, keepdim?: boolean) => [result0: Tensor, result1: Tensor]>("aten::std_mean", "correction", "tensors");
 /** `aten::std_mean.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> (Tensor, Tensor)` */
-export const stdMeanDim = operator<
-  (self: Tensor, dim?: number | readonly number[] | null, unbiased?: boolean, keepdim?: boolean) => [result0: Tensor, result1: Tensor]
->("aten::std_mean", "dim", "tensors");
+export const stdMeanDim = operator<(self: Tensor, dim?: number | readonly number[] | null, unbiased?: boolean, keepdim?: boolean) => [result0: Tensor, result1: Tensor]>("aten::std_mean", "dim", "tensors");
 /** `aten::stft(Tensor self, int n_fft, int? hop_length=None, int? win_length=None, Tensor? window=None, bool normalized=False, bool? onesided=None, bool? return_complex=None) -> Tensor` */
-export const stft = operator<
-  (
-    self: Tensor,
-    nFft: number,
-    hopLength?: number | null,
-    winLength?: number | null,
-    window?: Tensor | null,
-    normalized?: boolean,
-    onesided?: boolean | null,
-    returnComplex?: boolean | null,
-  ) => Tensor
->("aten::stft", "", "tensor");
+export const stft = operator<(self: Tensor, nFft: number, hopLength?: number | null, winLength?: number | null, window?: Tensor | null, normalized?: boolean, onesided?: boolean | null, returnComplex?: boolean | null) => Tensor>("aten::stft", "", "tensor");
 /** `aten::stft.center(Tensor self, int n_fft, int? hop_length=None, int? win_length=None, Tensor? window=None, bool center=True, str pad_mode="reflect", bool normalized=False, bool? onesided=None, bool? return_complex=None) -> Tensor` */
-export const stftCenter = operator<
-  (
-    self: Tensor,
-    nFft: number,
-    hopLength?: number | null,
-    winLength?: number | null,
-    window?: Tensor | null,
-    center?: boolean,
-    padMode?: string,
-    normalized?: boolean,
-    onesided?: boolean | null,
-    returnComplex?: boolean | null,
-  ) => Tensor
->("aten::stft", "center", "tensor");
+export const stftCenter = operator<(self: Tensor, nFft: number, hopLength?: number | null, winLength?: number | null, window?: Tensor | null, center?: boolean, padMode?: string, normalized?: boolean, onesided?: boolean | null, returnComplex?: boolean | null) => Tensor>("aten::stft", "center", "tensor");
 /** `aten::stride.int(Tensor self, int dim) -> int` */
 export const strideInt = operator<(self: Tensor, dim: number) => number>("aten::stride", "int", "value");
 /** `aten::sub.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor` */
@@ -3908,28 +2038,13 @@ export const subtractTensor_ = operator<(self: Tensor, other: Tensor, alpha?: Sc
 /** `aten::sum(Tensor self, *, ScalarType? dtype=None) -> Tensor` */
 export const sum = operator<(self: Tensor, dtype?: DType | null) => Tensor>("aten::sum", "", "tensor");
 /** `aten::sum.dim_IntList(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor` */
-export const sumDimIntList = operator<
-  (self: Tensor, dim?: number | readonly number[] | null, keepdim?: boolean, dtype?: DType | null) => Tensor
->("aten::sum", "dim_IntList", "tensor");
+export const sumDimIntList = operator<(self: Tensor, dim?: number | readonly number[] | null, keepdim?: boolean, dtype?: DType | null) => Tensor>("aten::sum", "dim_IntList", "tensor");
 /** `aten::sum_to_size(Tensor self, int[] size) -> Tensor` */
 export const sumToSize = operator<(self: Tensor, size: readonly number[]) => Tensor>("aten::sum_to_size", "", "tensor");
 /** `aten::svd(Tensor self, bool some=True, bool compute_uv=True) -> (Tensor U, Tensor S, Tensor V)` */
-export const svd = operator<(self: Tensor, some?: boolean, computeUv?: boolean) => [U: Tensor, S: Tensor, V: Tensor]>(
-  "aten::svd",
-  "",
-  "tensors",
-);
+export const svd = operator<(self: Tensor, some?: boolean, computeUv?: boolean) => [U: Tensor, S: Tensor, V: Tensor]>("aten::svd", "", "tensors");
 /** `aten::svd.U(Tensor self, bool some=True, bool compute_uv=True, *, Tensor(a!) U, Tensor(b!) S, Tensor(c!) V) -> (Tensor(a!) U, Tensor(b!) S, Tensor(c!) V)` */
-export const svdU = operator<
-  (
-    self: Tensor,
-    some: boolean | undefined,
-    computeUv: boolean | undefined,
-    U: Tensor,
-    S: Tensor,
-    V: Tensor,
-  ) => [U: Tensor, S: Tensor, V: Tensor]
->("aten::svd", "U", "tensors");
+export const svdU = operator<(self: Tensor, some: boolean | undefined, computeUv: boolean | undefined, U: Tensor, S: Tensor, V: Tensor) => [U: Tensor, S: Tensor, V: Tensor]>("aten::svd", "U", "tensors");
 /** `aten::swapaxes(Tensor(a) self, int axis0, int axis1) -> Tensor(a)` */
 export const swapaxes = operator<(self: Tensor, axis0: number, axis1: number) => Tensor>("aten::swapaxes", "", "tensor");
 /** `aten::swapaxes_(Tensor(a!) self, int axis0, int axis1) -> Tensor(a!)` */
@@ -3939,21 +2054,9 @@ export const swapdims = operator<(self: Tensor, dim0: number, dim1: number) => T
 /** `aten::swapdims_(Tensor(a!) self, int dim0, int dim1) -> Tensor(a!)` */
 export const swapdims_ = operator<(self: Tensor, dim0: number, dim1: number) => Tensor>("aten::swapdims_", "", "self");
 /** `aten::symeig(Tensor self, bool eigenvectors=False, bool upper=True) -> (Tensor eigenvalues, Tensor eigenvectors)` */
-export const symeig = operator<(self: Tensor, eigenvectors?: boolean, upper?: boolean) => [eigenvalues: Tensor, eigenvectors: Tensor]>(
-  "aten::symeig",
-  "",
-  "tensors",
-);
+export const symeig = operator<(self: Tensor, eigenvectors?: boolean, upper?: boolean) => [eigenvalues: Tensor, eigenvectors: Tensor]>("aten::symeig", "", "tensors");
 /** `aten::symeig.e(Tensor self, bool eigenvectors=False, bool upper=True, *, Tensor(a!) e, Tensor(b!) V) -> (Tensor(a!) eigenvalues, Tensor(b!) eigenvectors)` */
-export const symeigE = operator<
-  (
-    self: Tensor,
-    eigenvectors: boolean | undefined,
-    upper: boolean | undefined,
-    e: Tensor,
-    V: Tensor,
-  ) => [eigenvalues: Tensor, eigenvectors: Tensor]
->("aten::symeig", "e", "tensors");
+export const symeigE = operator<(self: Tensor, eigenvectors: boolean | undefined, upper: boolean | undefined, e: Tensor, V: Tensor) => [eigenvalues: Tensor, eigenvectors: Tensor]>("aten::symeig", "e", "tensors");
 /** `aten::t(Tensor(a) self) -> Tensor(a)` */
 export const t = operator<(self: Tensor) => Tensor>("aten::t", "", "tensor");
 /** `aten::t_(Tensor(a!) self) -> Tensor(a!)` */
@@ -3971,29 +2074,13 @@ export const tanh = operator<(self: Tensor) => Tensor>("aten::tanh", "", "tensor
 /** `aten::tanh_(Tensor(a!) self) -> Tensor(a!)` */
 export const tanh_ = operator<(self: Tensor) => Tensor>("aten::tanh_", "", "self");
 /** `aten::tensor_split.indices(Tensor(a -> *) self, int[] indices, int dim=0) -> Tensor(a)[]` */
-export const tensorSplitIndices = operator<(self: Tensor, indices: readonly number[], dim?: number) => Tensor[]>(
-  "aten::tensor_split",
-  "indices",
-  "tensors",
-);
+export const tensorSplitIndices = operator<(self: Tensor, indices: readonly number[], dim?: number) => Tensor[]>("aten::tensor_split", "indices", "tensors");
 /** `aten::tensor_split.sections(Tensor(a -> *) self, int sections, int dim=0) -> Tensor(a)[]` */
-export const tensorSplitSections = operator<(self: Tensor, sections: number, dim?: number) => Tensor[]>(
-  "aten::tensor_split",
-  "sections",
-  "tensors",
-);
+export const tensorSplitSections = operator<(self: Tensor, sections: number, dim?: number) => Tensor[]>("aten::tensor_split", "sections", "tensors");
 /** `aten::tensor_split.tensor_indices_or_sections(Tensor(a -> *) self, Tensor tensor_indices_or_sections, int dim=0) -> Tensor(a)[]` */
-export const tensorSplitTensorIndicesOrSections = operator<(self: Tensor, tensorIndicesOrSections: Tensor, dim?: number) => Tensor[]>(
-  "aten::tensor_split",
-  "tensor_indices_or_sections",
-  "tensors",
-);
+export const tensorSplitTensorIndicesOrSections = operator<(self: Tensor, tensorIndicesOrSections: Tensor, dim?: number) => Tensor[]>("aten::tensor_split", "tensor_indices_or_sections", "tensors");
 /** `aten::tensordot(Tensor self, Tensor other, int[] dims_self, int[] dims_other) -> Tensor` */
-export const tensordot = operator<(self: Tensor, other: Tensor, dimsSelf: readonly number[], dimsOther: readonly number[]) => Tensor>(
-  "aten::tensordot",
-  "",
-  "tensor",
-);
+export const tensordot = operator<(self: Tensor, other: Tensor, dimsSelf: readonly number[], dimsOther: readonly number[]) => Tensor>("aten::tensordot", "", "tensor");
 /** `aten::threshold(Tensor self, Scalar threshold, Scalar value) -> Tensor` */
 export const threshold = operator<(self: Tensor, threshold: Scalar, value: Scalar) => Tensor>("aten::threshold", "", "tensor");
 /** `aten::threshold_(Tensor(a!) self, Scalar threshold, Scalar value) -> Tensor(a!)` */
@@ -4001,25 +2088,15 @@ export const threshold_ = operator<(self: Tensor, threshold: Scalar, value: Scal
 /** `aten::tile(Tensor self, int[] dims) -> Tensor` */
 export const tile = operator<(self: Tensor, dims: readonly number[]) => Tensor>("aten::tile", "", "tensor");
 /** `aten::to.device(Tensor(a) self, Device device, ScalarType dtype, bool non_blocking=False, bool copy=False, MemoryFormat? memory_format=None) -> Tensor(a)` */
-export const toDevice = operator<
-  (self: Tensor, device: string, dtype: DType, nonBlocking?: boolean, copy?: boolean, memoryFormat?: MemoryFormat | null) => Tensor
->("aten::to", "device", "tensor");
+export const toDevice = operator<(self: Tensor, device: string, dtype: DType, nonBlocking?: boolean, copy?: boolean, memoryFormat?: MemoryFormat | null) => Tensor>("aten::to", "device", "tensor");
 /** `aten::to.dtype(Tensor(a) self, ScalarType dtype, bool non_blocking=False, bool copy=False, MemoryFormat? memory_format=None) -> Tensor(a)` */
-export const toDtype = operator<
-  (self: Tensor, dtype: DType, nonBlocking?: boolean, copy?: boolean, memoryFormat?: MemoryFormat | null) => Tensor
->("aten::to", "dtype", "tensor");
+export const toDtype = operator<(self: Tensor, dtype: DType, nonBlocking?: boolean, copy?: boolean, memoryFormat?: MemoryFormat | null) => Tensor>("aten::to", "dtype", "tensor");
 /** `aten::to.other(Tensor(a) self, Tensor other, bool non_blocking=False, bool copy=False, MemoryFormat? memory_format=None) -> Tensor(a)` */
-export const toOther = operator<
-  (self: Tensor, other: Tensor, nonBlocking?: boolean, copy?: boolean, memoryFormat?: MemoryFormat | null) => Tensor
->("aten::to", "other", "tensor");
+export const toOther = operator<(self: Tensor, other: Tensor, nonBlocking?: boolean, copy?: boolean, memoryFormat?: MemoryFormat | null) => Tensor>("aten::to", "other", "tensor");
 /** `aten::to_dense(Tensor self, ScalarType? dtype=None) -> Tensor` */
 export const toDense = operator<(self: Tensor, dtype?: DType | null) => Tensor>("aten::to_dense", "", "tensor");
 /** `aten::to_padded_tensor(Tensor self, float padding, int[]? output_size=None) -> Tensor` */
-export const toPaddedTensor = operator<(self: Tensor, padding: number, outputSize?: readonly number[] | null) => Tensor>(
-  "aten::to_padded_tensor",
-  "",
-  "tensor",
-);
+export const toPaddedTensor = operator<(self: Tensor, padding: number, outputSize?: readonly number[] | null) => Tensor>("aten::to_padded_tensor", "", "tensor");
 /** `aten::to_sparse(Tensor self) -> Tensor` */
 export const toSparse = operator<(self: Tensor) => Tensor>("aten::to_sparse", "", "tensor");
 /** `aten::to_sparse.sparse_dim(Tensor self, int sparse_dim) -> Tensor` */
@@ -4033,21 +2110,9 @@ export const toSparseCsc = operator<(self: Tensor) => Tensor>("aten::to_sparse_c
 /** `aten::to_sparse_csr(Tensor self) -> Tensor` */
 export const toSparseCsr = operator<(self: Tensor) => Tensor>("aten::to_sparse_csr", "", "tensor");
 /** `aten::topk(Tensor self, int k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor values, Tensor indices)` */
-export const topk = operator<
-  (self: Tensor, k: number, dim?: number, largest?: boolean, sorted?: boolean) => [values: Tensor, indices: Tensor]
->("aten::topk", "", "tensors");
+export const topk = operator<(self: Tensor, k: number, dim?: number, largest?: boolean, sorted?: boolean) => [values: Tensor, indices: Tensor]>("aten::topk", "", "tensors");
 /** `aten::topk.values(Tensor self, int k, int dim=-1, bool largest=True, bool sorted=True, *, Tensor(a!) values, Tensor(b!) indices) -> (Tensor(a!) values, Tensor(b!) indices)` */
-export const topkValues = operator<
-  (
-    self: Tensor,
-    k: number,
-    dim: number | undefined,
-    largest: boolean | undefined,
-    sorted: boolean | undefined,
-    values: Tensor,
-    indices: Tensor,
-  ) => [values: Tensor, indices: Tensor]
->("aten::topk", "values", "tensors");
+export const topkValues = operator<(self: Tensor, k: number, dim: number | undefined, largest: boolean | undefined, sorted: boolean | undefined, values: Tensor, indices: Tensor) => [values: Tensor, indices: Tensor]>("aten::topk", "values", "tensors");
 /** `aten::trace(Tensor self) -> Tensor` */
 export const trace = operator<(self: Tensor) => Tensor>("aten::trace", "", "tensor");
 /** `aten::transpose.int(Tensor(a) self, int dim0, int dim1) -> Tensor(a)` */
@@ -4063,66 +2128,23 @@ export const trapzDx = operator<(y: Tensor, dx?: number, dim?: number) => Tensor
 /** `aten::trapz.x(Tensor y, Tensor x, *, int dim=-1) -> Tensor` */
 export const trapzX = operator<(y: Tensor, x: Tensor, dim?: number) => Tensor>("aten::trapz", "x", "tensor");
 /** `aten::triangular_solve(Tensor self, Tensor A, bool upper=True, bool transpose=False, bool unitriangular=False) -> (Tensor solution, Tensor cloned_coefficient)` */
-export const triangularSolve = operator<
-  (self: Tensor, A: Tensor, upper?: boolean, transpose?: boolean, unitriangular?: boolean) => [solution: Tensor, clonedCoefficient: Tensor]
->("aten::triangular_solve", "", "tensors");
+export const triangularSolve = operator<(self: Tensor, A: Tensor, upper?: boolean, transpose?: boolean, unitriangular?: boolean) => [solution: Tensor, clonedCoefficient: Tensor]>("aten::triangular_solve", "", "tensors");
 /** `aten::triangular_solve.X(Tensor self, Tensor A, bool upper=True, bool transpose=False, bool unitriangular=False, *, Tensor(a!) X, Tensor(b!) M) -> (Tensor(a!) solution, Tensor(b!) cloned_coefficient)` */
-export const triangularSolveX = operator<
-  (
-    self: Tensor,
-    A: Tensor,
-    upper: boolean | undefined,
-    transpose: boolean | undefined,
-    unitriangular: boolean | undefined,
-    X: Tensor,
-    M: Tensor,
-  ) => [solution: Tensor, clonedCoefficient: Tensor]
->("aten::triangular_solve", "X", "tensors");
+export const triangularSolveX = operator<(self: Tensor, A: Tensor, upper: boolean | undefined, transpose: boolean | undefined, unitriangular: boolean | undefined, X: Tensor, M: Tensor) => [solution: Tensor, clonedCoefficient: Tensor]>("aten::triangular_solve", "X", "tensors");
 /** `aten::tril(Tensor self, int diagonal=0) -> Tensor` */
 export const tril = operator<(self: Tensor, diagonal?: number) => Tensor>("aten::tril", "", "tensor");
 /** `aten::tril_(Tensor(a!) self, int diagonal=0) -> Tensor(a!)` */
 export const tril_ = operator<(self: Tensor, diagonal?: number) => Tensor>("aten::tril_", "", "self");
 /** `aten::tril_indices(int row, int col, int offset=0, *, ScalarType? dtype=4, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const trilIndices = operator<
-  (
-    row: number,
-    col: number,
-    offset?: number,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::tril_indices", "", "tensor");
+export const trilIndices = operator<(row: number, col: number, offset?: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::tril_indices", "", "tensor");
 /** `aten::triplet_margin_loss(Tensor anchor, Tensor positive, Tensor negative, float margin=1., float p=2., float eps=9.9999999999999995e-07, bool swap=False, int reduction=1) -> Tensor` */
-export const tripletMarginLoss = operator<
-  (
-    anchor: Tensor,
-    positive: Tensor,
-    negative: Tensor,
-    margin?: number,
-    p?: number,
-    eps?: number,
-    swap?: boolean,
-    reduction?: number,
-  ) => Tensor
->("aten::triplet_margin_loss", "", "tensor");
+export const tripletMarginLoss = operator<(anchor: Tensor, positive: Tensor, negative: Tensor, margin?: number, p?: number, eps?: number, swap?: boolean, reduction?: number) => Tensor>("aten::triplet_margin_loss", "", "tensor");
 /** `aten::triu(Tensor self, int diagonal=0) -> Tensor` */
 export const triu = operator<(self: Tensor, diagonal?: number) => Tensor>("aten::triu", "", "tensor");
 /** `aten::triu_(Tensor(a!) self, int diagonal=0) -> Tensor(a!)` */
 export const triu_ = operator<(self: Tensor, diagonal?: number) => Tensor>("aten::triu_", "", "self");
 /** `aten::triu_indices(int row, int col, int offset=0, *, ScalarType? dtype=4, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const triuIndices = operator<
-  (
-    row: number,
-    col: number,
-    offset?: number,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-  ) => Tensor
->("aten::triu_indices", "", "tensor");
+export const triuIndices = operator<(row: number, col: number, offset?: number, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::triu_indices", "", "tensor");
 /** `aten::true_divide.Scalar(Tensor self, Scalar other) -> Tensor` */
 export const trueDivideScalar = operator<(self: Tensor, other: Scalar) => Tensor>("aten::true_divide", "Scalar", "tensor");
 /** `aten::true_divide.Tensor(Tensor self, Tensor other) -> Tensor` */
@@ -4142,11 +2164,7 @@ export const unbindInt = operator<(self: Tensor, dim?: number) => Tensor[]>("ate
 /** `aten::unflatten.int(Tensor(a) self, int dim, int[] sizes) -> Tensor(a)` */
 export const unflattenInt = operator<(self: Tensor, dim: number, sizes: readonly number[]) => Tensor>("aten::unflatten", "int", "tensor");
 /** `aten::unflatten_dense_tensors(Tensor flat, Tensor[] tensors) -> Tensor[]` */
-export const unflattenDenseTensors = operator<(flat: Tensor, tensors: readonly Tensor[]) => Tensor[]>(
-  "aten::unflatten_dense_tensors",
-  "",
-  "tensors",
-);
+export const unflattenDenseTensors = operator<(flat: Tensor, tensors: readonly Tensor[]) => Tensor[]>("aten::unflatten_dense_tensors", "", "tensors");
 /** `aten::unfold(Tensor(a) self, int dimension, int size, int step) -> Tensor(a)` */
 export const unfold = operator<(self: Tensor, dimension: number, size: number, step: number) => Tensor>("aten::unfold", "", "tensor");
 /** `aten::uniform(Tensor self, float from=0., float to=1., *, Generator? generator=None) -> Tensor` */
@@ -4154,166 +2172,63 @@ export const uniform = operator<(self: Tensor, from?: number, to?: number, gener
 /** `aten::uniform_(Tensor(a!) self, float from=0., float to=1., *, Generator? generator=None) -> Tensor(a!)` */
 export const uniform_ = operator<(self: Tensor, from?: number, to?: number, generator?: undefined) => Tensor>("aten::uniform_", "", "self");
 /** `aten::unique_consecutive(Tensor self, bool return_inverse=False, bool return_counts=False, int? dim=None) -> (Tensor, Tensor, Tensor)` */
-export const uniqueConsecutive = operator<
-  (
-    self: Tensor,
-    returnInverse?: boolean,
-    returnCounts?: boolean,
-    dim?: number | null,
-  ) => [result0: Tensor, result1: Tensor, result2: Tensor]
->("aten::unique_consecutive", "", "tensors");
+export const uniqueConsecutive = operator<(self: Tensor, returnInverse?: boolean, returnCounts?: boolean, dim?: number | null) => [result0: Tensor, result1: Tensor, result2: Tensor]>("aten::unique_consecutive", "", "tensors");
 /** `aten::unique_dim(Tensor self, int dim, bool sorted=True, bool return_inverse=False, bool return_counts=False) -> (Tensor, Tensor, Tensor)` */
-export const uniqueDim = operator<
-  (
-    self: Tensor,
-    dim: number,
-    sorted?: boolean,
-    returnInverse?: boolean,
-    returnCounts?: boolean,
-  ) => [result0: Tensor, result1: Tensor, result2: Tensor]
->("aten::unique_dim", "", "tensors");
+export const uniqueDim = operator<(self: Tensor, dim: number, sorted?: boolean, returnInverse?: boolean, returnCounts?: boolean) => [result0: Tensor, result1: Tensor, result2: Tensor]>("aten::unique_dim", "", "tensors");
 /** `aten::unique_dim_consecutive(Tensor self, int dim, bool return_inverse=False, bool return_counts=False) -> (Tensor, Tensor, Tensor)` */
-export const uniqueDimConsecutive = operator<
-  (self: Tensor, dim: number, returnInverse?: boolean, returnCounts?: boolean) => [result0: Tensor, result1: Tensor, result2: Tensor]
->("aten::unique_dim_consecutive", "", "tensors");
+export const uniqueDimConsecutive = operator<(self: Tensor, dim: number, returnInverse?: boolean, returnCounts?: boolean) => [result0: Tensor, result1: Tensor, result2: Tensor]>("aten::unique_dim_consecutive", "", "tensors");
 /** `aten::unsafe_chunk(Tensor self, int chunks, int dim=0) -> Tensor[]` */
 export const unsafeChunk = operator<(self: Tensor, chunks: number, dim?: number) => Tensor[]>("aten::unsafe_chunk", "", "tensors");
 /** `aten::unsafe_split.Tensor(Tensor self, int split_size, int dim=0) -> Tensor[]` */
-export const unsafeSplitTensor = operator<(self: Tensor, splitSize: number, dim?: number) => Tensor[]>(
-  "aten::unsafe_split",
-  "Tensor",
-  "tensors",
-);
+export const unsafeSplitTensor = operator<(self: Tensor, splitSize: number, dim?: number) => Tensor[]>("aten::unsafe_split", "Tensor", "tensors");
 /** `aten::unsafe_split_with_sizes(Tensor self, int[] split_sizes, int dim=0) -> Tensor[]` */
-export const unsafeSplitWithSizes = operator<(self: Tensor, splitSizes: readonly number[], dim?: number) => Tensor[]>(
-  "aten::unsafe_split_with_sizes",
-  "",
-  "tensors",
-);
+export const unsafeSplitWithSizes = operator<(self: Tensor, splitSizes: readonly number[], dim?: number) => Tensor[]>("aten::unsafe_split_with_sizes", "", "tensors");
 /** `aten::unsqueeze(Tensor(a) self, int dim) -> Tensor(a)` */
 export const unsqueeze = operator<(self: Tensor, dim: number) => Tensor>("aten::unsqueeze", "", "tensor");
 /** `aten::unsqueeze_(Tensor(a!) self, int dim) -> Tensor(a!)` */
 export const unsqueeze_ = operator<(self: Tensor, dim: number) => Tensor>("aten::unsqueeze_", "", "self");
 /** `aten::upsample_bicubic2d(Tensor self, SymInt[2] output_size, bool align_corners, float? scales_h=None, float? scales_w=None) -> Tensor` */
-export const upsampleBicubic2d = operator<
-  (self: Tensor, outputSize: number | readonly number[], alignCorners: boolean, scalesH?: number | null, scalesW?: number | null) => Tensor
->("aten::upsample_bicubic2d", "", "tensor");
+export const upsampleBicubic2d = operator<(self: Tensor, outputSize: number | readonly number[], alignCorners: boolean, scalesH?: number | null, scalesW?: number | null) => Tensor>("aten::upsample_bicubic2d", "", "tensor");
 /** `aten::upsample_bicubic2d.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]? scale_factors) -> Tensor` */
-export const upsampleBicubic2dVec = operator<
-  (
-    input_: Tensor,
-    outputSize: readonly number[] | null | undefined,
-    alignCorners: boolean,
-    scaleFactors?: readonly number[] | null,
-  ) => Tensor
->("aten::upsample_bicubic2d", "vec", "tensor");
+export const upsampleBicubic2dVec = operator<(input_: Tensor, outputSize: readonly number[] | null | undefined, alignCorners: boolean, scaleFactors?: readonly number[] | null) => Tensor>("aten::upsample_bicubic2d", "vec", "tensor");
 /** `aten::upsample_bilinear2d(Tensor self, SymInt[2] output_size, bool align_corners, float? scales_h=None, float? scales_w=None) -> Tensor` */
-export const upsampleBilinear2d = operator<
-  (self: Tensor, outputSize: number | readonly number[], alignCorners: boolean, scalesH?: number | null, scalesW?: number | null) => Tensor
->("aten::upsample_bilinear2d", "", "tensor");
+export const upsampleBilinear2d = operator<(self: Tensor, outputSize: number | readonly number[], alignCorners: boolean, scalesH?: number | null, scalesW?: number | null) => Tensor>("aten::upsample_bilinear2d", "", "tensor");
 /** `aten::upsample_bilinear2d.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]? scale_factors) -> Tensor` */
-export const upsampleBilinear2dVec = operator<
-  (
-    input_: Tensor,
-    outputSize: readonly number[] | null | undefined,
-    alignCorners: boolean,
-    scaleFactors?: readonly number[] | null,
-  ) => Tensor
->("aten::upsample_bilinear2d", "vec", "tensor");
+export const upsampleBilinear2dVec = operator<(input_: Tensor, outputSize: readonly number[] | null | undefined, alignCorners: boolean, scaleFactors?: readonly number[] | null) => Tensor>("aten::upsample_bilinear2d", "vec", "tensor");
 /** `aten::upsample_linear1d(Tensor self, SymInt[1] output_size, bool align_corners, float? scales=None) -> Tensor` */
-export const upsampleLinear1d = operator<
-  (self: Tensor, outputSize: number | readonly number[], alignCorners: boolean, scales?: number | null) => Tensor
->("aten::upsample_linear1d", "", "tensor");
+export const upsampleLinear1d = operator<(self: Tensor, outputSize: number | readonly number[], alignCorners: boolean, scales?: number | null) => Tensor>("aten::upsample_linear1d", "", "tensor");
 /** `aten::upsample_linear1d.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]? scale_factors) -> Tensor` */
-export const upsampleLinear1dVec = operator<
-  (
-    input_: Tensor,
-    outputSize: readonly number[] | null | undefined,
-    alignCorners: boolean,
-    scaleFactors?: readonly number[] | null,
-  ) => Tensor
->("aten::upsample_linear1d", "vec", "tensor");
+export const upsampleLinear1dVec = operator<(input_: Tensor, outputSize: readonly number[] | null | undefined, alignCorners: boolean, scaleFactors?: readonly number[] | null) => Tensor>("aten::upsample_linear1d", "vec", "tensor");
 /** `aten::upsample_nearest1d(Tensor self, SymInt[1] output_size, float? scales=None) -> Tensor` */
-export const upsampleNearest1d = operator<(self: Tensor, outputSize: number | readonly number[], scales?: number | null) => Tensor>(
-  "aten::upsample_nearest1d",
-  "",
-  "tensor",
-);
+export const upsampleNearest1d = operator<(self: Tensor, outputSize: number | readonly number[], scales?: number | null) => Tensor>("aten::upsample_nearest1d", "", "tensor");
 /** `aten::upsample_nearest1d.vec(Tensor input, SymInt[]? output_size, float[]? scale_factors) -> Tensor` */
-export const upsampleNearest1dVec = operator<
-  (input_: Tensor, outputSize?: readonly number[] | null, scaleFactors?: readonly number[] | null) => Tensor
->("aten::upsample_nearest1d", "vec", "tensor");
+export const upsampleNearest1dVec = operator<(input_: Tensor, outputSize?: readonly number[] | null, scaleFactors?: readonly number[] | null) => Tensor>("aten::upsample_nearest1d", "vec", "tensor");
 /** `aten::upsample_nearest2d(Tensor self, SymInt[2] output_size, float? scales_h=None, float? scales_w=None) -> Tensor` */
-export const upsampleNearest2d = operator<
-  (self: Tensor, outputSize: number | readonly number[], scalesH?: number | null, scalesW?: number | null) => Tensor
->("aten::upsample_nearest2d", "", "tensor");
+export const upsampleNearest2d = operator<(self: Tensor, outputSize: number | readonly number[], scalesH?: number | null, scalesW?: number | null) => Tensor>("aten::upsample_nearest2d", "", "tensor");
 /** `aten::upsample_nearest2d.vec(Tensor input, SymInt[]? output_size, float[]? scale_factors) -> Tensor` */
-export const upsampleNearest2dVec = operator<
-  (input_: Tensor, outputSize?: readonly number[] | null, scaleFactors?: readonly number[] | null) => Tensor
->("aten::upsample_nearest2d", "vec", "tensor");
+export const upsampleNearest2dVec = operator<(input_: Tensor, outputSize?: readonly number[] | null, scaleFactors?: readonly number[] | null) => Tensor>("aten::upsample_nearest2d", "vec", "tensor");
 /** `aten::upsample_nearest3d(Tensor self, SymInt[3] output_size, float? scales_d=None, float? scales_h=None, float? scales_w=None) -> Tensor` */
-export const upsampleNearest3d = operator<
-  (
-    self: Tensor,
-    outputSize: number | readonly number[],
-    scalesD?: number | null,
-    scalesH?: number | null,
-    scalesW?: number | null,
-  ) => Tensor
->("aten::upsample_nearest3d", "", "tensor");
+export const upsampleNearest3d = operator<(self: Tensor, outputSize: number | readonly number[], scalesD?: number | null, scalesH?: number | null, scalesW?: number | null) => Tensor>("aten::upsample_nearest3d", "", "tensor");
 /** `aten::upsample_nearest3d.vec(Tensor input, SymInt[]? output_size, float[]? scale_factors) -> Tensor` */
-export const upsampleNearest3dVec = operator<
-  (input_: Tensor, outputSize?: readonly number[] | null, scaleFactors?: readonly number[] | null) => Tensor
->("aten::upsample_nearest3d", "vec", "tensor");
+export const upsampleNearest3dVec = operator<(input_: Tensor, outputSize?: readonly number[] | null, scaleFactors?: readonly number[] | null) => Tensor>("aten::upsample_nearest3d", "vec", "tensor");
 /** `aten::upsample_trilinear3d(Tensor self, SymInt[3] output_size, bool align_corners, float? scales_d=None, float? scales_h=None, float? scales_w=None) -> Tensor` */
-export const upsampleTrilinear3d = operator<
-  (
-    self: Tensor,
-    outputSize: number | readonly number[],
-    alignCorners: boolean,
-    scalesD?: number | null,
-    scalesH?: number | null,
-    scalesW?: number | null,
-  ) => Tensor
->("aten::upsample_trilinear3d", "", "tensor");
+export const upsampleTrilinear3d = operator<(self: Tensor, outputSize: number | readonly number[], alignCorners: boolean, scalesD?: number | null, scalesH?: number | null, scalesW?: number | null) => Tensor>("aten::upsample_trilinear3d", "", "tensor");
 /** `aten::upsample_trilinear3d.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]? scale_factors) -> Tensor` */
-export const upsampleTrilinear3dVec = operator<
-  (
-    input_: Tensor,
-    outputSize: readonly number[] | null | undefined,
-    alignCorners: boolean,
-    scaleFactors?: readonly number[] | null,
-  ) => Tensor
->("aten::upsample_trilinear3d", "vec", "tensor");
+export const upsampleTrilinear3dVec = operator<(input_: Tensor, outputSize: readonly number[] | null | undefined, alignCorners: boolean, scaleFactors?: readonly number[] | null) => Tensor>("aten::upsample_trilinear3d", "vec", "tensor");
 /** `aten::values(Tensor(a) self) -> Tensor(a)` */
 export const values = operator<(self: Tensor) => Tensor>("aten::values", "", "tensor");
 /** `aten::vander(Tensor x, int? N=None, bool increasing=False) -> Tensor` */
 export const vander = operator<(x: Tensor, N?: number | null, increasing?: boolean) => Tensor>("aten::vander", "", "tensor");
 /** `aten::var.correction(Tensor self, int[1]? dim, *, int? correction, bool keepdim=False) -> Tensor` */
-export const varCorrection = operator<
-  (self: Tensor, dim?: number | readonly number[] | null, correction?: number | null, keepdim?: boolean) => Tensor
->("aten::var", "correction", "tensor");
+export const varCorrection = operator<(self: Tensor, dim?: number | readonly number[] | null, correction?: number | null, keepdim?: boolean) => Tensor>("aten::var", "correction", "tensor");
 /** `aten::var.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> Tensor` */
-export const varDim = operator<(self: Tensor, dim?: number | readonly number[] | null, unbiased?: boolean, keepdim?: boolean) => Tensor>(
-  "aten::var",
-  "dim",
-  "tensor",
-);
+export const varDim = operator<(self: Tensor, dim?: number | readonly number[] | null, unbiased?: boolean, keepdim?: boolean) => Tensor>("aten::var", "dim", "tensor");
 /** `aten::var_mean(Tensor self, bool unbiased=True) -> (Tensor, Tensor)` */
 export const varMean = operator<(self: Tensor, unbiased?: boolean) => [result0: Tensor, result1: Tensor]>("aten::var_mean", "", "tensors");
 /** `aten::var_mean.correction(Tensor self, int[1]? dim, *, int? correction, bool keepdim=False) -> (Tensor, Tensor)` */
-export const varMeanCorrection = operator<
-  (
-    self: Tensor,
-    dim?: number | readonly number[] | null,
-    correction?: number | null,
-    keepdim?: boolean,
-  ) => [result0: Tensor, result1: Tensor]
->("aten::var_mean", "correction", "tensors");
+export const varMeanCorrection = operator<(self: Tensor, dim?: number | readonly number[] | null, correction?: number | null, keepdim?: boolean) => [result0: Tensor, result1: Tensor]>("aten::var_mean", "correction", "tensors");
 /** `aten::var_mean.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> (Tensor, Tensor)` */
-export const varMeanDim = operator<
-  (self: Tensor, dim?: number | readonly number[] | null, unbiased?: boolean, keepdim?: boolean) => [result0: Tensor, result1: Tensor]
->("aten::var_mean", "dim", "tensors");
+export const varMeanDim = operator<(self: Tensor, dim?: number | readonly number[] | null, unbiased?: boolean, keepdim?: boolean) => [result0: Tensor, result1: Tensor]>("aten::var_mean", "dim", "tensors");
 /** `aten::vdot(Tensor self, Tensor other) -> Tensor` */
 export const vdot = operator<(self: Tensor, other: Tensor) => Tensor>("aten::vdot", "", "tensor");
 /** `aten::view(Tensor(a) self, SymInt[] size) -> Tensor(a)` */
@@ -4337,11 +2252,7 @@ export const where = operator<(condition: Tensor) => Tensor[]>("aten::where", ""
 /** `aten::where.Scalar(Tensor condition, Scalar self, Scalar other) -> Tensor` */
 export const whereScalar = operator<(condition: Tensor, self: Scalar, other: Scalar) => Tensor>("aten::where", "Scalar", "tensor");
 /** `aten::where.ScalarOther(Tensor condition, Tensor self, Scalar other) -> Tensor` */
-export const whereScalarOther = operator<(condition: Tensor, self: Tensor, other: Scalar) => Tensor>(
-  "aten::where",
-  "ScalarOther",
-  "tensor",
-);
+export const whereScalarOther = operator<(condition: Tensor, self: Tensor, other: Scalar) => Tensor>("aten::where", "ScalarOther", "tensor");
 /** `aten::where.ScalarSelf(Tensor condition, Scalar self, Tensor other) -> Tensor` */
 export const whereScalarSelf = operator<(condition: Tensor, self: Scalar, other: Tensor) => Tensor>("aten::where", "ScalarSelf", "tensor");
 /** `aten::where.self(Tensor condition, Tensor self, Tensor other) -> Tensor` */
@@ -4361,17 +2272,6 @@ export const zero = operator<(self: Tensor) => Tensor>("aten::zero", "", "tensor
 /** `aten::zero_(Tensor(a!) self) -> Tensor(a!)` */
 export const zero_ = operator<(self: Tensor) => Tensor>("aten::zero_", "", "self");
 /** `aten::zeros(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
-export const zeros = operator<
-  (size: readonly number[], dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor
->("aten::zeros", "", "tensor");
+export const zeros = operator<(size: readonly number[], dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null) => Tensor>("aten::zeros", "", "tensor");
 /** `aten::zeros_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor` */
-export const zerosLike = operator<
-  (
-    self: Tensor,
-    dtype?: DType | null,
-    layout?: string | null,
-    device?: string | null,
-    pinMemory?: boolean | null,
-    memoryFormat?: MemoryFormat | null,
-  ) => Tensor
->("aten::zeros_like", "", "tensor");
+export const zerosLike = operator<(self: Tensor, dtype?: DType | null, layout?: string | null, device?: string | null, pinMemory?: boolean | null, memoryFormat?: MemoryFormat | null) => Tensor>("aten::zeros_like", "", "tensor");
