@@ -3,7 +3,9 @@
  *
  * Weight names are those of LaCLIP's and SLIP's checkpoints. Knows nothing of captions, losses or training.
  */
+import { z } from "zod";
 import { Embedding, LayerNorm, Module, init } from "../nn/index.ts";
+import { UsageError } from "../support/index.ts";
 import { Tensor, empty, full, manualSeed, scope } from "../torch/index.ts";
 import { clipConfigSchema, type ClipConfig } from "./config.ts";
 import { TextTransformer, type TextTowerParts, encodeTokens } from "./text-transformer.ts";
@@ -11,6 +13,12 @@ import { VisionTransformer } from "./vision-transformer.ts";
 
 /** The logit scale starts at 1 / 0.07, as in CLIP. */
 const initialLogScale = Math.log(1 / 0.07);
+
+function checked(config: ClipConfig): ClipConfig {
+  const parsed = clipConfigSchema.safeParse(config);
+  if (!parsed.success) throw new UsageError(`These sizes make no model:\n${z.prettifyError(parsed.error)}`);
+  return parsed.data;
+}
 
 export class Clip extends Module {
   readonly config: ClipConfig;
@@ -21,10 +29,13 @@ export class Clip extends Module {
   /** Logarithm of the factor on cosine similarities, a scalar parameter. */
   readonly logitScale: Tensor;
 
-  /** @param seed seeds the library's generator before the weights are drawn; without it they follow from its present state */
+  /**
+   * @param seed seeds the library's generator before the weights are drawn; without it they follow from its present state
+   * @throws UsageError naming the sizes that make no model
+   */
   constructor(config: ClipConfig, { seed }: { seed?: number } = {}) {
     super();
-    this.config = clipConfigSchema.parse(config);
+    this.config = checked(config);
     const { vision, text, jointWidth } = this.config;
     if (seed !== undefined) manualSeed(seed);
     this.#visual = this.child("visual", new VisionTransformer(vision));

@@ -48,11 +48,14 @@ export function loadModel(folder: string): LoadedModel {
   }
   const parsed = modelFileSchema.safeParse(readJson(path, "model description"));
   if (!parsed.success) throw new ModelFormatError(`${path}: ${z.prettifyError(parsed.error)}`);
-  const model = new Clip(parsed.data.model);
   const weights = join(folder, weightsFile);
   const { tensors } = loadTensors(weights);
+  const model = new Clip(parsed.data.model);
   try {
     model.loadStateDict(tensors, weights);
+  } catch (error) {
+    model.dispose();
+    throw error;
   } finally {
     for (const tensor of tensors.values()) tensor.dispose();
   }

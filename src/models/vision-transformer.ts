@@ -8,6 +8,7 @@
  * Shapes: B batch, P patches, N = P + 1 tokens, W width. The residual stream is float32 also under autocast.
  */
 import { LayerNorm, Mlp, Module, SelfAttention, gelu, init } from "../nn/index.ts";
+import { UsageError } from "../support/index.ts";
 import { Tensor, cat, empty, ops, scope } from "../torch/index.ts";
 import type { VisionConfig } from "./config.ts";
 
@@ -44,7 +45,7 @@ class Block extends Module {
 }
 
 /** Cuts an image into patches and maps each to a vector. A convolution with stride = kernel, computed as one matrix product. */
-class PatchEmbedding extends Module {
+export class PatchEmbedding extends Module {
   readonly #weight: Tensor;
   readonly #bias: Tensor;
   readonly #patch: number;
@@ -64,7 +65,7 @@ class PatchEmbedding extends Module {
     const rows = height / patch;
     const columns = width / patch;
     const patches = images
-      .view(batch, channels, rows, patch, columns, patch)
+      .reshape(batch, channels, rows, patch, columns, patch)
       .permute(0, 2, 4, 1, 3, 5)
       .reshape(batch, rows * columns, channels * patch * patch);
     return ops.linear(patches, this.#weight.flatten(1), this.#bias);
@@ -72,6 +73,7 @@ class PatchEmbedding extends Module {
 }
 
 export class VisionTransformer extends Module {
+  readonly #imageSize: number;
   readonly #classToken: Tensor;
   readonly #positions: Tensor;
   readonly #patches: PatchEmbedding;
@@ -81,6 +83,7 @@ export class VisionTransformer extends Module {
   constructor(config: VisionConfig) {
     super();
     const { imageSize, patchSize, width, depth } = config;
+    this.#imageSize = imageSize;
     const tokens = (imageSize / patchSize) ** 2 + 1;
     this.#classToken = this.parameter("cls_token", init.truncatedNormal(empty([1, 1, width]), 0.02));
     this.#positions = this.parameter("pos_embed", init.truncatedNormal(empty([1, tokens, width]), 0.02));
@@ -92,11 +95,18 @@ export class VisionTransformer extends Module {
   /**
    * @param images `[B, 3, S, S]` float32, normalised
    * @returns `[B, W]` float32: what a linear probe reads, before the projection
+   * @throws UsageError when the images have not the model's size
    */
   forward(images: Tensor): Tensor {
+    const [batch, ...sizes] = images.shape;
+    if (batch === undefined || sizes.join() !== [3, this.#imageSize, this.#imageSize].join()) {
+      throw new UsageError(
+        `Images of shape [${images.shape.join(", ")}]: the model takes [batch, 3, ${this.#imageSize}, ${this.#imageSize}].`,
+      );
+    }
     let x_BNW = scope(() => {
       const patches_BPW = this.#patches.forward(images);
-      const classToken_B1W = this.#classToken.expand(images.sizeOf(0), -1, -1);
+      const classToken_B1W = this.#classToken.expand(batch, -1, -1);
       return cat([classToken_B1W, patches_BPW.to("float32")], 1).add(this.#positions);
     });
     for (const block of this.#blocks.slice(0, -1)) x_BNW = scope(() => block.forward(x_BNW));

@@ -25,7 +25,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, mask?: Tensor): Tenso
     return fusedAttention(q, k, v, mask ?? null, 0, false);
   }
   const scores = q.mul(1 / Math.sqrt(q.sizeOf(-1))).matmul(k.transpose(-2, -1));
-  return (mask ? scores.add(mask) : scores).softmax(-1).matmul(v);
+  return (mask ? scores.add(mask) : scores).softmax(-1).to(v.dtype).matmul(v);
 }
 
 /** `[N, N]`: 0 on and below the diagonal, -infinity above: each token sees itself and those before it. */

@@ -24,6 +24,7 @@ export class AdamW {
   readonly #second = new Map<string, Tensor>();
   #step = 0;
 
+  /** @throws UsageError for betas outside [0, 1) and for a name that is given twice */
   constructor(groups: readonly ParameterGroup[], options: AdamWOptions) {
     const [beta1, beta2] = options.betas;
     if (!(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1))
@@ -32,6 +33,7 @@ export class AdamW {
     this.#options = options;
     for (const { parameters } of groups) {
       for (const [name, parameter] of parameters) {
+        if (this.#first.has(name)) throw new UsageError(`AdamW: parameter "${name}" is given twice.`);
         this.#first.set(name, zeros(parameter.shape, { device: parameter.device }).keep());
         this.#second.set(name, zeros(parameter.shape, { device: parameter.device }).keep());
       }
@@ -74,9 +76,12 @@ export class AdamW {
     return state;
   }
 
-  /** Goes on from a saved state. @throws ModelFormatError when it is of another model */
+  /** Goes on from a saved state. @throws ModelFormatError when it is of another model; nothing is changed then */
   loadStateDict(state: ReadonlyMap<string, Tensor>, steps: number, origin = "optimiser state"): void {
     const own = this.stateDict();
+    const foreign = [...state.keys()].filter((name) => !own.has(name));
+    if (foreign.length > 0)
+      throw new ModelFormatError(`${origin}: is of another model: ${foreign.slice(0, 5).join(", ")} are not in this one.`);
     for (const [name, tensor] of own) {
       const given = state.get(name);
       if (given === undefined || given.shape.join() !== tensor.shape.join()) {

@@ -11,15 +11,18 @@ export interface WarmupCosineOptions {
   start: number;
   /** Learning rate that the cosine comes down to. */
   end: number;
-  /** Steps of the linear warm-up; its last step has the peak rate. */
+  /** Steps of the linear warm-up; its last step has the peak rate (a warm-up of one step has the start rate alone). */
   warmupSteps: number;
   totalSteps: number;
 }
 
-/** Linear warm-up, both ends included, then half a cosine (LaCLIP utils.py, from MoCo v3; one value a step, not an epoch). */
+/**
+ * Linear warm-up, both ends included, then half a cosine (LaCLIP utils.py, from MoCo v3; one value a step, not an epoch).
+ * @throws UsageError when the warm-up is longer than the training or no whole number of steps
+ */
 export function warmupCosine({ peak, start, end, warmupSteps, totalSteps }: WarmupCosineOptions): Schedule {
-  if (!(warmupSteps >= 0 && warmupSteps <= totalSteps)) {
-    throw new UsageError(`The warm-up must take 0 to ${totalSteps} steps (the whole training), got ${warmupSteps}.`);
+  if (!(Number.isInteger(warmupSteps) && warmupSteps >= 0 && warmupSteps <= totalSteps)) {
+    throw new UsageError(`The warm-up must take 0 to ${totalSteps} whole steps (the whole training), got ${warmupSteps}.`);
   }
   return (step) => {
     if (step < warmupSteps) return warmupSteps === 1 ? start : start + ((peak - start) * step) / (warmupSteps - 1);

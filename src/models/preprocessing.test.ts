@@ -1,0 +1,41 @@
+/** Pixels to what the image tower reads. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { memoryInfo, scope } from "../torch/index.ts";
+import { type Preprocessing, imagenetPreprocessing, normalizeImages } from "./preprocessing.ts";
+
+test("each channel is (pixel / 255 - mean) / std, channels first, images one after the other", () => {
+  scope(() => {
+    const size = 3;
+    const pixels = Uint8Array.from({ length: 2 * size * size * 3 }, (_, i) => (i * 37) % 256);
+    const { mean, std } = imagenetPreprocessing;
+    const images = normalizeImages(pixels, 2, size, imagenetPreprocessing);
+    assert.deepEqual([images.dtype, images.shape], ["float32", [2, 3, size, size]]);
+    const values = images.toArray();
+    for (let image = 0; image < 2; image++)
+      for (let channel = 0; channel < 3; channel++)
+        for (let place = 0; place < size * size; place++) {
+          const expected = (pixels[(image * size * size + place) * 3 + channel]! / 255 - mean[channel]!) / std[channel]!;
+          const got = values[(image * 3 + channel) * size * size + place]!;
+          assert.ok(Math.abs(got - expected) < 1e-5, `${got}, expected ${expected}`);
+        }
+    assert.deepEqual(images.view(-1).shape, [54], "the memory is contiguous");
+  });
+});
+
+test("black and white are what they should be, and nothing else is left behind", () => {
+  scope(() => {
+    const plain: Preprocessing = { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5], interpolation: "bilinear" };
+    const before = memoryInfo().live;
+    const images = normalizeImages(Uint8Array.of(0, 0, 0, 255, 255, 255, 0, 255, 0, 255, 0, 255), 1, 2, plain);
+    assert.equal(memoryInfo().live, before + 1);
+    images.toArray().forEach((value, i) => assert.ok(Math.abs(value - [-1, 1, -1, 1, -1, 1, 1, -1, -1, 1, -1, 1][i]!) < 1e-6));
+  });
+});
+
+test("a number of pixels that makes no such images is refused", () => {
+  assert.throws(() => normalizeImages(new Uint8Array(11), 1, 2, imagenetPreprocessing), {
+    name: "NativeError",
+    message: /12 bytes, the array has 11/,
+  });
+});
