@@ -22,7 +22,7 @@ export interface WarmupCosineOptions {
  */
 export function warmupCosine({ peak, start, end, warmupSteps, totalSteps }: WarmupCosineOptions): Schedule {
   if (!(Number.isInteger(warmupSteps) && warmupSteps >= 0 && warmupSteps <= totalSteps)) {
-    throw new UsageError(`The warm-up must take 0 to ${totalSteps} whole steps (the whole training), got ${warmupSteps}.`);
+    throw new UsageError(`The warm-up must take 0 to ${totalSteps} steps (the whole training), got ${warmupSteps}.`);
   }
   return (step) => {
     if (step < warmupSteps) return warmupSteps === 1 ? start : start + ((peak - start) * step) / (warmupSteps - 1);
