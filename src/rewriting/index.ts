@@ -1,6 +1,7 @@
 /** Rewriting captions with language models by example, and what is needed around it. Loads without libtorch. */
 export * from "./captions-input.ts";
 export * from "./checks.ts";
+export * from "./choose-engine.ts";
 export * from "./engine.ts";
 export * from "./engines/eda.ts";
 export * from "./engines/llama-cpp.ts";

@@ -2,17 +2,7 @@
  * `laclip rewrite`: every caption of a data set in other words, in the manner of several sources.
  */
 import type { Command } from "commander";
-import {
-  EdaEngine,
-  LlamaCppEngine,
-  OpenAiCompatibleEngine,
-  builtInSources,
-  chooseSources,
-  isModelAddress,
-  openCaptions,
-  readPairsFile,
-  rewriteCaptions,
-} from "../../rewriting/index.ts";
+import { builtInSources, chooseEngine, chooseSources, openCaptions, readPairsFile, rewriteCaptions } from "../../rewriting/index.ts";
 import type { PairSource, RewriteEngine } from "../../rewriting/index.ts";
 import { UsageError, log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
@@ -74,7 +64,7 @@ export function rewriteCommand(): Command {
 }
 
 async function run(path: string, options: Options): Promise<void> {
-  const engine = chooseEngine(options);
+  const engine = chooseEngine(options.llm, options);
   try {
     const extra = options.pairs === undefined ? [] : readPairsFile(options.pairs);
     const sources = sourcesFor(engine, options, extra);
@@ -104,31 +94,6 @@ async function run(path: string, options: Options): Promise<void> {
   } finally {
     await engine.close();
   }
-}
-
-function chooseEngine({ llm, model, concurrency, threads, context, gpu }: Options): RewriteEngine {
-  if (llm === "eda") return new EdaEngine();
-  if (/^https?:\/\//i.test(llm)) {
-    if (!URL.canParse(llm))
-      throw new UsageError(`--llm ${llm} is not a valid address.`, { mend: "Give it in the form http://host:port/v1." });
-    return new OpenAiCompatibleEngine({
-      url: llm,
-      ...(model === undefined ? {} : { model }),
-      ...(concurrency === undefined ? {} : { concurrency }),
-    });
-  }
-  if (!isModelAddress(llm)) {
-    throw new UsageError(`--llm ${llm}: there is no such file, and this is no address of a model or server.`, {
-      mend: "Give a GGUF file, hf:owner/repository/file.gguf, http://host:port/v1, or eda.",
-    });
-  }
-  return new LlamaCppEngine({
-    model: llm,
-    gpu,
-    ...(concurrency === undefined ? {} : { sequences: concurrency }),
-    ...(threads === undefined ? {} : { threads }),
-    ...(context === undefined ? {} : { contextSize: context }),
-  });
 }
 
 function sourcesFor(engine: RewriteEngine, { sources }: Options, extra: readonly PairSource[]): PairSource[] {

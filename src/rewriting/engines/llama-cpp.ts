@@ -10,7 +10,7 @@
  * up to rounding: which captions share a batch may change a last digit, and rarely a word.
  */
 import { createHash } from "node:crypto";
-import { closeSync, existsSync, openSync, readSync } from "node:fs";
+import { closeSync, openSync, readSync } from "node:fs";
 import { availableParallelism, homedir } from "node:os";
 import { basename, join } from "node:path";
 import type { Llama, LlamaContext, LlamaContextSequence, LlamaModel, Token } from "node-llama-cpp";
@@ -297,9 +297,4 @@ export function hashOfModel({ path, dataOffset, fileBytes }: GgufHeader): string
     closeSync(file);
   }
   return hash.digest("hex");
-}
-
-/** True where `--llm` names a GGUF model rather than a server or a program. */
-export function isModelAddress(llm: string): boolean {
-  return /^hf:/i.test(llm) || /\.gguf$/i.test(llm) || (existsSync(llm) && !/^https?:/.test(llm));
 }

@@ -1,0 +1,54 @@
+/** Which engine a `--llm` value means: EDA, a server's address, or a GGUF file. */
+import { existsSync, statSync } from "node:fs";
+import { UsageError } from "../support/index.ts";
+import type { RewriteEngine } from "./engine.ts";
+import { EdaEngine } from "./engines/eda.ts";
+import { LlamaCppEngine } from "./engines/llama-cpp.ts";
+import { OpenAiCompatibleEngine } from "./engines/openai-compatible.ts";
+
+export interface ChooseEngineOptions {
+  /** Which of a server's models. Default: the only one it has. */
+  model?: string | undefined;
+  /** Captions written at once. Default: 64 with a server, 32 on a GPU, 4 on a CPU. */
+  concurrency?: number | undefined;
+  /** CPU threads of a GGUF model. Default: all but one; one where there are two. */
+  threads?: number | undefined;
+  /** Tokens of prompt and answer together in a GGUF model. Default 512. */
+  context?: number | undefined;
+  /** Whether a GGUF model may use a GPU. Default true. */
+  gpu?: boolean | undefined;
+}
+
+/**
+ * The engine for a `--llm` value; nothing is loaded or asked yet.
+ * @param llm `eda`, `http://host:port/v1`, `hf:owner/repository/file.gguf`, or the path of a GGUF file
+ * @throws UsageError when it is none of these, the address is not valid, or there is no such file
+ */
+export function chooseEngine(llm: string, options: ChooseEngineOptions = {}): RewriteEngine {
+  const { model, concurrency, threads, context, gpu } = options;
+  if (llm === "eda") return new EdaEngine();
+  if (/^https?:\/\//i.test(llm)) {
+    if (!URL.canParse(llm))
+      throw new UsageError(`--llm ${llm} is not a valid address.`, { mend: "Give it in the form http://host:port/v1." });
+    return new OpenAiCompatibleEngine({
+      url: llm,
+      ...(model === undefined ? {} : { model }),
+      ...(concurrency === undefined ? {} : { concurrency }),
+    });
+  }
+  if (!/^hf:/i.test(llm) && statSync(llm, { throwIfNoEntry: false })?.isFile() !== true) {
+    throw new UsageError(
+      `--llm ${llm}: ${existsSync(llm) ? "this is no file" : "there is no such file"}, and no address of a model or server.`,
+      {
+        mend: "Give a GGUF file, hf:owner/repository/file.gguf, http://host:port/v1, or eda.",
+      },
+    );
+  }
+  return new LlamaCppEngine({
+    model: llm,
+    ...(gpu === undefined ? {} : { gpu }),
+    ...(concurrency === undefined ? {} : { sequences: concurrency }),
+    ...(threads === undefined ? {} : { threads }),
+    ...(context === undefined ? {} : { contextSize: context }),
+  });
+}
