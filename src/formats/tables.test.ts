@@ -45,6 +45,35 @@ test("a tsv with a lone quote inside a caption, compressed, without a header", a
   ]);
 });
 
+test("no row is passed over: neither one whose caption begins with # nor an odd first one", async () => {
+  const hashes = ["#1 dad mug", "#sunset on the beach", "a plain one", "#tag", "# a heading"];
+  const table = write("hashes.csv", `caption,id\n${hashes.map((caption, i) => `${caption},${i}\n`).join("")}`);
+  assert.deepEqual(
+    await rows(table),
+    hashes.map((caption, i) => ({ caption, id: String(i) })),
+  );
+  const bare = write("bare.tsv", hashes.map((caption, i) => `${caption}\t${i}.jpg\n`).join(""));
+  assert.deepEqual(
+    (await rows(bare, { header: false })).map((row) => row["column0"]),
+    hashes,
+  );
+  const single = write("single.csv", `caption\n${hashes.join("\n")}\n`);
+  assert.deepEqual(
+    (await rows(single)).map((row) => row["caption"]),
+    hashes,
+  );
+  const odd = write("odd.csv", `id,caption\n,\n${Array.from({ length: 20 }, (_, i) => `${i},words ${i}\n`).join("")}`);
+  const read = await rows(odd);
+  assert.equal(read.length, 21);
+  assert.deepEqual(read[0], { id: "", caption: "" });
+  // A comma that is not quoted makes a row too long: it must be refused, not taken for a comment or for lines above the table.
+  const refused = (error: unknown): boolean => error instanceof DataError && /can't be read/.test(error.message);
+  const plain = Array.from({ length: 20 }, (_, i) => `words ${i},${i}.jpg\n`).join("");
+  await assert.rejects(rows(write("comment.csv", `caption,image\n#one, two,a.jpg\n${plain}`)), refused);
+  await assert.rejects(rows(write("above.csv", `one\ncaption,image\n${plain}`)), refused);
+  await assert.rejects(rows(write("first.csv", `one\n${plain}`), { header: false }), refused);
+});
+
 test("a jsonl with numbers as ids, missing keys and a name that looks like a pattern", async () => {
   const path = write("what?.jsonl", '{"id":7,"caption":"a\\nb"}\n{"id":"8","caption":null}\n{"id":9}\n');
   assert.deepEqual(await rows(path), [
