@@ -98,6 +98,21 @@ test("a line torn by a crash is passed over by readers, cut off by the next writ
   assert.deepEqual(await all(path), [rewrite(0), rewrite(1), rewrite(2)]);
 });
 
+test("a last line that lacks nothing but its line break is not lost: what is cut off does not count as done", async () => {
+  const path = fresh();
+  const first = await RewritesWriter.open(path, options);
+  await first.append([rewrite(0), rewrite(1)]);
+  first.close();
+  const log = join(path, "log", "000000.jsonl");
+  truncateSync(log, readFileSync(log).length - 1);
+  const second = await RewritesWriter.open(path, options);
+  assert.ok(second.has("chatgpt", "id-0"));
+  for (const i of [0, 1, 2]) if (!second.has("chatgpt", `id-${i}`)) await second.append([rewrite(i)]);
+  assert.equal(second.count, 3);
+  await second.finish();
+  assert.deepEqual(await all(path), [rewrite(0), rewrite(1), rewrite(2)]);
+});
+
 test("a log whose part was completed before the crash does not count twice", async () => {
   const path = fresh();
   const first = await RewritesWriter.open(path, options);

@@ -78,14 +78,14 @@ export class RewritesWriter {
     try {
       const manifest = mergeManifest(path, options);
       sweep(path);
-      const folder = new RewritesFolder(path, manifest);
-      const done = new HashedKeys();
-      for await (const batch of folder.read()) for (const { source, id } of batch) done.set(key(source, id));
       const known = segments(path);
       const last = known.at(-1);
       const open = last !== undefined && !existsSync(partPath(path, last));
       const segment = open ? last : String(last === undefined ? 0 : Number(last) + 1).padStart(6, "0");
+      // Before anything is read: a reader takes a whole line that lacks only its line break, and what is cut must not count as done.
       const rowsInLog = open ? cutTornLine(logPath(path, segment)) : 0;
+      const done = new HashedKeys();
+      for await (const batch of new RewritesFolder(path, manifest).read()) for (const { source, id } of batch) done.set(key(source, id));
       return new RewritesWriter(path, manifest, lock, { done, segment, rowsInLog, rowsPerPart: options.rowsPerPart ?? 200_000 });
     } catch (error) {
       lock.release();
