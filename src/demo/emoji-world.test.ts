@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import sharp from "sharp";
-import { UsageError, setLogLevel } from "../support/index.ts";
+import { DataError, UsageError, setLogLevel } from "../support/index.ts";
 import { isConcept, readConcepts } from "./concepts.ts";
 import { drawingStyles } from "./drawing-styles.ts";
 import { type EmojiWorld, buildEmojiWorld, heldOutStyle, renderSvg, trainingStyles } from "./emoji-world.ts";
@@ -102,8 +102,7 @@ test("a complete folder is used again; a damaged, incomplete or other one is dra
     () => writeFileSync(image, Buffer.concat([whole.subarray(0, -20), Buffer.from([whole.at(-20)! ^ 1]), whole.subarray(-19)])),
     () => rmSync(world.heldOut.image(world.concepts[0]!.hexcode)),
     () => truncateSync(join(world.folder, "manifest.json"), 200),
-    () => writeFileSync(join(world.folder, "manifest.json"), "{}"),
-    () => rmSync(join(world.folder, "manifest.json")),
+    () => writeFileSync(join(world.folder, "manifest.json"), JSON.stringify({ format: "laclip-emoji-world" })),
   ];
   for (const damage of damages) {
     damage();
@@ -116,6 +115,48 @@ test("a complete folder is used again; a damaged, incomplete or other one is dra
   assert.equal(smaller.reused, false);
   assert.deepEqual(readdirSync(join(smaller.folder, "images", "noto")).length, 5);
   assert.deepEqual(readdirSync(join(scratch, "again")), ["data"], "nothing half made is left beside it");
+});
+
+test("a folder with anybody else's files is refused, and nothing in it is touched", async () => {
+  const refuse = async (name: string, what: string): Promise<void> => {
+    const before = readdirSync(join(scratch, name), { recursive: true }).toSorted();
+    const error: unknown = await build(name).then(
+      () => assert.fail(`${what}: it was drawn over`),
+      (thrown: unknown) => thrown,
+    );
+    assert.ok(error instanceof DataError, what);
+    assert.match(error.message, /holds other files|this is a file/, what);
+    assert.match(error.mend ?? "", /another --out/, what);
+    assert.deepEqual(readdirSync(join(scratch, name), { recursive: true }).toSorted(), before, what);
+  };
+  const put = (path: string, text = "mine"): void => {
+    mkdirSync(join(scratch, path, ".."), { recursive: true });
+    writeFileSync(join(scratch, path), text);
+  };
+  put("letters/data/letter.txt");
+  await refuse("letters", "a folder of other things");
+  put("table/data/train.csv");
+  await refuse("table", "our names without a manifest");
+  put("extension/data/manifest.json", '{ "format": "another" }');
+  await refuse("extension", "another program's manifest");
+  put("empty-manifest/data/manifest.json", "null");
+  await refuse("empty-manifest", "a manifest that says nothing");
+  put("cut/data/manifest.json", '{ "format": "lacl');
+  await refuse("cut", "half a manifest without a world around it");
+  put("file/data");
+  await refuse("file", "a file");
+
+  const { folder } = await build("notes");
+  rmSync(join(folder, "train.csv"));
+  put("notes/data/notes.txt");
+  await refuse("notes", "somebody's notes in a damaged world");
+  rmSync(join(folder, "notes.txt"));
+  assert.equal((await build("notes")).reused, false);
+  rmSync(join(folder, "manifest.json"));
+  await refuse("notes", "a world whose manifest was deleted");
+
+  mkdirSync(join(scratch, "empty", "data"), { recursive: true });
+  assert.equal((await build("empty")).reused, false);
 });
 
 test("options that make no sense are refused", async () => {

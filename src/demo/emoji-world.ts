@@ -10,9 +10,10 @@
  *   held-out/<hexcode>/<style>.png one folder a class, with `classes-own-words.json`, `classes-other-words.json` ({ folder: [texts] })
  *                                  and `templates.txt` (a line each, `{}` stands for the text)
  *   manifest.json                  packages and versions, counts, SHA-256 of every file; written last
- * A folder whose manifest fits and whose files are unharmed is used as it is; any other is drawn again beside it and swapped in.
+ * A folder whose manifest fits and whose files are unharmed is used as it is; any other world is drawn again beside it and swapped in.
+ * A folder that holds anything else is somebody's own and refused.
  */
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
@@ -82,7 +83,8 @@ const formatVersion = 1;
 
 /**
  * Builds the world, or takes the one that is there.
- * @throws UsageError when a package is missing or an option makes no sense; LaclipError when the disk is full
+ * @throws UsageError when a package is missing or an option makes no sense; DataError when `<out>/data` would have to be replaced and
+ *   holds files that are not of a world; LaclipError when the disk is full
  */
 export async function buildEmojiWorld({ out, size = 64, limit }: EmojiWorldOptions): Promise<EmojiWorld> {
   if (!Number.isInteger(size) || size < 8 || size > 1024)
@@ -108,6 +110,7 @@ export async function buildEmojiWorld({ out, size = 64, limit }: EmojiWorldOptio
   const folder = resolve(out, "data");
   const why = whyNotUsable(folder, expected);
   if (why !== undefined) {
+    refuseForeignFolder(folder);
     if (existsSync(folder)) log.info(`${folder}: drawn again, since ${why}`);
     await replaceFolder(folder, (beside) => drawWorld(beside, concepts, styles, expected));
   }
@@ -125,7 +128,7 @@ function whyNotUsable(folder: string, expected: Omit<Manifest, "files">): string
   if (!existsSync(path)) return "its manifest is missing";
   let manifest: Partial<Manifest>;
   try {
-    manifest = readJson(path, "manifest") as Partial<Manifest>;
+    manifest = (readJson(path, "manifest") as Partial<Manifest> | null) ?? {};
   } catch (error) {
     if (error instanceof DataError) return "its manifest is damaged";
     throw error;
@@ -140,15 +143,51 @@ function whyNotUsable(folder: string, expected: Omit<Manifest, "files">): string
   return undefined;
 }
 
+/** What a world is made of. */
+const ownNames: ReadonlySet<string> = new Set(["images", "held-out", "train.csv", "manifest.json"]);
+
+/**
+ * Throws unless `folder` may be replaced: it is not there, empty, or a world and nothing else.
+ * The manifest is written before the folder is put in its place, so a world without one has been changed by somebody.
+ */
+function refuseForeignFolder(folder: string): void {
+  if (!existsSync(folder)) return;
+  if (!statSync(folder).isDirectory())
+    throw new DataError(`${folder}: this is a file, expected a folder for the drawings.`, { mend: otherOut });
+  const names = readdirSync(folder);
+  const foreign = names.find((name) => !ownNames.has(name));
+  if (names.length === 0 || (foreign === undefined && hasOwnManifest(folder))) return;
+  const what =
+    foreign === undefined ? "this folder holds other files, and no manifest of drawings" : `this folder holds other files ("${foreign}")`;
+  throw new DataError(`${folder}: ${what}; drawing would delete them.`, { mend: otherOut });
+}
+
+const otherOut = "Give another --out, or move these files elsewhere.";
+
+/** True for a world's manifest, and for one that is cut short: then the other names speak for it. */
+function hasOwnManifest(folder: string): boolean {
+  const path = join(folder, "manifest.json");
+  if (!existsSync(path)) return false;
+  try {
+    return (readJson(path, "manifest") as Partial<Manifest> | null)?.format === "laclip-emoji-world";
+  } catch (error) {
+    if (!(error instanceof DataError)) throw error;
+    return [...ownNames].every((name) => existsSync(join(folder, name)));
+  }
+}
+
 /** Fills a new folder beside `folder` and puts it in its place once it is complete. */
 async function replaceFolder(folder: string, fill: (beside: string) => Promise<void>): Promise<void> {
   const beside = `${folder}.tmp-${process.pid}`;
+  const before = `${beside}-before`;
   rmSync(beside, { recursive: true, force: true });
   try {
     mkdirSync(beside, { recursive: true });
     await fill(beside);
-    rmSync(folder, { recursive: true, force: true });
+    // Deleted in its place, an end in the middle would leave half a world that looks like somebody's own files.
+    if (existsSync(folder)) renameSync(folder, before);
     renameSync(beside, folder);
+    rmSync(before, { recursive: true, force: true });
   } catch (error) {
     rmSync(beside, { recursive: true, force: true });
     throw explainWriteFailure(error, folder);
