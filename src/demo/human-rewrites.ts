@@ -2,8 +2,8 @@
  * The rewrites folder of what people wrote, in the form that every rewriter's texts have, so that training can't tell them apart and
  * a reader can: its manifest names the writers.
  */
-import { rmSync } from "node:fs";
-import { resolve } from "node:path";
+import { readdirSync, rmSync } from "node:fs";
+import { join, resolve } from "node:path";
 import {
   RewritesFolder,
   type RewriteSource,
@@ -13,7 +13,7 @@ import {
   isRewritesFolder,
   readManifest,
 } from "../data/index.ts";
-import { LaclipError, log } from "../support/index.ts";
+import { DataError, FolderLock, LaclipError, log } from "../support/index.ts";
 import type { EmojiWorld } from "./emoji-world.ts";
 import { worldHumanTexts } from "./emoji-world.ts";
 import { type HumanSource, humanLabel, humanSources } from "./human-texts.ts";
@@ -27,9 +27,9 @@ const kinds: Record<HumanSource, string> = {
 
 /**
  * Writes four texts for each training picture, or keeps the folder when it already holds exactly these.
- * @param folder e.g. `<out>/rewrites/human`; a rewrites folder of another world there is replaced
+ * @param folder e.g. `<out>/rewrites/human`; what people wrote about another world is replaced there, and nothing else
  * @returns the absolute folder
- * @throws DataError when `folder` holds something that is no rewrites folder, or is being written by another process
+ * @throws DataError when `folder` holds something else than texts of people, or is being written by another process
  */
 export async function writeHumanRewrites(world: Pick<EmojiWorld, "samples" | "packages">, folder: string): Promise<string> {
   const path = resolve(folder);
@@ -38,8 +38,8 @@ export async function writeHumanRewrites(world: Pick<EmojiWorld, "samples" | "pa
   const textsHash = hashOf(texts.map(({ id, source, text }) => [id, source, text]));
   if (isRewritesFolder(path)) {
     if (await holds(path, fingerprint.hash, textsHash, texts.length)) return path;
+    emptyFolder(path);
     log.info(`${path}: written again, since it is incomplete or belongs to another state of the pictures`);
-    rmSync(path, { recursive: true });
   }
   const sources = Object.fromEntries(
     humanSources.map((source): [string, RewriteSource] => [
@@ -69,13 +69,47 @@ export async function writeHumanRewrites(world: Pick<EmojiWorld, "samples" | "pa
   return path;
 }
 
+/** Removes texts of people, which can be made anew, while no other process writes there; refuses to remove anything else. */
+function emptyFolder(path: string): void {
+  const lock = FolderLock.take(join(path, "lock"), "rewrites folder");
+  try {
+    const names = readdirSync(path).filter((name) => !name.startsWith("lock"));
+    const foreign = names.find((name) => !["parts", "log", "manifest.json"].includes(name) && !name.startsWith("manifest.json.tmp-"));
+    if (foreign !== undefined) throw notOurs(path, `this folder holds other files ("${foreign}")`);
+    const other = otherWriter(path);
+    if (other !== undefined) throw notOurs(path, other);
+    // The manifest last: without it, texts that an end in the middle leaves behind would count as those of the next writer.
+    for (const name of names.toSorted((a, b) => Number(a === "manifest.json") - Number(b === "manifest.json")))
+      rmSync(join(path, name), { recursive: true });
+  } finally {
+    lock.release();
+  }
+}
+
+/** What speaks against texts of people, or undefined. */
+function otherWriter(path: string): string | undefined {
+  try {
+    const other = Object.entries(readManifest(path).sources).find(([, { engine }]) => engine !== "people");
+    return other && `this folder holds rewrites from source "${other[0]}", written by ${other[1].model}`;
+  } catch (error) {
+    if (!LaclipError.is(error)) throw error;
+    return `it can't be told who wrote in this folder (${error.message})`;
+  }
+}
+
+function notOurs(path: string, what: string): DataError {
+  return new DataError(`${path}: ${what}; the texts of people would replace it.`, {
+    mend: "Give another --out, or move this folder elsewhere.",
+  });
+}
+
 async function holds(path: string, captionsHash: string, textsHash: string, count: number): Promise<boolean> {
   try {
     const manifest = readManifest(path);
     const mine = humanSources.every((source) => manifest.sources[source]?.modelHash === textsHash);
     return mine && manifest.dataset.hash === captionsHash && (await new RewritesFolder(path, manifest).count()) === count;
   } catch (error) {
-    // A damaged folder is written again: nothing in it can't be made anew.
+    // A damaged folder is written again, where it was written here.
     if (LaclipError.is(error)) return false;
     throw error;
   }

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { RewritesFolder, captionsFingerprint, readManifest } from "../data/index.ts";
-import { DataError, setLogLevel } from "../support/index.ts";
+import { DataError, FolderLock, setLogLevel } from "../support/index.ts";
 import { type Concept, readConcepts } from "./concepts.ts";
 import { drawingStyles } from "./drawing-styles.ts";
 import { packageJson } from "./emoji-packages.ts";
@@ -157,4 +157,42 @@ test("a rewrites folder that is complete stays, a damaged or outdated one is wri
   writeFileSync(join(foreign, "letter.txt"), "dear diary");
   await assert.rejects(writeHumanRewrites(world, foreign), DataError);
   assert.equal(readFileSync(join(foreign, "letter.txt"), "utf8"), "dear diary");
+});
+
+test("rewrites of another writer, unreadable manifests and other files are never removed, nor what another process writes", async () => {
+  const folder = join(scratch, "careful");
+  const world = { samples: samples(5), packages: {} };
+  const file = join(folder, "manifest.json");
+  await writeHumanRewrites({ samples: samples(6), packages: {} }, folder);
+  const own = readFileSync(file, "utf8");
+  const part = join(folder, "parts", readdirSync(join(folder, "parts"))[0]!);
+  const texts = readFileSync(part);
+  const refuse = async (message: RegExp): Promise<void> => {
+    const manifest = readFileSync(file, "utf8");
+    await assert.rejects(writeHumanRewrites(world, folder), (error: unknown) => {
+      assert.ok(error instanceof DataError);
+      assert.match(error.message, message);
+      return true;
+    });
+    assert.equal(readFileSync(file, "utf8"), manifest);
+    assert.deepEqual(readFileSync(part), texts);
+  };
+
+  writeFileSync(file, own.replace('"engine": "people"', '"engine": "llama-cpp"'));
+  await refuse(/holds rewrites from source "human-names", written by/);
+  writeFileSync(file, '{ "name": "of a web extension" }');
+  await refuse(/can't be told who wrote/);
+  writeFileSync(file, own.slice(0, 100));
+  await refuse(/can't be told who wrote/);
+  writeFileSync(file, own);
+  writeFileSync(join(folder, "notes.txt"), "mine");
+  await refuse(/holds other files \("notes\.txt"\)/);
+  rmSync(join(folder, "notes.txt"));
+
+  const busy = FolderLock.take(join(folder, "lock"), "rewrites folder");
+  await refuse(/is being written by process/);
+  busy.release();
+  await writeHumanRewrites(world, folder);
+  assert.equal(readManifest(folder).dataset.count, 5);
+  assert.equal(await new RewritesFolder(folder, readManifest(folder)).count(), 20);
 });
