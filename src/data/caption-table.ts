@@ -9,10 +9,12 @@ import { extname, join, resolve } from "node:path";
 import { missingColumn, readTable, tableColumns, tableFormat, type TableValue } from "../formats/index.ts";
 import { DataError } from "../support/index.ts";
 
-/** Names tried, in this order and in any case, where no column is named. */
+/** Names tried for the captions, in this order and in any case, where no column is named. */
+export const captionColumns: readonly string[] = ["caption", "title", "text"];
+/** Names tried for the image paths, likewise. */
 const imageColumns = ["image", "filepath", "path", "file", "file_name", "filename", "image_path"];
-const captionColumns = ["caption", "title", "text"];
-const imageExtensions = new Set([".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".avif"]);
+/** Extensions of the image files that can be decoded. */
+export const imageExtensions: ReadonlySet<string> = new Set([".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".avif"]);
 /** Tables looked for where a folder is given. */
 const tableNames = ["csv", "tsv", "jsonl", "parquet"].map((extension) => `captions.${extension}`);
 
@@ -60,11 +62,9 @@ export async function openCaptionTable(options: CaptionTableOptions): Promise<Ca
   const known = await tableColumns(file);
   const named = [options.imageColumn, options.captionColumn, options.idColumn].filter((name) => name !== undefined);
   for (const name of named) if (!known.includes(name)) throw missingColumn(file, name, known);
-  const find = (names: readonly string[]): string | undefined =>
-    names.map((name) => known.find((column) => column.toLowerCase() === name)).find((column) => column !== undefined);
-  const imageColumn = options.imageColumn ?? find(imageColumns);
-  const captionColumn = options.captionColumn ?? find(captionColumns);
-  const idColumn = options.idColumn ?? find(["id"]);
+  const imageColumn = options.imageColumn ?? findColumn(known, imageColumns);
+  const captionColumn = options.captionColumn ?? findColumn(known, captionColumns);
+  const idColumn = options.idColumn ?? findColumn(known, ["id"]);
   if (captionColumn !== undefined && (imageColumn ?? idColumn) !== undefined)
     return { file, header: true, imageColumn, captionColumn, idColumn };
 
@@ -95,6 +95,11 @@ export async function* readCaptionRows({ file, header, imageColumn, captionColum
     }));
     before += batch.rows;
   }
+}
+
+/** The column that has one of these names, in any case; the first name that there is. */
+export function findColumn(known: readonly string[], names: readonly string[]): string | undefined {
+  return names.map((name) => known.find((column) => column.toLowerCase() === name)).find((column) => column !== undefined);
 }
 
 /** The error for a table in which no column can be told to hold what is needed. */

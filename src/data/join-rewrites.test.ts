@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { after, mock, test } from "node:test";
 import { DataError } from "../support/index.ts";
 import { joinRewrites } from "./join-rewrites.ts";
 import { openPairs, type Pairs } from "./pairs.ts";
@@ -37,6 +37,17 @@ async function rewritesOf(
   await writer.append(rewrites.map((rewrite) => ({ flags: [], finish: "none", tokens: 0, seed: 1, examples: [], ...rewrite })));
   writer.close();
   return path;
+}
+
+/** What is said on standard error meanwhile. */
+async function warnings(work: () => Promise<unknown>): Promise<string> {
+  const write = mock.method(process.stderr, "write", () => true);
+  try {
+    await work();
+    return write.mock.calls.map((call) => String(call.arguments[0])).join("");
+  } finally {
+    write.mock.restore();
+  }
 }
 
 const ids = ["a", "b", "c", "d"];
@@ -108,6 +119,32 @@ test("ids that are mere numbers do not let other captions pass", async () => {
   assert.equal((await joinRewrites(mine, path, { otherCaptions: true })).rewrites.matched, 3);
   const same = await pairsOf("shuffled", ["3", "1", "2"], (id) => `their caption ${id}`);
   assert.equal((await joinRewrites(same, path)).rewrites.matched, 3);
+});
+
+test("file names that are mere numbers do not let other captions pass either", async () => {
+  const row = ["1", "2", "3"];
+  for (const name of [(i: string) => `00000000${i}.jpg`, (i: string) => `images/000${i}.PNG`, (i: string) => `00${i}/0-${i}`]) {
+    const path = await rewritesOf(
+      await pairsOf("their-files", row.map(name), (id) => `their caption ${id}`),
+      row.map((i) => ({ id: name(i), source: "bard", text: "some words" })),
+    );
+    const mine = await pairsOf("my-files", row.map(name), (id) => `my caption ${id}`);
+    await assert.rejects(joinRewrites(mine, path), (error) => error instanceof DataError && /made for other captions/.test(error.message));
+    assert.equal((await joinRewrites(mine, path, { otherCaptions: true })).rewrites.matched, 3);
+  }
+});
+
+test("ids that say something join other captions, with a warning that says so", async () => {
+  for (const names of [ids, ["cat/1.jpg", "dog/1.jpg"], ["a1b.jpg", "77.txt"]]) {
+    const path = await rewritesOf(
+      await pairsOf("before", names),
+      names.map((id) => ({ id, source: "bard", text: `on ${id}` })),
+    );
+    const changed = await pairsOf("after", names, (id) => `caption of ${id}, corrected`);
+    const said = await warnings(async () => assert.equal((await joinRewrites(changed, path)).rewrites.matched, names.length));
+    assert.match(said, /made for other captions \(".*before\.csv", \d of them\)/);
+    assert.doesNotMatch(await warnings(async () => await joinRewrites(await pairsOf("before", names), path)), /other captions/);
+  }
 });
 
 test("a part of a data set may use the rewrites of all of it", async () => {

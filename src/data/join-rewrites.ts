@@ -4,6 +4,7 @@
  * Never by line number: a row that is missing on one side would shift all that follow and train every image with another one's text.
  */
 import { DataError, log } from "../support/index.ts";
+import { imageExtensions } from "./caption-table.ts";
 import type { Pairs } from "./pairs.ts";
 import { isUsable, openRewritesFolder } from "./rewrites-folder.ts";
 import { RewriteGrouping } from "./sample-table.ts";
@@ -14,7 +15,7 @@ export interface JoinRewritesOptions {
   sources?: readonly string[] | undefined;
   /** Share of samples that must have at least one rewrite, 0..1. Default 0.99. */
   minimumMatched?: number | undefined;
-  /** Accept ids that are mere numbers although the captions are not those that were rewritten. Default false. */
+  /** Accept ids that are mere numbers (`7`, `0001.jpg`) although the captions are not those that were rewritten. Default false. */
   otherCaptions?: boolean | undefined;
 }
 
@@ -38,6 +39,8 @@ export interface JoinedPairs extends Pairs {
 
 /**
  * The pairs with the rewrites of a rewrites folder as further captions.
+ *
+ * Where the captions are not those that were rewritten, ids that are mere numbers are refused, others joined with a warning.
  *
  * @throws DataError when the folder is damaged, lacks a source, or belongs to another data set
  */
@@ -83,14 +86,19 @@ export async function joinRewrites(pairs: Pairs, folderPath: string, options: Jo
   const joined = { ...pairs, samples: samples.withRewrites(rewrites), rewrites: report };
   refuseOtherDataset(joined, minimumMatched, missing, foreignIds);
 
-  const sameCaptions = folder.manifest.dataset.hash === pairs.fingerprint.hash;
-  if (!sameCaptions && !otherCaptions && idsAreNumbers(joined)) {
-    throw new DataError(
-      `${folderPath}: these rewrites were made for other captions ("${folder.manifest.dataset.name}", ${folder.manifest.dataset.count} of them) than those in ${pairs.file} (${pairs.fingerprint.count}). ` +
-        "The ids on both sides are mere numbers, so that they fit each other by accident.",
-      {
-        mend: "Give the captions file that was rewritten, or ids that say more than a row's number. If the ids do mean the same, allow it (--other-captions).",
-      },
+  const { dataset } = folder.manifest;
+  if (dataset.hash !== pairs.fingerprint.hash || dataset.count !== pairs.fingerprint.count) {
+    const differ = `were made for other captions ("${dataset.name}", ${dataset.count} of them) than those in ${pairs.file} (${pairs.fingerprint.count})`;
+    if (!otherCaptions && idsAreNumbers(joined)) {
+      throw new DataError(
+        `${folderPath}: these rewrites ${differ}. The ids are mere numbers (such as ${JSON.stringify(samples.ids.at(0))}): they fit any data set by accident.`,
+        {
+          mend: "Give the captions file that was rewritten, or ids that say more than a row's number. If the ids do mean the same, allow it (--other-captions).",
+        },
+      );
+    }
+    log.warn(
+      `${folderPath}: these rewrites ${differ}. They are joined by id all the same: that is right for a part or another version of one data set, and wrong for two data sets whose ids are alike.`,
     );
   }
   if (report.unmatched > 0)
@@ -114,8 +122,24 @@ function refuseOtherDataset({ samples, file, rewrites }: JoinedPairs, minimum: n
   );
 }
 
-/** Whether the first ids say nothing but a number: then rewrites of any data set would seem to fit. */
+/** Digits with what may stand between them, and the extension of an image file. */
+const mereNumber = /^[\s._-]*\d[\d\s._-]*(?:\.([a-z]+))?$/i;
+/** Ids looked at, from all over the table: one sorted by folder begins with many of the same folder. */
+const looked = 100;
+
+/**
+ * Whether most ids say nothing but a number, as `7`, `000000001.jpg` and `images/0001.png` do: then rewrites of any data set would
+ * seem to fit. Folders count where they tell samples apart.
+ */
 function idsAreNumbers({ samples }: Pairs): boolean {
-  for (let row = 0; row < Math.min(samples.length, 100); row++) if (!/^\d+$/.test(samples.ids.at(row))) return false;
-  return true;
+  const count = Math.min(samples.length, looked);
+  const names = new Set<string>();
+  let numbers = 0;
+  for (let i = 0; i < count; i++) {
+    const parts = samples.ids.at(Math.floor((i * samples.length) / count)).split(/[/\\]/);
+    const found = mereNumber.exec(parts.pop()!);
+    if (found && (found[1] === undefined || imageExtensions.has(`.${found[1].toLowerCase()}`))) numbers++;
+    names.add(parts.filter((part) => !mereNumber.test(part)).join("/"));
+  }
+  return numbers * 2 > count && names.size === 1;
 }

@@ -6,7 +6,7 @@
  */
 import { createReadStream, existsSync, statSync } from "node:fs";
 import { basename } from "node:path";
-import { FingerprintBuilder, HashedKeys, hash64, openCaptionTable, readCaptionRows } from "../data/index.ts";
+import { FingerprintBuilder, HashedKeys, captionColumns, findColumn, hash64, openCaptionTable, readCaptionRows } from "../data/index.ts";
 import type { CaptionTable, CaptionsFingerprint } from "../data/index.ts";
 import { tableColumns } from "../formats/index.ts";
 import { DataError, LaclipError, sha256 } from "../support/index.ts";
@@ -70,9 +70,7 @@ async function openTable(path: string, options: CaptionsOptions): Promise<{ tabl
     if (!LaclipError.is(error) || idColumn !== undefined || statSync(path).isDirectory()) throw error;
     // A table of captions alone is enough for rewriting; its captions stand in for the ids that it lacks.
     const known = await tableColumns(path);
-    const column =
-      captionColumn ??
-      ["caption", "title", "text"].map((name) => known.find((other) => other.toLowerCase() === name)).find((name) => name !== undefined);
+    const column = captionColumn ?? findColumn(known, captionColumns);
     if (column === undefined || !known.includes(column)) throw error;
     return { table: await openCaptionTable({ file: path, captionColumn: column, idColumn: column }), hashed: true };
   }
