@@ -4,6 +4,7 @@ export * from "./rewrites-folder.ts";
 export * from "./rewrites-writer.ts";
 export * from "./caption-table.ts";
 export * from "./captions.ts";
+export * from "./class-names.ts";
 export * from "./join-rewrites.ts";
 export * from "./order.ts";
 export * from "./pairs.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -31,9 +31,9 @@ function dataset(classes: readonly string[], files: Record<string, string> = {})
 const three = ["cat", "hot_dog", "tree"];
 
 test("folders are classes in sorted order; names come from them", () => {
-  const { classes, folders, items, templates, path } = openLabelledFolder(dataset(["tree", "cat", "hot_dog"]));
+  const { names, folders, items, templates, path } = openLabelledFolder(dataset(["tree", "cat", "hot_dog"]));
   assert.deepEqual(folders, three);
-  assert.deepEqual(classes, ["cat", "hot dog", "tree"]);
+  assert.deepEqual(names, [["cat"], ["hot dog"], ["tree"]]);
   assert.equal(templates, undefined);
   assert.deepEqual(
     items.map((item) => [item.path.slice(path.length + 1), item.label]),
@@ -50,11 +50,11 @@ test("folders are classes in sorted order; names come from them", () => {
 
 test("names by line, by list and by folder, and templates", () => {
   const lines = dataset(three, { "classnames.txt": "a kitten\r\na sausage\n\nan oak\n", "templates.txt": "a photo of {}.\n{} drawn\n" });
-  assert.deepEqual(openLabelledFolder(lines).classes, ["a kitten", "a sausage", "an oak"]);
+  assert.deepEqual(openLabelledFolder(lines).names, [["a kitten"], ["a sausage"], ["an oak"]]);
   assert.deepEqual(openLabelledFolder(lines).templates, ["a photo of {}.", "{} drawn"]);
-  assert.deepEqual(openLabelledFolder(dataset(three, { "classes.json": '["x", "y", "z"]' })).classes, ["x", "y", "z"]);
-  const named = dataset(three, { "classes.json": '{"tree": "an oak", "cat": "a kitten", "hot_dog": "a sausage"}' });
-  assert.deepEqual(openLabelledFolder(named).classes, ["a kitten", "a sausage", "an oak"]);
+  assert.deepEqual(openLabelledFolder(dataset(three, { "classes.json": '["x", "y", "z"]' })).names, [["x"], ["y"], ["z"]]);
+  const named = dataset(three, { "classes.json": '{"tree": "an oak", "cat": "a kitten", "hot_dog": ["a sausage", "a frankfurter"]}' });
+  assert.deepEqual(openLabelledFolder(named).names, [["a kitten"], ["a sausage", "a frankfurter"], ["an oak"]]);
 });
 
 test("names that do not match the folders are refused, and the message says which", () => {
@@ -69,10 +69,53 @@ test("names that do not match the folders are refused, and the message says whic
   refused({ "classnames.txt": "cat\ntree\nhot dog\n" }, /name 2 is "tree" for folder "hot_dog"/);
   refused({ "classes.json": '{"cat": "a", "tree": "b"}' }, /no name for 1 of 3 class folders: hot_dog/);
   refused({ "classes.json": '{"cat": "a", "tree": "b", "hot_dog": "c", "bus": "d"}' }, /1 names belong to no folder: bus/);
-  refused({ "classes.json": "[1, 2, 3]" }, /expected a list of names/);
+  refused({ "classes.json": "[1, 2, 3]" }, /the entry of folder "cat" is neither a name nor a list of names/);
+  refused({ "classes.json": '{"cat": [], "tree": "b", "hot_dog": "c"}' }, /the entry of folder "cat"/);
+  refused({ "classes.json": '"cat"' }, /expected an object/);
   refused({ "classes.json": "{" }, /not valid JSON/);
   refused({ "classes.json": '["a","b","c"]', "classnames.txt": "a\nb\nc\n" }, /both/);
   refused({ "templates.txt": "a photo\n" }, /must hold \{\} once/);
+});
+
+test("names and templates from outside take the place of the data set's own, which may be missing or broken", () => {
+  const outside = dataset([], {});
+  mkdirSync(outside);
+  const file = (name: string, content: string): string => {
+    writeFileSync(join(outside, name), content);
+    return join(outside, name);
+  };
+  const numbers = file("numbers.json", '{"n01440764": ["tench", "Tinca tinca"], "n01443537": "goldfish"}');
+  const imagenet = dataset(["n01440764", "n01443537"], { "classes.json": "{ broken", "templates.txt": "no place for a name" });
+  const templates = file("templates.txt", "\ufeffa photo of a {}.\r\na sketch of a {}.\r\n");
+  const opened = openLabelledFolder(imagenet, { classes: numbers, templates });
+  assert.deepEqual(opened.names, [["tench", "Tinca tinca"], ["goldfish"]]);
+  assert.deepEqual(opened.templates, ["a photo of a {}.", "a sketch of a {}."]);
+  const byLine = file("names.txt", "\ufefftench\ngoldfish\n");
+  assert.deepEqual(openLabelledFolder(imagenet, { classes: byLine, templates }).names, [["tench"], ["goldfish"]]);
+  const refused = (options: { classes?: string; templates?: string }, message: RegExp): void =>
+    assert.throws(
+      () => openLabelledFolder(imagenet, { classes: numbers, templates, ...options }),
+      (error) => error instanceof DataError && message.test(error.message),
+    );
+  refused({ templates: file("twice.txt", "a {} {}\n") }, /must hold \{\} once/);
+  refused({ templates: join(outside, "none.txt") }, /no such file of templates/);
+  refused({ classes: join(outside, "none.txt") }, /no such list of class names/);
+  refused({ classes: file("short.json", '{"n01440764": "tench"}') }, /no name for 1 of 2 class folders: n01443537/);
+});
+
+test("links to class folders are followed; one that leads nowhere, and images that can't be decoded, are told", () => {
+  const path = dataset(three);
+  symlinkSync(join(path, "tree"), join(path, "wood"));
+  assert.deepEqual(openLabelledFolder(path).folders, [...three, "wood"]);
+  symlinkSync(join(path, "gone"), join(path, "lost"));
+  assert.throws(
+    () => openLabelledFolder(path),
+    (error) => error instanceof DataError && /lost: this link leads nowhere/.test(error.message),
+  );
+  const bitmaps = dataset(three);
+  mkdirSync(join(bitmaps, "old", "folder.jpg"), { recursive: true });
+  writeFileSync(join(bitmaps, "old", "a.bmp"), "BM");
+  assert.throws(() => openLabelledFolder(bitmaps), /1 of 4 class folders hold no image: old/);
 });
 
 test("folders without images, without classes, or named by bare WordNet numbers are refused", () => {

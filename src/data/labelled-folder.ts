@@ -3,36 +3,46 @@
  *
  * Beside the class folders may stand `classnames.txt` (a line for each folder, in the sorted order of the folders) or `classes.json`
  * (a list in that order, or an object from folder to name) with the names in words, and `templates.txt` with prompts, `{}` for the name.
- * Names and folders that do not match are refused: scored against each other's names, every model looks as if it were guessing.
  */
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { extname, join, resolve } from "node:path";
-import { DataError, nearest, readJson } from "../support/index.ts";
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { extname, join, relative, resolve } from "node:path";
+import { DataError } from "../support/index.ts";
 import { BatchStream } from "./batch-stream.ts";
+import { imageExtensions } from "./caption-table.ts";
+import { firstFew, readClassNames, readTemplates } from "./class-names.ts";
 import { type EvaluationBatch, EvaluationImages, type EvaluationItem, type EvaluationSettings } from "./evaluation-images.ts";
-
-const imageExtensions = new Set([".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".avif", ".bmp"]);
 
 export interface LabelledFolder {
   /** Absolute path. */
   path: string;
   /** Class folders in sorted order; a label is an index into them. */
   folders: string[];
-  /** Name of each class in words. */
-  classes: string[];
+  /** Names of each class in words, at least one. */
+  names: string[][];
   /** Prompts with `{}` for the name; undefined where the folder brings none. */
   templates: string[] | undefined;
   /** All images, class by class, in sorted order. */
   items: EvaluationItem[];
 }
 
-/** @throws DataError when there are no class folders, one is empty, or the names do not match them */
-export function openLabelledFolder(folder: string): LabelledFolder {
+export interface LabelledFolderOptions {
+  /** File with the names of the classes, see `readClassNames`. Default: the folder's own, else the folders' names. */
+  classes?: string | undefined;
+  /** File with prompts, see `readTemplates`. Default: the folder's own. */
+  templates?: string | undefined;
+}
+
+/**
+ * Finds the classes and images of a folder. Files given in the options take the place of its own, which then are not read.
+ *
+ * @throws DataError when there are no class folders, one is empty, or the names do not match them
+ */
+export function openLabelledFolder(folder: string, options: LabelledFolderOptions = {}): LabelledFolder {
   const path = resolve(folder);
   if (!existsSync(path)) throw new DataError(`${path}: no such folder.`);
   if (!statSync(path).isDirectory()) throw new DataError(`${path}: a file, expected a folder with a folder for each class.`);
   const folders = readdirSync(path)
-    .filter((name) => !name.startsWith(".") && statSync(join(path, name)).isDirectory())
+    .filter((name) => !name.startsWith(".") && isFolder(join(path, name)))
     .sort();
   if (folders.length === 0) {
     throw new DataError(`${path}: there is no class folder in it.`, { mend: "Put the images of each class into a folder of its own." });
@@ -41,11 +51,14 @@ export function openLabelledFolder(folder: string): LabelledFolder {
   const filled = new Set(items.map(({ label }) => label));
   const empty = folders.filter((_, label) => !filled.has(label));
   if (empty.length > 0) {
-    throw new DataError(`${path}: ${empty.length} of ${folders.length} class folders hold no image: ${list(empty)}.`, {
+    throw new DataError(`${path}: ${empty.length} of ${folders.length} class folders hold no image: ${firstFew(empty)}.`, {
       mend: `Images end in ${[...imageExtensions].join(", ")}. Fill these folders or remove them.`,
     });
   }
-  return { path, folders, classes: classNames(path, folders), templates: templates(path), items };
+  const names = options.classes === undefined ? ownNames(path, folders) : readClassNames(options.classes, folders);
+  const ownTemplates = join(path, "templates.txt");
+  const templates = options.templates ?? (existsSync(ownTemplates) ? ownTemplates : undefined);
+  return { path, folders, names, templates: templates === undefined ? undefined : readTemplates(templates), items };
 }
 
 export interface EvaluationOptions extends EvaluationSettings {
@@ -67,98 +80,31 @@ export function evaluationBatches(items: readonly EvaluationItem[], options: Eva
   return new BatchStream<EvaluationBatch>(job, prefetch, "they are left out of the evaluation");
 }
 
+/** Folders may be links; one that leads nowhere may have been a class, which must not go missing in silence. */
+function isFolder(path: string): boolean {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found === undefined) throw new DataError(`${path}: this link leads nowhere.`, { mend: "Mend the link, or remove it." });
+  return found.isDirectory();
+}
+
 function imagesBelow(folder: string): string[] {
-  return readdirSync(folder, { recursive: true, encoding: "utf8" })
-    .filter((name) => imageExtensions.has(extname(name).toLowerCase()))
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => !entry.isDirectory() && imageExtensions.has(extname(entry.name).toLowerCase()))
+    .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
     .sort()
     .map((name) => join(folder, name));
 }
 
-function classNames(path: string, folders: readonly string[]): string[] {
-  const [text, json] = [join(path, "classnames.txt"), join(path, "classes.json")];
-  if (existsSync(text) && existsSync(json)) {
+function ownNames(path: string, folders: readonly string[]): string[][] {
+  const found = ["classnames.txt", "classes.json"].filter((name) => existsSync(join(path, name)));
+  if (found.length > 1) {
     throw new DataError(`${path}: both classnames.txt and classes.json name the classes.`, { mend: "Keep one of them." });
   }
-  if (existsSync(text)) return inOrder(text, lines(text), folders);
-  if (!existsSync(json)) return namesFromFolders(path, folders);
-  const value = readJson(json, "list of class names");
-  if (Array.isArray(value) && value.every((name) => typeof name === "string")) return inOrder(json, value, folders);
-  if (
-    typeof value === "object" &&
-    value !== null &&
-    !Array.isArray(value) &&
-    Object.values(value).every((name) => typeof name === "string")
-  ) {
-    return byFolder(json, value as Record<string, string>, folders);
-  }
-  throw new DataError(`${json}: expected a list of names, or an object from folder to name.`);
-}
-
-function namesFromFolders(path: string, folders: readonly string[]): string[] {
+  if (found.length === 1) return readClassNames(join(path, found[0]!), folders);
   if (folders.every((name) => /^n\d{8}$/.test(name))) {
     throw new DataError(`${path}: the folders are WordNet numbers (${folders[0]}, ...), and nothing says what they mean.`, {
-      mend: 'Add classes.json, an object from folder to name: {"n01440764": "tench", ...}.',
+      mend: 'Add classes.json, an object from folder to name: {"n01440764": "tench", ...}, or give such a file (--classes).',
     });
   }
-  return folders.map((name) => name.replaceAll("_", " "));
-}
-
-function inOrder(file: string, names: readonly string[], folders: readonly string[]): string[] {
-  if (names.length !== folders.length) {
-    throw new DataError(`${file}: ${names.length} class names for ${folders.length} class folders.`, {
-      mend: `A name is needed for each folder, in sorted order: ${list(folders)}. Or use classes.json, an object from folder to name.`,
-    });
-  }
-  // A list that holds the folders' own names, but in another order, was made for another order.
-  const spelled = names.map((name) => name.replaceAll(" ", "_").toLowerCase());
-  const known = new Set(folders.map((folder) => folder.replaceAll(" ", "_").toLowerCase()));
-  const wrong = spelled.findIndex((name, i) => known.has(name) && name !== folders[i]!.replaceAll(" ", "_").toLowerCase());
-  if (wrong >= 0) {
-    throw new DataError(
-      `${file}: name ${wrong + 1} is "${names[wrong]}" for folder "${folders[wrong]}", yet there is a folder of that name.`,
-      {
-        mend: "Bring the names into the sorted order of the folders, or use classes.json, an object from folder to name.",
-      },
-    );
-  }
-  return [...names];
-}
-
-function byFolder(file: string, names: Record<string, string>, folders: readonly string[]): string[] {
-  const missing = folders.filter((folder) => !Object.hasOwn(names, folder));
-  if (missing.length > 0) {
-    const hint = nearest(missing[0]!, Object.keys(names), 1)[0];
-    throw new DataError(`${file}: no name for ${missing.length} of ${folders.length} class folders: ${list(missing)}.`, {
-      mend: hint === undefined ? "Add their names." : `Add their names. It has one for "${hint}".`,
-    });
-  }
-  const extra = Object.keys(names).filter((name) => !folders.includes(name));
-  if (extra.length > 0) {
-    throw new DataError(`${file}: ${extra.length} names belong to no folder: ${list(extra)}.`, {
-      mend: "Remove them, or add their folders of images.",
-    });
-  }
-  return folders.map((folder) => names[folder]!);
-}
-
-function templates(path: string): string[] | undefined {
-  const file = join(path, "templates.txt");
-  if (!existsSync(file)) return undefined;
-  const found = lines(file);
-  const wrong = found.find((line) => line.split("{}").length !== 2);
-  if (wrong !== undefined) throw new DataError(`${file}: ${JSON.stringify(wrong)} must hold {} once, where the class name goes.`);
-  if (found.length === 0) throw new DataError(`${file}: there is no template in it.`, { mend: "Add a line such as: a photo of a {}." });
-  return found;
-}
-
-function lines(file: string): string[] {
-  return readFileSync(file, "utf8")
-    .replace(/^\ufeff/, "")
-    .split(/\r?\n/)
-    .map((line) => line.trim())
-    .filter((line) => line !== "");
-}
-
-function list(names: readonly string[]): string {
-  return names.slice(0, 5).join(", ") + (names.length > 5 ? ", ..." : "");
+  return folders.map((name) => [name.replaceAll("_", " ")]);
 }

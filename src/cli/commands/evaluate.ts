@@ -1,11 +1,10 @@
 /** `laclip evaluate zero-shot`: a model folder, a folder of images by class, and CLIP_benchmark's numbers come out. */
 import { basename } from "node:path";
-import { existsSync, readFileSync } from "node:fs";
 import { Command } from "commander";
 import { openLabelledFolder } from "../../data/index.ts";
 import { zeroShot } from "../../evaluation/index.ts";
 import { loadModel } from "../../models/index.ts";
-import { DataError, log, readJson } from "../../support/index.ts";
+import { log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { parseWhole, parseShare } from "../options.ts";
 
@@ -28,7 +27,10 @@ function zeroShotCommand(): Command {
   const zeroShot = command("zero-shot", "classify images by the words for their classes")
     .requiredOption("--model <folder>", "model folder: `model` or a checkpoint in a run folder")
     .requiredOption("--dataset <folder>", "a folder for each class, with images inside")
-    .option("--classes <file>", "JSON object from class folder to its name, or to a list of names (default: as the data set says)")
+    .option(
+      "--classes <file>",
+      "JSON object from class folder to its name or list of names, or names in the folders' order: a JSON list, or lines of a .txt (default: as the data set says)",
+    )
     .option("--templates <file>", "prompts, a line each, {} for the name (default: the data set's templates.txt, else `a photo of a {}.`)")
     .option("--batch-size <images>", "images at once", parseWhole(1), 64)
     .option("--max-skipped <share>", "share of images that may be unreadable", parseShare, 0.01)
@@ -42,9 +44,8 @@ function zeroShotCommand(): Command {
 }
 
 async function run(flags: ZeroShotFlags): Promise<void> {
-  const dataset = openLabelledFolder(flags.dataset);
-  const names = flags.classes === undefined ? dataset.classes.map((name) => [name]) : readClasses(flags.classes, dataset.folders);
-  const templates = flags.templates === undefined ? (dataset.templates ?? ["a photo of a {}."]) : readTemplates(flags.templates);
+  const dataset = openLabelledFolder(flags.dataset, flags);
+  const { names, templates = ["a photo of a {}."] } = dataset;
   const loaded = loadModel(flags.model);
   try {
     const result = await zeroShot(
@@ -73,37 +74,4 @@ async function run(flags: ZeroShotFlags): Promise<void> {
   } finally {
     loaded.model.dispose();
   }
-}
-
-/** Names of each class folder, in the folders' order. */
-export function readClasses(file: string, folders: readonly string[]): string[][] {
-  const value = readJson(file, "list of class names");
-  if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw new DataError(`${file}: expected an object from class folder to names.`);
-  const byFolder = value as Record<string, unknown>;
-  const missing = folders.filter((folder) => !Object.hasOwn(byFolder, folder));
-  const extra = Object.keys(byFolder).filter((folder) => !folders.includes(folder));
-  if (missing.length + extra.length > 0) {
-    throw new DataError(
-      `${file}: the names do not match the class folders: ${missing.length} folders without a name (${missing.slice(0, 3).join(", ")}), ` +
-        `${extra.length} names without a folder (${extra.slice(0, 3).join(", ")}).`,
-    );
-  }
-  return folders.map((folder) => {
-    const names = typeof byFolder[folder] === "string" ? [byFolder[folder]] : byFolder[folder];
-    if (!Array.isArray(names) || names.length === 0 || !names.every((name) => typeof name === "string" && name.trim() !== "")) {
-      throw new DataError(`${file}: the entry of "${folder}" is neither a name nor a list of names.`);
-    }
-    return names as string[];
-  });
-}
-
-function readTemplates(file: string): string[] {
-  if (!existsSync(file)) throw new DataError(`${file}: no such file of templates.`);
-  const templates = readFileSync(file, "utf8")
-    .split(/\r?\n/)
-    .map((line) => line.trim())
-    .filter((line) => line !== "");
-  if (templates.length === 0) throw new DataError(`${file}: there is no template in it.`);
-  return templates;
 }
