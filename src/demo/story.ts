@@ -10,6 +10,7 @@ import { openLabelledFolder, openRewritesFolder } from "../data/index.ts";
 import { type ZeroShotResult, zeroShot } from "../evaluation/index.ts";
 import { loadModel, preset } from "../models/index.ts";
 import { type Recipe, derive, emojiClip, emojiLaclip, runRecipe } from "../recipes/index.ts";
+import { chooseEngine } from "../rewriting/index.ts";
 import { formatDuration, log, readJson } from "../support/index.ts";
 import { hasFastBfloat16, torchInfo } from "../torch/index.ts";
 import { type RunEvent, readEvents } from "../training/index.ts";
@@ -47,6 +48,8 @@ interface Method {
 
 export async function runDemo(options: DemoOptions): Promise<DemoResults> {
   const { out, seeds, signal } = options;
+  // A slip in --llm shows now rather than after the drawing.
+  if (options.llm !== undefined) await chooseEngine(options.llm).close();
   log.info("1/4 The world: emoji in four drawing styles, with the names and keywords that people gave them.");
   const world = await buildEmojiWorld({ out, ...(options.limit === undefined ? {} : { limit: options.limit }) });
 

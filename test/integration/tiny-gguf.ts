@@ -26,13 +26,24 @@ export function tinyLlama({
   contextLength = 1024,
   seed = 0,
   lineEnd = 0,
-}: { contextLength?: number; seed?: number; /** Added to the newline's chances. */ lineEnd?: number } = {}): TinyGguf {
+  words = [],
+}: {
+  contextLength?: number;
+  seed?: number;
+  /** Added to the newline's chances. */
+  lineEnd?: number;
+  /** Written as one token each, after a blank: prompts of them are as short as a real model's. */
+  words?: readonly string[];
+} = {}): TinyGguf {
   const tokens = ["<unk>", "<s>", "</s>"];
   for (let byte = 0; byte < 256; byte++) tokens.push(`<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
   const pieces = "▁abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,'=>-";
   for (const piece of pieces) tokens.push(piece);
   // A second dictionary of words as a real one has them would need all prefixes too; "a b" pairs are enough to shorten prompts.
   for (const piece of ["▁▁", "▁▁▁▁", "▁▁▁▁▁▁▁▁"]) tokens.push(piece);
+  // Pieces are joined two by two, so a word needs all its beginnings.
+  const beginnings = new Set(words.flatMap((word) => Array.from(word, (_, i) => `▁${word.slice(0, i + 1)}`)));
+  for (const piece of beginnings) tokens.push(piece);
   const types = tokens.map((_, i) => (i === 0 ? 2 : i < 3 ? 3 : i < 259 ? 6 : 1));
   const entries: Entry[] = [
     ["general.architecture", "string", "llama"],
