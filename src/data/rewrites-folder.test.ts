@@ -141,6 +141,24 @@ test("a damaged line in the middle of a log is refused, not skipped", async () =
   await assert.rejects(all(path), (error) => error instanceof DataError && /line 2 is not valid JSON/.test(error.message));
 });
 
+test("a line of a log that is JSON but no rewrite is refused with its file and number", async () => {
+  for (const [line, message] of [
+    ['{"id":"x"}', /000000\.jsonl: line 2 is no rewrite: source: /],
+    ["[]", /line 2 is no rewrite: the whole line: /],
+    [JSON.stringify({ ...rewrite(1), flags: null }), /line 2 is no rewrite: flags: /],
+    [JSON.stringify({ ...rewrite(1), examples: [7] }), /line 2 is no rewrite: examples\.0: /],
+  ] as const) {
+    const path = fresh();
+    const writer = await RewritesWriter.open(path, options);
+    await writer.append([rewrite(0)]);
+    writer.close();
+    appendFileSync(join(path, "log", "000000.jsonl"), `${line}\n`);
+    const refused = (error: unknown): boolean => error instanceof DataError && message.test(error.message);
+    await assert.rejects(all(path), refused);
+    await assert.rejects(RewritesWriter.open(path, options), refused);
+  }
+});
+
 test("other captions, seeds, prompts and models are refused, further sources are welcome", async () => {
   const path = fresh();
   (await RewritesWriter.open(path, { ...options, sources: { chatgpt: source } })).close();

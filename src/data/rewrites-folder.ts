@@ -283,22 +283,40 @@ async function* readSegment(path: string, segment: string): AsyncGenerator<Rewri
   }
 }
 
+/** A line of a log. */
+const rewriteSchema = z.object({
+  id: z.string(),
+  source: z.string(),
+  text: z.string(),
+  flags: z.array(z.string()),
+  finish: z.string(),
+  tokens: z.number().int(),
+  seed: z.number().int(),
+  examples: z.array(z.string()),
+}) satisfies z.ZodType<Rewrite>;
+
 /** The rewrites in a log. Its last line may be torn; any other bad line is damage. */
 async function readLog(log: string): Promise<Rewrite[]> {
   const rows: Rewrite[] = [];
   let torn: { line: number; error: Error } | undefined;
   let line = 0;
+  const mend = "Remove that line; start the rewriting again and the missing rewrites are made anew.";
   for await (const text of createInterface({ input: createReadStream(log, "utf8"), crlfDelay: Infinity })) {
     line++;
-    if (torn)
-      throw new DataError(`${log}: line ${torn.line} is not valid JSON (${torn.error.message}).`, {
-        mend: "Remove that line; start the rewriting again and the missing rewrites are made anew.",
-      });
+    if (torn) throw new DataError(`${log}: line ${torn.line} is not valid JSON (${torn.error.message}).`, { mend });
+    let value: unknown;
     try {
-      rows.push(JSON.parse(text) as Rewrite);
+      value = JSON.parse(text);
     } catch (error) {
       torn = { line, error: error as Error };
+      continue;
     }
+    const found = rewriteSchema.safeParse(value);
+    if (!found.success) {
+      const issue = found.error.issues[0]!;
+      throw new DataError(`${log}: line ${line} is no rewrite: ${issue.path.join(".") || "the whole line"}: ${issue.message}.`, { mend });
+    }
+    rows.push(found.data);
   }
   return rows;
 }

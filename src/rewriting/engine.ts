@@ -56,10 +56,11 @@ export interface RewriteEngine {
   /** False where a request needs no examples and its source is the engine itself. */
   readonly usesExamples: boolean;
   /**
-   * Gets the engine ready and says what it is.
+   * Gets the engine ready and says what it is. This may take a download, or waiting for a server.
+   * @param signal gives up; then this throws whatever it was that could not be finished
    * @throws ModelFormatError, EndpointError or UsageError when it can't be used
    */
-  describe(): Promise<EngineDescription>;
+  describe(signal?: AbortSignal): Promise<EngineDescription>;
   /**
    * Answers requests as they come, in any order, several at a time. Takes requests no faster than it answers them.
    * @param signal stops the work: open requests are dropped, without an outcome

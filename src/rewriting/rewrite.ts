@@ -17,6 +17,7 @@ import { drawExamples, examplesPerPrompt, hashOfPairs, outputsOf } from "./pairs
 import type { PairSource } from "./pairs.ts";
 import { maximumCaption, promptForm, readCompletion, safeCaption } from "./prompt.ts";
 
+/** What to rewrite, with what, and where to. */
 export interface RewriteOptions {
   captions: CaptionsInput;
   /** The rewrites folder, new or begun. */
@@ -70,7 +71,7 @@ const failuresInARow = 50;
  */
 export async function rewriteCaptions(options: RewriteOptions): Promise<RewriteSummary> {
   const { captions, engine, out, signal = new AbortController().signal } = options;
-  const description = await engine.describe();
+  const description = await describe(engine, signal);
   const sources = engine.usesExamples ? options.sources : rounds(engine, description, options.rounds ?? 1);
   if (sources.length === 0) throw new UsageError("No source was named to rewrite captions in the manner of.");
   const survey = await captions.survey();
@@ -87,6 +88,16 @@ export async function rewriteCaptions(options: RewriteOptions): Promise<RewriteS
     return run.summary;
   } finally {
     writer.close();
+  }
+}
+
+/** What an engine says while it is being stopped is not what is wrong. */
+async function describe(engine: RewriteEngine, signal: AbortSignal): Promise<EngineDescription> {
+  try {
+    return await engine.describe(signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    throw new InterruptedError("Stopped before the first rewrite.", { mend: "Start the same command again.", cause: error });
   }
 }
 
@@ -153,10 +164,11 @@ class Run {
   async work(): Promise<void> {
     const { engine } = this.#options;
     const { signal } = this.#parts;
+    await this.#countKept();
     const started = performance.now();
-    const progress = new Progress({ label: "rewrite", total: this.#planned, unit: "rewrites" });
+    const progress = new Progress({ label: "rewrite", total: this.#planned, unit: "rewrites", start: this.summary.kept });
     try {
-      for await (const outcome of engine.rewrite(this.#requests(progress), signal)) {
+      for await (const outcome of engine.rewrite(this.#requests(), signal)) {
         if (isFailure(outcome)) this.#fail(outcome.error, outcome.request);
         else await this.#keep(outcome);
         progress.advance(1, this.summary.failed > 0 ? `${this.summary.failed} failed` : "");
@@ -173,14 +185,22 @@ class Run {
     }
   }
 
+  /** What is there already; known before the start, it does not count towards the rate. */
+  async #countKept(): Promise<void> {
+    const { sources, writer, signal } = this.#parts;
+    if (writer.count === 0) return;
+    for await (const chunk of this.#chunks()) {
+      if (signal.aborted) return;
+      for (const source of sources) for (const { id } of chunk) if (writer.has(source.name, id)) this.summary.kept++;
+    }
+  }
+
   /** Requests that the folder does not answer yet, chunk by chunk. */
-  async *#requests(progress: Progress): AsyncGenerator<RewriteRequest> {
+  async *#requests(): AsyncGenerator<RewriteRequest> {
     const { sources, writer, signal } = this.#parts;
     for await (const chunk of this.#chunks()) {
-      const kept = this.summary.kept;
       for (const source of sources) {
         const open = chunk.filter(({ id }) => !writer.has(source.name, id));
-        this.summary.kept += chunk.length - open.length;
         const requests = open.map(({ id, caption }) => this.#request(source, id, caption));
         if (this.#options.engine.usesExamples) requests.sort(byExamples);
         for (const request of requests) {
@@ -188,7 +208,6 @@ class Run {
           yield request;
         }
       }
-      if (this.summary.kept > kept) progress.advance(this.summary.kept - kept);
     }
   }
 

@@ -27,6 +27,7 @@ const stopWords = new Set(
   ).split(" "),
 );
 
+/** Rewrites by EDA: no language model, no examples, the same text for the same seed. */
 export class EdaEngine implements RewriteEngine {
   readonly name = "eda";
   readonly usesExamples = false;

@@ -22,6 +22,7 @@ import type { Completion, EngineDescription, Outcome, RewriteEngine, RewriteRequ
 import { renderPrompt, shorten } from "../prompt.ts";
 import { sampleAll, sampleNucleus } from "./nucleus.ts";
 
+/** Which model, and what it may use. */
 export interface LlamaCppOptions {
   /** Path of a GGUF file, or an address `hf:owner/repository/file.gguf` that is downloaded once. */
   model: string;
@@ -50,6 +51,7 @@ interface Loaded {
   sequences: LlamaContextSequence[];
 }
 
+/** Rewrites with a GGUF model in this process, several captions at a time. */
 export class LlamaCppEngine implements RewriteEngine {
   readonly name = "llama-cpp";
   readonly usesExamples = true;
@@ -64,10 +66,10 @@ export class LlamaCppEngine implements RewriteEngine {
     this.#sampling = options.sampling ?? paperSampling;
   }
 
-  async describe(): Promise<EngineDescription> {
-    const path = await this.#resolve();
+  async describe(signal?: AbortSignal): Promise<EngineDescription> {
+    const path = await this.#resolve(signal);
     const header = checkGguf(path);
-    await this.#load(path);
+    await this.#load(path, signal);
     const name = header.metadata.get("general.name");
     return {
       model: typeof name === "string" && name !== "" ? `${name} (${basename(path)})` : basename(path),
@@ -77,7 +79,7 @@ export class LlamaCppEngine implements RewriteEngine {
   }
 
   async *rewrite(requests: AsyncIterable<RewriteRequest>, signal: AbortSignal): AsyncGenerator<Outcome> {
-    const { sequences } = await this.#load(await this.#resolve());
+    const { sequences } = await this.#load(await this.#resolve(signal), signal);
     yield* inParallel(requests, { count: sequences.length, size: inRow, signal }, async (request, worker): Promise<Outcome> => {
       try {
         return await this.#write(request, sequences[worker]!, signal);
@@ -177,7 +179,7 @@ export class LlamaCppEngine implements RewriteEngine {
     return ends;
   }
 
-  async #resolve(): Promise<string> {
+  async #resolve(signal: AbortSignal | undefined): Promise<string> {
     if (this.#path !== undefined) return this.#path;
     const { model } = this.#options;
     if (!/^hf:/i.test(model)) return (this.#path = model);
@@ -189,6 +191,7 @@ export class LlamaCppEngine implements RewriteEngine {
       this.#path = await resolveModelFile(model, {
         directory,
         cli: false,
+        ...(signal === undefined ? {} : { signal }),
         onProgress: ({ totalSize, downloadedSize }) => {
           const percent = Math.floor((downloadedSize / Math.max(1, totalSize)) * 100);
           if (percent >= shown + 10) log.info(`downloading ${model}: ${(shown = percent)} % of ${(totalSize / 1e9).toFixed(2)} GB`);
@@ -203,7 +206,7 @@ export class LlamaCppEngine implements RewriteEngine {
     return this.#path;
   }
 
-  async #load(path: string): Promise<Loaded> {
+  async #load(path: string, signal: AbortSignal | undefined): Promise<Loaded> {
     if (this.#loaded) return this.#loaded;
     // llama.cpp ends the whole process over some damaged files: look first.
     checkGguf(path);
@@ -212,7 +215,11 @@ export class LlamaCppEngine implements RewriteEngine {
     const said: string[] = [];
     const llama = await startLlama(library, this.#options.gpu ?? true, said);
     try {
-      const model = await llama.loadModel({ modelPath: path, defaultContextFlashAttention: "auto" });
+      const model = await llama.loadModel({
+        modelPath: path,
+        defaultContextFlashAttention: "auto",
+        ...(signal === undefined ? {} : { loadSignal: signal }),
+      });
       const sequences = this.#options.sequences ?? (llama.supportsGpuOffloading ? 32 : 4);
       const contextSize = Math.min(this.#options.contextSize ?? 512, model.trainContextSize);
       const context = await model.createContext({ sequences, contextSize, threads: { ideal: threads, min: 1 } });

@@ -11,6 +11,7 @@ import { inParallel, paperSampling } from "../engine.ts";
 import type { EngineDescription, Outcome, RewriteEngine, RewriteRequest, SamplingOptions } from "../engine.ts";
 import { renderPrompt } from "../prompt.ts";
 
+/** Which server, and how it is asked. */
 export interface OpenAiCompatibleOptions {
   /** Address of the API, mostly ending in `/v1`. */
   url: string;
@@ -47,6 +48,7 @@ class Passing extends Error {
   }
 }
 
+/** Rewrites through a completions server, many requests at a time, each tried again where that may help. */
 export class OpenAiCompatibleEngine implements RewriteEngine {
   readonly name = "openai-compatible";
   readonly usesExamples = true;
@@ -78,14 +80,14 @@ export class OpenAiCompatibleEngine implements RewriteEngine {
     });
   }
 
-  async describe(): Promise<EngineDescription> {
-    await this.#ask();
+  async describe(signal: AbortSignal = new AbortController().signal): Promise<EngineDescription> {
+    await this.#ask(signal);
     const { temperature, topP, maxTokens } = this.#options.sampling;
     return { model: this.#model ?? "unnamed", modelHash: "", sampling: { temperature, topP, maxTokens } };
   }
 
   async *rewrite(requests: AsyncIterable<RewriteRequest>, signal: AbortSignal): AsyncGenerator<Outcome> {
-    await this.#ask();
+    await this.#ask(signal);
     // Each open request listens for the end of the run; the limit of ten is meant for leaks.
     setMaxListeners(0, signal);
     yield* inParallel(
@@ -135,10 +137,9 @@ export class OpenAiCompatibleEngine implements RewriteEngine {
   }
 
   /** Finds out which model there is and what kind of server this is; also shows at once that there is one. */
-  async #ask(): Promise<void> {
+  async #ask(signal: AbortSignal): Promise<void> {
     if (this.#described) return;
     this.#model = this.#options.model;
-    const signal = new AbortController().signal;
     let answer: { data?: { id?: unknown; owned_by?: unknown }[] };
     try {
       answer = (await this.#persist(undefined, signal, async () => await this.#call("GET", "/models", signal))) as typeof answer;
@@ -200,6 +201,7 @@ export class OpenAiCompatibleEngine implements RewriteEngine {
       late = true;
       stop();
     }, timeoutSeconds * 1000);
+    if (signal.aborted) stop();
     signal.addEventListener("abort", stop, { once: true });
     try {
       const response = await send(`${url}${path}`, {
