@@ -17,8 +17,8 @@ void end_environment(napi_env, void* data, void*) { delete static_cast<Environme
 
 void declare(napi_env env, napi_value exports, const char* name, napi_callback function, Environment* environment) {
   napi_value value;
-  if (napi_create_function(env, name, NAPI_AUTO_LENGTH, function, environment, &value) != napi_ok) return;
-  napi_set_named_property(env, exports, name, value);
+  laclip::check(env, napi_create_function(env, name, NAPI_AUTO_LENGTH, function, environment, &value));
+  laclip::check(env, napi_set_named_property(env, exports, name, value));
 }
 
 }  // namespace
@@ -31,37 +31,44 @@ NAPI_MODULE_INIT() {
     return nullptr;
   }
 #define LACLIP_DECLARE(name, function) declare(env, exports, name, guarded<laclip::function>, environment)
-  LACLIP_DECLARE("findOperator", find_operator);
-  LACLIP_DECLARE("call", call_operator);
-  LACLIP_DECLARE("schemas", schemas);
-  LACLIP_DECLARE("fromBytes", tensor_from_bytes);
-  LACLIP_DECLARE("toBytes", tensor_to_bytes);
-  LACLIP_DECLARE("copyBytes", tensor_copy_bytes);
-  LACLIP_DECLARE("shape", tensor_shape);
-  LACLIP_DECLARE("dtype", tensor_dtype);
-  LACLIP_DECLARE("device", tensor_device);
-  LACLIP_DECLARE("item", tensor_item);
-  LACLIP_DECLARE("release", tensor_release);
-  LACLIP_DECLARE("releaseMany", tensor_release_many);
-  LACLIP_DECLARE("account", tensor_account);
-  LACLIP_DECLARE("isSame", tensor_is_same);
-  LACLIP_DECLARE("setRequiresGrad", set_requires_grad);
-  LACLIP_DECLARE("requiresGrad", requires_grad);
-  LACLIP_DECLARE("gradient", gradient);
-  LACLIP_DECLARE("setGradient", set_gradient);
-  LACLIP_DECLARE("backward", backward);
-  LACLIP_DECLARE("setGradMode", set_grad_mode);
-  LACLIP_DECLARE("gradMode", grad_mode);
-  LACLIP_DECLARE("setAutocast", set_autocast);
-  LACLIP_DECLARE("clearAutocastCache", clear_autocast_cache);
-  LACLIP_DECLARE("adamwStep", adamw_step);
-  LACLIP_DECLARE("setThreads", set_threads);
-  LACLIP_DECLARE("threads", threads);
-  LACLIP_DECLARE("manualSeed", manual_seed);
-  LACLIP_DECLARE("randomState", random_state);
-  LACLIP_DECLARE("setRandomState", set_random_state);
-  LACLIP_DECLARE("libraryInfo", library_info);
-  LACLIP_DECLARE("memoryInfo", memory_info);
+  try {
+    LACLIP_DECLARE("findOperator", find_operator);
+    LACLIP_DECLARE("call", call_operator);
+    LACLIP_DECLARE("schemas", schemas);
+    LACLIP_DECLARE("fromBytes", tensor_from_bytes);
+    LACLIP_DECLARE("toBytes", tensor_to_bytes);
+    LACLIP_DECLARE("copyBytes", tensor_copy_bytes);
+    LACLIP_DECLARE("shape", tensor_shape);
+    LACLIP_DECLARE("dtype", tensor_dtype);
+    LACLIP_DECLARE("device", tensor_device);
+    LACLIP_DECLARE("item", tensor_item);
+    LACLIP_DECLARE("release", tensor_release);
+    LACLIP_DECLARE("releaseMany", tensor_release_many);
+    LACLIP_DECLARE("account", tensor_account);
+    LACLIP_DECLARE("isSame", tensor_is_same);
+    LACLIP_DECLARE("setRequiresGrad", set_requires_grad);
+    LACLIP_DECLARE("requiresGrad", requires_grad);
+    LACLIP_DECLARE("gradient", gradient);
+    LACLIP_DECLARE("setGradient", set_gradient);
+    LACLIP_DECLARE("backward", backward);
+    LACLIP_DECLARE("setGradMode", set_grad_mode);
+    LACLIP_DECLARE("gradMode", grad_mode);
+    LACLIP_DECLARE("setAutocast", set_autocast);
+    LACLIP_DECLARE("clearAutocastCache", clear_autocast_cache);
+    LACLIP_DECLARE("adamwStep", adamw_step);
+    LACLIP_DECLARE("setThreads", set_threads);
+    LACLIP_DECLARE("threads", threads);
+    LACLIP_DECLARE("manualSeed", manual_seed);
+    LACLIP_DECLARE("randomState", random_state);
+    LACLIP_DECLARE("setRandomState", set_random_state);
+    LACLIP_DECLARE("libraryInfo", library_info);
+    LACLIP_DECLARE("memoryInfo", memory_info);
+  } catch (const std::exception& error) {
+    laclip::throw_to_javascript(env, error.what());
+    return nullptr;
+  } catch (const laclip::PendingException&) {
+    return nullptr;
+  }
 #undef LACLIP_DECLARE
   return exports;
 }

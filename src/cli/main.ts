@@ -25,7 +25,8 @@ async function main(argv: readonly string[]): Promise<number> {
     .version(version)
     .enablePositionalOptions()
     .showSuggestionAfterError();
-  const asked = argv.find((word) => !word.startsWith("-"));
+  const [first, second] = argv.filter((word) => !word.startsWith("-"));
+  const asked = first === "help" ? second : first;
   for (const [name, description, load] of commands) {
     if (name === asked) program.addCommand(override(await load(), name));
     else program.command(name).description(description);
@@ -51,4 +52,9 @@ function override(build: () => Command, name: string): Command {
   return built;
 }
 
+// A reader that has seen enough (`| head`) closes the pipe: that is no failure.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(process.exitCode ?? exitCodes.done);
+});
 process.exitCode = await main(process.argv.slice(2));

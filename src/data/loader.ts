@@ -34,13 +34,9 @@ export interface Loader extends BatchStream<Batch> {
  * @throws DataError when there are fewer samples than one batch takes. While loading: DataError when too many images can't be read
  */
 export function openLoader(options: LoaderOptions): Loader {
-  const { samples: source, startStep = 0, totalSteps, prefetch = 3, maximumSkipped = 0.01, ...given } = options;
+  const { startStep = 0, totalSteps, prefetch = 3, maximumSkipped = 0.01 } = options;
   invariant(startStep >= 0 && startStep <= totalSteps, `steps ${startStep} to ${totalSteps}`);
-  const settings = batchSettings(given);
-  checkSettings(settings);
-  const samples = source instanceof SampleTable ? source : source.samples;
-  // Also here, so that too small a data set is told at once and not by the first batch.
-  const { stepsPerEpoch } = new BatchOrder({ ...settings, count: samples.length });
+  const { samples, settings, stepsPerEpoch } = checkLoader(options);
   const job = {
     kind: "training",
     from: startStep,
@@ -51,6 +47,20 @@ export function openLoader(options: LoaderOptions): Loader {
     settings,
   } as const;
   return Object.assign(new BatchStream<Batch>(job, prefetch, "others were trained on in their place"), { stepsPerEpoch });
+}
+
+/**
+ * Checks what can be checked before anything is loaded.
+ *
+ * @throws UsageError for settings out of range; DataError when there are fewer samples than one batch takes
+ */
+export function checkLoader(options: LoaderOptions): { samples: SampleTable; settings: Required<BatchSettings>; stepsPerEpoch: number } {
+  const { samples: source, startStep: _from, totalSteps: _to, prefetch: _ahead, maximumSkipped: _share, ...given } = options;
+  const settings = batchSettings(given);
+  checkSettings(settings);
+  const samples = source instanceof SampleTable ? source : source.samples;
+  const { stepsPerEpoch } = new BatchOrder({ ...settings, count: samples.length });
+  return { samples, settings, stepsPerEpoch };
 }
 
 function checkSettings({ batchSize, imageSize, scale, contextLength }: Required<BatchSettings>): void {

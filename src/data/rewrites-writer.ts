@@ -21,8 +21,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { jsonlToParquet } from "../formats/index.ts";
-import { DataError, explainWriteFailure, invariant, sha256, syncFolder, writeFileAtomic } from "../support/index.ts";
-import { FolderLock } from "./folder-lock.ts";
+import { DataError, FolderLock, explainWriteFailure, invariant, sha256, syncFolder, writeFileAtomic } from "../support/index.ts";
 import { HashedKeys } from "./hashed-keys.ts";
 import { RewritesFolder, isRewritesFolder, logPath, partPath, readManifest, rewriteColumns, segments } from "./rewrites-folder.ts";
 import type { CaptionsFingerprint, Rewrite, RewriteSource, RewritesManifest } from "./rewrites-folder.ts";

@@ -6,6 +6,7 @@
  */
 import { type EvaluationItem, evaluationBatches } from "../data/index.ts";
 import { type Clip, type Preprocessing, normalizeImages } from "../models/index.ts";
+import { unitRows } from "../nn/index.ts";
 import { ClipTokenizer } from "../text/index.ts";
 import { Tensor, cat, noGrad, ops, scope } from "../torch/index.ts";
 import { UsageError } from "../support/index.ts";
@@ -56,8 +57,8 @@ export function classVectors(model: Clip, { names, templates }: ZeroShotClasses,
       scope(() => {
         const texts = own.flatMap((name) => templates.map((template) => fillTemplate(template, name)));
         const { ids, length } = tokenizer.tokenizeBatch(texts, model.config.text.contextLength);
-        const features_TD = unit(model.encodeTexts(Tensor.from(ids, [texts.length, length], { device }).to("int64")));
-        return unit(features_TD.mean(0, true));
+        const features_TD = unitRows(model.encodeTexts(Tensor.from(ids, [texts.length, length], { device }).to("int64")));
+        return unitRows(features_TD.mean(0, true));
       }),
     ),
   );
@@ -100,16 +101,11 @@ export async function zeroShot(
 
   function best(pixels: Tensor, labels: Int32Array): { cosines: number[]; indices: number[]; ranks: number[] } {
     return noGrad(() => {
-      const cosines_NC = unit(model.encodeImages(pixels)).matmul(classes_CD.t());
+      const cosines_NC = unitRows(model.encodeImages(pixels)).matmul(classes_CD.t());
       const [values, indices] = cosines_NC.topk(kept);
       const right_N1 = ops.gather(cosines_NC, 1, Tensor.from(labels, [labels.length, 1], { device }).to("int64"));
       const better_N = ops.gtTensor(cosines_NC, right_N1).sum(1);
       return { cosines: values.toArray(), indices: indices.toArray(), ranks: better_N.add(1).toArray() };
     });
   }
-}
-
-function unit(features: Tensor): Tensor {
-  const wide = features.to("float32");
-  return wide.div(wide.norm(-1, true).clamp(1e-12));
 }

@@ -59,6 +59,15 @@ export class TfeventsWriter {
     if (this.#pendingBytes >= bufferBytes) this.flush();
   }
 
+  /**
+   * Says that the run starts, or starts again, with `step`: TensorBoard then forgets points of this run from that step on, which a
+   * resumed run makes again.
+   */
+  start(step: number): void {
+    const started = 1; // SessionLog.START
+    this.#record([double(1, this.#wallTime()), integer(2, step), bytes(7, integer(1, started))]);
+  }
+
   /** Hands everything so far to the operating system, where readers see it. */
   flush(): void {
     invariant(this.#open, `${this.path} is closed`);

@@ -1,5 +1,5 @@
 /** The layers that image-text models are made of. Shapes: B batch, N tokens, W width. */
-import { Tensor, empty, ones, ops, zeros } from "../torch/index.ts";
+import { Tensor, empty, ones, ops, scope, zeros } from "../torch/index.ts";
 import { fanInUniform, normal } from "./init.ts";
 import { Module } from "./module.ts";
 
@@ -87,6 +87,14 @@ export class Conv2d extends Module {
   forward(x: Tensor): Tensor {
     return ops.conv2d(x, this.weight, this.bias ?? null, this.#stride, this.#padding);
   }
+}
+
+/** Rows of length 1 along the last dimension, in float32: `[..., width]` -> `[..., width]`. */
+export function unitRows(x: Tensor): Tensor {
+  return scope(() => {
+    const wide = x.to("float32");
+    return wide.div(wide.norm(-1, true).clamp(1e-12));
+  });
 }
 
 export type Activation = (x: Tensor) => Tensor;

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { type Tensor, manualSeed, memoryInfo, randn, scope, tensor } from "../torch/index.ts";
-import { ClipLoss, normalize } from "./clip-loss.ts";
+import { unitRows } from "../nn/index.ts";
+import { ClipLoss } from "./clip-loss.ts";
 
 const loss = new ClipLoss();
 
@@ -108,9 +109,9 @@ describe("ClipLoss", () => {
   });
 });
 
-test("normalize: rows of length 1, and zeros stay zeros", () => {
+test("unitRows: rows of length 1, and zeros stay zeros", () => {
   scope(() => {
-    const out = normalize(
+    const out = unitRows(
       tensor([
         [3, 4],
         [0, 0],

@@ -7,15 +7,8 @@
  * Shapes: B batch, D joint width.
  */
 import { type Tensor, arange, noGrad, ops, scope } from "../torch/index.ts";
+import { unitRows } from "../nn/index.ts";
 import type { FeaturePair, LossReport, Objective } from "./objective.ts";
-
-/** Rows of length 1, in float32. */
-export function normalize(features: Tensor): Tensor {
-  return scope(() => {
-    const wide = features.to("float32");
-    return wide.div(wide.norm(-1, true).clamp(1e-12));
-  });
-}
 
 /** Share of rows whose largest logit is at the target, 0..1. */
 function top1(logits_BB: Tensor, targets_B: Tensor): Tensor {
@@ -28,8 +21,8 @@ export class ClipLoss implements Objective {
   /** @returns `loss` scalar; `accuracy`: top-1 of images against the texts of the batch, 0..1 */
   forward({ imageFeatures, textFeatures, logitScale }: FeaturePair): LossReport {
     return scope(() => {
-      const image_BD = normalize(imageFeatures);
-      const text_BD = normalize(textFeatures);
+      const image_BD = unitRows(imageFeatures);
+      const text_BD = unitRows(textFeatures);
       const imageLogits_BB = image_BD.matmul(text_BD.t()).mul(logitScale);
       const targets_B = arange(0, image_BD.sizeOf(0), { device: image_BD.device });
       const loss = ops.crossEntropyLoss(imageLogits_BB, targets_B).add(ops.crossEntropyLoss(imageLogits_BB.t(), targets_B)).div(2);

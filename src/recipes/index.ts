@@ -19,8 +19,7 @@ export const recipes: Readonly<Record<string, Recipe>> = {
 
 /** The recipe of a name, or of a JSON file. @throws UsageError when there is neither */
 export function findRecipe(nameOrFile: string): Recipe {
-  const known = recipes[nameOrFile];
-  if (known !== undefined) return known;
+  if (Object.hasOwn(recipes, nameOrFile)) return recipes[nameOrFile]!;
   if (nameOrFile.endsWith(".json") || existsSync(nameOrFile)) return parseRecipe(readJson(nameOrFile, "recipe"), nameOrFile);
   throw new UsageError(`There is no recipe "${nameOrFile}", and no file of that name.`, {
     mend: `Recipes: ${nearest(nameOrFile, Object.keys(recipes), 9).join(", ")}.`,

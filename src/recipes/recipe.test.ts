@@ -42,6 +42,17 @@ describe("recipes", () => {
     }
   });
 
+  test("naming steps takes epochs back, and the other way round", () => {
+    const steps = applySettings(recipes["laclip-vit-b-16"]!, ["training.steps=3"]);
+    assert.deepEqual([steps.training.steps, steps.training.epochs], [3, undefined]);
+    const epochs = applySettings(emojiClip, ["training.epochs=1"]);
+    assert.deepEqual([epochs.training.steps, epochs.training.epochs], [undefined, 1]);
+  });
+
+  test("names that every object has are no recipes", () => {
+    assert.throws(() => findRecipe("constructor"), /There is no recipe "constructor"/);
+  });
+
   test("a file with unknown or missing keys is refused by name", () => {
     assert.throws(() => parseRecipe({ ...emojiClip, extra: 1 }, "mine.json"), /mine\.json[^]*extra/);
     const { optimizer: _, ...without } = emojiClip;

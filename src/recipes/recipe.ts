@@ -109,6 +109,9 @@ export function applySettings(recipe: Recipe, settings: readonly string[]): Reci
     const last = keys.pop()!;
     const parent = keys.reduce((node, key) => node[key] as Record<string, unknown>, changed);
     parent[last] = jsonOrText(text);
+    // A run is as long as its epochs or its steps say: naming one takes the other back.
+    if (path === "training.steps") delete parent["epochs"];
+    if (path === "training.epochs") delete parent["steps"];
   }
   const parsed = recipeSchema.safeParse(changed);
   if (!parsed.success) throw new UsageError(`--set ${settings.join(" --set ")}: ${z.prettifyError(parsed.error)}`);

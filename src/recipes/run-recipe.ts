@@ -1,7 +1,7 @@
 /**
  * A recipe meets data: opens the pairs, joins the rewrites, builds the model, trains.
  */
-import { type JoinedPairs, type Pairs, joinRewrites, openLoader, openPairs } from "../data/index.ts";
+import { FingerprintBuilder, type JoinedPairs, type Pairs, checkLoader, joinRewrites, openLoader, openPairs } from "../data/index.ts";
 import { Clip, type Preprocessing, preset } from "../models/index.ts";
 import { ClipLoss } from "../objectives/index.ts";
 import { AdamW, warmupCosine } from "../optim/index.ts";
@@ -34,10 +34,13 @@ export interface RunOptions {
   /** The run folder; one that holds an unfinished run of the same settings is gone on with. */
   out: string;
   evaluators?: readonly Evaluator[];
+  /** Where the tensors live. Default "cpu". */
+  device?: string;
   signal?: AbortSignal;
   label?: string;
 }
 
+/** What a run did, and its open folder's paths. */
 export interface RunResult extends TrainSummary {
   run: RunFolder;
 }
@@ -46,14 +49,17 @@ export interface RunResult extends TrainSummary {
  * Trains by a recipe and leaves the model in `<out>/model`.
  * @throws UsageError when recipe, data and run folder do not fit together; see also `train`
  */
-export async function runRecipe({ recipe, data, out, evaluators = [], signal, label }: RunOptions): Promise<RunResult> {
+export async function runRecipe({ recipe, data, out, evaluators = [], device = "cpu", signal, label }: RunOptions): Promise<RunResult> {
   const { training, optimizer: settings, captions, images } = recipe;
   if (captions.choose !== "original" && data.rewrites === undefined) {
     throw new UsageError(`This recipe chooses among rewrites (captions.choose=${captions.choose}), but no rewrites folder was given.`, {
       mend: "Make one with `laclip rewrite` and give it with --rewrites, or train CLIP with --set captions.choose=original.",
     });
   }
-  if (training.precision === "bf16" && !hasFastBfloat16()) {
+  if (captions.choose === "original" && data.rewrites !== undefined) {
+    log.warn(`${data.rewrites} is not used: this recipe trains on the original captions alone (captions.choose=original).`);
+  }
+  if (training.precision === "bf16" && !hasFastBfloat16(device)) {
     log.warn(
       "This processor has no bfloat16 instructions and emulates them, far slower than float32: --set training.precision=fp32 is faster.",
     );
@@ -75,9 +81,18 @@ export async function runRecipe({ recipe, data, out, evaluators = [], signal, la
     ...(data.maximumSkipped === undefined ? {} : { maximumSkipped: data.maximumSkipped }),
   };
   const totalSteps = stepsOf(recipe, samples.samples.length);
-  const run = RunFolder.open(out, { recipe, model: shape, totalSteps, data: describe(samples) });
   const preprocessing: Preprocessing = { mean: images.mean, std: images.std, interpolation: images.interpolation };
+  const schedule = warmupCosine({
+    peak: settings.peakLr,
+    start: settings.startLr,
+    end: settings.endLr,
+    warmupSteps: training.warmupSteps,
+    totalSteps,
+  });
+  // The run folder last: settings that can't be trained with must not stay behind in it.
+  checkLoader({ ...loaderSettings, totalSteps });
   const model = new Clip(shape, { seed: training.seed });
+  const run = RunFolder.open(out, { recipe, model: shape, totalSteps, data: describe(samples) });
   const optimizer = new AdamW(decayGroups(model, settings.weightDecay), { betas: settings.betas, eps: settings.eps });
   try {
     const summary = await train({
@@ -85,16 +100,10 @@ export async function runRecipe({ recipe, data, out, evaluators = [], signal, la
       preprocessing,
       objective: new ClipLoss(),
       optimizer,
-      schedule: warmupCosine({
-        peak: settings.peakLr,
-        start: settings.startLr,
-        end: settings.endLr,
-        warmupSteps: training.warmupSteps,
-        totalSteps,
-      }),
+      schedule,
       totalSteps,
       precision: training.precision,
-      device: "cpu",
+      device,
       openBatches: (startStep) => openLoader({ ...loaderSettings, startStep, totalSteps }),
       run,
       checkpointEvery: training.checkpointEvery,
@@ -132,8 +141,13 @@ function stepsOf({ training }: Recipe, samples: number): number {
 
 /** What the run folder records of the data: enough to notice other data, nothing that differs between machines. */
 function describe(pairs: Pairs | JoinedPairs): object {
-  const rewrites = "rewrites" in pairs ? { matched: pairs.rewrites.matched, texts: pairs.rewrites.texts } : null;
-  return { captions: pairs.fingerprint, rewrites };
+  if (!("rewrites" in pairs)) return { captions: pairs.fingerprint, rewrites: null };
+  const rewrites = new FingerprintBuilder();
+  for (let row = 0; row < pairs.samples.length; row++) {
+    const { id, captions } = pairs.samples.at(row);
+    for (const { source, text } of captions.slice(1)) rewrites.add(`${source}/${id}`, text);
+  }
+  return { captions: pairs.fingerprint, rewrites: rewrites.finish() };
 }
 
 function definedOnly<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {

@@ -1,6 +1,7 @@
 /** What every room may use, and what would make sense in a program without machine learning. */
 export * from "./errors.ts";
 export * from "./files.ts";
+export * from "./folder-lock.ts";
 export * from "./log.ts";
 export * from "./progress.ts";
 export * from "./random.ts";

@@ -10,8 +10,17 @@ import { join } from "node:path";
 import { z } from "zod";
 import { type LoadedModel, saveModel } from "../models/index.ts";
 import { loadTensors, saveTensors } from "../nn/index.ts";
-import type { AdamW } from "../optim/index.ts";
-import { ModelFormatError, explainWriteFailure, log, readJson, sha256File, syncFolder, writeFileSynced } from "../support/index.ts";
+import { type AdamW, allFinite } from "../optim/index.ts";
+import {
+  DivergedError,
+  ModelFormatError,
+  explainWriteFailure,
+  log,
+  readJson,
+  sha256File,
+  syncFolder,
+  writeFileSynced,
+} from "../support/index.ts";
 
 const manifestFile = "manifest.json";
 const stateFile = "state.json";
@@ -21,10 +30,6 @@ const stateSchema = z.strictObject({
   format: z.literal("laclip-checkpoint-1"),
   /** Steps finished; the next step has this number, counted from 0. */
   step: z.number().int().nonnegative(),
-  /** Hash of the settings that the numbers depend on. */
-  configHash: z.string(),
-  /** Images left out so far because they could not be read. */
-  skippedImages: z.number().int().nonnegative(),
 });
 
 export type CheckpointState = Omit<z.infer<typeof stateSchema>, "format">;
@@ -34,17 +39,24 @@ export interface Checkpoint extends CheckpointState {
   folder: string;
 }
 
-/** Writes a checkpoint under `root` and removes all but the `keep` newest. Returns its folder. */
+/**
+ * Writes a checkpoint under `root` and removes all but the `keep` newest. Returns its folder.
+ * @throws DivergedError when a weight or moment is not finite: such a checkpoint would only be resumed into nonsense
+ */
 export async function saveCheckpoint(
   root: string,
   parts: LoadedModel & { optimizer: AdamW; state: CheckpointState },
   keep: number,
 ): Promise<string> {
-  const { optimizer, state } = parts;
+  const { model, optimizer, state } = parts;
+  if (!allFinite([...model.parameters(), ...optimizer.stateDict().values()])) {
+    throw new DivergedError(`After step ${state.step} some weights are not finite; they were not saved.`, {
+      mend: "Lower the learning rate or lengthen the warm-up: --set optimizer.peakLr=... --set training.warmupSteps=... Earlier checkpoints are untouched.",
+    });
+  }
   const place = join(root, `step-${String(state.step).padStart(8, "0")}`);
   const beside = join(root, `.writing-${process.pid}`);
   try {
-    rmSync(beside, { recursive: true, force: true });
     mkdirSync(beside, { recursive: true });
     saveModel(beside, parts);
     saveTensors(join(beside, optimizerFile), optimizer.stateDict());
@@ -69,6 +81,15 @@ export function checkpointFolders(root: string): string[] {
   if (!existsSync(root)) return [];
   const names = readdirSync(root).filter((name) => /^step-\d+$/.test(name));
   return names.toSorted((a, b) => Number(b.slice(5)) - Number(a.slice(5))).map((name) => join(root, name));
+}
+
+/** Removes what interrupted saves have left, and checkpoints newer than `step`, which are damaged or belong to steps made again. */
+export function sweepCheckpoints(root: string, step: number): void {
+  if (!existsSync(root)) return;
+  for (const name of readdirSync(root)) {
+    const newer = /^step-\d+$/.test(name) && Number(name.slice(5)) > step;
+    if (newer || name.startsWith(".writing-")) rmSync(join(root, name), { recursive: true, force: true });
+  }
 }
 
 /**

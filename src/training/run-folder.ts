@@ -10,7 +10,7 @@
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { TfeventsWriter } from "../formats/index.ts";
-import { UsageError, explainWriteFailure, readJson, sha256, writeFileAtomic } from "../support/index.ts";
+import { FolderLock, UsageError, explainWriteFailure, readJson, writeFileAtomic } from "../support/index.ts";
 
 /** One line of `events.jsonl`. Measurements carry open_clip's names: `train/loss`, `train/lr`, ... */
 export interface RunEvent {
@@ -25,39 +25,35 @@ export interface RunEvent {
 
 export class RunFolder {
   readonly path: string;
-  readonly configHash: string;
+  readonly #lock: FolderLock;
   #events: number | undefined;
   #tfevents: TfeventsWriter | undefined;
 
-  private constructor(path: string, configHash: string) {
+  private constructor(path: string, lock: FolderLock) {
     this.path = path;
-    this.configHash = configHash;
+    this.#lock = lock;
   }
 
   /**
    * Makes the folder, or opens it again when its settings are the same.
    * @param config everything that the numbers of the run depend on; must survive JSON
-   * @throws UsageError when the folder holds a run with other settings, naming them
+   * @throws UsageError when the folder holds a run with other settings, naming them; DataError when another process is training in it
    */
   static open(path: string, config: object): RunFolder {
     const text = `${JSON.stringify(config, null, 2)}\n`;
-    const file = join(path, "config.json");
-    if (existsSync(file)) {
-      const differences = differing(readJson(file, "run configuration"), JSON.parse(text) as unknown);
-      if (differences.length > 0) {
-        throw new UsageError(`${path} holds a run with other settings:\n  ${differences.slice(0, 8).join("\n  ")}`, {
-          mend: "Give another --out folder for the new run, or the old settings to go on with the old one.",
-        });
-      }
-    } else {
-      try {
-        mkdirSync(path, { recursive: true });
-      } catch (error) {
-        throw explainWriteFailure(error, path);
-      }
-      writeFileAtomic(file, text);
+    try {
+      mkdirSync(path, { recursive: true });
+    } catch (error) {
+      throw explainWriteFailure(error, path);
     }
-    return new RunFolder(path, sha256(text));
+    const lock = FolderLock.take(join(path, "lock"), "run folder");
+    try {
+      keepConfig(path, text);
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+    return new RunFolder(path, lock);
   }
 
   get checkpoints(): string {
@@ -94,7 +90,7 @@ export class RunFolder {
     try {
       this.#events ??= openSync(join(this.path, "events.jsonl"), "a");
       writeSync(this.#events, `${JSON.stringify(line)}\n`);
-      this.#tfevents ??= new TfeventsWriter(join(this.path, "tfevents"));
+      this.#tfevents ??= this.#openTfevents(step);
       for (const [name, value] of Object.entries(measures)) {
         if (typeof value === "number" && Number.isFinite(value)) this.#tfevents.scalar(name, value, step);
       }
@@ -103,17 +99,37 @@ export class RunFolder {
     }
   }
 
+  #openTfevents(step: number): TfeventsWriter {
+    const writer = new TfeventsWriter(join(this.path, "tfevents"));
+    writer.start(step + 1); // the points of `step` itself stay
+    return writer;
+  }
+
   /** Makes everything recorded so far survive a power cut. */
   sync(): void {
     if (this.#events !== undefined) fsyncSync(this.#events);
     this.#tfevents?.flush();
   }
 
+  /** Ends the files and lets other processes have the folder. */
   close(): void {
     if (this.#events !== undefined) closeSync(this.#events);
     this.#events = undefined;
     this.#tfevents?.close();
     this.#tfevents = undefined;
+    this.#lock.release();
+  }
+}
+
+/** Writes the settings into a new folder; holds those of an old one against them. */
+function keepConfig(path: string, text: string): void {
+  const file = join(path, "config.json");
+  if (!existsSync(file)) return writeFileAtomic(file, text);
+  const differences = differing(readJson(file, "run configuration"), JSON.parse(text) as unknown);
+  if (differences.length > 0) {
+    throw new UsageError(`${path} holds a run with other settings:\n  ${differences.slice(0, 8).join("\n  ")}`, {
+      mend: "Give another --out folder for the new run, or the old settings to go on with the old one.",
+    });
   }
 }
 

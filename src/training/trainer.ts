@@ -11,14 +11,12 @@ import { type Clip, type Preprocessing, saveModel } from "../models/index.ts";
 import type { Objective } from "../objectives/index.ts";
 import type { AdamW, Schedule } from "../optim/index.ts";
 import { DivergedError, InterruptedError, Progress, log } from "../support/index.ts";
-import { latestCheckpoint, restoreCheckpoint, saveCheckpoint } from "./checkpoints.ts";
+import { latestCheckpoint, restoreCheckpoint, saveCheckpoint, sweepCheckpoints } from "./checkpoints.ts";
 import type { RunFolder } from "./run-folder.ts";
 import { type Precision, type StepReport, trainStep } from "./step.ts";
 
 /** Batches in the order of their steps; `src/data`'s loader is one. */
 export interface BatchSource extends AsyncIterable<Batch> {
-  readonly stepsPerEpoch: number;
-  readonly skipped: { readonly count: number };
   close(): Promise<void>;
 }
 
@@ -92,14 +90,12 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
 
   const startStep = await resume(options);
   const batches = options.openBatches(startStep);
-  const skippedBefore = (await latestCheckpoint(run.checkpoints))?.skippedImages ?? 0;
   const progress = new Progress({ label: options.label ?? "train", total: totalSteps, unit: "steps", start: startStep });
   const window = new Window();
   let step = startStep;
   const save = async (): Promise<void> => {
-    const state = { step, configHash: run.configHash, skippedImages: skippedBefore + batches.skipped.count };
     run.sync();
-    await saveCheckpoint(run.checkpoints, { model, preprocessing, optimizer, state }, options.keepCheckpoints);
+    await saveCheckpoint(run.checkpoints, { model, preprocessing, optimizer, state: { step } }, options.keepCheckpoints);
   };
 
   try {
@@ -148,15 +144,17 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
 async function resume({ run, model, optimizer }: TrainOptions): Promise<number> {
   if (existsSync(run.model)) rmSync(run.model, { recursive: true }); // a kill between weights and description: not finished
   const checkpoint = await latestCheckpoint(run.checkpoints);
-  run.rewind(checkpoint?.step ?? 0);
+  const step = checkpoint?.step ?? 0;
+  sweepCheckpoints(run.checkpoints, step);
+  run.rewind(step);
   if (checkpoint === undefined) {
     run.record("start", 0);
     return 0;
   }
   restoreCheckpoint(checkpoint, { model }, optimizer);
-  log.info(`Going on from step ${checkpoint.step} (${checkpoint.folder}).`);
-  run.record("resume", checkpoint.step);
-  return checkpoint.step;
+  log.info(`Going on from step ${step} (${checkpoint.folder}).`);
+  run.record("resume", step);
+  return step;
 }
 
 /** One line of events, with open_clip's names for the measures. */

@@ -182,6 +182,39 @@ describe("training", () => {
     assert.match(refused.stderr, /another data set/);
   });
 
+  test("rewrites that were made anew are not gone on with as if they were the old ones", async () => {
+    const rewrites = join(root, "rewrites-2");
+    const write = (seed: string): Promise<Ended> =>
+      laclip("rewrite", join(data, "captions.csv"), "--out", rewrites, "--llm", "eda", "--seed", seed);
+    const run = (): Promise<Ended> =>
+      laclip(...trainArguments("rewritten", "training.steps=3", "captions.choose=uniform"), "--rewrites", rewrites);
+    assert.equal((await write("1")).code, 0);
+    assert.equal((await run()).code, 0);
+    rmSync(rewrites, { recursive: true });
+    assert.equal((await write("2")).code, 0);
+    const refused = await run();
+    assert.equal(refused.code, 2);
+    assert.match(refused.stderr, /data\.rewrites\.hash/);
+  });
+
+  test("two processes do not train in one folder", async () => {
+    const settings = ["training.steps=300", "training.checkpointEvery=1000"];
+    const first = start(trainArguments("shared", ...settings));
+    await until(() => existsSync(join(root, "shared", "lock")));
+    const second = await laclip(...trainArguments("shared", ...settings));
+    assert.equal(second.code, 3, second.stderr);
+    assert.match(second.stderr, /run folder is being written by process \d+/);
+    assert.equal((await first.ended).code, 0);
+    assert.equal(weights("shared"), weights("unstopped"));
+    assert.ok(!existsSync(join(root, "shared", "lock")), "the lock is given back");
+  });
+
+  test("settings that can't be trained with leave no run folder behind", async () => {
+    const wrong = await laclip(...trainArguments("mended", "training.steps=5", "training.warmupSteps=100"));
+    assert.equal(wrong.code, 2);
+    assert.equal((await laclip(...trainArguments("mended", "training.steps=5"))).code, 0);
+  });
+
   test("numbers that are not finite end the run with code 5 and leave the checkpoints", async () => {
     const { code, stderr } = await laclip(
       ...trainArguments("diverged", "training.steps=20", "optimizer.peakLr=1e38", "training.warmupSteps=1"),

@@ -7,7 +7,8 @@
 import { randomUUID } from "node:crypto";
 import { linkSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { hostname } from "node:os";
-import { DataError, explainWriteFailure, writeFileSynced } from "../support/index.ts";
+import { DataError } from "./errors.ts";
+import { explainWriteFailure, writeFileSynced } from "./files.ts";
 
 interface Holder {
   pid: number;
@@ -16,6 +17,7 @@ interface Holder {
   started: string;
 }
 
+/** A lock that this process holds on a folder. */
 export class FolderLock {
   #held = true;
 
@@ -50,6 +52,7 @@ export class FolderLock {
     }
   }
 
+  /** Gives the lock back; calling it twice is harmless. */
   release(): void {
     if (!this.#held) return;
     this.#held = false;
