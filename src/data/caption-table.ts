@@ -18,6 +18,7 @@ export const imageExtensions: ReadonlySet<string> = new Set([".jpg", ".jpeg", ".
 /** Tables looked for where a folder is given. */
 const tableNames = ["csv", "tsv", "jsonl", "parquet"].map((extension) => `captions.${extension}`);
 
+/** A table and, where its names say too little, which column is which. */
 export interface CaptionTableOptions {
   /** The table; or a folder that holds `captions.csv` (or .tsv, .jsonl, .parquet). */
   file: string;
@@ -29,6 +30,7 @@ export interface CaptionTableOptions {
   idColumn?: string | undefined;
 }
 
+/** A row of a table of captions. */
 export interface CaptionRow {
   /** Row of the table, from 1, without the header line. */
   row: number;

@@ -10,6 +10,7 @@ import type { Caption, Sample } from "./sample.ts";
 /** "original": always the data set's own caption (CLIP). "uniform": original or a rewrite, each with the same chance (LaCLIP). */
 export type CaptionChoice = "original" | "uniform";
 
+/** What decides the choice beside the sample itself. */
 export interface ChooseCaptionOptions {
   /** Seed of the run. */
   seed: number;

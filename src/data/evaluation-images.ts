@@ -6,6 +6,7 @@ import { LaclipError } from "../support/index.ts";
 import { InFlight } from "./in-flight.ts";
 import type { UnreadableImage } from "./skipped-images.ts";
 
+/** An image to evaluate. */
 export interface EvaluationItem {
   /** Path of the image file. */
   path: string;
@@ -13,6 +14,7 @@ export interface EvaluationItem {
   label: number;
 }
 
+/** Some images, as a model sees them. */
 export interface EvaluationBatch {
   /** `[n, size, size, 3]` RGB, 0..255; n may be less than the batch size. */
   images: Uint8Array;
@@ -26,6 +28,7 @@ export interface EvaluationBatch {
   rows: Uint32Array;
 }
 
+/** How the images are cut out and handed over. */
 export interface EvaluationSettings {
   /** Side of the images in pixels. */
   size: number;
@@ -38,6 +41,7 @@ export interface EvaluationSettings {
   inFlight?: number;
 }
 
+/** Makes the batches of a list of images, any of them by its number. */
 export class EvaluationImages {
   readonly #items: readonly EvaluationItem[];
   readonly #settings: EvaluationSettings;

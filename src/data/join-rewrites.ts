@@ -10,6 +10,7 @@ import { isUsable, openRewritesFolder } from "./rewrites-folder.ts";
 import { RewriteGrouping } from "./sample-table.ts";
 import { TextIndex } from "./text-column.ts";
 
+/** What is taken from a rewrites folder, and how well it must fit. */
 export interface JoinRewritesOptions {
   /** Sources to take, in this order. Default: all of the folder. */
   sources?: readonly string[] | undefined;
@@ -33,6 +34,7 @@ export interface JoinReport {
   unusable: number;
 }
 
+/** Pairs with further captions, and how these were found. */
 export interface JoinedPairs extends Pairs {
   rewrites: JoinReport;
 }

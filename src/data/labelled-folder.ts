@@ -12,6 +12,7 @@ import { imageExtensions } from "./caption-table.ts";
 import { firstFew, readClassNames, readTemplates } from "./class-names.ts";
 import { type EvaluationBatch, EvaluationImages, type EvaluationItem, type EvaluationSettings } from "./evaluation-images.ts";
 
+/** Classes and images of a data set that was opened. */
 export interface LabelledFolder {
   /** Absolute path. */
   path: string;
@@ -25,6 +26,7 @@ export interface LabelledFolder {
   items: EvaluationItem[];
 }
 
+/** Files that take the place of the data set's own. */
 export interface LabelledFolderOptions {
   /** File with the names of the classes, see `readClassNames`. Default: the folder's own, else the folders' names. */
   classes?: string | undefined;
@@ -61,6 +63,7 @@ export function openLabelledFolder(folder: string, options: LabelledFolderOption
   return { path, folders, names, templates: templates === undefined ? undefined : readTemplates(templates), items };
 }
 
+/** How evaluation images are made, and how many may be missing. */
 export interface EvaluationOptions extends EvaluationSettings {
   /** Share of images that may be unreadable, 0..1. Default 0.01. */
   maximumSkipped?: number;

@@ -10,6 +10,7 @@ import type { Pairs } from "./pairs.ts";
 import { SampleTable } from "./sample-table.ts";
 import { type Batch, type BatchSettings, batchSettings } from "./training-batches.ts";
 
+/** A data set, and which steps of a run are to be made of it. */
 export interface LoaderOptions extends BatchSettings {
   /** What to train on: opened pairs, with or without rewrites, or a table of samples. */
   samples: Pairs | SampleTable;

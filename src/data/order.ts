@@ -6,6 +6,7 @@
  */
 import { DataError, invariant, Random } from "../support/index.ts";
 
+/** What decides the order. */
 export interface BatchOrderOptions {
   /** Number of samples. */
   count: number;
@@ -18,6 +19,7 @@ export interface BatchOrderOptions {
   ranks?: number;
 }
 
+/** Says for any step which samples it takes; the same on every start and every rank. */
 export class BatchOrder {
   readonly #count: number;
   readonly #batch: number;

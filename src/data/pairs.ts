@@ -11,6 +11,7 @@ import { type CaptionsFingerprint, FingerprintBuilder } from "./rewrites-folder.
 import { SampleTable } from "./sample-table.ts";
 import { TextColumnBuilder, TextIndex } from "./text-column.ts";
 
+/** A table of captions, where its images are, and how many may be missing. */
 export interface OpenPairsOptions extends CaptionTableOptions {
   /** Folder that image paths are relative to. Default: the table's folder. */
   images?: string | undefined;
@@ -28,6 +29,7 @@ export interface SkippedRows {
   examples: string[];
 }
 
+/** A table of image-text pairs that was opened. */
 export interface Pairs {
   /** Absolute path of the table that was read. */
   file: string;

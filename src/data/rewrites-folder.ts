@@ -252,10 +252,12 @@ export function segments(path: string): string[] {
   return [...new Set([...names("parts", ".parquet"), ...names("log", ".jsonl")])].sort();
 }
 
+/** Path of a segment's parquet part, whether there is one or not. */
 export function partPath(path: string, segment: string): string {
   return join(path, "parts", `${segment}.parquet`);
 }
 
+/** Path of a segment's log, whether there is one or not. */
 export function logPath(path: string, segment: string): string {
   return join(path, "log", `${segment}.jsonl`);
 }

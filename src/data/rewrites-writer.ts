@@ -26,6 +26,7 @@ import { HashedKeys } from "./hashed-keys.ts";
 import { RewritesFolder, isRewritesFolder, logPath, partPath, readManifest, rewriteColumns, segments } from "./rewrites-folder.ts";
 import type { CaptionsFingerprint, Rewrite, RewriteSource, RewritesManifest } from "./rewrites-folder.ts";
 
+/** What a rewrites folder is made for and by whom. */
 export interface WriteRewritesOptions {
   /** Name of the data set, for people. */
   dataset: string;

@@ -28,6 +28,7 @@ export interface SampleTableMemory {
   rewrites: (Omit<RewriteColumns, "texts"> & { texts: TextColumnMemory }) | undefined;
 }
 
+/** Ids, image paths, captions and rewrites of a whole data set in a few flat arrays, which threads share. */
 export class SampleTable {
   /** Folder that the image paths are relative to. */
   readonly imageFolder: string;

@@ -5,12 +5,14 @@
 /** Name of the source that a data set's own captions have. */
 export const originalSource = "original";
 
+/** A text for an image, and who wrote it. */
 export interface Caption {
   /** "original", or the name of a rewrite source. */
   source: string;
   text: string;
 }
 
+/** An image with all that was written about it. */
 export interface Sample {
   /** Unique in the data set; rewrites are joined by it. */
   id: string;

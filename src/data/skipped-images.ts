@@ -11,6 +11,7 @@ export interface UnreadableImage {
   reason: string;
 }
 
+/** Counts the images of one run that could not be read, each once, and gives up at too many. */
 export class SkippedImages {
   readonly #reasons = new Map<number, string>();
   readonly #total: number;

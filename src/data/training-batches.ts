@@ -34,6 +34,7 @@ export interface Batch {
   sources: string[];
 }
 
+/** What decides the batches of a run, beside the data. */
 export interface BatchSettings {
   /** Samples a step on each rank. */
   batchSize: number;
@@ -60,6 +61,7 @@ export interface BatchSettings {
   inFlight?: number;
 }
 
+/** Makes the batches of a training run, any of them by its step. */
 export class TrainingBatches {
   readonly #samples: SampleTable;
   readonly #settings: Required<BatchSettings>;

@@ -8,8 +8,10 @@
 import { closeSync, existsSync, fstatSync, openSync, readSync } from "node:fs";
 import { ModelFormatError } from "../support/index.ts";
 
+/** A value of a GGUF file's metadata. */
 export type GgufValue = number | bigint | boolean | string | readonly (number | bigint | boolean | string)[];
 
+/** Where a tensor stands in a GGUF file. */
 export interface GgufTensor {
   readonly name: string;
   /** Fastest-moving dimension first, as GGUF stores it. */
@@ -22,6 +24,7 @@ export interface GgufTensor {
   readonly bytes: number | undefined;
 }
 
+/** What a GGUF file says about itself before its weights. */
 export interface GgufHeader {
   readonly path: string;
   readonly version: number;

@@ -16,6 +16,7 @@ const types = {
   bool: { descr: "|b1", array: Uint8Array },
 } as const;
 
+/** Element types by their names here. */
 export type NpyType = keyof typeof types;
 
 /** An array as it stands in a file. */

@@ -14,6 +14,7 @@ const elementBytes = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, 
 /** Element types by the names the format gives them. */
 export type StoredType = keyof typeof elementBytes;
 
+/** A tensor as it stands in a file. */
 export interface StoredTensor {
   dtype: StoredType;
   /** Sizes of the dimensions; empty for a scalar. */
@@ -22,6 +23,7 @@ export interface StoredTensor {
   data: Uint8Array;
 }
 
+/** All that a safetensors file holds. */
 export interface Safetensors {
   /** Free text by key. */
   metadata: Record<string, string>;

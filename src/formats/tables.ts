@@ -10,6 +10,7 @@ import { dirname } from "node:path";
 import type { DuckDBConnection, DuckDBInstance, DuckDBValue } from "@duckdb/node-api";
 import { DataError, LaclipError, explainWriteFailure, nearest, syncFolder } from "../support/index.ts";
 
+/** Formats of tables that are read. */
 export type TableFormat = "csv" | "tsv" | "jsonl" | "parquet";
 
 /** A value as it comes out of a table. Lists hold text. Integers beyond 2^53 come as bigint. */
@@ -21,6 +22,7 @@ export interface TableBatch {
   readonly columns: Readonly<Record<string, readonly TableValue[]>>;
 }
 
+/** What of a table is read, and how. */
 export interface ReadTableOptions {
   /** Columns to read, in any order. Default: all. */
   columns?: readonly string[];

@@ -11,12 +11,14 @@ import type { CaptionTable, CaptionsFingerprint } from "../data/index.ts";
 import { tableColumns } from "../formats/index.ts";
 import { DataError, LaclipError, sha256 } from "../support/index.ts";
 
+/** A caption to rewrite. */
 export interface CaptionRow {
   readonly id: string;
   /** As written; may be empty. */
   readonly caption: string;
 }
 
+/** Which column is which, where the names say too little. */
 export interface CaptionsOptions {
   /** Column with the ids. Default: `id`, else the image path, else none: then the id is a hash of the caption. */
   idColumn?: string;
@@ -33,6 +35,7 @@ export interface CaptionsSurvey {
   readonly repeated: number;
 }
 
+/** A file of captions that can be read again and again. */
 export interface CaptionsInput {
   readonly path: string;
   /** Where ids come from, in words: `column "id"`. */

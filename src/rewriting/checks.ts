@@ -10,11 +10,13 @@ const minimumWords = 2;
 /** Ratio of lengths, in characters, outside of which a rewrite is conspicuous. */
 const lengthRatios = [0.3, 4] as const;
 
+/** A rewrite that was looked at, with what was found. */
 export interface CheckedRewrite {
   readonly text: string;
   readonly flags: readonly string[];
 }
 
+/** What a rewrite is held against. */
 export interface CheckOptions {
   /** The original caption. */
   caption: string;

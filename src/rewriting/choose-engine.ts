@@ -6,6 +6,7 @@ import { EdaEngine } from "./engines/eda.ts";
 import { LlamaCppEngine } from "./engines/llama-cpp.ts";
 import { OpenAiCompatibleEngine } from "./engines/openai-compatible.ts";
 
+/** Settings of the engines; each takes those that concern it. */
 export interface ChooseEngineOptions {
   /** Which of a server's models. Default: the only one it has. */
   model?: string | undefined;

@@ -39,6 +39,7 @@ export interface Failure {
   readonly error: LaclipError;
 }
 
+/** What became of a request. */
 export type Outcome = Completion | Failure;
 
 /** What decides an engine's texts, kept in the rewrites folder. */
@@ -50,6 +51,7 @@ export interface EngineDescription {
   readonly sampling: Readonly<Record<string, number | string | boolean>>;
 }
 
+/** Anything that can put captions in other words. */
 export interface RewriteEngine {
   /** "llama-cpp", "openai-compatible", "eda". */
   readonly name: string;
@@ -77,8 +79,10 @@ export interface SamplingOptions {
   maxTokens: number;
 }
 
+/** The settings of the paper. */
 export const paperSampling: SamplingOptions = { temperature: 0.9, topP: 0.95, maxTokens: 77 };
 
+/** True for a request that could not be answered. */
 export function isFailure(outcome: Outcome): outcome is Failure {
   return "error" in outcome;
 }

@@ -10,6 +10,7 @@ import { DataError, explainWriteFailure } from "../support/index.ts";
 import { datasetName } from "./captions-input.ts";
 import type { CaptionsInput } from "./captions-input.ts";
 
+/** Formats in which rewrites are written row by row. */
 export type RowsFormat = "csv" | "jsonl";
 
 /**
@@ -33,6 +34,7 @@ export async function exportRows(
   return typeof out === "string" ? await intoFile(out, write) : await write(out);
 }
 
+/** What was written in LaCLIP's form. */
 export interface LinesReport {
   /** Files written, one for each source. */
   files: string[];

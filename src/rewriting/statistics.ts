@@ -5,6 +5,7 @@ import { HashedKeys, isUsable } from "../data/index.ts";
 import type { Rewrite, RewriteSource, RewritesFolder } from "../data/index.ts";
 import { normalise } from "./checks.ts";
 
+/** What one source has written. */
 export interface SourceStatistics {
   readonly source: string;
   readonly made: Pick<RewriteSource, "engine" | "model" | "provenance" | "seed">;
@@ -20,6 +21,7 @@ export interface SourceStatistics {
   flags: Record<string, number>;
 }
 
+/** What a whole folder holds. */
 export interface RewritesStatistics {
   readonly folder: string;
   readonly dataset: { readonly name: string; readonly count: number };

@@ -8,6 +8,7 @@ import { Random } from "../../support/index.ts";
 import type { EngineDescription, Outcome, RewriteEngine, RewriteRequest } from "../engine.ts";
 import { WordNet } from "./wordnet.ts";
 
+/** How much noise is made. */
 export interface EdaOptions {
   /** Share of words that synonym replacement, insertion and swap touch, at least one. Default 0.1. */
   alpha?: number;

@@ -46,6 +46,7 @@ interface Files {
   data: Buffer;
 }
 
+/** Looks up synonyms in the files of a WordNet database. */
 export class WordNet {
   readonly #folder: string;
   readonly #files = new Map<PartOfSpeech, Files>();

@@ -6,6 +6,7 @@
  */
 import type { Pair } from "../pairs.ts";
 
+/** Pairs of an original and its rewrite; three of them make a prompt. */
 export const chatgptPairs: readonly Pair[] = [
   [
     "red bicycle leaning against a brick wall in autumn",

@@ -6,6 +6,7 @@
  */
 import type { Pair } from "../pairs.ts";
 
+/** Pairs of an original and its rewrite; three of them make a prompt. */
 export const humanPairs: readonly Pair[] = [
   [
     "a general view of the stadium ahead of the match between the two sides",
