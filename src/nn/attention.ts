@@ -1,32 +1,8 @@
-/**
- * Scaled dot-product attention. Shapes: B batch, N tokens, H heads, D head width, W = H x D.
- *
- * libtorch's fused kernel helps in float32 on CPU from 2.x on and hurts under bfloat16 autocast (its backward pass), so the kernel is
- * chosen by what was measured (bench/training-step), and asked for by name: 1.13 does not have it.
- */
-import { Tensor, empty, full, hasOperator, ops, operator, zeros } from "../torch/index.ts";
+/** Attention layers. Shapes: B batch, N tokens, H heads, D head width, W = H x D. */
+import { Tensor, attention, empty, full, ops, zeros } from "../torch/index.ts";
 import { fanInUniform } from "./init.ts";
 import { LayerNorm, Linear } from "./layers.ts";
 import { Module } from "./module.ts";
-
-type Fused = (query: Tensor, key: Tensor, value: Tensor, mask: Tensor | null, dropout: number, isCausal: boolean) => Tensor;
-const fusedAttention = operator<Fused>("aten::scaled_dot_product_attention", "", "tensor");
-
-/**
- * softmax(q k^T / sqrt(D)) v for each head.
- * @param q `[B, H, M, D]`
- * @param k `[B, H, N, D]`, as `v`
- * @param mask added to the scores, broadcast to `[B, H, M, N]`; -infinity hides a token
- * @returns `[B, H, M, D]`
- */
-export function attention(q: Tensor, k: Tensor, v: Tensor, mask?: Tensor): Tensor {
-  const there = hasOperator("aten::scaled_dot_product_attention");
-  if (there && (q.device !== "cpu" || (q.dtype === "float32" && v.dtype === "float32"))) {
-    return fusedAttention(q, k, v, mask ?? null, 0, false);
-  }
-  const scores = q.mul(1 / Math.sqrt(q.sizeOf(-1))).matmul(k.transpose(-2, -1));
-  return (mask ? scores.add(mask) : scores).softmax(-1).to(v.dtype).matmul(v);
-}
 
 /** `[N, N]`: 0 on and below the diagonal, -infinity above: each token sees itself and those before it. */
 export function causalMask(tokens: number, device: string): Tensor {

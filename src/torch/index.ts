@@ -5,6 +5,7 @@
  */
 export { asNativeError, buildRecord, defaultThreads, native } from "./native.ts";
 export type { BuildRecord } from "./native.ts";
+export * from "./attention.ts";
 export * from "./autograd.ts";
 export * from "./dtype.ts";
 export { DisposedError, scope } from "./handle.ts";
