@@ -9,6 +9,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { explainWriteFailure, invariant } from "../support/index.ts";
 
+/** What is not taken from the machine, for tests and for events of the past. */
 export interface TfeventsOptions {
   /** Seconds since 1970, asked for each record. Default: the clock. */
   wallTime?: () => number;
