@@ -39,7 +39,7 @@ export function chooseEngine(llm: string, options: ChooseEngineOptions = {}): Re
   }
   if (!/^hf:/i.test(llm) && statSync(llm, { throwIfNoEntry: false })?.isFile() !== true) {
     throw new UsageError(
-      `--llm ${llm}: ${existsSync(llm) ? "this is no file" : "there is no such file"}, and no address of a model or server.`,
+      `--llm ${llm}: ${existsSync(llm) ? "this is no file" : "there is no such file"}, nor is it the address of a model or server.`,
       {
         mend: "Give a GGUF file, hf:owner/repository/file.gguf, http://host:port/v1, or eda.",
       },
