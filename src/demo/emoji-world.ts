@@ -93,9 +93,7 @@ export async function buildEmojiWorld({ out, size = 64, limit }: EmojiWorldOptio
     throw new UsageError(`The number of concepts must be 1 or more, got ${limit}.`);
 
   const styles = drawingStyles();
-  const all = readConcepts(Object.values(styles));
-  const concepts =
-    limit === undefined || limit >= all.length ? all : Array.from({ length: limit }, (_, i) => all[Math.floor((i * all.length) / limit)]!);
+  const concepts = chooseConcepts(limit, styles);
   const expected: Omit<Manifest, "files"> = {
     format: "laclip-emoji-world",
     version: formatVersion,
@@ -117,6 +115,19 @@ export async function buildEmojiWorld({ out, size = 64, limit }: EmojiWorldOptio
   return describe(folder, concepts, styles, expected.packages, why === undefined);
 }
 
+/** The concepts of a world: those that all styles have drawn, or `limit` of them spread evenly. */
+export function chooseConcepts(limit?: number, styles: Record<StyleName, DrawingStyle> = drawingStyles()): Concept[] {
+  const all = readConcepts(Object.values(styles));
+  if (limit === undefined || limit >= all.length) return all;
+  return Array.from({ length: limit }, (_, i) => all[Math.floor((i * all.length) / limit)]!);
+}
+
+/** Number of concepts in the world that lies in `<out>/data`; undefined when there is none whose manifest can be read. */
+export function drawnConcepts(out: string): number | undefined {
+  const manifest = readWorldManifest(resolve(out, "data"));
+  return manifest === "damaged" ? undefined : manifest?.concepts;
+}
+
 /** The texts that people wrote about each training picture, four a picture, in the order of `world.samples`. */
 export function worldHumanTexts(world: Pick<EmojiWorld, "samples">): HumanText[] {
   return world.samples.flatMap(({ id, concept }) => humanTexts(id, concept));
@@ -124,15 +135,9 @@ export function worldHumanTexts(world: Pick<EmojiWorld, "samples">): HumanText[]
 
 /** Undefined when the folder holds exactly the expected world, else the reason it does not. */
 function whyNotUsable(folder: string, expected: Omit<Manifest, "files">): string | undefined {
-  const path = join(folder, "manifest.json");
-  if (!existsSync(path)) return "its manifest is missing";
-  let manifest: Partial<Manifest>;
-  try {
-    manifest = (readJson(path, "manifest") as Partial<Manifest> | null) ?? {};
-  } catch (error) {
-    if (error instanceof DataError) return "its manifest is damaged";
-    throw error;
-  }
+  const manifest = readWorldManifest(folder);
+  if (manifest === undefined) return "its manifest is missing";
+  if (manifest === "damaged") return "its manifest is damaged";
   const { files, ...settings } = manifest;
   if (JSON.stringify(settings) !== JSON.stringify(expected)) return "it was made with other settings or package versions";
   if (files === undefined) return "its manifest is damaged";
@@ -166,13 +171,20 @@ const otherOut = "Give another --out, or move these files elsewhere.";
 
 /** True for a world's manifest, and for one that is cut short: then the other names speak for it. */
 function hasOwnManifest(folder: string): boolean {
+  const manifest = readWorldManifest(folder);
+  return manifest === "damaged" ? [...ownNames].every((name) => existsSync(join(folder, name))) : manifest !== undefined;
+}
+
+/** A world's manifest; "damaged" for what is no JSON, undefined where there is none or that of something else. */
+function readWorldManifest(folder: string): Partial<Manifest> | "damaged" | undefined {
   const path = join(folder, "manifest.json");
-  if (!existsSync(path)) return false;
+  if (!existsSync(path)) return undefined;
   try {
-    return (readJson(path, "manifest") as Partial<Manifest> | null)?.format === "laclip-emoji-world";
+    const manifest = readJson(path, "manifest") as Partial<Manifest> | null;
+    return manifest?.format === "laclip-emoji-world" ? manifest : undefined;
   } catch (error) {
-    if (!(error instanceof DataError)) throw error;
-    return [...ownNames].every((name) => existsSync(join(folder, name)));
+    if (error instanceof DataError) return "damaged";
+    throw error;
   }
 }
 

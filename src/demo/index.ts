@@ -2,6 +2,7 @@
 export * from "./concepts.ts";
 export * from "./demo-results.ts";
 export * from "./drawing-styles.ts";
+export * from "./earlier-demo.ts";
 export * from "./emoji-packages.ts";
 export * from "./emoji-world.ts";
 export * from "./evaluation-words.ts";

@@ -15,6 +15,7 @@ import { formatDuration, log, readJson } from "../support/index.ts";
 import { hasFastBfloat16, torchInfo } from "../torch/index.ts";
 import { type RunEvent, readEvents } from "../training/index.ts";
 import type { Accuracy, DemoExample, DemoMethod, DemoPrediction, DemoResults, DemoSeed, Wording } from "./demo-results.ts";
+import { refuseOtherSettings } from "./earlier-demo.ts";
 import { provenances } from "./emoji-packages.ts";
 import { type EmojiWorld, buildEmojiWorld, heldOutStyle, trainingStyles } from "./emoji-world.ts";
 import { writeHumanRewrites } from "./human-rewrites.ts";
@@ -46,10 +47,16 @@ interface Method {
   rewrites?: string;
 }
 
+/**
+ * Draws, rewrites, trains and evaluates; what an earlier start finished is used as it is.
+ * @throws UsageError when `--llm` names nothing, or `out` holds a demo with other settings; InterruptedError when stopped, with
+ *   everything done so far saved
+ */
 export async function runDemo(options: DemoOptions): Promise<DemoResults> {
   const { out, seeds, signal } = options;
   // A slip in --llm shows now rather than after the drawing.
   if (options.llm !== undefined) await chooseEngine(options.llm).close();
+  refuseOtherSettings(options);
   log.info("1/4 The world: emoji in four drawing styles, with the names and keywords that people gave them.");
   const world = await buildEmojiWorld({ out, ...(options.limit === undefined ? {} : { limit: options.limit }) });
 
