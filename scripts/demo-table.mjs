@@ -13,9 +13,9 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { interval } from "../dist/src/demo/interval.js";
 import { resultRows } from "../dist/src/demo/demo-results.js";
 import { tellStory } from "../dist/src/demo/report-story.js";
+import { scoreText, secondsText } from "../dist/src/demo/result-table.js";
 
 const root = new URL("../", import.meta.url);
 /** The run that the documents show. */
@@ -76,11 +76,11 @@ function table(results) {
   const rows = methods.map((method) => [
     method.label,
     method.texts,
-    share(method, "ownWords", "top1"),
-    share(method, "ownWords", "top5"),
-    share(method, "otherWords", "top1"),
-    share(method, "otherWords", "top5"),
-    interval(method.seeds.map(({ seconds }) => seconds)).mean.toFixed(0),
+    scoreText(method, "ownWords", "top1"),
+    scoreText(method, "ownWords", "top5"),
+    scoreText(method, "otherWords", "top1"),
+    scoreText(method, "otherWords", "top5"),
+    secondsText(method),
   ]);
   const line = (cells) => `| ${cells.join(" | ")} |`;
   return [
@@ -103,10 +103,4 @@ function table(results) {
 /** "laclip 0.1.0; libtorch 1.13.0 (system); ..." */
 function environmentLine({ program, ...parts }) {
   return [program, ...Object.entries(parts).map(([name, value]) => `${name} ${value}`)].join("; ");
-}
-
-/** "12.3 ± 0.4": mean and 95 % interval over the seeds, in per cent. */
-function share({ seeds }, words, measure) {
-  const { mean, half } = interval(seeds.map(({ evaluations }) => 100 * evaluations[words][measure]));
-  return half === undefined ? mean.toFixed(1) : `${mean.toFixed(1)} ± ${half.toFixed(1)}`;
 }

@@ -14,6 +14,7 @@ import { html } from "./html.ts";
 import { interval, pairedDifference } from "./interval.ts";
 import { renderReport, writeReport } from "./report.ts";
 import { tellStory } from "./report-story.ts";
+import { resultTable } from "./result-table.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "laclip-report-"));
 const image = join(scratch, "picture.png");
@@ -123,6 +124,15 @@ test("the story claims a gain only where the runs carry it", () => {
   );
   assert.match(findings[2]!, /\+6\.0 ± 0\.0 points over 5 seeds, a gain beyond chance/);
   assert.match(findings[3]!, /a loss beyond chance/);
+});
+
+test("the table of the command has a line for each method, in per cent", () => {
+  const lines = resultTable(results({ seeds: 2 })).split("\n");
+  assert.match(lines[0]!, /^Zero-shot, Twemoji .* 845 classes, per cent; chance 0\.12$/);
+  // Two seeds 0.1 and 0.2 points apart: the interval is half of that times 12.706, Student's t of one degree of freedom. 14.55 may go either way.
+  assert.match(lines[3]!, /^CLIP +14\.[56] ± 0\.6 \/ 29\.1 ± 1\.3 +1\.[56] ± 0\.6 \/ 3\.1 ± 1\.3 +300 +1\d\d$/);
+  assert.equal(lines.length, 6);
+  assert.match(resultTable(results({ seeds: 1 })), /^LaCLIP, human texts +13\.5 \/ 27\.0 +4\.5 \/ 9\.0 +300 +150$/m);
 });
 
 test("intervals are Student's t, and differences are taken seed by seed", () => {

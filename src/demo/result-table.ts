@@ -1,16 +1,17 @@
 /** The result as a table of text, for the end of the command. */
 import type { DemoMethod, DemoResults, Wording } from "./demo-results.ts";
 import { interval } from "./interval.ts";
+import { figure } from "./report-story.ts";
 
 /** A line for each method: top-1 and top-5 in both wordings (mean and 95 % interval over the seeds), steps, seconds a run. */
 export function resultTable({ methods, world }: Pick<DemoResults, "methods" | "world">): string {
   const head = ["method", "own words top-1 / top-5", "other words top-1 / top-5", "steps", "seconds"];
   const rows = methods.map((method) => [
     method.label,
-    `${score(method, "ownWords", "top1")} / ${score(method, "ownWords", "top5")}`,
-    `${score(method, "otherWords", "top1")} / ${score(method, "otherWords", "top5")}`,
+    `${scoreText(method, "ownWords", "top1")} / ${scoreText(method, "ownWords", "top5")}`,
+    `${scoreText(method, "otherWords", "top1")} / ${scoreText(method, "otherWords", "top5")}`,
     String(method.seeds[0]!.steps),
-    interval(method.seeds.map(({ seconds }) => seconds)).mean.toFixed(0),
+    secondsText(method),
   ]);
   const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]!.length)));
   const line = (cells: readonly string[]): string =>
@@ -27,7 +28,14 @@ export function resultTable({ methods, world }: Pick<DemoResults, "methods" | "w
   ].join("\n");
 }
 
-function score({ seeds }: DemoMethod, words: Wording, measure: "top1" | "top5"): string {
-  const { mean, half } = interval(seeds.map(({ evaluations }) => 100 * evaluations[words][measure]));
-  return half === undefined ? mean.toFixed(1) : `${mean.toFixed(1)} ±${half.toFixed(1)}`;
+/** "12.3 ± 0.4": mean and 95 % interval of one figure over the seeds, in per cent; of one seed, the figure alone. */
+export function scoreText(method: DemoMethod, words: Wording, measure: "top1" | "top5"): string {
+  const { mean, half } = figure(method, words, measure);
+  const tenths = (share: number): string => (100 * share).toFixed(1);
+  return half === undefined ? tenths(mean) : `${tenths(mean)} ± ${tenths(half)}`;
+}
+
+/** Mean training time of a run, in whole seconds. */
+export function secondsText({ seeds }: DemoMethod): string {
+  return interval(seeds.map(({ seconds }) => seconds)).mean.toFixed(0);
 }
