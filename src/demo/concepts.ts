@@ -23,6 +23,7 @@ export const namingAnnotators = {
   emojibase: "Emojibase",
 } as const;
 
+/** Key of one of them. */
 export type NamingAnnotator = keyof typeof namingAnnotators;
 
 /** One emoji and the texts that others wrote about it. All texts are plain words: no underscores, no leading or trailing blanks. */

@@ -5,6 +5,7 @@
  */
 import type { Provenance } from "./emoji-packages.ts";
 
+/** Shares of pictures whose class is the first guess, or among the first five; 0 to 1. */
 export interface Accuracy {
   top1: number;
   top5: number;
@@ -16,6 +17,7 @@ export type Wording = "ownWords" | "otherWords";
 /** Zero-shot classification of the held-out style. */
 export type Evaluations = Record<Wording, Accuracy>;
 
+/** What a model took one held-out picture for. */
 export interface DemoPrediction {
   /** The concept that is pictured. */
   hexcode: string;
@@ -38,6 +40,7 @@ export interface DemoSeed {
   predictions?: readonly DemoPrediction[];
 }
 
+/** One way of training, and its runs. */
 export interface DemoMethod {
   /** Short key: "clip", "laclip-eda", "laclip-human". */
   name: string;
@@ -70,6 +73,7 @@ export interface DemoExample {
   rewrites: readonly { label: string; texts: readonly string[] }[];
 }
 
+/** Everything that `results.json`, the table and the report show. */
 export interface DemoResults {
   /** ISO 8601. */
   created: string;

@@ -22,6 +22,7 @@ export interface DrawingStyle {
   svg(hexcode: string): string;
 }
 
+/** The four groups of artists. */
 export type StyleName = "openmoji" | "noto" | "fluent" | "twemoji";
 
 /** "1F3D5-FE0F" and "1f3d5" -> "1F3D5": the key under which all styles find the same emoji. */

@@ -10,6 +10,7 @@ import { emojiClip } from "../recipes/index.ts";
 import { UsageError, readJson } from "../support/index.ts";
 import { chooseConcepts, drawnConcepts } from "./emoji-world.ts";
 
+/** What has to be the same at every start in one folder. */
 export interface DemoSettings {
   out: string;
   /** See `DemoOptions`. */

@@ -25,9 +25,12 @@ import { packageVersions } from "./emoji-packages.ts";
 import { evaluationWords } from "./evaluation-words.ts";
 import { type HumanText, humanTexts } from "./human-texts.ts";
 
+/** Styles whose drawings are trained on, in the order of `train.csv`. */
 export const trainingStyles = ["openmoji", "noto", "fluent"] as const satisfies readonly StyleName[];
+/** The style that no model sees in training. */
 export const heldOutStyle = "twemoji" satisfies StyleName;
 
+/** Where the world goes, and how large it is. */
 export interface EmojiWorldOptions {
   /** Folder of the demo; the world goes to its subfolder `data`. */
   out: string;
@@ -48,6 +51,7 @@ export interface EmojiSample {
   concept: Concept;
 }
 
+/** A world on disk: its files, and what they show. */
 export interface EmojiWorld {
   /** `<out>/data`, absolute, like all paths here. */
   folder: string;

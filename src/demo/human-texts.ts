@@ -16,6 +16,7 @@ import { phraseKey, wordsOf } from "./words.ts";
 /** The four kinds of text, which are also the source names in the rewrites folder. */
 export const humanSources = ["human-names", "human-keywords", "human-tags", "human-phrases"] as const;
 
+/** Name of a source of human texts, as in a rewrites folder. */
 export type HumanSource = (typeof humanSources)[number];
 
 /** Label of the folder and of every report that shows these texts. */
@@ -25,6 +26,7 @@ export const humanLabel =
 /** Who wrote a piece of a text. emojilib, the evaluation's annotator, is not among them. */
 export type Annotator = NamingAnnotator | "cldr" | "openmoji" | "unicode-groups";
 
+/** A part of a human text, and who wrote it. */
 export interface Piece {
   text: string;
   by: readonly Annotator[];

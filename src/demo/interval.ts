@@ -2,6 +2,7 @@
  * Mean and 95 % confidence interval of a few runs (Student's t), and of the difference between two methods run with the same seeds.
  */
 
+/** A mean and how far it can be trusted. */
 export interface Interval {
   mean: number;
   /** Half the width of the 95 % interval; undefined for a single value. */
@@ -15,7 +16,10 @@ const quantiles = [
   2.08, 2.074, 2.069, 2.064, 2.06, 2.056, 2.052, 2.048, 2.045, 2.042,
 ];
 
-/** @throws Error when `values` is empty */
+/**
+ * Mean and 95 % interval of some values.
+ * @throws Error when there are none
+ */
 export function interval(values: readonly number[]): Interval {
   const count = values.length;
   if (count === 0) throw new Error("internal: interval of no values");

@@ -7,6 +7,7 @@
 import { type Html, html } from "./html.ts";
 import type { Interval } from "./interval.ts";
 
+/** A bar of a chart: a share, with its interval. */
 export interface Bar {
   label: string;
   /** Index of the series colour. */
@@ -59,6 +60,7 @@ export function barChart(title: string, groups: readonly { heading: string; bars
   return html`<svg class="chart" role="img" aria-label="${title}" viewBox="0 0 ${width} ${y}">${parts}</svg>`;
 }
 
+/** A curve of a chart. */
 export interface Curve {
   label: string;
   series: number;

@@ -25,6 +25,7 @@ export function baselineOf(results: Pick<DemoResults, "methods">): DemoMethod {
   return baseline;
 }
 
+/** What the results say, in words. */
 export interface Story {
   headline: string;
   /** One paragraph under the headline. */
@@ -33,6 +34,7 @@ export interface Story {
   findings: string[];
 }
 
+/** The sentences for a set of results. */
 export function tellStory(results: DemoResults): Story {
   const baseline = baselineOf(results);
   const others = results.methods.filter((method) => method !== baseline);

@@ -39,6 +39,7 @@ export interface DemoRewriter {
   folder: string;
 }
 
+/** Whose captions, where to, and by whom. */
 export interface RewriteWorldOptions {
   world: Pick<EmojiWorld, "trainCsv" | "samples">;
   out: string;

@@ -22,6 +22,7 @@ import { writeHumanRewrites } from "./human-rewrites.ts";
 import { type DemoRewriter, rewriteWorld } from "./rewriter.ts";
 import { worldPictures } from "./world-pictures.ts";
 
+/** What `laclip demo` was asked for. */
 export interface DemoOptions {
   /** Folder for everything the demo makes. */
   out: string;
