@@ -101,7 +101,7 @@ export function native(): Native {
 function load(): Native {
   const record = buildRecord();
   // OpenMP threads spin while they wait for each other, 300,000 rounds by default. Alone on the machine that gains a few per cent; where
-  // another program wants the cores it made a training step nine times slower, against 1.7 times with this (bench/spinning.md).
+  // another program wants the cores it made a training step nine times slower, against 1.8 times with this (bench/spinning.md).
   if (process.env["OMP_WAIT_POLICY"] === undefined) process.env["GOMP_SPINCOUNT"] ??= "5000";
   let addon: Native;
   try {
