@@ -32,7 +32,12 @@ const common = ["--precision", values.precision, "--steps", values.steps, "--war
 const beside = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 const run = (program: string, args: readonly string[]): Outcome =>
   JSON.parse(execFileSync(program, args, { encoding: "utf8" }).trim().split("\n").at(-1)!) as Outcome;
-const median = (numbers: readonly number[]): number => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)]!;
+/** The middle value, or the mean of the two in the middle. */
+const median = (numbers: readonly number[]): number => {
+  const sorted = numbers.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+};
 
 const load = loadavg()[0]!;
 const programs = {
