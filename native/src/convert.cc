@@ -123,9 +123,10 @@ auto named(Call& call, const ArgumentPlan& plan, napi_value value, Parse parse) 
 }
 
 at::Tensor to_tensor(Call& call, const ArgumentPlan& plan, napi_value value) {
-  if (type_of(call.env, value) != napi_number) mismatch(call, plan, value);
+  double handle;
+  if (napi_get_value_double(call.env, value, &handle) != napi_ok) mismatch(call, plan, value);
   try {
-    return call.environment().at(to_double(call.env, value));
+    return call.environment().at(handle);
   } catch (const std::runtime_error& error) {
     throw std::runtime_error("argument '" + plan.name + "': expected " + plan.type + ", but " + error.what());
   }
@@ -246,12 +247,9 @@ const char* dtype_name(c10::ScalarType type) {
 
 c10::IValue to_argument(Call& call, const ArgumentPlan& plan, napi_value value) {
   const napi_env env = call.env;
-  // Most arguments are tensors and come as numbers: try that first, without asking for the type.
-  if (plan.kind == ArgumentKind::Tensor) {
-    double handle;
-    if (napi_get_value_double(env, value, &handle) == napi_ok) return to_tensor(call, plan, value);
-  }
   const napi_valuetype type = type_of(env, value);
+  // Most arguments are tensors, which come as numbers.
+  if (type == napi_number && plan.kind == ArgumentKind::Tensor) return to_tensor(call, plan, value);
   if (type == napi_undefined) {
     if (plan.has_default) return plan.default_value;
     if (plan.optional) return c10::IValue();

@@ -8,6 +8,23 @@
 
 namespace laclip {
 
+namespace {
+
+// The environment's stack for as long as one call lasts, however it ends.
+struct BorrowedStack {
+  explicit BorrowedStack(Environment& environment) : stack(environment.take_stack()), environment_(environment) {}
+  ~BorrowedStack() { environment_.give_back(std::move(stack)); }
+  BorrowedStack(const BorrowedStack&) = delete;
+  BorrowedStack& operator=(const BorrowedStack&) = delete;
+
+  torch::jit::Stack stack;
+
+ private:
+  Environment& environment_;
+};
+
+}  // namespace
+
 // (name: string, overload: string) -> operator number
 napi_value find_operator(Call& call) {
   return from_double(call.env, call.environment().find_operator(to_string(call.env, call[0]), to_string(call.env, call[1])));
@@ -20,8 +37,8 @@ napi_value call_operator(Call& call) {
     if (call.size() - 1 > op.arguments.size()) {
       throw std::runtime_error("takes " + std::to_string(op.arguments.size()) + " arguments, got " + std::to_string(call.size() - 1));
     }
-    torch::jit::Stack stack;
-    stack.reserve(op.arguments.size());
+    BorrowedStack borrowed(call.environment());
+    torch::jit::Stack& stack = borrowed.stack;
     for (size_t i = 0; i < op.arguments.size(); i++) {
       const ArgumentPlan& plan = op.arguments[i];
       if (call.has(i + 1)) {

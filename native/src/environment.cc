@@ -1,7 +1,6 @@
 #include "environment.h"
 
 #include <atomic>
-#include <cmath>
 #include <stdexcept>
 
 namespace laclip {
@@ -26,7 +25,7 @@ double Environment::adopt(at::Tensor tensor) {
     index = free_.back();
     free_.pop_back();
   } else {
-    if (slots_.size() >= static_cast<size_t>(kSlots)) throw std::runtime_error("more than 16,777,216 tensors are alive; dispose of some or use scopes");
+    if (slots_.size() >= kSlots) throw std::runtime_error("more than 16,777,216 tensors are alive; dispose of some or use scopes");
     index = static_cast<uint32_t>(slots_.size());
     slots_.push_back({at::Tensor(), first_generation_, 0});
   }
@@ -35,17 +34,18 @@ double Environment::adopt(at::Tensor tensor) {
   slot.generation = (slot.generation + 1) & kGenerations;
   if (slot.generation == 0) slot.generation = 1;
   live_++;
-  return static_cast<double>(slot.generation) * kSlots + index;
+  return static_cast<double>((uint64_t{slot.generation} << kSlotBits) | index);
 }
 
 Environment::Slot& Environment::slot_of(double handle, size_t* index_out) {
-  if (!(handle >= kSlots) || handle != std::floor(handle)) throw std::runtime_error("not a tensor handle");
-  const double generation = std::floor(handle / kSlots);
-  const double index = handle - generation * kSlots;
-  if (index >= static_cast<double>(slots_.size())) throw std::runtime_error("the tensor belongs to another worker");
-  Slot& slot = slots_[static_cast<size_t>(index)];
-  if (slot.generation != generation || !slot.tensor.defined()) throw std::runtime_error("the tensor was disposed of, or belongs to another worker");
-  if (index_out != nullptr) *index_out = static_cast<size_t>(index);
+  // The comparison with 2^53 comes first: the conversion of anything greater, or of not-a-number, is undefined.
+  const uint64_t whole = handle >= static_cast<double>(kSlots) && handle < 9007199254740992.0 ? static_cast<uint64_t>(handle) : 0;
+  if (whole == 0 || static_cast<double>(whole) != handle) throw std::runtime_error("not a tensor handle");
+  const size_t index = whole & (kSlots - 1);
+  if (index >= slots_.size()) throw std::runtime_error("the tensor belongs to another worker");
+  Slot& slot = slots_[index];
+  if (slot.generation != whole >> kSlotBits || !slot.tensor.defined()) throw std::runtime_error("the tensor was disposed of, or belongs to another worker");
+  if (index_out != nullptr) *index_out = index;
   return slot;
 }
 
@@ -75,10 +75,10 @@ void Environment::account(double handle) {
 }
 
 Operator& Environment::operator_at(double number) {
-  if (!(number >= 0 && number < static_cast<double>(operators_.size())) || number != std::floor(number)) {
-    throw std::runtime_error("not an operator number");
-  }
-  return operators_[static_cast<size_t>(number)];
+  const bool inside = number >= 0 && number < static_cast<double>(operators_.size());
+  const size_t index = inside ? static_cast<size_t>(number) : 0;
+  if (!inside || static_cast<double>(index) != number) throw std::runtime_error("not an operator number");
+  return operators_[index];
 }
 
 namespace {

@@ -7,11 +7,13 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/stack.h>
 #include <node_api.h>
 
 #include <deque>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace laclip {
@@ -70,13 +72,23 @@ class Environment {
   uint32_t find_operator(const std::string& name, const std::string& overload);
   Operator& operator_at(double number);
 
+  // An empty stack for the arguments of an operator; given back, its memory serves the next call. Operators can nest (a hook of autograd
+  // may call JavaScript): whoever asks while it is lent gets a fresh one.
+  torch::jit::Stack take_stack() { return std::exchange(stack_, {}); }
+  void give_back(torch::jit::Stack&& stack) {
+    stack.clear();
+    stack_ = std::move(stack);
+  }
+
  private:
   struct Slot {
     at::Tensor tensor;
     uint32_t generation;
     int64_t accounted = 0;
   };
-  static constexpr double kSlots = 16777216.0;  // 2^24 live tensors; 2^28 generations a slot fit the 53 bits of a double
+  // 2^24 live tensors and 2^28 generations a slot: together they fit the 53 bits of a double.
+  static constexpr unsigned kSlotBits = 24;
+  static constexpr uint64_t kSlots = uint64_t{1} << kSlotBits;
 
   Slot& slot_of(double handle, size_t* index = nullptr);
 
@@ -86,6 +98,7 @@ class Environment {
   std::vector<uint32_t> free_;
   size_t live_ = 0;
   int64_t accounted_bytes_ = 0;
+  torch::jit::Stack stack_;
   std::deque<Operator> operators_;  // references stay valid when more are looked up
   std::unordered_map<std::string, uint32_t> operator_numbers_;
 };
