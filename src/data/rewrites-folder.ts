@@ -55,6 +55,8 @@ const sourceSchema = z.strictObject({
   modelHash: z.string(),
   /** Hash of the prompt's form and all its example pairs, or "" where there is no prompt. */
   promptHash: z.string(),
+  /** Name of the prompt's form, where there is a prompt. */
+  prompt: z.string().optional(),
   /** Where the example pairs or the texts come from, in words. */
   provenance: z.string(),
   /** Temperature, top-p, limits: whatever decides the text beside prompt and seed. */

@@ -3,6 +3,7 @@
  */
 import { LaclipError } from "../support/index.ts";
 import type { Example } from "./pairs.ts";
+import type { PromptForm } from "./prompt.ts";
 
 /** One caption to rewrite, in the manner of one source. */
 export interface RewriteRequest {
@@ -14,11 +15,18 @@ export interface RewriteRequest {
   readonly caption: string;
   /** Whether `caption` lacks words of `original`. */
   readonly shortened: boolean;
+  /** Another caption of the same image, for forms of the prompt that merge two; as safe as `caption`. */
+  readonly second?: string | undefined;
   /** None for engines that need no examples. */
   readonly examples: readonly Example[];
+  /** How a language model is asked. */
+  readonly form: PromptForm;
   /** 0 to 2^31 - 1. The same engine with the same seed and settings writes the same text, as far as its arithmetic allows. */
   readonly seed: number;
 }
+
+/** Requests of one source with the same examples: all but the caption is the same in their prompts. */
+export type RewriteGroup = readonly RewriteRequest[];
 
 /** What an engine wrote. */
 export interface Completion {
@@ -64,11 +72,12 @@ export interface RewriteEngine {
    */
   describe(signal?: AbortSignal): Promise<EngineDescription>;
   /**
-   * Answers requests as they come, in any order, several at a time. Takes requests no faster than it answers them.
+   * Answers requests in any order, several at a time. Takes groups no faster than it answers them. May be called again and again.
+   * @param groups requests with the same examples, so that prompts of a group begin alike
    * @param signal stops the work: open requests are dropped, without an outcome
    * @throws LaclipError when going on makes no sense
    */
-  rewrite(requests: AsyncIterable<RewriteRequest>, signal: AbortSignal): AsyncIterable<Outcome>;
+  rewrite(groups: AsyncIterable<RewriteGroup>, signal: AbortSignal): AsyncIterable<Outcome>;
   close(): Promise<void>;
 }
 
@@ -87,15 +96,19 @@ export function isFailure(outcome: Outcome): outcome is Failure {
   return "error" in outcome;
 }
 
+/** The requests of all groups, one by one. */
+export async function* ungrouped(groups: AsyncIterable<RewriteGroup>): AsyncGenerator<RewriteRequest> {
+  for await (const group of groups) yield* group;
+}
+
 /**
  * Works on items with up to `count` workers at a time and yields results as they are done.
  *
- * @param size items that a worker takes at once, in a row: what they have in common it can use again
  * @param work must not throw for a single item that fails; a throw ends everything
  */
 export async function* inParallel<T, R>(
   items: AsyncIterable<T>,
-  { count, size = 1, signal }: { count: number; size?: number; signal: AbortSignal },
+  { count, signal }: { count: number; signal: AbortSignal },
   work: (item: T, worker: number) => Promise<R>,
 ): AsyncGenerator<R> {
   const source = items[Symbol.asyncIterator]();
@@ -103,32 +116,14 @@ export async function* inParallel<T, R>(
   let wake = (): void => {};
   let failure: { error: unknown } | undefined;
   let stopped = false;
-  // Asking an iterator again before it has answered would interleave the batches of two workers.
-  let turn: Promise<unknown> = Promise.resolve();
-  const take = async (): Promise<T[]> => {
-    const mine = turn.then(async () => {
-      const batch: T[] = [];
-      while (batch.length < size && !stopped) {
-        const next = await source.next();
-        if (next.done) break;
-        batch.push(next.value);
-      }
-      return batch;
-    });
-    turn = mine.catch(() => undefined);
-    return await mine;
-  };
   const run = async (worker: number): Promise<void> => {
-    for (;;) {
-      const batch = await take();
-      if (batch.length === 0) return;
-      for (const item of batch) {
-        if (stopped || signal.aborted) return;
-        const result = await work(item, worker);
-        if (signal.aborted) return;
-        ready.push(result);
-        wake();
-      }
+    while (!stopped && !signal.aborted) {
+      const next = await source.next();
+      if (next.done || stopped || signal.aborted) return;
+      const result = await work(next.value, worker);
+      if (signal.aborted) return;
+      ready.push(result);
+      wake();
     }
   };
   let running = count;

@@ -9,6 +9,7 @@ export * from "./engines/openai-compatible.ts";
 export * from "./engines/wordnet.ts";
 export * from "./pairs.ts";
 export * from "./prompt.ts";
+export * from "./prompt-forms.ts";
 export * from "./rewrite.ts";
 export * from "./export-rewrites.ts";
 export * from "./find-model.ts";

@@ -63,12 +63,48 @@ export function chooseSources(names: readonly string[], extra: readonly PairSour
 }
 
 /**
- * Three examples for a caption and a seed for its sampling: the same for the same run seed, caption id and source, whatever was
- * drawn before it and on whichever machine.
+ * Three examples for a caption and a seed for its sampling: the same for the same run seed, caption id, source and attempt, whatever
+ * was drawn before it and on whichever machine.
+ * @param attempt 0, or the how-manieth time this caption is rewritten anew since what came was rejected
  */
-export function drawExamples(source: PairSource, runSeed: number, captionId: string): { examples: Example[]; seed: number } {
-  const random = Random.of("rewrite", runSeed, source.name, captionId);
-  return { examples: sampleExamples(source, random), seed: random.bits() >>> 1 };
+export function drawExamples(
+  source: PairSource,
+  runSeed: number,
+  captionId: string,
+  attempt = 0,
+): { examples: readonly Example[]; seed: number } {
+  const random = Random.of("rewrite", runSeed, source.name, captionId, ...(attempt === 0 ? [] : [attempt]));
+  const sets = boundedSets(source, runSeed);
+  const examples = sets ? random.choice(sets) : sampleExamples(source, random);
+  return { examples, seed: random.bits() >>> 1 };
+}
+
+/** Most sets of three examples that a run draws from; 16 pairs give 3,360. */
+const mostSets = 4096;
+
+const drawnSets = new WeakMap<PairSource, Map<number, readonly (readonly Example[])[]>>();
+
+/**
+ * Sources with very many sets (16 groups of five captions give 27 million) would hardly ever use one twice, and a prompt's beginning
+ * could never be computed for several captions at once: a run draws that many sets first, and takes one of these for each caption.
+ */
+function boundedSets(source: PairSource, runSeed: number): readonly (readonly Example[])[] | undefined {
+  const choices = source.groups?.map((group) => group.length * (group.length - 1)) ?? source.pairs!.map(() => 1);
+  if (orderedSets(choices) <= mostSets) return undefined;
+  let bySeed = drawnSets.get(source);
+  if (!bySeed) drawnSets.set(source, (bySeed = new Map()));
+  let sets = bySeed.get(runSeed);
+  if (!sets) {
+    const random = Random.of("example sets", runSeed, source.name);
+    bySeed.set(runSeed, (sets = Array.from({ length: mostSets }, () => sampleExamples(source, random))));
+  }
+  return sets;
+}
+
+/** Number of ordered triples of different items, where item i can be used in `choices[i]` ways. */
+function orderedSets(choices: readonly number[]): number {
+  const sum = (power: number): number => choices.reduce((total, count) => total + count ** power, 0);
+  return sum(1) ** 3 - 3 * sum(1) * sum(2) + 2 * sum(3);
 }
 
 function sampleExamples(source: PairSource, random: Random): Example[] {

@@ -1,26 +1,53 @@
 /**
- * The prompt of LaCLIP's rewriting code (rewrite/llama_rewrite.py), byte for byte, and the way back from a completion to a caption.
+ * What a language model is shown: the forms of the prompt, captions made safe for them, and the way back from an answer to a caption.
  *
- * The task line, three examples and the caption, each "input => output" on a line of its own; the twelve spaces before the later
- * lines are an accident of the original's source text, kept because they are part of what the model saw. The original finds the
- * answer by counting lines of prompt and answer together, which a caption with an arrow or a line break upsets; here captions are
- * made safe first, and only what the model added is read.
+ * Every form has a part that is the same for all captions with the same examples, and a part with the caption. The scheduler puts
+ * captions with the same examples in a row, so that engines compute the first part once.
  */
 import type { Example } from "./pairs.ts";
 
-const taskLine = "write image captions differently,";
-const between = "\n\n            ";
+/** What goes to a language model. */
+export type Prompt =
+  /** Text to be continued: `shared` is the same for all captions with the same examples. */
+  | { readonly kind: "text"; readonly shared: string; readonly own: string }
+  /** A conversation to be answered; all but the last message are the same for all captions with the same examples. */
+  | { readonly kind: "chat"; readonly messages: readonly ChatMessage[] };
+
+/** One turn of a conversation. */
+export interface ChatMessage {
+  readonly role: "system" | "user" | "assistant";
+  readonly content: string;
+}
+
+/** What a prompt is made of. All texts are safe: see `safeCaption`. */
+export interface PromptParts {
+  readonly examples: readonly Example[];
+  readonly caption: string;
+  /** Another caption of the same image, for forms that merge two. */
+  readonly second?: string | undefined;
+}
+
+/** A way to ask a language model for a rewrite. */
+export interface PromptForm {
+  /** As `--prompt` names it. */
+  readonly name: string;
+  /** What it is, in a few words. */
+  readonly description: string;
+  /** True where a prompt needs a second caption of the same image. */
+  readonly merges: boolean;
+  render(parts: PromptParts): Prompt;
+  /** The rewrite in what the model answered: one line, without the spaces around it. */
+  read(answer: string): string;
+}
+
+/** All that a form puts around examples and caption, for the hash that tells prompts apart. */
+export function signatureOf(form: PromptForm): string {
+  const example = { id: "", input: "{input}", output: "{output}", ...(form.merges ? { second: "{second}" } : {}) };
+  return JSON.stringify(form.render({ examples: [example], caption: "{caption}", second: form.merges ? "{second caption}" : undefined }));
+}
 
 /** Longest caption that goes into a prompt, in UTF-16 units; the rest would be cut off by the text tower's 77 tokens anyway. */
 export const maximumCaption = 400;
-
-/** What the prompt consists of besides caption and pairs, for the hash that tells prompts apart. */
-export const promptForm = renderPrompt([{ id: "", input: "{input}", output: "{output}" }], "{caption}");
-
-/** The whole prompt; it ends in " =>" with nothing after it. */
-export function renderPrompt(examples: readonly Example[], caption: string): string {
-  return [taskLine, ...examples.map(({ input, output }) => `${input} => ${output}`), `${caption} =>`].join(between);
-}
 
 /** A caption as it goes into a prompt. */
 export interface SafeCaption {
@@ -48,7 +75,7 @@ export function shorten(text: string, maximum: number): SafeCaption {
   return { text: edge > 0 ? text.slice(0, edge).trimEnd() : within, shortened: true };
 }
 
-/** The rewrite in a completion: the first line of what the model added, without the spaces around it. */
-export function readCompletion(completion: string): string {
-  return completion.split(/\r\n|[\n\r\u0085\u2028\u2029\v\f]/, 1)[0]!.trim();
+/** The first line of a text, without the spaces around it. */
+export function firstLine(text: string): string {
+  return text.split(/\r\n|[\n\r\u0085\u2028\u2029\v\f]/, 1)[0]!.trim();
 }

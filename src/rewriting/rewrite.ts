@@ -12,10 +12,12 @@ import { datasetName, isEmpty } from "./captions-input.ts";
 import type { CaptionsInput, CaptionsSurvey } from "./captions-input.ts";
 import { checkRewrite, normalise } from "./checks.ts";
 import { isFailure } from "./engine.ts";
-import type { Completion, EngineDescription, RewriteEngine, RewriteRequest } from "./engine.ts";
+import type { Completion, EngineDescription, RewriteEngine, RewriteGroup, RewriteRequest } from "./engine.ts";
 import { drawExamples, examplesPerPrompt, hashOfPairs, outputsOf } from "./pairs.ts";
 import type { PairSource } from "./pairs.ts";
-import { maximumCaption, promptForm, readCompletion, safeCaption } from "./prompt.ts";
+import { defaultForm } from "./prompt-forms.ts";
+import { maximumCaption, safeCaption, signatureOf } from "./prompt.ts";
+import type { PromptForm } from "./prompt.ts";
 
 /** What to rewrite, with what, and where to. */
 export interface RewriteOptions {
@@ -25,6 +27,10 @@ export interface RewriteOptions {
   engine: RewriteEngine;
   /** Manners of rewriting, for engines that use examples; others write under their own name. */
   sources: readonly PairSource[];
+  /** How a language model is asked. Default: the paper's wording. */
+  form?: PromptForm;
+  /** How often a caption is rewritten anew when what came was rejected; the last text is kept, whatever it is. Default 0. */
+  retries?: number;
   /** Rewrites a caption by an engine without examples; the second on are the sources "eda-2", "eda-3", ... Default 1. */
   rounds?: number;
   seed: number;
@@ -32,7 +38,7 @@ export interface RewriteOptions {
   limit?: number;
   /** Share of requests that may fail, 0..1. Default 0.01. */
   maximumFailed?: number;
-  /** Captions in a chunk. Larger chunks have more neighbours with the same examples. Default 8192. */
+  /** Captions in a chunk. Larger chunks have more neighbours with the same examples. Default 65,536. */
   chunk?: number;
   /** Program and version, for the manifest. */
   createdWith: string;
@@ -78,7 +84,7 @@ export async function rewriteCaptions(options: RewriteOptions): Promise<RewriteS
   const writer = await RewritesWriter.open(out, {
     dataset: datasetName(captions.path),
     fingerprint: survey.fingerprint,
-    sources: Object.fromEntries(sources.map((source) => [source.name, describeSource(source, engine, description, options.seed)])),
+    sources: Object.fromEntries(sources.map((source) => [source.name, describeSource(source, description, options)])),
     createdWith: options.createdWith,
   });
   try {
@@ -106,14 +112,27 @@ function rounds({ name }: RewriteEngine, { model }: EngineDescription, count: nu
   return Array.from({ length: count }, (_, i) => ({ name: i === 0 ? name : `${name}-${i + 1}`, provenance: model }));
 }
 
-function describeSource(
-  source: PairSource,
-  engine: RewriteEngine,
-  { model, modelHash, sampling }: EngineDescription,
-  seed: number,
-): RewriteSource {
-  const prompt = engine.usesExamples ? sha256(JSON.stringify([promptForm, examplesPerPrompt, maximumCaption, hashOfPairs(source)])) : "";
-  return { engine: engine.name, model, modelHash, promptHash: prompt, provenance: source.provenance, sampling: { ...sampling }, seed };
+function describeSource(source: PairSource, { model, modelHash, sampling }: EngineDescription, options: RewriteOptions): RewriteSource {
+  const { engine, seed, form = defaultForm } = options;
+  const prompt = engine.usesExamples
+    ? sha256(JSON.stringify([signatureOf(form), examplesPerPrompt, maximumCaption, hashOfPairs(source)]))
+    : "";
+  return {
+    engine: engine.name,
+    model,
+    modelHash,
+    promptHash: prompt,
+    ...(engine.usesExamples ? { prompt: form.name } : {}),
+    provenance: source.provenance,
+    sampling: { ...sampling },
+    seed,
+  };
+}
+
+/** A caption that is to be rewritten. */
+interface OpenCaption {
+  readonly id: string;
+  readonly caption: string;
 }
 
 interface RunParts {
@@ -162,16 +181,17 @@ class Run {
   }
 
   async work(): Promise<void> {
-    const { engine } = this.#options;
     const { signal } = this.#parts;
     await this.#countKept();
     const started = performance.now();
     const progress = new Progress({ label: "rewrite", total: this.#planned, unit: "rewrites", start: this.summary.kept });
     try {
-      for await (const outcome of engine.rewrite(this.#requests(), signal)) {
-        if (isFailure(outcome)) this.#fail(outcome.error, outcome.request);
-        else await this.#keep(outcome);
-        progress.advance(1, this.summary.failed > 0 ? `${this.summary.failed} failed` : "");
+      for await (const chunk of this.#chunks()) {
+        for (const source of this.#parts.sources) {
+          let open: readonly OpenCaption[] = chunk.filter(({ id }) => !this.#parts.writer.has(source.name, id));
+          for (let attempt = 0; open.length > 0 && !signal.aborted; attempt++) open = await this.#pass(source, open, attempt, progress);
+        }
+        if (signal.aborted) break;
       }
     } finally {
       progress.finish();
@@ -195,25 +215,25 @@ class Run {
     }
   }
 
-  /** Requests that the folder does not answer yet, chunk by chunk. */
-  async *#requests(): AsyncGenerator<RewriteRequest> {
-    const { sources, writer, signal } = this.#parts;
-    for await (const chunk of this.#chunks()) {
-      for (const source of sources) {
-        const open = chunk.filter(({ id }) => !writer.has(source.name, id));
-        const requests = open.map(({ id, caption }) => this.#request(source, id, caption));
-        if (this.#options.engine.usesExamples) requests.sort(byExamples);
-        for (const request of requests) {
-          if (signal.aborted) return;
-          yield request;
-        }
+  /** Asks for a rewrite of each of these captions; returns those whose rewrite was rejected and may be tried again. */
+  async #pass(source: PairSource, captions: readonly OpenCaption[], attempt: number, progress: Progress): Promise<OpenCaption[]> {
+    const { engine, retries = 0 } = this.#options;
+    const again: OpenCaption[] = [];
+    const requests = captions.map((caption) => this.#request(source, caption, attempt));
+    for await (const outcome of engine.rewrite(inGroups(requests), this.#parts.signal)) {
+      if (isFailure(outcome)) this.#fail(outcome.error, outcome.request);
+      else if (!(await this.#keep(outcome, attempt, attempt < retries))) {
+        again.push({ id: outcome.request.id, caption: outcome.request.original });
+        continue;
       }
+      progress.advance(1, this.summary.failed > 0 ? `${this.summary.failed} failed` : "");
     }
+    return again;
   }
 
   /** Captions that can be rewritten, each id once, up to the limit. */
-  async *#chunks(): AsyncGenerator<{ id: string; caption: string }[]> {
-    const { captions, limit = Infinity, chunk: size = 8192 } = this.#options;
+  async *#chunks(): AsyncGenerator<OpenCaption[]> {
+    const { captions, limit = Infinity, chunk: size = 65_536 } = this.#options;
     const seen = this.#parts.survey.repeated > 0 ? new HashedKeys() : undefined;
     let chunk = new Map<string, string>();
     let taken = 0;
@@ -233,28 +253,31 @@ class Run {
     if (chunk.size > 0) yield Array.from(chunk, ([key, value]) => ({ id: key, caption: value }));
   }
 
-  #request(source: PairSource, id: string, original: string): RewriteRequest {
+  #request(source: PairSource, { id, caption: original }: OpenCaption, attempt: number): RewriteRequest {
     const { text, shortened } = safeCaption(original);
-    const { seed: runSeed, engine } = this.#options;
+    const { seed: runSeed, engine, form = defaultForm } = this.#options;
     const { examples, seed } = engine.usesExamples
-      ? drawExamples(source, runSeed, id)
+      ? drawExamples(source, runSeed, id, attempt)
       : { examples: [], seed: Random.of("rewrite", runSeed, source.name, id).bits() >>> 1 };
-    return { id, source: source.name, original, caption: text, shortened, examples, seed };
+    return { id, source: source.name, original, caption: text, shortened, examples, form, seed };
   }
 
-  async #keep({ request, text, finish, tokens, shortened }: Completion): Promise<void> {
-    const { id, source, original, examples, seed } = request;
-    const checked = checkRewrite(readCompletion(text), {
+  /** Checks and keeps a rewrite; false when it was rejected and is to be tried again. */
+  async #keep({ request, text, finish, tokens, shortened }: Completion, attempt: number, mayTryAgain: boolean): Promise<boolean> {
+    const { id, source, original, examples, form, seed } = request;
+    const checked = checkRewrite(finish === "none" ? text : form.read(text), {
       caption: original,
       knownOutputs: this.#knownOutputs.get(source)!,
       finish,
       shortened: shortened ?? request.shortened,
     });
+    const flags = attempt > 0 ? [...checked.flags, "regenerated"] : checked.flags;
+    if (mayTryAgain && !isUsable(checked)) return false;
     const rewrite: Rewrite = {
       id,
       source,
       text: checked.text,
-      flags: checked.flags,
+      flags,
       finish,
       tokens,
       seed,
@@ -264,7 +287,8 @@ class Run {
     this.#failuresSinceSuccess = 0;
     this.summary.written++;
     if (!isUsable(rewrite)) this.summary.rejected++;
-    for (const flag of checked.flags) this.summary.flags[flag] = (this.summary.flags[flag] ?? 0) + 1;
+    for (const flag of flags) this.summary.flags[flag] = (this.summary.flags[flag] ?? 0) + 1;
+    return true;
   }
 
   #fail(error: LaclipError, { id, source }: RewriteRequest): void {
@@ -290,10 +314,14 @@ class Run {
   }
 }
 
-function byExamples(a: RewriteRequest, b: RewriteRequest): number {
-  for (let i = 0; i < a.examples.length; i++) {
-    const [left, right] = [a.examples[i]!.id, b.examples[i]!.id];
-    if (left !== right) return left < right ? -1 : 1;
+/** Requests by their examples: those with the same in one group, groups that begin alike next to each other. */
+async function* inGroups(requests: readonly RewriteRequest[]): AsyncGenerator<RewriteGroup> {
+  const groups = new Map<string, RewriteRequest[]>();
+  for (const request of requests) {
+    const name = request.examples.map((example) => example.id).join("\n");
+    const group = groups.get(name);
+    if (group) group.push(request);
+    else groups.set(name, [request]);
   }
-  return 0;
+  for (const name of [...groups.keys()].sort()) yield groups.get(name)!;
 }

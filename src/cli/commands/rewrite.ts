@@ -2,8 +2,18 @@
  * `laclip rewrite`: every caption of a data set in other words, in the manner of several sources.
  */
 import type { Command } from "commander";
-import { builtInSources, chooseEngine, chooseSources, openCaptions, readPairsFile, rewriteCaptions } from "../../rewriting/index.ts";
-import type { PairSource, RewriteEngine } from "../../rewriting/index.ts";
+import {
+  builtInSources,
+  chooseEngine,
+  chooseSources,
+  defaultForm,
+  findPromptForm,
+  openCaptions,
+  promptForms,
+  readPairsFile,
+  rewriteCaptions,
+} from "../../rewriting/index.ts";
+import type { PairSource, PromptForm, RewriteEngine } from "../../rewriting/index.ts";
 import { UsageError, log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { interruptSignal } from "../interrupt.ts";
@@ -14,6 +24,8 @@ interface Options {
   out: string;
   llm: string;
   sources?: string[];
+  prompt?: PromptForm;
+  retries: number;
   model?: string;
   seed: number;
   pairs?: string;
@@ -42,10 +54,16 @@ export function rewriteCommand(): Command {
       `manners of rewriting, separated by commas (default: ${builtInSources.map(({ name }) => name).join(",")})`,
       (text) => text.split(",").filter((name) => name !== ""),
     )
+    .option(
+      "--prompt <form>",
+      `how the model is asked: ${promptForms.map(({ name }) => name).join(", ")} (default: ${defaultForm.name})`,
+      findPromptForm,
+    )
     .option("--model <name>", "which of the server's models to use")
     .option("--seed <number>", "decides the examples and the sampling", parseWhole(0), 0)
     .option("--pairs <file>", "JSON file with example pairs of your own; its sources are added to the built-in ones")
     .option("--rounds <count>", "with --llm eda: rewrites of each caption", parseWhole(1), 1)
+    .option("--retries <count>", "how often a caption is rewritten anew when what came was rejected", parseWhole(0), 0)
     .option("--limit <count>", "rewrite the first so many captions only", parseWhole(1))
     .option("--id-column <name>", "column with the ids (default: id, else the image path)")
     .option("--caption-column <name>", "column with the captions (default: caption, title or text)")
@@ -76,6 +94,8 @@ async function run(path: string, options: Options): Promise<void> {
       engine,
       sources,
       rounds: options.rounds,
+      form: options.prompt ?? defaultForm,
+      retries: options.retries,
       seed: options.seed,
       ...(options.limit === undefined ? {} : { limit: options.limit }),
       maximumFailed: options.maxFailed,

@@ -5,7 +5,8 @@
  * words, delete words. Unlike the authors' code it leaves case and punctuation alone; captions of people's names suffer otherwise.
  */
 import { Random } from "../../support/index.ts";
-import type { EngineDescription, Outcome, RewriteEngine, RewriteRequest } from "../engine.ts";
+import { ungrouped } from "../engine.ts";
+import type { EngineDescription, Outcome, RewriteEngine, RewriteGroup } from "../engine.ts";
 import { WordNet } from "./wordnet.ts";
 
 /** How much noise is made. */
@@ -46,8 +47,8 @@ export class EdaEngine implements RewriteEngine {
     return { model: "EDA with WordNet 3.1", modelHash: "", sampling: { alpha: this.#alpha, deletion: this.#deletion } };
   }
 
-  async *rewrite(requests: AsyncIterable<RewriteRequest>, signal: AbortSignal): AsyncGenerator<Outcome> {
-    for await (const request of requests) {
+  async *rewrite(groups: AsyncIterable<RewriteGroup>, signal: AbortSignal): AsyncGenerator<Outcome> {
+    for await (const request of ungrouped(groups)) {
       if (signal.aborted) return;
       yield { request, text: this.change(request.caption, request.seed), finish: "none", tokens: 0, shortened: request.shortened };
     }

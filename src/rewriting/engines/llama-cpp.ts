@@ -17,9 +17,9 @@ import type { Llama, LlamaContext, LlamaContextSequence, LlamaModel, Token } fro
 import { checkGguf } from "../../formats/index.ts";
 import type { GgufHeader } from "../../formats/index.ts";
 import { DataError, EndpointError, LaclipError, ModelFormatError, Random, UsageError, log } from "../../support/index.ts";
-import { inParallel, paperSampling } from "../engine.ts";
-import type { Completion, EngineDescription, Outcome, RewriteEngine, RewriteRequest, SamplingOptions } from "../engine.ts";
-import { renderPrompt, shorten } from "../prompt.ts";
+import { inParallel, paperSampling, ungrouped } from "../engine.ts";
+import type { Completion, EngineDescription, Outcome, RewriteEngine, RewriteGroup, RewriteRequest, SamplingOptions } from "../engine.ts";
+import { shorten } from "../prompt.ts";
 import { sampleAll, sampleNucleus } from "./nucleus.ts";
 
 /** Which model, and what it may use. */
@@ -41,8 +41,6 @@ export interface LlamaCppOptions {
 
 /** Tokens asked of llama.cpp per step; where the nucleus is larger, the step is asked again for all of them. */
 const likeliest = 256;
-/** Captions in a row that one sequence takes: neighbours share examples. */
-const inRow = 4;
 
 interface Loaded {
   llama: Llama;
@@ -78,9 +76,9 @@ export class LlamaCppEngine implements RewriteEngine {
     };
   }
 
-  async *rewrite(requests: AsyncIterable<RewriteRequest>, signal: AbortSignal): AsyncGenerator<Outcome> {
+  async *rewrite(groups: AsyncIterable<RewriteGroup>, signal: AbortSignal): AsyncGenerator<Outcome> {
     const { sequences } = await this.#load(await this.#resolve(signal), signal);
-    yield* inParallel(requests, { count: sequences.length, size: inRow, signal }, async (request, worker): Promise<Outcome> => {
+    yield* inParallel(ungrouped(groups), { count: sequences.length, signal }, async (request, worker): Promise<Outcome> => {
       try {
         return await this.#write(request, sequences[worker]!, signal);
       } catch (error) {
@@ -155,7 +153,11 @@ export class LlamaCppEngine implements RewriteEngine {
   #prompt(request: RewriteRequest, room: number): { tokens: Token[]; shortened: boolean } {
     const { model } = this.#loaded!;
     const start = model.tokens.shouldPrependBosToken && model.tokens.bos !== null ? [model.tokens.bos] : [];
-    const tokenize = (caption: string): Token[] => [...start, ...model.tokenize(renderPrompt(request.examples, caption), false)];
+    const tokenize = (caption: string): Token[] => {
+      const prompt = request.form.render({ ...request, caption });
+      if (prompt.kind === "chat") throw new UsageError("Conversations can't be put to a GGUF model yet.");
+      return [...start, ...model.tokenize(prompt.shared + prompt.own, false)];
+    };
     let { caption } = request;
     let tokens = tokenize(caption);
     while (tokens.length > room && caption.length > 1) {

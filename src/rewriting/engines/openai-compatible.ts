@@ -7,9 +7,9 @@
 import { setMaxListeners } from "node:events";
 import { Agent, request as send } from "undici";
 import { EndpointError, LaclipError, Random, UsageError, log } from "../../support/index.ts";
-import { inParallel, paperSampling } from "../engine.ts";
-import type { EngineDescription, Outcome, RewriteEngine, RewriteRequest, SamplingOptions } from "../engine.ts";
-import { renderPrompt } from "../prompt.ts";
+import { inParallel, paperSampling, ungrouped } from "../engine.ts";
+import type { Prompt } from "../prompt.ts";
+import type { EngineDescription, Outcome, RewriteEngine, RewriteGroup, RewriteRequest, SamplingOptions } from "../engine.ts";
 
 /** Which server, and how it is asked. */
 export interface OpenAiCompatibleOptions {
@@ -86,12 +86,12 @@ export class OpenAiCompatibleEngine implements RewriteEngine {
     return { model: this.#model ?? "unnamed", modelHash: "", sampling: { temperature, topP, maxTokens } };
   }
 
-  async *rewrite(requests: AsyncIterable<RewriteRequest>, signal: AbortSignal): AsyncGenerator<Outcome> {
+  async *rewrite(groups: AsyncIterable<RewriteGroup>, signal: AbortSignal): AsyncGenerator<Outcome> {
     await this.#ask(signal);
     // Each open request listens for the end of the run; the limit of ten is meant for leaks.
     setMaxListeners(0, signal);
     yield* inParallel(
-      requests,
+      ungrouped(groups),
       { count: this.#options.concurrency, signal },
       async (request): Promise<Outcome> => await this.#complete(request, signal),
     );
@@ -105,7 +105,7 @@ export class OpenAiCompatibleEngine implements RewriteEngine {
     const { temperature, topP, maxTokens } = this.#options.sampling;
     const body = JSON.stringify({
       ...(this.#model === undefined ? {} : { model: this.#model }),
-      prompt: renderPrompt(request.examples, request.caption),
+      prompt: textOf(request.form.render(request)),
       max_tokens: maxTokens,
       temperature,
       top_p: topP,
@@ -243,6 +243,11 @@ export class OpenAiCompatibleEngine implements RewriteEngine {
       throw new Passing(`the answer is not JSON: ${said}`, undefined, error);
     }
   }
+}
+
+function textOf(prompt: Prompt): string {
+  if (prompt.kind === "text") return prompt.shared + prompt.own;
+  throw new UsageError("Conversations can't be sent to a completions server yet.");
 }
 
 /** What no other request can get past: going on makes no sense. */
