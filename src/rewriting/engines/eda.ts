@@ -7,6 +7,7 @@
 import { Random } from "../../support/index.ts";
 import { ungrouped } from "../engine.ts";
 import type { EngineDescription, Outcome, RewriteEngine, RewriteGroup } from "../engine.ts";
+import { stopWords } from "../stop-words.ts";
 import { WordNet } from "./wordnet.ts";
 
 /** How much noise is made. */
@@ -18,16 +19,6 @@ export interface EdaOptions {
 }
 
 type Operation = "replace" | "insert" | "swap" | "delete";
-
-/** Words that have no synonyms worth the name: articles, pronouns, prepositions, auxiliaries. */
-const stopWords = new Set(
-  (
-    "a an the this that these those i you he she it we they me him her us them my your his its our their mine yours who whom whose which what " +
-    "and or but nor so yet if because as until while of at by for with about against between into through during before after above below to from " +
-    "up down in out on off over under again further then once here there when where why how all any both each few more most other some such no not " +
-    "only own same than too very can will just should now am is are was were be been being have has had having do does did doing would could"
-  ).split(" "),
-);
 
 /** Rewrites by EDA: no language model, no examples, the same text for the same seed. */
 export class EdaEngine implements RewriteEngine {
