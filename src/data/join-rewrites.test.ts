@@ -8,6 +8,7 @@ import { joinRewrites } from "./join-rewrites.ts";
 import { openPairs, type Pairs } from "./pairs.ts";
 import type { Rewrite } from "./rewrites-folder.ts";
 import { RewritesWriter } from "./rewrites-writer.ts";
+import { SampleTable } from "./sample-table.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-join-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -23,7 +24,7 @@ let folders = 0;
 /** A rewrites folder as the rewriting commands leave it. */
 async function rewritesOf(
   pairs: Pairs,
-  rewrites: readonly (Pick<Rewrite, "id" | "source" | "text"> & { flags?: string[] })[],
+  rewrites: readonly (Pick<Rewrite, "id" | "source" | "text" | "weight"> & { flags?: string[] })[],
 ): Promise<string> {
   const path = join(folder, `rewrites-${folders++}`);
   const source = { engine: "people", model: "", modelHash: "", promptHash: "", provenance: "a test", sampling: {}, seed: 1 };
@@ -159,4 +160,36 @@ test("a part of a data set may use the rewrites of all of it", async () => {
 
 test("a missing folder is a data error", async () => {
   await assert.rejects(joinRewrites(await pairsOf("lonely", ids), join(folder, "nowhere")), DataError);
+});
+
+test("weights come with their texts, whatever the order on disk; a folder without any makes no column", async () => {
+  const pairs = await pairsOf("weighed", ["a", "b"]);
+  const path = await rewritesOf(pairs, [
+    { id: "b", source: "bard", text: "bard on b", weight: 0.25 },
+    { id: "a", source: "chatgpt", text: "chatgpt on a" },
+    { id: "a", source: "bard", text: "bard on a", weight: 0.5 },
+    { id: "b", source: "chatgpt", text: "chatgpt on b" },
+  ]);
+  const joined = await joinRewrites(pairs, path, { sources: ["chatgpt", "bard"] });
+  const table = SampleTable.fromMemory(joined.samples.memory);
+  assert.deepEqual(
+    [0, 1].map((row) => table.at(row).captions.map(({ text, weight = 1 }) => [text, weight])),
+    [
+      [
+        ["caption of a", 1],
+        ["chatgpt on a", 1],
+        ["bard on a", 0.5],
+      ],
+      [
+        ["caption of b", 1],
+        ["chatgpt on b", 1],
+        ["bard on b", 0.25],
+      ],
+    ],
+  );
+  const plain = await rewritesOf(
+    pairs,
+    ["a", "b"].map((id) => ({ id, source: "chatgpt", text: `on ${id}` })),
+  );
+  assert.equal((await joinRewrites(pairs, plain)).samples.rewrites!.weights, undefined);
 });

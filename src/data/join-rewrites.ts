@@ -73,7 +73,7 @@ export async function joinRewrites(pairs: Pairs, folderPath: string, options: Jo
       } else if (!isUsable(rewrite) || rewrite.text.trim() === "") {
         report.unusable++;
       } else {
-        grouping.add(row, sourceNumbers.get(rewrite.source)!, rewrite.text);
+        grouping.add(row, sourceNumbers.get(rewrite.source)!, rewrite.text, rewrite.weight);
         report.texts[rewrite.source]! += 1;
       }
     }

@@ -15,9 +15,10 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { writeParquet } from "../formats/index.ts";
 import { DataError } from "../support/index.ts";
 import { HashedKeys } from "./hashed-keys.ts";
-import { captionsFingerprint, openRewritesFolder } from "./rewrites-folder.ts";
+import { captionsFingerprint, openRewritesFolder, rewriteColumns } from "./rewrites-folder.ts";
 import type { Rewrite, RewriteSource } from "./rewrites-folder.ts";
 import { RewritesWriter } from "./rewrites-writer.ts";
 import type { WriteRewritesOptions } from "./rewrites-writer.ts";
@@ -231,4 +232,19 @@ test("a hundred thousand keys are found again, others are not", () => {
   for (let i = 0; i < 100_000; i++) assert.equal(keys.get(`source\nid-${i}`), i);
   for (let i = 100_000; i < 200_000; i++) assert.ok(!keys.has(`source\nid-${i}`));
   assert.equal(keys.size, 100_000);
+});
+
+test("weights survive log and part; parts of before there were weights are read as 1", async () => {
+  const path = fresh();
+  const writer = await RewritesWriter.open(path, options);
+  const [plain, weighed] = [rewrite(0), { ...rewrite(1), weight: 0.125 }];
+  await writer.append([plain, weighed]);
+  assert.deepEqual(await all(path), [plain, weighed]);
+  await writer.finish();
+  assert.deepEqual(await all(path), [plain, weighed]);
+  const { weight: _none, ...before } = rewriteColumns;
+  const part = join(path, "parts", "000000.parquet");
+  const columns = Object.fromEntries(Object.keys(before).map((name) => [name, [plain[name as keyof typeof before]]]));
+  await writeParquet(part, before, [{ rows: 1, columns }]);
+  assert.deepEqual(await all(path), [plain]);
 });

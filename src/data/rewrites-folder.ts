@@ -14,7 +14,7 @@ import { createReadStream, existsSync, readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import { z } from "zod";
-import { readTable } from "../formats/index.ts";
+import { readTable, tableColumns } from "../formats/index.ts";
 import type { ColumnType } from "../formats/index.ts";
 import { DataError, readJson } from "../support/index.ts";
 
@@ -36,6 +36,8 @@ export interface Rewrite {
   readonly seed: number;
   /** Ids of the example pairs in the prompt. */
   readonly examples: readonly string[];
+  /** Chance of being drawn in training, relative to the original caption's, above 0 and up to 1. Default 1. */
+  readonly weight?: number;
 }
 
 /** Which captions were rewritten: enough to notice another data set, whatever its row order or file format. */
@@ -62,6 +64,12 @@ const sourceSchema = z.strictObject({
   /** Temperature, top-p, limits: whatever decides the text beside prompt and seed. */
   sampling: z.record(z.string(), z.union([z.number(), z.string(), z.boolean()])),
   seed: z.number().int(),
+  /** What was looked for in the texts, by the name of the check; see rewriting/checks.ts. */
+  checks: z
+    .record(z.string(), z.strictObject({ verdict: z.enum(["reject", "flag", "off"]), limit: z.array(z.number()).optional() }))
+    .optional(),
+  /** How the texts were held against the images, where they were: model, policy and its numbers. */
+  images: z.record(z.string(), z.union([z.number(), z.string()])).optional(),
 });
 
 const manifestSchema = z.strictObject({
@@ -88,6 +96,7 @@ export const rewriteColumns = {
   tokens: "integer",
   seed: "integer",
   examples: "text[]",
+  weight: "number",
 } as const satisfies Readonly<Record<keyof Rewrite, ColumnType>>;
 
 /** False for a rewrite that was rejected: it is kept to be looked at, and must not be trained on. */
@@ -279,11 +288,16 @@ async function* readSegment(path: string, segment: string): AsyncGenerator<Rewri
       return;
     }
   }
-  for await (const { rows, columns } of readTable(part, { columns: Object.keys(rewriteColumns) })) {
-    yield Array.from(
-      { length: rows },
-      (_, i) => Object.fromEntries(Object.keys(rewriteColumns).map((name) => [name, columns[name]![i]])) as unknown as Rewrite,
-    );
+  // Folders of before there were weights have no such column; where it is, it is empty unless somebody weighed.
+  const { weight: _optional, ...required } = rewriteColumns;
+  const weighed = (await tableColumns(part)).includes("weight");
+  const names = Object.keys(required);
+  for await (const { rows, columns } of readTable(part, { columns: weighed ? [...names, "weight"] : names })) {
+    yield Array.from({ length: rows }, (_, i) => {
+      const rewrite = Object.fromEntries(names.map((name) => [name, columns[name]![i]])) as unknown as Rewrite;
+      const weight = columns["weight"]?.[i] ?? 1;
+      return weight === 1 ? rewrite : { ...rewrite, weight: Number(weight) };
+    });
   }
 }
 
@@ -297,6 +311,7 @@ const rewriteSchema = z.object({
   tokens: z.number().int(),
   seed: z.number().int(),
   examples: z.array(z.string()),
+  weight: z.number().positive().max(1).exactOptional(),
 }) satisfies z.ZodType<Rewrite>;
 
 /** The rewrites in a log. Its last line may be torn; any other bad line is damage. */

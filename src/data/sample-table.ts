@@ -17,6 +17,8 @@ export interface RewriteColumns {
   order: Uint32Array;
   /** `[texts]`: index into `sources` of each row of `texts`. */
   sourceOf: Uint8Array;
+  /** `[texts]`: chance of each text relative to an original's, above 0 and up to 1; undefined where all are 1. */
+  weights?: Float32Array | undefined;
 }
 
 /** A table as plain memory: posting it to another thread shares it. */
@@ -74,7 +76,7 @@ export class SampleTable {
     });
     const grouping = new RewriteGrouping(samples.length, sources);
     samples.forEach(({ captions }, row) =>
-      captions.slice(1).forEach(({ source, text }) => grouping.add(row, sources.indexOf(source), text)),
+      captions.slice(1).forEach(({ source, text, weight }) => grouping.add(row, sources.indexOf(source), text, weight)),
     );
     return new SampleTable({
       imageFolder: "",
@@ -109,10 +111,11 @@ export class SampleTable {
   at(row: number): Sample {
     const captions: Caption[] = [{ source: originalSource, text: this.originals.at(row) }];
     if (this.rewrites) {
-      const { starts, order, sourceOf, sources, texts } = this.rewrites;
+      const { starts, order, sourceOf, sources, texts, weights } = this.rewrites;
       for (let i = starts[row]!; i < starts[row + 1]!; i++) {
         const text = order[i]!;
-        captions.push({ source: sources[sourceOf[text]!]!, text: texts.at(text) });
+        const caption = { source: sources[sourceOf[text]!]!, text: texts.at(text) };
+        captions.push(weights ? { ...caption, weight: weights[text]! } : caption);
       }
     }
     return { id: this.ids.at(row), image: this.imagePath(row), captions };
@@ -132,6 +135,8 @@ export class RewriteGrouping {
   readonly #texts = new TextColumnBuilder();
   #rows = new Uint32Array(1 << 10);
   #sourceOf = new Uint8Array(1 << 10);
+  /** Made when the first text comes that weighs other than 1: most folders have none. */
+  #weights: Float32Array | undefined;
 
   constructor(samples: number, sources: readonly string[]) {
     invariant(sources.length <= 256, "more than 256 rewrite sources");
@@ -139,14 +144,18 @@ export class RewriteGrouping {
     this.#sources = sources;
   }
 
-  add(row: number, source: number, text: string): void {
+  /** @param weight chance relative to the original's, above 0 and up to 1. Default 1 */
+  add(row: number, source: number, text: string, weight = 1): void {
     const at = this.#texts.length;
     if (at === this.#rows.length) {
       this.#rows = grown(this.#rows, new Uint32Array(at * 2));
       this.#sourceOf = grown(this.#sourceOf, new Uint8Array(at * 2));
+      this.#weights &&= grown(this.#weights, new Float32Array(at * 2).fill(1, at));
     }
     this.#rows[at] = row;
     this.#sourceOf[at] = source;
+    if (weight !== 1) this.#weights ??= new Float32Array(this.#rows.length).fill(1);
+    if (this.#weights) this.#weights[at] = weight;
     this.#texts.add(text);
   }
 
@@ -163,6 +172,11 @@ export class RewriteGrouping {
     }
     const sourceOf = new Uint8Array(new SharedArrayBuffer(count));
     sourceOf.set(this.#sourceOf.subarray(0, count));
+    let weights: Float32Array | undefined;
+    if (this.#weights) {
+      weights = new Float32Array(new SharedArrayBuffer(count * 4));
+      weights.set(this.#weights.subarray(0, count));
+    }
     const texts = this.#texts.finish();
     // Several texts of one source are sorted, so that the order in which they were written down does not matter.
     for (let row = 0; row < this.#samples; row++) {
@@ -171,11 +185,11 @@ export class RewriteGrouping {
         if (to - from > 1) order.subarray(from, to).sort((a, b) => texts.bytesAt(a).compare(texts.bytesAt(b)));
       }
     }
-    return { sources: this.#sources, texts, starts, order, sourceOf };
+    return { sources: this.#sources, texts, starts, order, sourceOf, weights };
   }
 }
 
-function grown<T extends Uint32Array | Uint8Array>(from: T, to: T): T {
+function grown<T extends Uint32Array | Uint8Array | Float32Array>(from: T, to: T): T {
   to.set(from);
   return to;
 }

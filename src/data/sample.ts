@@ -10,6 +10,8 @@ export interface Caption {
   /** "original", or the name of a rewrite source. */
   source: string;
   text: string;
+  /** Chance of being drawn, relative to the original's, above 0 and up to 1. Default 1. */
+  weight?: number;
 }
 
 /** An image with all that was written about it. */

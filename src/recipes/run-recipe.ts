@@ -145,7 +145,7 @@ function describe(pairs: Pairs | JoinedPairs): object {
   const rewrites = new FingerprintBuilder();
   for (let row = 0; row < pairs.samples.length; row++) {
     const { id, captions } = pairs.samples.at(row);
-    for (const { source, text } of captions.slice(1)) rewrites.add(`${source}/${id}`, text);
+    for (const { source, text, weight = 1 } of captions.slice(1)) rewrites.add(`${source}/${id}${weight === 1 ? "" : `*${weight}`}`, text);
   }
   return { captions: pairs.fingerprint, rewrites: rewrites.finish() };
 }
