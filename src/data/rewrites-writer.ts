@@ -22,9 +22,10 @@ import {
 import { join } from "node:path";
 import { jsonlToParquet } from "../formats/index.ts";
 import { DataError, FolderLock, explainWriteFailure, invariant, sha256, syncFolder, writeFileAtomic } from "../support/index.ts";
+import type { CaptionsFingerprint } from "./captions-fingerprint.ts";
 import { HashedKeys } from "./hashed-keys.ts";
 import { RewritesFolder, isRewritesFolder, logPath, partPath, readManifest, rewriteColumns, segments } from "./rewrites-folder.ts";
-import type { CaptionsFingerprint, Rewrite, RewriteSource, RewritesManifest } from "./rewrites-folder.ts";
+import type { Rewrite, RewriteSource, RewritesManifest, RewritesShard } from "./rewrites-folder.ts";
 
 /** What a rewrites folder is made for and by whom. */
 export interface WriteRewritesOptions {
@@ -33,6 +34,8 @@ export interface WriteRewritesOptions {
   fingerprint: CaptionsFingerprint;
   /** The sources that will be written now. A folder may already hold others. */
   sources: Readonly<Record<string, RewriteSource>>;
+  /** Which part of the data set this folder is to hold. Default: all of it. */
+  shard?: RewritesShard | undefined;
   /** Program and version, for the manifest: "laclip 0.1.0". */
   createdWith: string;
   /** Rewrites in a parquet part. Default 200,000. */
@@ -209,7 +212,7 @@ function refuseForeignFolder(path: string): void {
 }
 
 function mergeManifest(path: string, options: WriteRewritesOptions): RewritesManifest {
-  const { dataset, fingerprint, sources, createdWith } = options;
+  const { dataset, fingerprint, shard, sources, createdWith } = options;
   for (const name of Object.keys(sources)) {
     if (!/^[a-z0-9][a-z0-9._-]*$/i.test(name))
       throw new DataError(`"${name}" is no name for a source: expected letters, digits, dots and dashes.`);
@@ -219,6 +222,7 @@ function mergeManifest(path: string, options: WriteRewritesOptions): RewritesMan
       format: "laclip-rewrites",
       version: 1,
       dataset: { name: dataset, ...fingerprint },
+      ...(shard ? { shard } : {}),
       sources: { ...sources },
       created: new Date().toISOString(),
       createdWith,
@@ -228,6 +232,7 @@ function mergeManifest(path: string, options: WriteRewritesOptions): RewritesMan
   }
   const manifest = readManifest(path);
   new RewritesFolder(path, manifest).assertMadeFor(fingerprint, dataset);
+  refuseOtherShard(path, manifest.shard, shard);
   for (const [name, source] of Object.entries(sources)) {
     const before = Object.hasOwn(manifest.sources, name) ? manifest.sources[name] : undefined;
     if (before) refuseOtherSource(path, name, before, source);
@@ -237,6 +242,16 @@ function mergeManifest(path: string, options: WriteRewritesOptions): RewritesMan
   const merged = { ...manifest, sources: { ...manifest.sources, ...Object.fromEntries(added.map((name) => [name, sources[name]!])) } };
   saveManifest(path, merged);
   return merged;
+}
+
+/** Another part of the data set in the same folder could not be told from missing rewrites later. */
+function refuseOtherShard(path: string, before: RewritesShard | undefined, now: RewritesShard | undefined): void {
+  const words = (shard: RewritesShard | undefined): string =>
+    shard ? `shard ${shard.number}/${shard.of} (captions ${shard.from + 1} to ${shard.to})` : "all of the data set";
+  if (words(before) === words(now)) return;
+  throw new DataError(`${path}: this rewrites folder was begun for ${words(before)}, not for ${words(now)}.`, {
+    mend: "Use the same --shard and --limit as before, or write to another folder.",
+  });
 }
 
 function saveManifest(path: string, manifest: RewritesManifest): void {

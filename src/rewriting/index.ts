@@ -11,6 +11,7 @@ export * from "./pairs.ts";
 export * from "./prompt.ts";
 export * from "./prompt-forms.ts";
 export * from "./rewrite.ts";
+export * from "./shards.ts";
 export * from "./export-rewrites.ts";
 export * from "./find-model.ts";
 export * from "./statistics.ts";
