@@ -107,7 +107,12 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
       if (!Number.isFinite(report.loss)) throw diverged(run, step, report, schedule(step));
       step++;
       const done = performance.now();
-      window.add({ "train/loss": report.loss, "train/data_time": (given - asked) / 1000, "train/batch_time": (done - asked) / 1000 });
+      window.add({
+        "train/loss": report.loss,
+        "train/rewritten": batch.sources.filter((source) => source !== "original").length / batch.sources.length,
+        "train/data_time": (given - asked) / 1000,
+        "train/batch_time": (done - asked) / 1000,
+      });
       if (logged) record(run, step, batch, report, schedule(step - 1), window.take());
       progress.advance(1, `loss ${report.loss.toFixed(3)}`);
 
