@@ -64,6 +64,14 @@ const sourceSchema = z.strictObject({
   /** Temperature, top-p, limits: whatever decides the text beside prompt and seed. */
   sampling: z.record(z.string(), z.union([z.number(), z.string(), z.boolean()])),
   seed: z.number().int(),
+  /** What was looked for in the texts, by the name of the check; see rewriting/checks.ts. */
+  checks: z
+    .record(z.string(), z.strictObject({ verdict: z.enum(["reject", "flag", "off"]), limit: z.array(z.number()).optional() }))
+    .optional(),
+  /** How the texts were held against the images, where they were: model, policy and its numbers. */
+  images: z.record(z.string(), z.union([z.number(), z.string()])).optional(),
+});
+
 /** The range of captions, by position among those that can be rewritten, that one of several shards holds; `to` is not in it. */
 const shardSchema = z.strictObject({
   number: z.number().int().positive(),
@@ -72,22 +80,12 @@ const shardSchema = z.strictObject({
   to: z.number().int().nonnegative(),
 });
 
-  /** What was looked for in the texts, by the name of the check; see rewriting/checks.ts. */
-  checks: z
-    .record(z.string(), z.strictObject({ verdict: z.enum(["reject", "flag", "off"]), limit: z.array(z.number()).optional() }))
-    .optional(),
-  /** Set where the folder is to hold a part of the data set only. */
-  shard: shardSchema.optional(),
-  /** How the texts were held against the images, where they were: model, policy and its numbers. */
-  images: z.record(z.string(), z.union([z.number(), z.string()])).optional(),
-});
-
 const manifestSchema = z.strictObject({
   format: z.literal("laclip-rewrites"),
   version: z.literal(1),
-/** Which of several shards of its data set a folder holds. */
-export type RewritesShard = z.infer<typeof shardSchema>;
   dataset: z.strictObject({ name: z.string(), count: z.number().int().nonnegative(), hash: z.string() }),
+  /** Set where the folder is to hold a part of the data set only. */
+  shard: shardSchema.optional(),
   sources: z.record(z.string(), sourceSchema),
   created: z.string(),
   createdWith: z.string(),
@@ -95,6 +93,8 @@ export type RewritesShard = z.infer<typeof shardSchema>;
 
 /** How one source of a folder was written. */
 export type RewriteSource = z.infer<typeof sourceSchema>;
+/** Which of several shards of its data set a folder holds. */
+export type RewritesShard = z.infer<typeof shardSchema>;
 /** What `manifest.json` holds. */
 export type RewritesManifest = z.infer<typeof manifestSchema>;
 
@@ -211,11 +211,6 @@ export class RewritesFolder {
         `not for ${dataset} (${fingerprint.count} captions, fingerprint ${fingerprint.hash.slice(0, 12)}).`,
       {
         mend: "Give the rewrites folder of this data set, or the captions file that the rewrites were made from (same ids, same captions; the order of rows does not matter).",
-  if (!existsSync(file) && existsSync(join(path, "shards"))) {
-    throw new DataError(`${path}: this folder holds shards of rewrites (in ${join(path, "shards")}) that are not merged yet.`, {
-      mend: `Merge them when all are done: \`laclip rewrites merge ${path} --out FOLDER\`, and use that folder.`,
-    });
-  }
       },
     );
   }
@@ -250,6 +245,11 @@ export function readManifest(path: string): RewritesManifest {
     throw new DataError(`${path}: no such rewrites folder.`, { mend: "Make one with `laclip rewrite CAPTIONS --out FOLDER ...`." });
   if (!statSync(path).isDirectory()) throw new DataError(`${path}: this is a file, expected a rewrites folder.`);
   const file = join(path, "manifest.json");
+  if (!existsSync(file) && existsSync(join(path, "shards"))) {
+    throw new DataError(`${path}: this folder holds shards of rewrites (in ${join(path, "shards")}) that are not merged yet.`, {
+      mend: `Merge them when all are done: \`laclip rewrites merge ${path} --out FOLDER\`, and use that folder.`,
+    });
+  }
   if (!existsSync(file))
     throw new DataError(`${path}: this is no rewrites folder: it has no manifest.json.`, {
       mend: "Give a folder that `laclip rewrite` wrote.",
