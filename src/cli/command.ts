@@ -1,12 +1,33 @@
 /**
  * What every command shares: how it is declared, how it prints data, how it ends.
  */
-import { Command } from "commander";
+import { Command, type Option } from "commander";
 import { LaclipError, exitCodes, log, setLogLevel, styled } from "../support/index.ts";
+
+/**
+ * A command that looks for its required flags last. Commander does it first, and whoever mistyped one would be told that it is missing
+ * instead of what the slip was.
+ */
+class PatientCommand extends Command {
+  readonly #required: Option[] = [];
+
+  override addOption(option: Option): this {
+    if (option.mandatory) this.#required.push(option.makeOptionMandatory(false));
+    return super.addOption(option);
+  }
+
+  /** Ends with a usage error that names every required flag that was not given. */
+  checkRequired(): void {
+    const missing = this.#required.filter((option) => this.getOptionValue(option.attributeName()) === undefined);
+    if (missing.length === 0) return;
+    const flags = missing.map((option) => `'${option.flags}'`).join(", ");
+    this.error(`error: required ${missing.length === 1 ? "option" : "options"} ${flags} not specified`);
+  }
+}
 
 /** A new command with the flags that all commands have. */
 export function command(name: string, description: string): Command {
-  return new Command(name)
+  return new PatientCommand(name)
     .description(description)
     .option("--json", "print the result as JSON on standard output")
     .option("-q, --quiet", "print errors and warnings only")
@@ -14,6 +35,7 @@ export function command(name: string, description: string): Command {
     .allowExcessArguments(false)
     .showHelpAfterError("(add --help for what it takes)")
     .hook("preAction", (_, actionCommand) => {
+      if (actionCommand instanceof PatientCommand) actionCommand.checkRequired();
       const options = actionCommand.opts<{ quiet?: boolean; verbose?: boolean }>();
       if (options.quiet) setLogLevel("quiet");
       if (options.verbose) setLogLevel("verbose");
