@@ -22,10 +22,9 @@ import {
 import { join } from "node:path";
 import { jsonlToParquet } from "../formats/index.ts";
 import { DataError, FolderLock, explainWriteFailure, invariant, sha256, syncFolder, writeFileAtomic } from "../support/index.ts";
-import type { CaptionsFingerprint } from "./captions-fingerprint.ts";
 import { HashedKeys } from "./hashed-keys.ts";
 import { RewritesFolder, isRewritesFolder, logPath, partPath, readManifest, rewriteColumns, segments } from "./rewrites-folder.ts";
-import type { Rewrite, RewriteSource, RewritesManifest, RewritesShard } from "./rewrites-folder.ts";
+import type { CaptionsFingerprint, Rewrite, RewriteSource, RewritesManifest, RewritesShard } from "./rewrites-folder.ts";
 
 /** What a rewrites folder is made for and by whom. */
 export interface WriteRewritesOptions {
