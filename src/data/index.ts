@@ -10,6 +10,7 @@ export * from "./order.ts";
 export * from "./pairs.ts";
 export * from "./sample.ts";
 export * from "./sample-table.ts";
+export * from "./shards.ts";
 export * from "./text-column.ts";
 export * from "./labelled-folder.ts";
 export * from "./loader.ts";
