@@ -18,6 +18,8 @@ import type { PairSource } from "./pairs.ts";
 import { defaultForm } from "./prompt-forms.ts";
 import { maximumCaption, safeCaption, signatureOf } from "./prompt.ts";
 import type { PromptForm } from "./prompt.ts";
+import { shardRows } from "./shards.ts";
+import type { Shard } from "./shards.ts";
 
 /** What to rewrite, with what, and where to. */
 export interface RewriteOptions {
@@ -36,6 +38,8 @@ export interface RewriteOptions {
   seed: number;
   /** Rewrite the first so many captions only. Default: all. */
   limit?: number;
+  /** Rewrite only this shard of them. Default: all. */
+  shard?: Shard;
   /** Share of requests that may fail, 0..1. Default 0.01. */
   maximumFailed?: number;
   /** Captions in a chunk. Larger chunks have more neighbours with the same examples. Default 65,536. */
@@ -85,6 +89,7 @@ export async function rewriteCaptions(options: RewriteOptions): Promise<RewriteS
     dataset: datasetName(captions.path),
     fingerprint: survey.fingerprint,
     sources: Object.fromEntries(sources.map((source) => [source.name, describeSource(source, description, options)])),
+    ...(options.shard ? { shard: { number: options.shard.number, of: options.shard.of, ...rowsOf(options, survey) } } : {}),
     createdWith: options.createdWith,
   });
   try {
@@ -95,6 +100,11 @@ export async function rewriteCaptions(options: RewriteOptions): Promise<RewriteS
   } finally {
     writer.close();
   }
+}
+
+/** Which captions are to be rewritten, by their position among those that can be. */
+function rowsOf({ limit = Infinity, shard }: RewriteOptions, { fingerprint, repeated }: CaptionsSurvey): { from: number; to: number } {
+  return shardRows(shard ?? { number: 1, of: 1 }, Math.min(fingerprint.count - repeated, limit));
 }
 
 /** What an engine says while it is being stopped is not what is wrong. */
@@ -148,6 +158,7 @@ class Run {
   readonly #options: RewriteOptions;
   readonly #parts: RunParts;
   readonly #knownOutputs: ReadonlyMap<string, ReadonlySet<string>>;
+  readonly #rows: { readonly from: number; readonly to: number };
   readonly #planned: number;
   #failuresSinceSuccess = 0;
   #last: LaclipError | undefined;
@@ -156,8 +167,8 @@ class Run {
     this.#options = options;
     this.#parts = parts;
     const { survey, sources, description, writer } = parts;
-    const unique = survey.fingerprint.count - survey.repeated;
-    this.#planned = Math.min(unique, options.limit ?? Infinity) * sources.length;
+    this.#rows = rowsOf(options, survey);
+    this.#planned = (this.#rows.to - this.#rows.from) * sources.length;
     this.#knownOutputs = new Map(
       sources.map((source) => [
         source.name,
@@ -231,24 +242,25 @@ class Run {
     return again;
   }
 
-  /** Captions that can be rewritten, each id once, up to the limit. */
+  /** Captions that can be rewritten, each id once, those of the shard up to the limit. */
   async *#chunks(): AsyncGenerator<OpenCaption[]> {
-    const { captions, limit = Infinity, chunk: size = 65_536 } = this.#options;
+    const { captions, chunk: size = 65_536 } = this.#options;
+    const { from, to } = this.#rows;
     const seen = this.#parts.survey.repeated > 0 ? new HashedKeys() : undefined;
     let chunk = new Map<string, string>();
-    let taken = 0;
+    let position = 0;
     for await (const batch of captions.rows()) {
       for (const { id, caption } of batch) {
         if (isEmpty(caption) || seen?.has(id)) continue;
-        if (taken >= limit) break;
-        taken++;
+        if (position >= to) break;
         seen?.set(id);
+        if (position++ < from) continue;
         chunk.set(id, caption);
         if (chunk.size < size) continue;
         yield Array.from(chunk, ([key, value]) => ({ id: key, caption: value }));
         chunk = new Map();
       }
-      if (taken >= limit) break;
+      if (position >= to) break;
     }
     if (chunk.size > 0) yield Array.from(chunk, ([key, value]) => ({ id: key, caption: value }));
   }

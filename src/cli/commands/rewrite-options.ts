@@ -1,0 +1,120 @@
+/**
+ * The flags of `laclip rewrite` and of its subcommands, in the groups in which --help shows them.
+ *
+ * What is written must be the same on all machines that share the work, and travels with it; who writes may differ from machine to
+ * machine in address, path and speed. So the two are declared, and read, apart.
+ */
+import type { Command } from "commander";
+import {
+  builtInSources,
+  chooseEngine,
+  chooseSources,
+  defaultForm,
+  findPromptForm,
+  promptForms,
+  readPairsFile,
+} from "../../rewriting/index.ts";
+import type { PairSource, PromptForm, RewriteEngine, RewriteOptions } from "../../rewriting/index.ts";
+import { UsageError } from "../../support/index.ts";
+import { parseShare, parseWhole } from "../options.ts";
+
+/** What is written: the same on all machines. */
+export interface TextOptions {
+  sources?: string[];
+  prompt?: PromptForm;
+  retries: number;
+  seed: number;
+  pairs?: string;
+  rounds: number;
+  limit?: number;
+  idColumn?: string;
+  captionColumn?: string;
+  maxFailed: number;
+}
+
+/** Who writes, on this machine. */
+export interface EngineOptions {
+  llm?: string;
+  model?: string;
+  concurrency?: number;
+  threads?: number;
+  context?: number;
+  gpu: boolean;
+}
+
+/** Adds the flags that decide which texts are written. */
+export function addTextOptions(target: Command): Command {
+  return target
+    .optionsGroup("What is written:")
+    .option(
+      "--sources <names>",
+      `manners of rewriting, separated by commas (default: ${builtInSources.map(({ name }) => name).join(",")})`,
+      (text) => text.split(",").filter((name) => name !== ""),
+    )
+    .option("--pairs <file>", "JSON file with example pairs of your own; its sources are added to the built-in ones")
+    .option(
+      "--prompt <form>",
+      `how the model is asked: ${promptForms.map(({ name }) => name).join(", ")} (default: ${defaultForm.name})`,
+      findPromptForm,
+    )
+    .option("--seed <number>", "decides the examples and the sampling", parseWhole(0), 0)
+    .option("--rounds <count>", "with --llm eda: rewrites of each caption", parseWhole(1), 1)
+    .option("--retries <count>", "how often a caption is rewritten anew when what came was rejected", parseWhole(0), 0)
+    .option("--max-failed <share>", "share of requests that may fail before the work is given up, 0 to 1", parseShare, 0.01)
+    .optionsGroup("Which captions:")
+    .option("--id-column <name>", "column with the ids (default: id, else the image path)")
+    .option("--caption-column <name>", "column with the captions (default: caption, title or text)")
+    .option("--limit <count>", "rewrite the first so many captions only", parseWhole(1));
+}
+
+/** Adds the flags that say which model writes and what it may use. */
+export function addEngineOptions(target: Command): Command {
+  return target
+    .optionsGroup("Who writes:")
+    .option(
+      "--llm <model>",
+      "GGUF file, hf:owner/repository/file.gguf, http://host:port/v1, or eda (no language model: WordNet synonyms, swaps, deletions)",
+    )
+    .option("--model <name>", "which of the server's models to use")
+    .option("--concurrency <count>", "captions written at once (default: 64 with a server, 32 on a GPU, 4 on a CPU)", parseWhole(1))
+    .option("--threads <count>", "CPU threads of a GGUF model (default: all but one; one where there are two)", parseWhole(1))
+    .option("--context <tokens>", "tokens of prompt and answer together in a GGUF model (default: 512)", parseWhole(128))
+    .option("--no-gpu", "run a GGUF model on the CPU even where there is a GPU");
+}
+
+/** The engine that the flags ask for. */
+export function engineOf(llm: string, options: EngineOptions): RewriteEngine {
+  return chooseEngine(llm, options);
+}
+
+/** The sources that the flags ask for, whichever engine there will be. */
+export function sourcesOf({ sources, pairs }: TextOptions): PairSource[] {
+  const extra = pairs === undefined ? [] : readPairsFile(pairs);
+  return chooseSources(sources ?? [...builtInSources, ...extra].map(({ name }) => name), extra);
+}
+
+/** The sources that an engine is to write, none for an engine that has only itself. */
+export function sourcesFor(engine: RewriteEngine, options: TextOptions): PairSource[] {
+  if (engine.usesExamples) return sourcesOf(options);
+  const { sources } = options;
+  if (sources && (sources.length !== 1 || sources[0] !== engine.name)) {
+    throw new UsageError(`--llm ${engine.name} uses no example pairs: its only source is "${engine.name}", not ${sources.join(", ")}.`, {
+      mend: "Leave --sources out.",
+    });
+  }
+  return [];
+}
+
+/** The settings of a run over the captions, as far as the flags decide them. */
+export function runSettingsOf(
+  options: TextOptions,
+): Pick<RewriteOptions, "rounds" | "form" | "retries" | "seed" | "limit" | "maximumFailed"> {
+  const { rounds, prompt: form = defaultForm, retries, seed, limit, maxFailed: maximumFailed } = options;
+  return { rounds, form, retries, seed, ...(limit === undefined ? {} : { limit }), maximumFailed };
+}
+
+/** A required flag of a command whose subcommands do not have it: commander would demand it of them too. */
+export function required<T>(value: T | undefined, flag: string, target: Command): T {
+  if (value === undefined) target.error(`error: required option '${flag}' not specified`);
+  return value;
+}
