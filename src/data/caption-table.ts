@@ -28,6 +28,8 @@ export interface CaptionTableOptions {
   captionColumn?: string | undefined;
   /** Default: `id` where there is such a column, else the image path as written. */
   idColumn?: string | undefined;
+  /** Column with another caption of the same image, as a captioning model writes it. Default: none is read. */
+  secondColumn?: string | undefined;
 }
 
 /** A row of a table of captions. */
@@ -40,6 +42,8 @@ export interface CaptionRow {
   image: string;
   /** As written; may be empty. */
   caption: string;
+  /** Another caption of the same image; only where a column for it was named, "" where the row has none. */
+  second?: string;
 }
 
 /** The columns of a table of captions. */
@@ -52,6 +56,8 @@ export interface CaptionTable {
   imageColumn: string | undefined;
   /** Undefined where the image path serves as id. */
   idColumn: string | undefined;
+  /** Undefined where no second caption was asked for. */
+  secondColumn?: string | undefined;
 }
 
 /**
@@ -62,13 +68,14 @@ export interface CaptionTable {
 export async function openCaptionTable(options: CaptionTableOptions): Promise<CaptionTable> {
   const file = findTable(resolve(options.file));
   const known = await tableColumns(file);
-  const named = [options.imageColumn, options.captionColumn, options.idColumn].filter((name) => name !== undefined);
+  const { secondColumn } = options;
+  const named = [options.imageColumn, options.captionColumn, options.idColumn, secondColumn].filter((name) => name !== undefined);
   for (const name of named) if (!known.includes(name)) throw missingColumn(file, name, known);
   const imageColumn = options.imageColumn ?? findColumn(known, imageColumns);
   const captionColumn = options.captionColumn ?? findColumn(known, captionColumns);
   const idColumn = options.idColumn ?? findColumn(known, ["id"]);
   if (captionColumn !== undefined && (imageColumn ?? idColumn) !== undefined)
-    return { file, header: true, imageColumn, captionColumn, idColumn };
+    return { file, header: true, imageColumn, captionColumn, idColumn, ...(secondColumn === undefined ? {} : { secondColumn }) };
 
   const format = tableFormat(file);
   const textual = format === "csv" || format === "tsv";
@@ -82,18 +89,21 @@ export async function openCaptionTable(options: CaptionTableOptions): Promise<Ca
 }
 
 /** The rows of a table, some thousands at a time, in its order. */
-export async function* readCaptionRows({ file, header, imageColumn, captionColumn, idColumn }: CaptionTable): AsyncGenerator<CaptionRow[]> {
-  const columns = [...new Set([captionColumn, imageColumn, idColumn].filter((name) => name !== undefined))];
+export async function* readCaptionRows(table: CaptionTable): AsyncGenerator<CaptionRow[]> {
+  const { file, header, imageColumn, captionColumn, idColumn, secondColumn } = table;
+  const columns = [...new Set([captionColumn, imageColumn, idColumn, secondColumn].filter((name) => name !== undefined))];
   let before = 0;
   for await (const batch of readTable(file, { columns, header })) {
     const captions = batch.columns[captionColumn]!;
     const images = imageColumn === undefined ? undefined : batch.columns[imageColumn]!;
     const ids = idColumn === undefined ? images! : batch.columns[idColumn]!;
+    const seconds = secondColumn === undefined ? undefined : batch.columns[secondColumn]!;
     yield captions.map((caption, i) => ({
       row: before + i + 1,
       id: asText(ids[i]),
       image: asText(images?.[i]),
       caption: asText(caption),
+      ...(seconds ? { second: asText(seconds[i]) } : {}),
     }));
     before += batch.rows;
   }

@@ -16,6 +16,8 @@ export interface CaptionRow {
   readonly id: string;
   /** As written; may be empty. */
   readonly caption: string;
+  /** Another caption of the same image, where such were asked for; "" where this one has none. */
+  readonly second?: string;
 }
 
 /** Which column is which, where the names say too little. */
@@ -24,6 +26,8 @@ export interface CaptionsOptions {
   idColumn?: string;
   /** Column with the captions. Default: `caption`, `title` or `text`. */
   captionColumn?: string;
+  /** Column with another caption of the same image, for prompts that merge two. Default: none is read. */
+  secondColumn?: string;
 }
 
 /** What reading all captions once has shown. */
@@ -33,6 +37,8 @@ export interface CaptionsSurvey {
   readonly empty: number;
   /** Rows that repeat the id and the caption of an earlier one. */
   readonly repeated: number;
+  /** Fingerprint of the second captions that are not empty, where such were asked for. */
+  readonly second?: CaptionsFingerprint;
 }
 
 /** A file of captions that can be read again and again. */
@@ -40,6 +46,8 @@ export interface CaptionsInput {
   readonly path: string;
   /** Where ids come from, in words: `column "id"`. */
   readonly idFrom: string;
+  /** Where second captions come from, in words; undefined where there are none. */
+  readonly secondFrom?: string | undefined;
   /** All rows in file order, in batches. */
   rows(): AsyncGenerator<CaptionRow[]>;
   /**
@@ -55,10 +63,11 @@ export interface CaptionsInput {
  */
 export async function openCaptions(path: string, options: CaptionsOptions = {}): Promise<CaptionsInput> {
   if (!existsSync(path)) throw new DataError(`${path}: no such file of captions.`);
-  if (/\.txt$/i.test(path)) return input(path, "a hash of the caption", () => lineRows(path));
+  if (/\.txt$/i.test(path) && options.secondColumn === undefined) return input(path, "a hash of the caption", () => lineRows(path));
   const { table, hashed } = await openTable(path, options);
   const idFrom = hashed ? "a hash of the caption" : `column "${table.idColumn ?? table.imageColumn}"`;
-  return input(table.file, idFrom, () => tableRows(table, hashed));
+  const secondFrom = table.secondColumn === undefined ? undefined : `column "${table.secondColumn}"`;
+  return { ...input(table.file, idFrom, () => tableRows(table, hashed)), secondFrom };
 }
 
 function input(path: string, idFrom: string, rows: () => AsyncGenerator<CaptionRow[]>): CaptionsInput {
@@ -66,22 +75,26 @@ function input(path: string, idFrom: string, rows: () => AsyncGenerator<CaptionR
 }
 
 async function openTable(path: string, options: CaptionsOptions): Promise<{ table: CaptionTable; hashed: boolean }> {
-  const { idColumn, captionColumn } = options;
+  const { idColumn, captionColumn, secondColumn } = options;
   try {
-    return { table: await openCaptionTable({ file: path, idColumn, captionColumn }), hashed: false };
+    return { table: await openCaptionTable({ file: path, idColumn, captionColumn, secondColumn }), hashed: false };
   } catch (error) {
     if (!LaclipError.is(error) || idColumn !== undefined || statSync(path).isDirectory()) throw error;
     // A table of captions alone is enough for rewriting; its captions stand in for the ids that it lacks.
     const known = await tableColumns(path);
     const column = captionColumn ?? findColumn(known, captionColumns);
     if (column === undefined || !known.includes(column)) throw error;
-    return { table: await openCaptionTable({ file: path, captionColumn: column, idColumn: column }), hashed: true };
+    return { table: await openCaptionTable({ file: path, captionColumn: column, idColumn: column, secondColumn }), hashed: true };
   }
 }
 
 async function* tableRows(table: CaptionTable, hashed: boolean): AsyncGenerator<CaptionRow[]> {
   for await (const batch of readCaptionRows(table)) {
-    yield batch.map(({ id, caption }) => ({ id: hashed ? idOfCaption(caption) : id, caption }));
+    yield batch.map(({ id, caption, second }) => ({
+      id: hashed ? idOfCaption(caption) : id,
+      caption,
+      ...(second === undefined ? {} : { second }),
+    }));
   }
 }
 
@@ -101,10 +114,12 @@ async function* lineRows(path: string): AsyncGenerator<CaptionRow[]> {
 
 async function survey(path: string, batches: AsyncIterable<readonly CaptionRow[]>): Promise<CaptionsSurvey> {
   const fingerprint = new FingerprintBuilder();
+  const seconds = new FingerprintBuilder();
+  let withSecond = false;
   const captions = new HashedKeys();
   let [row, empty, repeated] = [0, 0, 0];
   for await (const batch of batches) {
-    for (const { id, caption } of batch) {
+    for (const { id, caption, second } of batch) {
       row++;
       if (isEmpty(caption)) {
         empty++;
@@ -122,10 +137,13 @@ async function survey(path: string, batches: AsyncIterable<readonly CaptionRow[]
       if (before !== undefined) repeated++;
       captions.set(id, hash);
       fingerprint.add(id, caption);
+      if (second === undefined) continue;
+      withSecond = true;
+      if (!isEmpty(second)) seconds.add(id, second);
     }
   }
   if (row === 0) throw new DataError(`${path}: there is no caption in this file.`);
-  return { fingerprint: fingerprint.finish(), empty, repeated };
+  return { fingerprint: fingerprint.finish(), empty, repeated, ...(withSecond ? { second: seconds.finish() } : {}) };
 }
 
 /** A caption of nothing but spaces can't be rewritten. */

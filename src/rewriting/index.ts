@@ -8,6 +8,8 @@ export * from "./engines/llama-cpp.ts";
 export * from "./engines/openai-compatible.ts";
 export * from "./engines/wordnet.ts";
 export * from "./pairs.ts";
+export * from "./pairs-file.ts";
+export * from "./pairs-provenance.ts";
 export * from "./prompt.ts";
 export * from "./prompt-forms.ts";
 export * from "./rewrite.ts";

@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { DataError, UsageError } from "../support/index.ts";
-import { builtInSources, chooseSources, drawExamples, hashOfPairs, outputsOf, readPairsFile } from "./pairs.ts";
+import { builtInSources, chooseSources, drawExamples, hashOfPairs, outputsOf } from "./pairs.ts";
+import { readPairsFile } from "./pairs-file.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-pairs-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -109,7 +110,13 @@ test("a pairs file that would not work in a prompt is refused with its fault", (
   assert.throws(() => readPairsFile(file({ name: "x", pairs, groups: [] })), DataError);
   assert.throws(() => readPairsFile(file({ name: "x", pair: pairs })), /pair/);
   assert.throws(() => readPairsFile(file({ name: "bad name", pairs })), /letters, digits/);
-  assert.throws(() => readPairsFile(file({ name: "x", pairs: [...pairs, { input: "a => b", output: "c d" }] })), /line break or "=>"/);
-  assert.throws(() => readPairsFile(file({ name: "x", pairs: [...pairs, { input: "a\nb", output: "c d" }] })), /line break or "=>"/);
+  assert.throws(
+    () => readPairsFile(file({ name: "x", pairs: [...pairs, { input: "a => b", output: "c d" }] })),
+    /source "x", field pairs.3.input: this text holds "=>"/,
+  );
+  assert.throws(
+    () => readPairsFile(file({ name: "x", pairs: [...pairs, { input: "a\nb", output: "c d" }] })),
+    /pairs.3.input: this text holds a line break/,
+  );
   assert.throws(() => readPairsFile(join(folder, "none.json")), /no such pairs file/);
 });

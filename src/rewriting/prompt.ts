@@ -23,7 +23,7 @@ export interface ChatMessage {
 export interface PromptParts {
   readonly examples: readonly Example[];
   readonly caption: string;
-  /** Another caption of the same image, for forms that merge two. */
+  /** Another caption of the same image, for forms that merge two; examples then have one too. */
   readonly second?: string | undefined;
 }
 
@@ -56,14 +56,36 @@ export interface SafeCaption {
   readonly shortened: boolean;
 }
 
-/** One line without control characters or arrows, and no longer than `maximum`, cut between words. */
+/**
+ * What language models take for the end of a text or the turn of another speaker, if a caption says so. Servers read these as
+ * control tokens wherever they stand.
+ */
+const controlTokens =
+  /<\/?(?:s|bos|eos|pad|unk|start_of_turn|end_of_turn|think|thinking)>|<[|\uff5c][^|\uff5c<>]{1,40}[|\uff5c]>|\[\/?(?:INST|SYS)\]|<<\/?SYS>>/gi;
+/** Marks that turn the direction of writing or show nothing at all; not the joiners that some scripts and emoji need. */
+const invisible = /[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]/g;
+
+/** One line without control characters, models' control tokens or arrows, and no longer than `maximum`, cut between words. */
 export function safeCaption(caption: string, maximum = maximumCaption): SafeCaption {
   const line = caption
     .replace(/\p{Surrogate}/gu, "\ufffd")
+    .replace(invisible, "")
+    .replace(controlTokens, " ")
     .replace(/[\p{Cc}\u2028\u2029\s]+/gu, " ")
     .replace(/=+>/g, "->")
     .trim();
   return shorten(line, maximum);
+}
+
+/** What keeps a text from standing in a prompt as an example, in words; undefined where nothing does. */
+export function exampleFault(text: string): string | undefined {
+  if (text.trim() === "") return "is empty";
+  if (/[\r\n\v\f\u0085\u2028\u2029]/.test(text)) return "holds a line break";
+  if (/[\p{Cc}\p{Surrogate}]/u.test(text)) return "holds a control character";
+  if (text.includes("=>")) return 'holds "=>", which the prompt uses itself';
+  if (text.search(controlTokens) >= 0) return "holds a control token of language models";
+  if (text.length > maximumCaption) return `has ${text.length} characters; ${maximumCaption} is the most`;
+  return undefined;
 }
 
 /** The beginning of a text, cut between words; a single word that is too long is cut between characters. */

@@ -15,7 +15,7 @@ import { isFailure } from "./engine.ts";
 import type { Completion, EngineDescription, RewriteEngine, RewriteGroup, RewriteRequest } from "./engine.ts";
 import { drawExamples, examplesPerPrompt, hashOfPairs, outputsOf } from "./pairs.ts";
 import type { PairSource } from "./pairs.ts";
-import { defaultForm } from "./prompt-forms.ts";
+import { defaultForm, requireFit } from "./prompt-forms.ts";
 import { maximumCaption, safeCaption, signatureOf } from "./prompt.ts";
 import type { PromptForm } from "./prompt.ts";
 import { shardRows } from "./shards.ts";
@@ -57,6 +57,8 @@ export interface RewriteSummary {
   /** Captions in the file that are not empty. */
   captions: number;
   emptyCaptions: number;
+  /** Left out since there is no second caption of their image to merge with. */
+  withoutSecond: number;
   sources: string[];
   model: string;
   /** There already, from an earlier start. */
@@ -84,11 +86,12 @@ export async function rewriteCaptions(options: RewriteOptions): Promise<RewriteS
   const description = await describe(engine, signal);
   const sources = engine.usesExamples ? options.sources : rounds(engine, description, options.rounds ?? 1);
   if (sources.length === 0) throw new UsageError("No source was named to rewrite captions in the manner of.");
+  if (engine.usesExamples) requireFit(options.form ?? defaultForm, sources, captions);
   const survey = await captions.survey();
   const writer = await RewritesWriter.open(out, {
     dataset: datasetName(captions.path),
     fingerprint: survey.fingerprint,
-    sources: Object.fromEntries(sources.map((source) => [source.name, describeSource(source, description, options)])),
+    sources: Object.fromEntries(sources.map((source) => [source.name, describeSource(source, description, options, survey)])),
     ...(options.shard ? { shard: { number: options.shard.number, of: options.shard.of, ...rowsOf(options, survey) } } : {}),
     createdWith: options.createdWith,
   });
@@ -122,10 +125,23 @@ function rounds({ name }: RewriteEngine, { model }: EngineDescription, count: nu
   return Array.from({ length: count }, (_, i) => ({ name: i === 0 ? name : `${name}-${i + 1}`, provenance: model }));
 }
 
-function describeSource(source: PairSource, { model, modelHash, sampling }: EngineDescription, options: RewriteOptions): RewriteSource {
+function describeSource(
+  source: PairSource,
+  { model, modelHash, sampling }: EngineDescription,
+  options: RewriteOptions,
+  survey: CaptionsSurvey,
+): RewriteSource {
   const { engine, seed, form = defaultForm } = options;
   const prompt = engine.usesExamples
-    ? sha256(JSON.stringify([signatureOf(form), examplesPerPrompt, maximumCaption, hashOfPairs(source)]))
+    ? sha256(
+        JSON.stringify([
+          signatureOf(form),
+          examplesPerPrompt,
+          maximumCaption,
+          hashOfPairs(source),
+          ...(form.merges ? [survey.second] : []),
+        ]),
+      )
     : "";
   return {
     engine: engine.name,
@@ -133,7 +149,7 @@ function describeSource(source: PairSource, { model, modelHash, sampling }: Engi
     modelHash,
     promptHash: prompt,
     ...(engine.usesExamples ? { prompt: form.name } : {}),
-    provenance: source.provenance,
+    provenance: form.merges ? `${source.provenance}; merged with captions from ${options.captions.secondFrom}` : source.provenance,
     sampling: { ...sampling },
     seed,
   };
@@ -143,6 +159,8 @@ function describeSource(source: PairSource, { model, modelHash, sampling }: Engi
 interface OpenCaption {
   readonly id: string;
   readonly caption: string;
+  /** Another caption of the same image, as the data set has it. */
+  readonly second?: string | undefined;
 }
 
 interface RunParts {
@@ -180,6 +198,7 @@ class Run {
       dataset: datasetName(options.captions.path),
       captions: survey.fingerprint.count,
       emptyCaptions: survey.empty,
+      withoutSecond: 0,
       sources: sources.map(({ name }) => name),
       model: description.model,
       kept: 0,
@@ -199,7 +218,10 @@ class Run {
     try {
       for await (const chunk of this.#chunks()) {
         for (const source of this.#parts.sources) {
-          let open: readonly OpenCaption[] = chunk.filter(({ id }) => !this.#parts.writer.has(source.name, id));
+          let open = this.#mergeable(
+            chunk.filter(({ id }) => !this.#parts.writer.has(source.name, id)),
+            progress,
+          );
           for (let attempt = 0; open.length > 0 && !signal.aborted; attempt++) open = await this.#pass(source, open, attempt, progress);
         }
         if (signal.aborted) break;
@@ -208,12 +230,23 @@ class Run {
       progress.finish();
       this.summary.seconds = (performance.now() - started) / 1000;
     }
-    const { kept, written, failed } = this.summary;
-    if (signal.aborted && kept + written + failed < this.#planned) {
+    const { kept, written, failed, withoutSecond } = this.summary;
+    if (signal.aborted && kept + written + failed + withoutSecond < this.#planned) {
       throw new InterruptedError(`Stopped. ${written} new rewrites are saved in ${this.summary.out}.`, {
         mend: "Start the same command again: it goes on from there.",
       });
     }
+  }
+
+  /** Those that the form of the prompt can be made for. Rewriting the others by examples of merging would teach the model to invent. */
+  #mergeable(captions: readonly OpenCaption[], progress: Progress): readonly OpenCaption[] {
+    const { engine, form = defaultForm } = this.#options;
+    if (!engine.usesExamples || !form.merges) return captions;
+    const mergeable = captions.filter(({ second = "" }) => !isEmpty(second));
+    const left = captions.length - mergeable.length;
+    this.summary.withoutSecond += left;
+    progress.advance(left);
+    return mergeable;
   }
 
   /** What is there already; known before the start, it does not count towards the rate. */
@@ -230,11 +263,12 @@ class Run {
   async #pass(source: PairSource, captions: readonly OpenCaption[], attempt: number, progress: Progress): Promise<OpenCaption[]> {
     const { engine, retries = 0 } = this.#options;
     const again: OpenCaption[] = [];
+    const captionsById = new Map(captions.map((caption) => [caption.id, caption]));
     const requests = captions.map((caption) => this.#request(source, caption, attempt));
     for await (const outcome of engine.rewrite(inGroups(requests), this.#parts.signal)) {
       if (isFailure(outcome)) this.#fail(outcome.error, outcome.request);
       else if (!(await this.#keep(outcome, attempt, attempt < retries))) {
-        again.push({ id: outcome.request.id, caption: outcome.request.original });
+        again.push(captionsById.get(outcome.request.id)!);
         continue;
       }
       progress.advance(1, this.summary.failed > 0 ? `${this.summary.failed} failed` : "");
@@ -247,31 +281,42 @@ class Run {
     const { captions, chunk: size = 65_536 } = this.#options;
     const { from, to } = this.#rows;
     const seen = this.#parts.survey.repeated > 0 ? new HashedKeys() : undefined;
-    let chunk = new Map<string, string>();
+    let chunk = new Map<string, OpenCaption>();
     let position = 0;
     for await (const batch of captions.rows()) {
-      for (const { id, caption } of batch) {
+      for (const { id, caption, second } of batch) {
         if (isEmpty(caption) || seen?.has(id)) continue;
         if (position >= to) break;
         seen?.set(id);
         if (position++ < from) continue;
-        chunk.set(id, caption);
+        chunk.set(id, { id, caption, second });
         if (chunk.size < size) continue;
-        yield Array.from(chunk, ([key, value]) => ({ id: key, caption: value }));
+        yield [...chunk.values()];
         chunk = new Map();
       }
       if (position >= to) break;
     }
-    if (chunk.size > 0) yield Array.from(chunk, ([key, value]) => ({ id: key, caption: value }));
+    if (chunk.size > 0) yield [...chunk.values()];
   }
 
-  #request(source: PairSource, { id, caption: original }: OpenCaption, attempt: number): RewriteRequest {
+  #request(source: PairSource, { id, caption: original, second }: OpenCaption, attempt: number): RewriteRequest {
     const { text, shortened } = safeCaption(original);
+    const other = second === undefined ? undefined : safeCaption(second);
     const { seed: runSeed, engine, form = defaultForm } = this.#options;
     const { examples, seed } = engine.usesExamples
       ? drawExamples(source, runSeed, id, attempt)
       : { examples: [], seed: Random.of("rewrite", runSeed, source.name, id).bits() >>> 1 };
-    return { id, source: source.name, original, caption: text, shortened, examples, form, seed };
+    return {
+      id,
+      source: source.name,
+      original,
+      caption: text,
+      ...(other ? { second: other.text } : {}),
+      shortened: shortened || other?.shortened === true,
+      examples,
+      form,
+      seed,
+    };
   }
 
   /** Checks and keeps a rewrite; false when it was rejected and is to be tried again. */
