@@ -1,5 +1,8 @@
 /** From files to training batches: captions and their rewrites, the caption choice, the order of samples, the loader. */
 export * from "./hashed-keys.ts";
+export * from "./bit-set.ts";
+export * from "./finished-rewrites.ts";
+export * from "./captions-fingerprint.ts";
 export * from "./rewrites-folder.ts";
 export * from "./rewrites-writer.ts";
 export * from "./caption-table.ts";

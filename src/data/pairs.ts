@@ -7,7 +7,7 @@ import { existsSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { DataError, log } from "../support/index.ts";
 import { type CaptionTable, type CaptionTableOptions, noImageColumn, openCaptionTable, readCaptionRows } from "./caption-table.ts";
-import { type CaptionsFingerprint, FingerprintBuilder } from "./rewrites-folder.ts";
+import { type CaptionsFingerprint, FingerprintBuilder } from "./captions-fingerprint.ts";
 import { SampleTable } from "./sample-table.ts";
 import { TextColumnBuilder, TextIndex } from "./text-column.ts";
 

@@ -17,8 +17,9 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { writeParquet } from "../formats/index.ts";
 import { DataError } from "../support/index.ts";
+import { captionsFingerprint } from "./captions-fingerprint.ts";
 import { HashedKeys } from "./hashed-keys.ts";
-import { captionsFingerprint, openRewritesFolder, rewriteColumns } from "./rewrites-folder.ts";
+import { openRewritesFolder, rewriteColumns } from "./rewrites-folder.ts";
 import type { Rewrite, RewriteSource } from "./rewrites-folder.ts";
 import { RewritesWriter } from "./rewrites-writer.ts";
 import type { WriteRewritesOptions } from "./rewrites-writer.ts";
@@ -67,6 +68,7 @@ test("what is written comes back, from the log and from the parts, and each rewr
   for (let i = 0; i < 10; i++) await writer.append([rewrite(i), rewrite(i, "bard", ["rejected:too-short"]), rewrite(i)]);
   assert.equal(writer.count, 20);
   assert.ok(writer.has("bard", "id-3") && !writer.has("bard", "id-30"));
+  writer.flush();
   const whileWriting = await all(path);
   await writer.finish();
   assert.ok(readdirSync(join(path, "parts")).length >= 4);
@@ -118,6 +120,7 @@ test("a log whose part was completed before the crash does not count twice", asy
   const path = fresh();
   const first = await RewritesWriter.open(path, options);
   await first.append([rewrite(0), rewrite(1)]);
+  first.flush();
   const log = join(path, "log", "000000.jsonl");
   copyFileSync(log, join(temporary, "kept.jsonl"));
   await first.finish();
@@ -131,6 +134,43 @@ test("a log whose part was completed before the crash does not count twice", asy
   await second.finish();
   assert.equal((await all(path)).length, 3);
   assert.deepEqual(readdirSync(join(path, "parts")), ["000000.parquet", "000001.parquet"]);
+});
+
+test("what was appended is in the log some milliseconds later, without another call", async () => {
+  const path = fresh();
+  const writer = await RewritesWriter.open(path, options);
+  await writer.append([rewrite(0), { ...rewrite(1), text: "line\u2028separators \u2029 stay" }]);
+  while ((await all(path)).length < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+  assert.equal((await all(path))[1]!.text, "line\u2028separators \u2029 stay");
+  writer.close();
+  const second = await RewritesWriter.open(path, { ...options, sources: { chatgpt: source } });
+  assert.equal(second.count, 2);
+  assert.deepEqual([second.finished("chatgpt").count(), second.finished("chatgpt").has(1)], [2, true]);
+  second.close();
+});
+
+test("rewrites that are added while a log becomes a part are not lost with it", async () => {
+  const path = fresh();
+  const writer = await RewritesWriter.open(path, { ...options, rowsPerPart: 3 });
+  await Promise.all(Array.from({ length: 20 }, (_, i) => writer.append([rewrite(i)])));
+  await writer.finish();
+  assert.equal((await all(path)).length, 20);
+});
+
+test("a start that goes on knows what each of many sources has written, from parts, logs and other sources' rows", async () => {
+  const path = fresh();
+  const names = Array.from({ length: 60 }, (_, i) => `eda-${i}`);
+  const sources = Object.fromEntries(names.map((name) => [name, source]));
+  const first = await RewritesWriter.open(path, { ...options, sources, rowsPerPart: 100 });
+  const made = (name: number, i: number): boolean => (i * 31 + name) % 7 < 3;
+  for (let i = 0; i < 10; i++) await first.append(names.filter((_, name) => made(name, i)).map((name) => rewrite(i, name)));
+  first.close();
+  for (const opened of [names, names.slice(55), names.slice(3, 4)]) {
+    const second = await RewritesWriter.open(path, { ...options, sources: Object.fromEntries(opened.map((name) => [name, source])) });
+    for (const name of opened)
+      for (let i = 0; i < 10; i++) assert.equal(second.has(name, `id-${i}`), made(names.indexOf(name), i), `${name} ${i}`);
+    second.close();
+  }
 });
 
 test("a damaged line in the middle of a log is refused, not skipped", async () => {
@@ -214,6 +254,14 @@ test("a folder with other files, a file, a later version and nonsense are refuse
   await assert.rejects(openRewritesFolder(path), /dataset/);
 });
 
+test("the fingerprint of known captions is the one that folders hold", () => {
+  const known = [
+    { id: "1", caption: "a dog" },
+    { id: "2", caption: "zwei Hünde 🐕" },
+  ];
+  assert.deepEqual(captionsFingerprint(known), { count: 2, hash: "f67cf3db9b6221578eb31289355484dac30d48e7d049a4f8abc23f157ce36fd0" });
+});
+
 test("the fingerprint does not depend on order, and notices another id, caption or count", () => {
   const whole = captionsFingerprint(captions);
   assert.deepEqual(captionsFingerprint(captions.toReversed()), whole);
@@ -232,6 +280,11 @@ test("a hundred thousand keys are found again, others are not", () => {
   for (let i = 0; i < 100_000; i++) assert.equal(keys.get(`source\nid-${i}`), i);
   for (let i = 100_000; i < 200_000; i++) assert.ok(!keys.has(`source\nid-${i}`));
   assert.equal(keys.size, 100_000);
+  assert.equal(keys.intern("source\nid-7"), 7);
+  assert.equal(keys.intern("another"), 100_000);
+  assert.equal(keys.intern("another"), 100_000);
+  keys.set("another", 4);
+  assert.deepEqual([keys.get("another"), keys.size], [4, 100_001]);
 });
 
 test("weights survive log and part; parts of before there were weights are read as 1", async () => {
@@ -239,6 +292,7 @@ test("weights survive log and part; parts of before there were weights are read 
   const writer = await RewritesWriter.open(path, options);
   const [plain, weighed] = [rewrite(0), { ...rewrite(1), weight: 0.125 }];
   await writer.append([plain, weighed]);
+  writer.flush();
   assert.deepEqual(await all(path), [plain, weighed]);
   await writer.finish();
   assert.deepEqual(await all(path), [plain, weighed]);

@@ -9,14 +9,14 @@
  * Reading never changes the folder and works while another process writes; a line torn by a crash is passed over.
  * Writing is in rewrites-writer.ts.
  */
-import { createHash } from "node:crypto";
-import { createReadStream, existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
-import { createInterface } from "node:readline";
 import { z } from "zod";
 import { readTable, tableColumns } from "../formats/index.ts";
 import type { ColumnType } from "../formats/index.ts";
 import { DataError, readJson } from "../support/index.ts";
+import type { CaptionsFingerprint } from "./captions-fingerprint.ts";
+import { readLog } from "./rewrites-log.ts";
 
 /** One rewrite of one caption. */
 export interface Rewrite {
@@ -38,14 +38,6 @@ export interface Rewrite {
   readonly examples: readonly string[];
   /** Chance of being drawn in training, relative to the original caption's, above 0 and up to 1. Default 1. */
   readonly weight?: number;
-}
-
-/** Which captions were rewritten: enough to notice another data set, whatever its row order or file format. */
-export interface CaptionsFingerprint {
-  /** Number of captions. */
-  readonly count: number;
-  /** Hexadecimal; the same for the same multiset of (id, caption). */
-  readonly hash: string;
 }
 
 const sourceSchema = z.strictObject({
@@ -114,32 +106,6 @@ export const rewriteColumns = {
 /** False for a rewrite that was rejected: it is kept to be looked at, and must not be trained on. */
 export function isUsable(rewrite: Pick<Rewrite, "flags">): boolean {
   return !rewrite.flags.some((flag) => flag.startsWith("rejected:"));
-}
-
-/** Adds up captions, in any order, to the fingerprint of their data set. */
-export class FingerprintBuilder {
-  readonly #lanes = new Uint32Array(8);
-  #count = 0;
-
-  add(id: string, caption: string): void {
-    const digest = createHash("sha256")
-      .update(JSON.stringify([id, caption]))
-      .digest();
-    // A sum of hashes does not depend on the order, and unlike an exclusive or it notices a caption that is there twice.
-    for (let lane = 0; lane < 8; lane++) this.#lanes[lane] = this.#lanes[lane]! + digest.readUInt32LE(lane * 4);
-    this.#count++;
-  }
-
-  finish(): CaptionsFingerprint {
-    return { count: this.#count, hash: Buffer.from(this.#lanes.buffer).toString("hex") };
-  }
-}
-
-/** The fingerprint of a data set's captions; the same for any order of the same (id, caption) pairs. */
-export function captionsFingerprint(captions: Iterable<{ readonly id: string; readonly caption: string }>): CaptionsFingerprint {
-  const builder = new FingerprintBuilder();
-  for (const { id, caption } of captions) builder.add(id, caption);
-  return builder.finish();
 }
 
 /** A rewrites folder that is open for reading. */
@@ -293,16 +259,11 @@ export function logPath(path: string, segment: string): string {
 async function* readSegment(path: string, segment: string): AsyncGenerator<Rewrite[]> {
   const [part, log] = [partPath(path, segment), logPath(path, segment)];
   if (!existsSync(part)) {
-    let rows: Rewrite[] | undefined;
     try {
-      rows = await readLog(log);
+      return yield* readLog(log);
     } catch (error) {
-      // A writer may have turned the log into a part since we looked.
+      // A writer may have turned the log into a part since we looked; a log that was opened is read to its end even then.
       if ((error as NodeJS.ErrnoException).code !== "ENOENT" || !existsSync(part)) throw error;
-    }
-    if (rows) {
-      if (rows.length > 0) yield rows;
-      return;
     }
   }
   // Folders of before there were weights have no such column; where it is, it is empty unless somebody weighed.
@@ -316,43 +277,4 @@ async function* readSegment(path: string, segment: string): AsyncGenerator<Rewri
       return weight === 1 ? rewrite : { ...rewrite, weight: Number(weight) };
     });
   }
-}
-
-/** A line of a log. */
-const rewriteSchema = z.object({
-  id: z.string(),
-  source: z.string(),
-  text: z.string(),
-  flags: z.array(z.string()),
-  finish: z.string(),
-  tokens: z.number().int(),
-  seed: z.number().int(),
-  examples: z.array(z.string()),
-  weight: z.number().positive().max(1).exactOptional(),
-}) satisfies z.ZodType<Rewrite>;
-
-/** The rewrites in a log. Its last line may be torn; any other bad line is damage. */
-async function readLog(log: string): Promise<Rewrite[]> {
-  const rows: Rewrite[] = [];
-  let torn: { line: number; error: Error } | undefined;
-  let line = 0;
-  const mend = "Remove that line; start the rewriting again and the missing rewrites are made anew.";
-  for await (const text of createInterface({ input: createReadStream(log, "utf8"), crlfDelay: Infinity })) {
-    line++;
-    if (torn) throw new DataError(`${log}: line ${torn.line} is not valid JSON (${torn.error.message}).`, { mend });
-    let value: unknown;
-    try {
-      value = JSON.parse(text);
-    } catch (error) {
-      torn = { line, error: error as Error };
-      continue;
-    }
-    const found = rewriteSchema.safeParse(value);
-    if (!found.success) {
-      const issue = found.error.issues[0]!;
-      throw new DataError(`${log}: line ${line} is no rewrite: ${issue.path.join(".") || "the whole line"}: ${issue.message}.`, { mend });
-    }
-    rows.push(found.data);
-  }
-  return rows;
 }

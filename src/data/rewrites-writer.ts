@@ -1,64 +1,58 @@
 /**
  * Writing a rewrites folder so that kill -9 at any moment loses only what was not handed over yet, and nothing is ever there twice.
  *
- * Rewrites are appended to a log of lines, each handed to the operating system at once and synced to disk every second. A full
- * log becomes a parquet part of the same number: written beside, synced, renamed; only then is the log removed. Where both are
- * found, the part counts. The first thing a writer does is to cut a torn last line off the log and read which rewrites are there.
+ * Rewrites are appended to a log (rewrites-log.ts). A full log becomes a parquet part of the same number: written beside, synced,
+ * renamed; only then is the log removed. Where both are found, the part counts. The first thing a writer does is to cut a torn last
+ * line off the log and read which rewrites are there.
  */
-import {
-  closeSync,
-  existsSync,
-  fstatSync,
-  fsyncSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  readdirSync,
-  rmSync,
-  truncateSync,
-  writeSync,
-} from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { jsonlToParquet } from "../formats/index.ts";
 import { DataError, FolderLock, explainWriteFailure, invariant, sha256, syncFolder, writeFileAtomic } from "../support/index.ts";
+import type { BitSet } from "./bit-set.ts";
+import type { CaptionsFingerprint } from "./captions-fingerprint.ts";
+import { FinishedRewrites } from "./finished-rewrites.ts";
 import { HashedKeys } from "./hashed-keys.ts";
 import { RewritesFolder, isRewritesFolder, logPath, partPath, readManifest, rewriteColumns, segments } from "./rewrites-folder.ts";
-import type { CaptionsFingerprint, Rewrite, RewriteSource, RewritesManifest, RewritesShard } from "./rewrites-folder.ts";
+import type { Rewrite, RewriteSource, RewritesManifest, RewritesShard } from "./rewrites-folder.ts";
+import { RewritesLog, cutTornLine } from "./rewrites-log.ts";
 
 /** What a rewrites folder is made for and by whom. */
 export interface WriteRewritesOptions {
   /** Name of the data set, for people. */
   dataset: string;
   fingerprint: CaptionsFingerprint;
+  /** The part of the data set that this folder is for. Default: all of it. */
+  shard?: RewritesShard | undefined;
   /** The sources that will be written now. A folder may already hold others. */
   sources: Readonly<Record<string, RewriteSource>>;
-  /** Which part of the data set this folder is to hold. Default: all of it. */
-  shard?: RewritesShard | undefined;
   /** Program and version, for the manifest: "laclip 0.1.0". */
   createdWith: string;
+  /** The number of each caption's id, where they are numbered already. Default: they are numbered as they come. */
+  numbers?: HashedKeys;
   /** Rewrites in a parquet part. Default 200,000. */
   rowsPerPart?: number;
 }
 
 /** A rewrites folder that this process writes; no other can at the same time. */
 export class RewritesWriter {
-  readonly #done: HashedKeys;
+  readonly #finished: FinishedRewrites;
   readonly #rowsPerPart: number;
   #segment: string;
+  #log: RewritesLog;
   #rowsInLog: number;
-  #file: number | undefined;
-  #syncedAt = performance.now();
+  #compacting: Promise<void> | undefined;
   #closed = false;
 
   private constructor(
     readonly path: string,
     readonly manifest: RewritesManifest,
     private readonly lock: FolderLock,
-    state: { done: HashedKeys; segment: string; rowsInLog: number; rowsPerPart: number },
+    state: { finished: FinishedRewrites; segment: string; rowsInLog: number; rowsPerPart: number },
   ) {
-    this.#done = state.done;
+    this.#finished = state.finished;
     this.#segment = state.segment;
+    this.#log = new RewritesLog(logPath(path, state.segment));
     this.#rowsInLog = state.rowsInLog;
     this.#rowsPerPart = state.rowsPerPart;
   }
@@ -86,63 +80,60 @@ export class RewritesWriter {
       const segment = open ? last : String(last === undefined ? 0 : Number(last) + 1).padStart(6, "0");
       // Before anything is read: a reader takes a whole line that lacks only its line break, and what is cut must not count as done.
       const rowsInLog = open ? cutTornLine(logPath(path, segment)) : 0;
-      const done = new HashedKeys();
-      for await (const batch of new RewritesFolder(path, manifest).read()) for (const { source, id } of batch) done.set(key(source, id));
-      return new RewritesWriter(path, manifest, lock, { done, segment, rowsInLog, rowsPerPart: options.rowsPerPart ?? 200_000 });
+      const finished = new FinishedRewrites(Object.keys(options.sources), options.numbers ?? new HashedKeys());
+      await finished.read(path);
+      return new RewritesWriter(path, manifest, lock, { finished, segment, rowsInLog, rowsPerPart: options.rowsPerPart ?? 200_000 });
     } catch (error) {
       lock.release();
       throw error;
     }
   }
 
-  /** Number of rewrites in the folder. */
+  /** Number of rewrites in the folder by the sources that this writer was opened for. */
   get count(): number {
-    return this.#done.size;
+    return this.#finished.count;
   }
 
-  /** True when this caption has been rewritten by this source. */
+  /** True when this caption has been rewritten by this source, one of those that this writer was opened for. */
   has(source: string, id: string): boolean {
-    return this.#done.has(key(source, id));
+    return this.#finished.has(source, id);
+  }
+
+  /** The numbers of the captions that this source has rewritten. */
+  finished(source: string): Pick<BitSet, "has" | "count"> {
+    const found = this.#finished.of(source);
+    invariant(found, `this writer was not opened for source ${source}`);
+    return found;
   }
 
   /**
-   * Adds rewrites. When this returns they survive the end of the process; within about a second also a power cut.
-   * A rewrite that is there already (same source and id) is left out.
+   * Adds rewrites. They survive the end of the process some milliseconds after this was called (or see `flush`), and within about a
+   * second also a power cut. A rewrite that is there already (same source and id) is left out.
+   * @throws LaclipError when they, or some that were added shortly before, can't be written
    */
   async append(rewrites: readonly Rewrite[]): Promise<void> {
     invariant(!this.#closed, "append to a closed rewrites writer");
-    const fresh: Rewrite[] = [];
-    const names = new Set<string>();
+    // While a log becomes a part, a line added to it would be lost with it.
+    while (this.#compacting) await this.#compacting;
     for (const rewrite of rewrites) {
-      invariant(Object.hasOwn(this.manifest.sources, rewrite.source), `source ${rewrite.source} is not in the manifest`);
-      const name = key(rewrite.source, rewrite.id);
-      if (this.#done.has(name) || names.has(name)) continue;
-      names.add(name);
-      fresh.push(rewrite);
+      invariant(this.#finished.of(rewrite.source), `this writer was not opened for source ${rewrite.source}`);
+      if (!this.#finished.add(rewrite.source, rewrite.id)) continue;
+      this.#rowsInLog++;
+      this.#log.add(`${lineOf(rewrite)}\n`);
     }
-    if (fresh.length === 0) return;
-    const log = logPath(this.path, this.#segment);
-    const bytes = Buffer.from(fresh.map((rewrite) => `${JSON.stringify(row(rewrite))}\n`).join(""), "utf8");
-    let size: number | undefined;
-    try {
-      this.#file ??= openSync(log, "a");
-      size = fstatSync(this.#file).size;
-      for (let offset = 0; offset < bytes.length;) offset += writeSync(this.#file, bytes, offset);
-      if (performance.now() - this.#syncedAt > 1000) this.#sync();
-    } catch (error) {
-      // Half a line in the middle of a log would be damage; taken back, the disk holds exactly what it held before.
-      if (this.#file !== undefined && size !== undefined) ftruncateSync(this.#file, size);
-      throw explainWriteFailure(error, log);
-    }
-    for (const name of names) this.#done.set(name);
-    this.#rowsInLog += fresh.length;
     if (this.#rowsInLog >= this.#rowsPerPart) await this.#compact();
+  }
+
+  /** Hands over what was appended, so that it survives the end of the process from now on, and readers see it. */
+  flush(): void {
+    this.#log.flush();
   }
 
   /** Turns what is in the log into a part, and lets go of the folder. */
   async finish(): Promise<void> {
     if (this.#closed) return;
     try {
+      while (this.#compacting) await this.#compacting;
       await this.#compact();
     } finally {
       this.close();
@@ -154,42 +145,35 @@ export class RewritesWriter {
     if (this.#closed) return;
     this.#closed = true;
     try {
-      this.#sync();
-      if (this.#file !== undefined) closeSync(this.#file);
+      this.#log.close();
     } finally {
       this.lock.release();
     }
   }
 
-  #sync(): void {
-    if (this.#file !== undefined) fsyncSync(this.#file);
-    this.#syncedAt = performance.now();
-  }
-
   async #compact(): Promise<void> {
     if (this.#rowsInLog === 0) return;
-    this.#sync();
-    const [log, part] = [logPath(this.path, this.#segment), partPath(this.path, this.#segment)];
-    await jsonlToParquet(log, part, rewriteColumns);
-    if (this.#file !== undefined) closeSync(this.#file);
-    this.#file = undefined;
-    rmSync(log);
+    this.#compacting = this.#logToPart().finally(() => (this.#compacting = undefined));
+    await this.#compacting;
+  }
+
+  async #logToPart(): Promise<void> {
+    this.#log.sync();
+    await jsonlToParquet(this.#log.path, partPath(this.path, this.#segment), rewriteColumns);
+    this.#log.remove();
     this.#segment = String(Number(this.#segment) + 1).padStart(6, "0");
+    this.#log = new RewritesLog(logPath(this.path, this.#segment));
     this.#rowsInLog = 0;
   }
 }
 
-/** The key under which a rewrite is known; no source name holds a line break. */
-function key(source: string, id: string): string {
-  return `${source}\n${id}`;
-}
+const columnNames = Object.keys(rewriteColumns);
 
 /** The rewrite with its fields in the order of the columns, whatever order they were given in; half surrogate pairs are no text that parquet can hold. */
-function row(rewrite: Rewrite): Record<string, unknown> {
-  return {
-    ...Object.fromEntries(Object.keys(rewriteColumns).map((name) => [name, rewrite[name as keyof Rewrite]])),
-    text: rewrite.text.replace(/\p{Surrogate}/gu, "\ufffd"),
-  };
+function lineOf(rewrite: Rewrite): string {
+  const { text } = rewrite;
+  const whole = /\p{Surrogate}/u.test(text) ? { ...rewrite, text: text.replace(/\p{Surrogate}/gu, "\ufffd") } : rewrite;
+  return JSON.stringify(whole, columnNames);
 }
 
 /** A folder that holds other things is no place to start in: a slip of the hand must not mix with somebody's files. */
@@ -281,16 +265,6 @@ function sweep(path: string): void {
   for (const name of readdirSync(join(path, "parts"))) if (name.includes(".tmp-")) rmSync(join(path, "parts", name));
   for (const segment of segments(path)) if (existsSync(partPath(path, segment))) rmSync(logPath(path, segment), { force: true });
   syncFolder(join(path, "parts"));
-}
-
-/** Cuts off a last line that a crash left unfinished; returns the number of lines that stay. */
-function cutTornLine(log: string): number {
-  const bytes = readFileSync(log);
-  const end = bytes.lastIndexOf(0x0a) + 1;
-  if (end < bytes.length) truncateSync(log, end);
-  let lines = 0;
-  for (let at = bytes.indexOf(0x0a); at !== -1 && at < end; at = bytes.indexOf(0x0a, at + 1)) lines++;
-  return lines;
 }
 
 /** Hash of any plain value, for `modelHash` and `promptHash`. */

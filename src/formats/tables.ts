@@ -8,7 +8,7 @@
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import type { DuckDBConnection, DuckDBInstance, DuckDBValue } from "@duckdb/node-api";
-import { DataError, LaclipError, explainWriteFailure, nearest, syncFolder } from "../support/index.ts";
+import { DataError, LaclipError, explainWriteFailure, invariant, nearest, syncFolder } from "../support/index.ts";
 
 /** Formats of tables that are read. */
 export type TableFormat = "csv" | "tsv" | "jsonl" | "parquet";
@@ -83,6 +83,46 @@ export async function* readTable(path: string, options: ReadTableOptions = {}): 
       const columns: Record<string, readonly TableValue[]> = Object.create(null) as Record<string, readonly TableValue[]>;
       chunk.getColumns().forEach((values, i) => (columns[wanted[i]!] = values.map((value) => plain(value, textual))));
       yield { rows: chunk.rowCount, columns };
+    }
+  } finally {
+    connection.closeSync();
+  }
+}
+
+/** What `readTextMasks` looks for: columns of text, and which values of `column` matter. */
+export interface TextMaskOptions {
+  readonly key: string;
+  readonly column: string;
+  /** At most 52. */
+  readonly values: readonly string[];
+}
+
+/**
+ * Which of some values stand beside each key in parquet files, found without handing every row to JavaScript.
+ *
+ * Bit i of a mask (2^i) means that `values[i]` does. Each key comes once, in no order; keys beside no such value don't come.
+ * @throws DataError when a file or column is missing, or a file is damaged
+ */
+export async function* readTextMasks(
+  paths: readonly string[],
+  { key, column, values }: TextMaskOptions,
+): AsyncGenerator<{ keys: readonly string[]; masks: readonly number[] }> {
+  invariant(values.length <= 52, "a mask has no room for more than 52 values");
+  if (paths.length === 0 || values.length === 0) return;
+  for (const path of paths) if (!existsSync(path)) throw new DataError(`${path}: no such file.`);
+  const bits = values.map((value, i) => `WHEN ${literal(value)} THEN ${2 ** i}::BIGINT`).join(" ");
+  const query =
+    `SELECT ${identifier(key)}, bit_or(CASE ${identifier(column)} ${bits} END)::DOUBLE ` +
+    `FROM read_parquet([${paths.map((path) => literal(glob(path))).join(", ")}]) ` +
+    `WHERE ${identifier(column)} IN (${values.map((value) => literal(value)).join(", ")}) GROUP BY 1`;
+  const connection = await connect();
+  try {
+    const where = paths.length === 1 ? paths[0]! : dirname(paths[0]!);
+    const result = await guarded(where, () => connection.stream(query));
+    for (;;) {
+      const chunk = await guarded(where, () => result.fetchChunk());
+      if (chunk === null || chunk.rowCount === 0) return;
+      yield { keys: chunk.getColumnValues(0) as string[], masks: chunk.getColumnValues(1) as number[] };
     }
   } finally {
     connection.closeSync();

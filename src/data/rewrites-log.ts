@@ -1,0 +1,176 @@
+/**
+ * The log of a rewrites folder: a line of JSON for each rewrite that is in no part yet.
+ *
+ * Lines are handed to the operating system together, a few milliseconds' worth at a time: one call for each would cost more than
+ * the rest of the bookkeeping. Once handed over they survive the end of the process, and a second later also a power cut.
+ */
+import { closeSync, createReadStream, fstatSync, fsyncSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from "node:fs";
+import { z } from "zod";
+import { DataError, explainWriteFailure } from "../support/index.ts";
+import type { Rewrite } from "./rewrites-folder.ts";
+
+/** Milliseconds, and UTF-16 units, after which lines are handed over. */
+const longestWait = 5;
+const mostUnits = 1 << 16;
+/** Milliseconds between two syncs to disk. */
+const syncEvery = 1000;
+
+/** A log that this process appends to. */
+export class RewritesLog {
+  #file: number | undefined;
+  #lines: string[] = [];
+  #units = 0;
+  #oldest = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #syncedAt = performance.now();
+
+  constructor(readonly path: string) {}
+
+  /**
+   * Adds a line, with its line break.
+   * @throws LaclipError when earlier lines can't be written; they are kept, and tried again with the next
+   */
+  add(line: string): void {
+    this.#lines.push(line);
+    this.#units += line.length;
+    const now = performance.now();
+    if (this.#lines.length === 1) this.#oldest = now;
+    // The timer alone would not do: an engine that never waits for anything never lets it run.
+    if (this.#units >= mostUnits || now - this.#oldest >= longestWait) this.flush();
+    else this.#timer ??= setTimeout(() => this.#flushInTime(), longestWait);
+  }
+
+  /** Hands all lines over to the operating system. */
+  flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#lines.length === 0) return;
+    const bytes = Buffer.from(this.#lines.join(""), "utf8");
+    let size: number | undefined;
+    try {
+      this.#file ??= openSync(this.path, "a");
+      size = fstatSync(this.#file).size;
+      for (let offset = 0; offset < bytes.length;) offset += writeSync(this.#file, bytes, offset);
+      if (performance.now() - this.#syncedAt > syncEvery) this.#sync();
+    } catch (error) {
+      // Half a line in the middle of a log would be damage; taken back, the disk holds exactly what it held before.
+      if (this.#file !== undefined && size !== undefined) ftruncateSync(this.#file, size);
+      throw explainWriteFailure(error, this.path);
+    }
+    this.#lines = [];
+    this.#units = 0;
+  }
+
+  /** Hands over and syncs to disk. */
+  sync(): void {
+    this.flush();
+    this.#sync();
+  }
+
+  /** Syncs and closes; calling it twice is harmless. */
+  close(): void {
+    try {
+      this.sync();
+    } finally {
+      if (this.#file !== undefined) closeSync(this.#file);
+      this.#file = undefined;
+    }
+  }
+
+  /** Closes and removes the file. */
+  remove(): void {
+    this.close();
+    rmSync(this.path);
+  }
+
+  #flushInTime(): void {
+    try {
+      this.flush();
+    } catch {
+      // There is nobody here who could be told. The lines are still there; the next one is handed over at once, and then it is said.
+    }
+  }
+
+  #sync(): void {
+    if (this.#file !== undefined) fsyncSync(this.#file);
+    this.#syncedAt = performance.now();
+  }
+}
+
+/** A line of a log. */
+const rewriteSchema = z.object({
+  id: z.string(),
+  source: z.string(),
+  text: z.string(),
+  flags: z.array(z.string()),
+  finish: z.string(),
+  tokens: z.number().int(),
+  seed: z.number().int(),
+  examples: z.array(z.string()),
+  weight: z.number().positive().max(1).exactOptional(),
+}) satisfies z.ZodType<Rewrite>;
+
+/**
+ * The rewrites in a log, in batches. Its last line may be torn; any other bad line is damage.
+ * @throws DataError naming the line
+ */
+export async function* readLog(log: string): AsyncGenerator<Rewrite[]> {
+  const mend = "Remove that line; start the rewriting again and the missing rewrites are made anew.";
+  let torn: { line: number; error: Error } | undefined;
+  let line = 0;
+  for await (const texts of lines(log)) {
+    const rows: Rewrite[] = [];
+    for (const text of texts) {
+      line++;
+      if (torn) throw new DataError(`${log}: line ${torn.line} is not valid JSON (${torn.error.message}).`, { mend });
+      let value: unknown;
+      try {
+        value = JSON.parse(text);
+      } catch (error) {
+        torn = { line, error: error as Error };
+        continue;
+      }
+      const found = rewriteSchema.safeParse(value);
+      if (!found.success) {
+        const issue = found.error.issues[0]!;
+        throw new DataError(`${log}: line ${line} is no rewrite: ${issue.path.join(".") || "the whole line"}: ${issue.message}.`, { mend });
+      }
+      rows.push(found.data);
+    }
+    if (rows.length > 0) yield rows;
+  }
+}
+
+/** Lines end with \n and nothing else: a text may hold the line separators of Unicode, which Node's readline splits at. */
+async function* lines(path: string): AsyncGenerator<string[]> {
+  let rest = "";
+  for await (const chunk of createReadStream(path, "utf8")) {
+    const found = (rest + (chunk as string)).split("\n");
+    rest = found.pop()!;
+    yield found;
+  }
+  if (rest !== "") yield [rest];
+}
+
+/** Cuts off a last line that a crash left unfinished; returns the number of lines that stay. */
+export function cutTornLine(log: string): number {
+  const file = openSync(log, "r+");
+  try {
+    const buffer = Buffer.allocUnsafe(1 << 20);
+    let [position, end, count] = [0, 0, 0];
+    for (;;) {
+      const read = readSync(file, buffer, 0, buffer.length, position);
+      if (read === 0) break;
+      const bytes = buffer.subarray(0, read);
+      for (let at = bytes.indexOf(0x0a); at !== -1; at = bytes.indexOf(0x0a, at + 1)) {
+        count++;
+        end = position + at + 1;
+      }
+      position += read;
+    }
+    if (end < position) ftruncateSync(file, end);
+    return count;
+  } finally {
+    closeSync(file);
+  }
+}
