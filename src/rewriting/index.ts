@@ -1,10 +1,13 @@
 /** Rewriting captions with language models by example, and what is needed around it. Loads without libtorch. */
 export * from "./captions-input.ts";
+export * from "./check-subject.ts";
+export * from "./check-table.ts";
 export * from "./checks.ts";
 export * from "./choose-engine.ts";
 export * from "./engine.ts";
 export * from "./engines/eda.ts";
 export * from "./engines/llama-cpp.ts";
+export { hashOfModel } from "./engines/llama-cpp-library.ts";
 export * from "./engines/openai-compatible.ts";
 export * from "./engines/wordnet.ts";
 export * from "./pairs.ts";
