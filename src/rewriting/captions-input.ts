@@ -6,10 +6,12 @@
  */
 import { createReadStream, existsSync, statSync } from "node:fs";
 import { basename } from "node:path";
-import { FingerprintBuilder, HashedKeys, captionColumns, findColumn, hash64, openCaptionTable, readCaptionRows } from "../data/index.ts";
-import type { CaptionTable, CaptionsFingerprint } from "../data/index.ts";
+import { captionColumns, findColumn, openCaptionTable, readCaptionRows } from "../data/index.ts";
+import type { CaptionTable } from "../data/index.ts";
 import { tableColumns } from "../formats/index.ts";
 import { DataError, LaclipError, sha256 } from "../support/index.ts";
+import { surveyCaptions } from "./captions-survey.ts";
+import type { CaptionsSurvey } from "./captions-survey.ts";
 
 /** A caption to rewrite. */
 export interface CaptionRow {
@@ -28,17 +30,6 @@ export interface CaptionsOptions {
   captionColumn?: string;
   /** Column with another caption of the same image, for prompts that merge two. Default: none is read. */
   secondColumn?: string;
-}
-
-/** What reading all captions once has shown. */
-export interface CaptionsSurvey {
-  readonly fingerprint: CaptionsFingerprint;
-  /** Rows without a caption: they are neither rewritten nor part of the fingerprint. */
-  readonly empty: number;
-  /** Rows that repeat the id and the caption of an earlier one. */
-  readonly repeated: number;
-  /** Fingerprint of the second captions that are not empty, where such were asked for. */
-  readonly second?: CaptionsFingerprint;
 }
 
 /** A file of captions that can be read again and again. */
@@ -71,7 +62,7 @@ export async function openCaptions(path: string, options: CaptionsOptions = {}):
 }
 
 function input(path: string, idFrom: string, rows: () => AsyncGenerator<CaptionRow[]>): CaptionsInput {
-  return { path, idFrom, rows, survey: async () => await survey(path, rows()) };
+  return { path, idFrom, rows, survey: async () => await surveyCaptions(path, rows()) };
 }
 
 async function openTable(path: string, options: CaptionsOptions): Promise<{ table: CaptionTable; hashed: boolean }> {
@@ -110,45 +101,6 @@ async function* lineRows(path: string): AsyncGenerator<CaptionRow[]> {
     if (lines.length > 0) yield toRows(lines);
   }
   if (rest !== "") yield toRows([rest.replace(/\r$/, "")]);
-}
-
-async function survey(path: string, batches: AsyncIterable<readonly CaptionRow[]>): Promise<CaptionsSurvey> {
-  const fingerprint = new FingerprintBuilder();
-  const seconds = new FingerprintBuilder();
-  let withSecond = false;
-  const captions = new HashedKeys();
-  let [row, empty, repeated] = [0, 0, 0];
-  for await (const batch of batches) {
-    for (const { id, caption, second } of batch) {
-      row++;
-      if (isEmpty(caption)) {
-        empty++;
-        continue;
-      }
-      if (id === "")
-        throw new DataError(`${path}: row ${row} has no id.`, { mend: "Fill in its id, or name another column with --id-column." });
-      const [hash] = hash64(caption);
-      const before = captions.get(id);
-      if (before !== undefined && before !== hash) {
-        throw new DataError(`${path}: row ${row}: the id ${JSON.stringify(id)} occurs twice with different captions.`, {
-          mend: "Ids join rewrites to captions. Name a column with --id-column whose values are unique.",
-        });
-      }
-      if (before !== undefined) repeated++;
-      captions.set(id, hash);
-      fingerprint.add(id, caption);
-      if (second === undefined) continue;
-      withSecond = true;
-      if (!isEmpty(second)) seconds.add(id, second);
-    }
-  }
-  if (row === 0) throw new DataError(`${path}: there is no caption in this file.`);
-  return { fingerprint: fingerprint.finish(), empty, repeated, ...(withSecond ? { second: seconds.finish() } : {}) };
-}
-
-/** A caption of nothing but spaces can't be rewritten. */
-export function isEmpty(caption: string): boolean {
-  return caption.trim() === "";
 }
 
 /** Name of the data set for people: the file's name. */

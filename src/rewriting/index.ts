@@ -1,5 +1,6 @@
 /** Rewriting captions with language models by example, and what is needed around it. Loads without libtorch. */
 export * from "./captions-input.ts";
+export * from "./captions-survey.ts";
 export * from "./check-subject.ts";
 export * from "./check-table.ts";
 export * from "./checks.ts";

@@ -8,9 +8,12 @@
 import { HashedKeys, RewritesWriter, isUsable } from "../data/index.ts";
 import type { Rewrite, RewriteSource } from "../data/index.ts";
 import { DataError, EndpointError, InterruptedError, LaclipError, Progress, Random, UsageError, log, sha256 } from "../support/index.ts";
-import { datasetName, isEmpty } from "./captions-input.ts";
-import type { CaptionsInput, CaptionsSurvey } from "./captions-input.ts";
-import { checkRewrite, normalise } from "./checks.ts";
+import { datasetName } from "./captions-input.ts";
+import type { CaptionsInput } from "./captions-input.ts";
+import { isEmpty } from "./captions-survey.ts";
+import type { CaptionsSurvey } from "./captions-survey.ts";
+import { checkRewrite, defaultChecks, normalise, recordChecks } from "./checks.ts";
+import type { CheckSettings } from "./checks.ts";
 import { isFailure } from "./engine.ts";
 import type { Completion, EngineDescription, RewriteEngine, RewriteGroup, RewriteRequest } from "./engine.ts";
 import { drawExamples, examplesPerPrompt, hashOfPairs, outputsOf } from "./pairs.ts";
@@ -33,6 +36,8 @@ export interface RewriteOptions {
   form?: PromptForm;
   /** How often a caption is rewritten anew when what came was rejected; the last text is kept, whatever it is. Default 0. */
   retries?: number;
+  /** What is looked for in a rewrite, and how strictly. Default: `defaultChecks`. */
+  checks?: CheckSettings;
   /** Rewrites a caption by an engine without examples; the second on are the sources "eda-2", "eda-3", ... Default 1. */
   rounds?: number;
   seed: number;
@@ -152,6 +157,8 @@ function describeSource(
     provenance: form.merges ? `${source.provenance}; merged with captions from ${options.captions.secondFrom}` : source.provenance,
     sampling: { ...sampling },
     seed,
+    checks: recordChecks(options.checks ?? defaultChecks),
+    ...(options.retries ? { retries: options.retries } : {}),
   };
 }
 
@@ -321,13 +328,13 @@ class Run {
 
   /** Checks and keeps a rewrite; false when it was rejected and is to be tried again. */
   async #keep({ request, text, finish, tokens, shortened }: Completion, attempt: number, mayTryAgain: boolean): Promise<boolean> {
-    const { id, source, original, examples, form, seed } = request;
-    const checked = checkRewrite(finish === "none" ? text : form.read(text), {
-      caption: original,
-      knownOutputs: this.#knownOutputs.get(source)!,
-      finish,
-      shortened: shortened ?? request.shortened,
-    });
+    const { id, source, original, second, examples, form, seed } = request;
+    const beside = { caption: original, second, knownOutputs: this.#knownOutputs.get(source)!, finish };
+    const checked = checkRewrite(
+      finish === "none" ? text : form.read(text),
+      { ...beside, shortened: shortened ?? request.shortened },
+      this.#options.checks,
+    );
     const flags = attempt > 0 ? [...checked.flags, "regenerated"] : checked.flags;
     if (mayTryAgain && !isUsable(checked)) return false;
     const rewrite: Rewrite = {

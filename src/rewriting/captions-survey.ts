@@ -1,0 +1,93 @@
+/**
+ * One look at all captions before any is rewritten: which data set this is, and whether its ids can be relied on.
+ *
+ * The look also numbers the captions, in file order; by these numbers a run knows what is done, and which rows are repetitions.
+ * Twelve million captions cost some 250 MB for their ids, whatever the length of ids and captions.
+ */
+import { FingerprintBuilder, HashedKeys } from "../data/index.ts";
+import type { CaptionsFingerprint } from "../data/index.ts";
+import { DataError } from "../support/index.ts";
+import type { CaptionRow } from "./captions-input.ts";
+
+/** What reading all captions once has shown. */
+export interface CaptionsSurvey {
+  readonly fingerprint: CaptionsFingerprint;
+  /** Rows without a caption: they are neither rewritten nor part of the fingerprint. */
+  readonly empty: number;
+  /** Rows that repeat the id and the caption of an earlier one. */
+  readonly repeated: number;
+  /** Captions with a replacement character (U+FFFD), as it stands where bytes were no UTF-8. */
+  readonly undecodable: number;
+  /** Fingerprint of the second captions that are not empty, where such were asked for. */
+  readonly second?: CaptionsFingerprint;
+  /** The number of each id: 0 for the first row with a caption, one more for each that is neither empty nor a repetition. */
+  readonly numbers: HashedKeys;
+}
+
+/**
+ * Reads all captions once.
+ * @param path the file, for messages
+ * @throws DataError when an id is empty or stands for two different captions, or there is no caption
+ */
+export async function surveyCaptions(path: string, batches: AsyncIterable<readonly CaptionRow[]>): Promise<CaptionsSurvey> {
+  const fingerprint = new FingerprintBuilder();
+  const seconds = new FingerprintBuilder();
+  let withSecond = false;
+  const numbers = new HashedKeys();
+  const words = new WordList();
+  let [row, empty, repeated, undecodable] = [0, 0, 0, 0];
+  for await (const batch of batches) {
+    for (const { id, caption, second } of batch) {
+      row++;
+      if (isEmpty(caption)) {
+        empty++;
+        continue;
+      }
+      if (id === "")
+        throw new DataError(`${path}: row ${row} has no id.`, { mend: "Fill in its id, or name another column with --id-column." });
+      const word = fingerprint.add(id, caption);
+      const known = numbers.size;
+      const number = numbers.intern(id);
+      if (number === known) words.add(word);
+      else if (words.at(number) === word) repeated++;
+      else {
+        throw new DataError(`${path}: row ${row}: the id ${JSON.stringify(id)} occurs twice with different captions.`, {
+          mend: "Ids join rewrites to captions. Name a column with --id-column whose values are unique.",
+        });
+      }
+      if (caption.includes("\ufffd")) undecodable++;
+      if (second === undefined) continue;
+      withSecond = true;
+      if (!isEmpty(second)) seconds.add(id, second);
+    }
+  }
+  if (row === 0) throw new DataError(`${path}: there is no caption in this file.`);
+  return {
+    fingerprint: fingerprint.finish(),
+    empty,
+    repeated,
+    undecodable,
+    ...(withSecond ? { second: seconds.finish() } : {}),
+    numbers,
+  };
+}
+
+/** A caption of nothing but spaces can't be rewritten. */
+export function isEmpty(caption: string): boolean {
+  return caption.trim() === "";
+}
+
+/** Millions of 32-bit numbers, in blocks, so that growing copies nothing. */
+class WordList {
+  readonly #blocks: Uint32Array[] = [];
+  #length = 0;
+
+  add(word: number): void {
+    const block = (this.#blocks[this.#length >>> 16] ??= new Uint32Array(1 << 16));
+    block[this.#length++ & 0xffff] = word;
+  }
+
+  at(index: number): number | undefined {
+    return this.#blocks[index >>> 16]?.[index & 0xffff];
+  }
+}
