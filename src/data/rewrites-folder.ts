@@ -60,6 +60,8 @@ const sourceSchema = z.strictObject({
   checks: z
     .record(z.string(), z.strictObject({ verdict: z.enum(["reject", "flag", "off"]), limit: z.array(z.number()).optional() }))
     .optional(),
+  /** How often a rewrite that these checks rejected was asked for again, where it was. */
+  retries: z.number().int().optional(),
   /** How the texts were held against the images, where they were: model, policy and its numbers. */
   images: z.record(z.string(), z.union([z.number(), z.string()])).optional(),
 });

@@ -250,6 +250,8 @@ function refuseOtherSource(path: string, name: string, before: RewriteSource, no
     ["prompt or example pairs", (source) => source.promptHash.slice(0, 16)],
     ["seed", (source) => String(source.seed)],
     ["sampling", (source) => JSON.stringify(Object.fromEntries(Object.entries(source.sampling).sort(([a], [b]) => (a < b ? -1 : 1))))],
+    // What is rejected is asked for again: then the checks decide the text too. Otherwise they decide its flags alone.
+    ["checks that reject", (source) => (before.retries && now.retries ? rejectingChecks(source) : "")],
   ];
   const differing = named
     .filter(([, of]) => of(before) !== of(now))
@@ -258,6 +260,14 @@ function refuseOtherSource(path: string, name: string, before: RewriteSource, no
   throw new DataError(`${path}: the rewrites from source "${name}" in this folder were made otherwise (${differing.join("; ")}).`, {
     mend: "Start with the settings of the folder's manifest.json, or write to another folder.",
   });
+}
+
+function rejectingChecks({ checks = {} }: RewriteSource): string {
+  const rejecting = Object.entries(checks).filter(([, { verdict }]) => verdict === "reject");
+  return rejecting
+    .map(([name, { limit = [] }]) => [name, ...limit].join(" "))
+    .sort()
+    .join(", ");
 }
 
 /** Removes what a crash may have left: files half written beside their place, and logs whose part is complete. */

@@ -8,6 +8,8 @@ import { contentStems, namesOf, normalise, numbersOf, placeholdersOf, stemsOf, w
 export interface CheckOptions {
   /** The original caption. */
   caption: string;
+  /** Another caption of the image that was merged with it: what it says is not made up either. */
+  second?: string | undefined;
   /** Outputs of the source's example pairs, normalised: a rewrite equal to one of them was copied. */
   knownOutputs: ReadonlySet<string>;
   /** How the generation ended: "stop", "length" or "none". */
@@ -79,6 +81,8 @@ export function clipTokens(text: string): number {
 export class CheckSubject {
   readonly rewrite: ReadText;
   readonly caption: ReadText;
+  /** All that was known of the picture: the caption, and the second one where two were merged. */
+  readonly known: ReadText;
   /** Whether the answer held characters that no caption holds. */
   readonly damaged: boolean;
   readonly knownOutputs: ReadonlySet<string>;
@@ -87,9 +91,10 @@ export class CheckSubject {
   readonly duplicate: boolean;
 
   /** @param answer what was written; control characters in it count as damage and become spaces */
-  constructor(answer: string, { caption, knownOutputs, finish, shortened, duplicate = false }: CheckOptions) {
+  constructor(answer: string, { caption, second, knownOutputs, finish, shortened, duplicate = false }: CheckOptions) {
     this.rewrite = new ReadText(answer.replace(/\p{Cc}+/gu, " ").trim());
     this.caption = new ReadText(caption);
+    this.known = second === undefined ? this.caption : new ReadText(`${caption}\n${second}`);
     this.damaged = /\p{Cc}|\ufffd/u.test(answer);
     this.knownOutputs = knownOutputs;
     this.finish = finish;

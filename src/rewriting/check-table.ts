@@ -125,7 +125,7 @@ export const rewriteChecks: readonly RewriteCheck[] = [
     finds: "has numbers that the caption lacks",
     verdict: "flag",
     measures: "numbers that the caption lacks",
-    measure: ({ rewrite, caption }) => [...rewrite.numbers].filter((number) => !givesNumber(caption.numbers, caption.words, number)).length,
+    measure: ({ rewrite, known }) => [...rewrite.numbers].filter((number) => !givesNumber(known.numbers, known.words, number)).length,
     most: 0,
   },
   {
@@ -141,7 +141,7 @@ export const rewriteChecks: readonly RewriteCheck[] = [
     finds: "has names that the caption lacks",
     verdict: "flag",
     measures: "names that the caption lacks",
-    measure: ({ rewrite, caption }) => rewrite.names && [...rewrite.names].filter((name) => !caption.stems.has(name)).length,
+    measure: ({ rewrite, known }) => rewrite.names && [...rewrite.names].filter((name) => !known.stems.has(name)).length,
     most: 0,
   },
   {
@@ -154,7 +154,7 @@ export const rewriteChecks: readonly RewriteCheck[] = [
     name: "placeholder-invented",
     finds: "has a placeholder that the caption lacks",
     verdict: "flag",
-    found: ({ rewrite, caption }) => [...rewrite.placeholders].some((placeholder) => !caption.placeholders.has(placeholder)),
+    found: ({ rewrite, known }) => [...rewrite.placeholders].some((placeholder) => !known.placeholders.has(placeholder)),
   },
   {
     name: "too-many-tokens",
@@ -202,12 +202,12 @@ function distinctPairs(words: readonly string[]): number | undefined {
   return pairs.size / (words.length - 1);
 }
 
-function foreignLetters({ rewrite, caption }: CheckSubject): number | undefined {
+function foreignLetters({ rewrite, known }: CheckSubject): number | undefined {
   let [letters, foreign] = [0, 0];
-  if (caption.scripts.size === 0) return undefined;
+  if (known.scripts.size === 0) return undefined;
   for (const [script, count] of rewrite.scripts) {
     letters += count;
-    if (!caption.scripts.has(script)) foreign += count;
+    if (!known.scripts.has(script)) foreign += count;
   }
   return letters === 0 ? undefined : foreign / letters;
 }

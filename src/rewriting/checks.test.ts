@@ -114,6 +114,13 @@ test("flags come in one order, and those that do not begin with rejected: leave 
   assert.deepEqual(checkRewrite("a dog on grass", { ...options, duplicate: true }).flags, ["duplicate"]);
 });
 
+test("what a second caption says is not made up", () => {
+  const second = "12 visitors from Oslo and <PERSON> at the zoo";
+  const rewrite = "twelve visitors from Oslo with <PERSON> and a brown dog on green grass";
+  assert.deepEqual(checkRewrite(rewrite, { ...options, second }).flags, []);
+  assert.deepEqual(flags(rewrite), ["numbers-invented", "names-invented", "placeholder-invented"]);
+});
+
 test("control characters become spaces in what is kept", () => {
   assert.equal(checkRewrite("a dog\u0007\u0000in\tthe grass\u0000", options).text, "a dog in the grass");
 });
