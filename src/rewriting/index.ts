@@ -17,6 +17,7 @@ export * from "./pairs-provenance.ts";
 export * from "./prompt.ts";
 export * from "./prompt-forms.ts";
 export * from "./rewrite.ts";
+export * from "./second-captions.ts";
 export * from "./shards.ts";
 export * from "./export-rewrites.ts";
 export * from "./find-model.ts";

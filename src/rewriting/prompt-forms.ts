@@ -1,6 +1,6 @@
 /** The forms of the prompt that `--prompt` knows; a new one is a file in prompt-forms/ and a line here. */
 import { UsageError, nearest } from "../support/index.ts";
-import { merges } from "./pairs.ts";
+import { builtInSources, fusionSource, merges } from "./pairs.ts";
 import type { PairSource } from "./pairs.ts";
 import type { PromptForm } from "./prompt.ts";
 import { chatForm } from "./prompt-forms/chat.ts";
@@ -24,6 +24,15 @@ export function findPromptForm(name: string): PromptForm {
   throw new UsageError(`There is no prompt form named "${name}". There are: ${known.join(", ")}.`, {
     mend: `Did you mean "${nearest(name, known, 1)[0]}"?`,
   });
+}
+
+/**
+ * The sources that are used where none is named: the built-in ones that fit the form, and all of the user's own that do.
+ * @param extra sources of the user's own
+ */
+export function defaultSources(form: PromptForm, extra: readonly PairSource[] = []): string[] {
+  const builtIn = form.merges ? [fusionSource] : builtInSources;
+  return [...builtIn, ...extra.filter((source) => merges(source) === form.merges)].map(({ name }) => name);
 }
 
 /**

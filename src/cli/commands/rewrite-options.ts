@@ -5,16 +5,20 @@
  * machine in address, path and speed. So the two are declared, and read, apart.
  */
 import type { Command } from "commander";
+import { openRewritesFolder } from "../../data/index.ts";
 import {
   builtInSources,
   chooseEngine,
   chooseSources,
   defaultForm,
+  defaultSources,
   findPromptForm,
+  openCaptions,
   promptForms,
   readPairsFile,
+  withSecondCaptions,
 } from "../../rewriting/index.ts";
-import type { PairSource, PromptForm, RewriteEngine, RewriteOptions } from "../../rewriting/index.ts";
+import type { CaptionsInput, PairSource, PromptForm, RewriteEngine, RewriteOptions } from "../../rewriting/index.ts";
 import { UsageError } from "../../support/index.ts";
 import { parseShare, parseWhole } from "../options.ts";
 
@@ -29,6 +33,9 @@ export interface TextOptions {
   limit?: number;
   idColumn?: string;
   captionColumn?: string;
+  secondColumn?: string;
+  secondFrom?: string;
+  secondSource?: string;
   maxFailed: number;
 }
 
@@ -64,6 +71,9 @@ export function addTextOptions(target: Command): Command {
     .optionsGroup("Which captions:")
     .option("--id-column <name>", "column with the ids (default: id, else the image path)")
     .option("--caption-column <name>", "column with the captions (default: caption, title or text)")
+    .option("--second-column <name>", "column with a machine's caption of the same image, for --prompt fusion and fusion-chat")
+    .option("--second-from <folder>", "a rewrites folder of these captions with such machine captions")
+    .option("--second-source <name>", "its source that holds them (default: the only one)")
     .option("--limit <count>", "rewrite the first so many captions only", parseWhole(1));
 }
 
@@ -88,9 +98,27 @@ export function engineOf(llm: string, options: EngineOptions): RewriteEngine {
 }
 
 /** The sources that the flags ask for, whichever engine there will be. */
-export function sourcesOf({ sources, pairs }: TextOptions): PairSource[] {
+export function sourcesOf({ sources, pairs, prompt = defaultForm }: TextOptions): PairSource[] {
   const extra = pairs === undefined ? [] : readPairsFile(pairs);
-  return chooseSources(sources ?? [...builtInSources, ...extra].map(({ name }) => name), extra);
+  return chooseSources(sources ?? defaultSources(prompt, extra), extra);
+}
+
+/** The captions that the flags ask for, with second captions where these are named. */
+export async function captionsOf(path: string, options: TextOptions): Promise<CaptionsInput> {
+  const { secondColumn, secondFrom, secondSource } = options;
+  if (secondFrom === undefined) {
+    if (secondSource !== undefined) throw new UsageError("--second-source names a source of the rewrites folder of --second-from.");
+    return await openCaptions(path, options);
+  }
+  if (secondColumn !== undefined) throw new UsageError("--second-column and --second-from both say where second captions come from.");
+  const folder = await openRewritesFolder(secondFrom);
+  const [only, ...others] = folder.sources;
+  if (secondSource === undefined && (only === undefined || others.length > 0)) {
+    throw new UsageError(`${secondFrom} has ${folder.sources.length} sources: ${folder.sources.join(", ") || "none"}.`, {
+      mend: "Name the one with the machine captions with --second-source.",
+    });
+  }
+  return await withSecondCaptions(await openCaptions(path, options), folder, secondSource ?? only!);
 }
 
 /** The sources that an engine is to write, none for an engine that has only itself. */

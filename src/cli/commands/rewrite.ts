@@ -4,12 +4,12 @@
  * One process does all of it, or one shard of it; the subcommands (rewrite-queue.ts) spread shards over a pool of machines.
  */
 import type { Command } from "commander";
-import { chooseShard, openCaptions, refuseOtherCut, rewriteCaptions, shardFolder } from "../../rewriting/index.ts";
+import { chooseShard, refuseOtherCut, rewriteCaptions, shardFolder } from "../../rewriting/index.ts";
 import { log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { interruptSignal } from "../interrupt.ts";
 import { createdWith } from "../version.ts";
-import { addEngineOptions, addTextOptions, engineOf, required, runSettingsOf, sourcesFor } from "./rewrite-options.ts";
+import { addEngineOptions, addTextOptions, captionsOf, engineOf, required, runSettingsOf, sourcesFor } from "./rewrite-options.ts";
 import type { EngineOptions, TextOptions } from "./rewrite-options.ts";
 
 interface Options extends TextOptions, EngineOptions {
@@ -49,7 +49,7 @@ async function run(path: string, options: Options, built: Command): Promise<void
     const sources = sourcesFor(engine, options);
     const shard = options.shard === undefined ? undefined : chooseShard(options.shard);
     if (shard) refuseOtherCut(out, shard);
-    const captions = await openCaptions(path, options);
+    const captions = await captionsOf(path, options);
     log.info(`${path}: ids from ${captions.idFrom}`);
     if (shard) log.info(`shard ${shard.number} of ${shard.of} (${shard.from})`);
     const summary = await rewriteCaptions({
@@ -68,7 +68,10 @@ async function run(path: string, options: Options, built: Command): Promise<void
       `${written} rewrites written to ${summary.out} in ${seconds.toFixed(1)} s (${(written / Math.max(seconds, 1e-3)).toFixed(1)} a second) with ${summary.model}; ${kept} were there already`,
     );
     if (summary.emptyCaptions > 0) log.warn(`${summary.emptyCaptions} captions are empty and were left out`);
+    if (summary.withoutSecond > 0) log.warn(`${summary.withoutSecond} captions have no second caption to be merged with and were left out`);
     if (rejected > 0) log.info(`${rejected} of them are not fit for training: the original caption is used in their place`);
+    const shortened = summary.flags["caption-shortened"] ?? 0;
+    if (shortened > 0) log.info(`${shortened} were made from a shortened caption, since the whole one was too long for a prompt`);
     for (const [flag, count] of Object.entries(summary.flags)) log.info(`  ${flag}: ${count}`);
     if (failed > 0) log.warn(`${failed} rewrites failed; start the same command again to try them again`);
     if (shard) log.info(`When all ${shard.of} shards are done: laclip rewrites merge ${out} --out FOLDER`);
