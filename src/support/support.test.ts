@@ -65,6 +65,12 @@ describe("files", () => {
       (error) => error instanceof DataError && /a\.json: this recipe is not valid JSON/.test(error.message),
     );
     assert.throws(() => readJson(join(folder, "b.json"), "recipe"), /b\.json: no such recipe/);
+    assert.throws(
+      () => readJson(folder, "recipe"),
+      (error) => error instanceof DataError && /this is a folder, expected a recipe/.test(error.message),
+    );
+    writeFileSync(join(folder, "marked.json"), "\ufeff{}");
+    assert.deepEqual(readJson(join(folder, "marked.json"), "recipe"), {}, "a byte order mark belongs to the encoding, not to the text");
   });
 });
 
