@@ -70,7 +70,7 @@ export class RewritesWriter {
     } catch (error) {
       throw explainWriteFailure(error, path);
     }
-    const lock = FolderLock.take(join(path, "lock"), "rewrites folder");
+    const lock = await FolderLock.acquire(join(path, "lock"), "rewrites folder");
     try {
       const manifest = mergeManifest(path, options);
       sweep(path);
@@ -113,6 +113,7 @@ export class RewritesWriter {
    */
   async append(rewrites: readonly Rewrite[]): Promise<void> {
     invariant(!this.#closed, "append to a closed rewrites writer");
+    this.lock.assertHeld();
     // While a log becomes a part, a line added to it would be lost with it.
     while (this.#compacting) await this.#compacting;
     for (const rewrite of rewrites) {
@@ -158,6 +159,7 @@ export class RewritesWriter {
   }
 
   async #logToPart(): Promise<void> {
+    this.lock.assertHeld();
     this.#log.sync();
     await jsonlToParquet(this.#log.path, partPath(this.path, this.#segment), rewriteColumns);
     this.#log.remove();
