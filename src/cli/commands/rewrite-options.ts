@@ -10,16 +10,19 @@ import {
   builtInSources,
   chooseEngine,
   chooseSources,
+  defaultChecks,
   defaultForm,
   defaultSources,
   findPromptForm,
   openCaptions,
   promptForms,
   readPairsFile,
+  setCheck,
   withSecondCaptions,
 } from "../../rewriting/index.ts";
 import type { CaptionsInput, PairSource, PromptForm, RewriteEngine, RewriteOptions } from "../../rewriting/index.ts";
 import { UsageError } from "../../support/index.ts";
+import { checkOption } from "../check-option.ts";
 import { parseShare, parseWhole } from "../options.ts";
 
 /** What is written: the same on all machines. */
@@ -27,6 +30,7 @@ export interface TextOptions {
   sources?: string[];
   prompt?: PromptForm;
   retries: number;
+  check: string[];
   seed: number;
   pairs?: string;
   rounds: number;
@@ -67,6 +71,7 @@ export function addTextOptions(target: Command): Command {
     .option("--seed <number>", "decides the examples and the sampling", parseWhole(0), 0)
     .option("--rounds <count>", "with --llm eda: rewrites of each caption", parseWhole(1), 1)
     .option("--retries <count>", "how often a caption is rewritten anew when what came was rejected", parseWhole(0), 0)
+    .option(...checkOption)
     .option("--max-failed <share>", "share of requests that may fail before the work is given up, 0 to 1", parseShare, 0.01)
     .optionsGroup("Which captions:")
     .option("--id-column <name>", "column with the ids (default: id, else the image path)")
@@ -136,9 +141,10 @@ export function sourcesFor(engine: RewriteEngine, options: TextOptions): PairSou
 /** The settings of a run over the captions, as far as the flags decide them. */
 export function runSettingsOf(
   options: TextOptions,
-): Pick<RewriteOptions, "rounds" | "form" | "retries" | "seed" | "limit" | "maximumFailed"> {
-  const { rounds, prompt: form = defaultForm, retries, seed, limit, maxFailed: maximumFailed } = options;
-  return { rounds, form, retries, seed, ...(limit === undefined ? {} : { limit }), maximumFailed };
+): Pick<RewriteOptions, "rounds" | "form" | "retries" | "checks" | "seed" | "limit" | "maximumFailed"> {
+  const { rounds, prompt: form = defaultForm, retries, check, seed, limit, maxFailed: maximumFailed } = options;
+  const checks = check.reduce(setCheck, defaultChecks);
+  return { rounds, form, retries, checks, seed, ...(limit === undefined ? {} : { limit }), maximumFailed };
 }
 
 /** A required flag of a command whose subcommands do not have it: commander would demand it of them too. */
