@@ -258,7 +258,8 @@ export function logPath(path: string, segment: string): string {
   return join(path, "log", `${segment}.jsonl`);
 }
 
-async function* readSegment(path: string, segment: string): AsyncGenerator<Rewrite[]> {
+/** The rewrites of one segment, in batches; none where its log is gone and its part is not there. */
+export async function* readSegment(path: string, segment: string): AsyncGenerator<Rewrite[]> {
   const [part, log] = [partPath(path, segment), logPath(path, segment)];
   if (!existsSync(part)) {
     try {

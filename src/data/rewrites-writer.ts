@@ -243,8 +243,11 @@ function saveManifest(path: string, manifest: RewritesManifest): void {
   writeFileAtomic(join(path, "manifest.json"), `${JSON.stringify(manifest, undefined, 2)}\n`);
 }
 
-/** Texts of one source made in two ways could not be told apart later: the difference is named and refused. */
-function refuseOtherSource(path: string, name: string, before: RewriteSource, now: RewriteSource): void {
+/**
+ * How the texts of one source were made otherwise than another time, in words, one a difference: `seed: "0" there, "1" now`.
+ * None where texts of both may stand together.
+ */
+export function differencesOfSource(before: RewriteSource, now: RewriteSource): string[] {
   const named: readonly [string, (source: RewriteSource) => string][] = [
     ["engine", (source) => source.engine],
     ["model", (source) => source.model],
@@ -255,9 +258,12 @@ function refuseOtherSource(path: string, name: string, before: RewriteSource, no
     // What is rejected is asked for again: then the checks decide the text too. Otherwise they decide its flags alone.
     ["checks that reject", (source) => (before.retries && now.retries ? rejectingChecks(source) : "")],
   ];
-  const differing = named
-    .filter(([, of]) => of(before) !== of(now))
-    .map(([what, of]) => `${what}: "${of(before)}" there, "${of(now)}" now`);
+  return named.filter(([, of]) => of(before) !== of(now)).map(([what, of]) => `${what}: "${of(before)}" there, "${of(now)}" now`);
+}
+
+/** Texts of one source made in two ways could not be told apart later: the difference is named and refused. */
+function refuseOtherSource(path: string, name: string, before: RewriteSource, now: RewriteSource): void {
+  const differing = differencesOfSource(before, now);
   if (differing.length === 0) return;
   throw new DataError(`${path}: the rewrites from source "${name}" in this folder were made otherwise (${differing.join("; ")}).`, {
     mend: "Start with the settings of the folder's manifest.json, or write to another folder.",
