@@ -3,7 +3,7 @@
  */
 import { LaclipError } from "../support/index.ts";
 import type { Example } from "./pairs.ts";
-import type { PromptForm } from "./prompt.ts";
+import type { Prompt, PromptForm } from "./prompt.ts";
 
 /** One caption to rewrite, in the manner of one source. */
 export interface RewriteRequest {
@@ -90,6 +90,14 @@ export interface SamplingOptions {
 
 /** The settings of the paper. */
 export const paperSampling: SamplingOptions = { temperature: 0.9, topP: 0.95, maxTokens: 77 };
+
+/** Tokens of an answer in a conversation, which may begin with a polite sentence before the rewrite. */
+const longestTurn = 200;
+
+/** Most tokens of an answer to such a prompt: the limit of the sampling for a text, at least 200 in a conversation. */
+export function longestAnswer({ kind }: Pick<Prompt, "kind">, { maxTokens }: SamplingOptions): number {
+  return kind === "text" ? maxTokens : Math.max(longestTurn, maxTokens);
+}
 
 /** True for a request that could not be answered. */
 export function isFailure(outcome: Outcome): outcome is Failure {
