@@ -4,7 +4,7 @@
  * Colours come from the page by class (`series-0`, `series-1`, ...), so that they follow the light and the dark theme and print.
  * Each chart is drawn for a column of about 440 pixels, so that its text stays readable when a phone shows it a little smaller.
  */
-import { type Html, html } from "./html.ts";
+import { type Html, html, n, niceTicks, percent } from "../pages/index.ts";
 import type { Interval } from "./interval.ts";
 
 /** A bar of a chart: a share, with its interval. */
@@ -124,21 +124,6 @@ function meanLine(lines: readonly (readonly { x: number; y: number }[])[]): { x:
     .map(([x, values]) => ({ x, y: values.reduce((sum, value) => sum + value, 0) / values.length }));
 }
 
-/** Four to six round values that enclose `low` and `high`. */
-function niceTicks(low: number, high: number): number[] {
-  const span = Math.max(high - low, 1e-6);
-  const power = 10 ** Math.floor(Math.log10(span / 4));
-  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((candidate) => span / candidate <= 5) ?? 10 * power;
-  const first = Math.floor(low / step + 1e-9);
-  const last = Math.max(first + 1, Math.ceil(high / step - 1e-9));
-  return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(6)));
-}
-
-/** 0.0873 -> "8.7 %". */
-export function percent(share: number): string {
-  return `${(100 * share).toFixed(1)} %`;
-}
-
 /** 0.031 -> "+3.1"; for differences between shares, in points. */
 export function signedPoints(difference: number): string {
   const size = Math.abs(100 * difference).toFixed(1);
@@ -149,8 +134,4 @@ export function signedPoints(difference: number): string {
 /** "8.7 %", or "8.7 ± 0.6 %" where there are several runs. */
 export function percentInterval({ mean, half }: Interval): string {
   return half === undefined ? percent(mean) : `${(100 * mean).toFixed(1)} ± ${(100 * half).toFixed(1)} %`;
-}
-
-function n(value: number): string {
-  return value.toFixed(1).replace(/\.0$/, "");
 }

@@ -1,7 +1,7 @@
 /** A picture as part of the page itself. */
 import { readFileSync } from "node:fs";
+import { type Html, html } from "../pages/index.ts";
 import { DataError } from "../support/index.ts";
-import { type Html, html } from "./html.ts";
 
 /** @param path a PNG file; @param kind a class of the style sheet. @throws DataError when it can't be read */
 export function picture(path: string, alt: string, kind?: string): Html {

@@ -1,8 +1,8 @@
 /**
  * Where two models agree and differ, picture by picture: counts over all pictures, and some of each kind to look at.
  */
+import { type Html, html } from "../pages/index.ts";
 import type { DemoMethod, DemoPicture, DemoPrediction, DemoResults, Wording } from "./demo-results.ts";
-import { type Html, html } from "./html.ts";
 import { picture } from "./report-picture.ts";
 import { baselineOf } from "./report-story.ts";
 

@@ -3,8 +3,9 @@
  * it is, a single run; with several it is called clear only where its 95 % interval excludes zero.
  */
 import { type DemoMethod, type DemoResults, type Wording, resultRows } from "./demo-results.ts";
+import { percent } from "../pages/index.ts";
 import { type Interval, interval, isClear, pairedDifference } from "./interval.ts";
-import { percent, signedPoints } from "./report-charts.ts";
+import { signedPoints } from "./report-charts.ts";
 
 /** Mean and interval of one figure over the seeds of a method. */
 export function figure(method: DemoMethod, wording: Wording, top: "top1" | "top5"): Interval {

@@ -1,14 +1,13 @@
 /**
  * Writes down what the demo found: `results.json` for programs and `report.html` for people.
  *
- * The page is one file that loads nothing: pictures are data URIs, charts inline SVG, no script. Its content security policy allows
- * exactly that, by the hash of its style sheet. Captions, rewrites and names are data and are escaped wherever they stand.
+ * The page is one file that loads nothing (src/pages/page.ts). Captions, rewrites and names are data and are escaped wherever they stand.
  */
-import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
-import { formatDuration, writeFileAtomic } from "../support/index.ts";
+import { DataError, formatDuration, readJson, writeFileAtomic } from "../support/index.ts";
+import { type Html, html, renderPage } from "../pages/index.ts";
 import { type DemoMethod, type DemoPicture, type DemoResults, type Wording, resultRows } from "./demo-results.ts";
-import { type Html, html, trusted } from "./html.ts";
 import { interval } from "./interval.ts";
 import { barChart, lineChart, percentInterval, signedPoints } from "./report-charts.ts";
 import { baselineOf, figure, gain, isBeyondChance, tellStory } from "./report-story.ts";
@@ -16,19 +15,26 @@ import { picture } from "./report-picture.ts";
 import { predictionsSection } from "./report-predictions.ts";
 import { reportStyle } from "./report-style.ts";
 
-/** Where the report was written. */
+/** Where the report lies. */
 export interface ReportFiles {
   json: string;
   html: string;
 }
 
+/** The report's files in a demo's folder. */
+export function reportFiles(folder: string): ReportFiles {
+  return { json: join(folder, "results.json"), html: join(folder, "report.html") };
+}
+
 /**
  * Writes `results.json` and `report.html` into `folder`, which exists. The JSON begins with `rows` (method, seed, top-1, top-5, steps,
  * seconds) and holds everything the page shows, with pictures by path relative to `folder`.
- * @throws DataError when a picture that is shown can't be read; LaclipError when the disk is full
+ * @throws DataError when a picture that is shown can't be read, or one of the files is there and no report of the demo; LaclipError
+ *   when the disk is full
  */
 export function writeReport(folder: string, results: DemoResults): ReportFiles {
-  const files = { json: join(folder, "results.json"), html: join(folder, "report.html") };
+  const files = reportFiles(folder);
+  refuseForeignReport(files);
   const near = (path: string): string => relative(folder, path).replaceAll("\\", "/");
   const pictures = results.pictures.map((picture) => ({
     ...picture,
@@ -39,6 +45,28 @@ export function writeReport(folder: string, results: DemoResults): ReportFiles {
   writeFileAtomic(files.html, renderReport(results));
   return files;
 }
+
+/** Throws DataError when a report would be written over a file that is none. */
+export function refuseForeignReport({ json, html: page }: ReportFiles): void {
+  const foreign =
+    existsSync(json) && !isResults(json) ? json : existsSync(page) && !readFileSync(page, "utf8").includes(titleBegins) ? page : undefined;
+  if (foreign === undefined) return;
+  throw new DataError(`${foreign}: this was not written by the demo; its report would replace it.`, {
+    mend: "Give another --out, or move this file elsewhere.",
+  });
+}
+
+function isResults(path: string): boolean {
+  try {
+    const { rows, methods, rewriter } = Object(readJson(path, "results of the demo")) as Record<string, unknown>;
+    return Array.isArray(rows) && Array.isArray(methods) && typeof rewriter === "object";
+  } catch (error) {
+    if (error instanceof DataError) return false;
+    throw error;
+  }
+}
+
+const titleBegins = "<title>laclip demo: ";
 
 /** JSON with a line for each member and each element of a member: to be read, compared and searched line by line. */
 function linewise(value: Readonly<Record<string, unknown>>): string {
@@ -54,36 +82,18 @@ function linewise(value: Readonly<Record<string, unknown>>): string {
 /** The page as text. */
 export function renderReport(results: DemoResults): string {
   const story = tellStory(results);
-  const styleHash = createHash("sha256").update(reportStyle).digest("base64");
-  const policy = `default-src 'none'; img-src data:; style-src 'sha256-${styleHash}'; base-uri 'none'; form-action 'none'`;
-  // As one piece: the hash in the policy is of exactly these bytes.
-  const style = trusted(`<style>${reportStyle}</style>`);
   const page = new Page(results);
-  const document = html`<html lang="en">
-    <head>
-      <meta charset="utf-8" />
-      <meta http-equiv="Content-Security-Policy" content="${policy}" />
-      <meta name="viewport" content="width=device-width, initial-scale=1" />
-      <meta name="referrer" content="no-referrer" />
-      <title>laclip demo: ${story.headline}</title>
-      ${style}
-    </head>
-    <body>
-      <main>
-        ${page.strip()}
-        <header>
-          <p class="kicker">laclip demo · ${results.created.slice(0, 10)}</p>
-          <h1>${story.headline}</h1>
-          <p class="lead">${story.lead}</p>
-          ${page.tiles()}
-        </header>
-        ${page.howItWorks()} ${page.result(story.findings)} ${page.curves()} ${page.rewrites()} ${predictionsSection(results)}
-        ${page.reproduce()} ${page.licences()}
-        <footer>Made by <code>laclip demo</code>. Everything on this page is in the file itself; it loads nothing.</footer>
-      </main>
-    </body>
-  </html>`;
-  return `<!doctype html>\n${document.markup}\n`;
+  const body = html`${page.strip()}
+    <header>
+      <p class="kicker">laclip demo · ${results.created.slice(0, 10)}</p>
+      <h1>${story.headline}</h1>
+      <p class="lead">${story.lead}</p>
+      ${page.tiles()}
+    </header>
+    ${page.howItWorks()} ${page.result(story.findings)} ${page.curves()} ${page.rewrites()} ${predictionsSection(results)}
+    ${page.reproduce()} ${page.licences()}
+    <footer>Made by <code>laclip demo</code>. Everything on this page is in the file itself; it loads nothing.</footer>`;
+  return renderPage({ title: `laclip demo: ${story.headline}`, body, style: reportStyle });
 }
 
 class Page {
