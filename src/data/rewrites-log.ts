@@ -1,7 +1,7 @@
 /**
  * The log of a rewrites folder: a line of JSON for each rewrite that is in no part yet.
  *
- * Lines are handed to the operating system together, a few milliseconds' worth at a time: one call for each would cost more than
+ * Lines that come in one turn of the event loop are handed to the operating system together: one call for each would cost more than
  * the rest of the bookkeeping. Once handed over they survive the end of the process, and a second later also a power cut.
  */
 import { closeSync, createReadStream, fstatSync, fsyncSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from "node:fs";
@@ -9,7 +9,7 @@ import { z } from "zod";
 import { DataError, explainWriteFailure } from "../support/index.ts";
 import type { Rewrite } from "./rewrites-folder.ts";
 
-/** Milliseconds, and UTF-16 units, after which lines are handed over. */
+/** Milliseconds, and UTF-16 units, after which lines are handed over even if the turn goes on. */
 const longestWait = 5;
 const mostUnits = 1 << 16;
 /** Milliseconds between two syncs to disk. */
@@ -18,10 +18,12 @@ const syncEvery = 1000;
 /** A log that this process appends to. */
 export class RewritesLog {
   #file: number | undefined;
+  /** Bytes that the file holds for certain, all of them whole lines. */
+  #size = 0;
   #lines: string[] = [];
   #units = 0;
   #oldest = 0;
-  #timer: NodeJS.Timeout | undefined;
+  #atTurnsEnd: NodeJS.Immediate | undefined;
   #syncedAt = performance.now();
 
   constructor(readonly path: string) {}
@@ -35,28 +37,30 @@ export class RewritesLog {
     this.#units += line.length;
     const now = performance.now();
     if (this.#lines.length === 1) this.#oldest = now;
-    // The timer alone would not do: an engine that never waits for anything never lets it run.
+    // With an engine that never waits for anything, a turn never ends.
     if (this.#units >= mostUnits || now - this.#oldest >= longestWait) this.flush();
-    else this.#timer ??= setTimeout(() => this.#flushInTime(), longestWait);
+    else this.#atTurnsEnd ??= setImmediate(() => this.#flushUnasked());
   }
 
   /** Hands all lines over to the operating system. */
   flush(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    clearImmediate(this.#atTurnsEnd);
+    this.#atTurnsEnd = undefined;
     if (this.#lines.length === 0) return;
     const bytes = Buffer.from(this.#lines.join(""), "utf8");
-    let size: number | undefined;
     try {
-      this.#file ??= openSync(this.path, "a");
-      size = fstatSync(this.#file).size;
+      if (this.#file === undefined) {
+        this.#file = openSync(this.path, "a");
+        this.#size = fstatSync(this.#file).size;
+      }
       for (let offset = 0; offset < bytes.length;) offset += writeSync(this.#file, bytes, offset);
       if (performance.now() - this.#syncedAt > syncEvery) this.#sync();
     } catch (error) {
       // Half a line in the middle of a log would be damage; taken back, the disk holds exactly what it held before.
-      if (this.#file !== undefined && size !== undefined) ftruncateSync(this.#file, size);
+      if (this.#file !== undefined) ftruncateSync(this.#file, this.#size);
       throw explainWriteFailure(error, this.path);
     }
+    this.#size += bytes.length;
     this.#lines = [];
     this.#units = 0;
   }
@@ -83,7 +87,7 @@ export class RewritesLog {
     rmSync(this.path);
   }
 
-  #flushInTime(): void {
+  #flushUnasked(): void {
     try {
       this.flush();
     } catch {

@@ -107,8 +107,8 @@ export class RewritesWriter {
   }
 
   /**
-   * Adds rewrites. They survive the end of the process some milliseconds after this was called (or see `flush`), and within about a
-   * second also a power cut. A rewrite that is there already (same source and id) is left out.
+   * Adds rewrites. They survive the end of the process when this turn of the event loop is over (or see `flush`), at most some
+   * milliseconds later, and within about a second also a power cut. A rewrite that is there already (same source and id) is left out.
    * @throws LaclipError when they, or some that were added shortly before, can't be written
    */
   async append(rewrites: readonly Rewrite[]): Promise<void> {
@@ -252,6 +252,8 @@ export function differencesOfSource(before: RewriteSource, now: RewriteSource): 
     ["engine", (source) => source.engine],
     ["model", (source) => source.model],
     ["model file", (source) => source.modelHash.slice(0, 16)],
+    // Folders of before there were several forms don't name theirs; its hash tells in any case.
+    ["prompt", (source) => (before.prompt === undefined || now.prompt === undefined ? "" : (source.prompt ?? ""))],
     ["prompt or example pairs", (source) => source.promptHash.slice(0, 16)],
     ["seed", (source) => String(source.seed)],
     ["sampling", (source) => JSON.stringify(Object.fromEntries(Object.entries(source.sampling).sort(([a], [b]) => (a < b ? -1 : 1))))],
@@ -266,7 +268,7 @@ function refuseOtherSource(path: string, name: string, before: RewriteSource, no
   const differing = differencesOfSource(before, now);
   if (differing.length === 0) return;
   throw new DataError(`${path}: the rewrites from source "${name}" in this folder were made otherwise (${differing.join("; ")}).`, {
-    mend: "Start with the settings of the folder's manifest.json, or write to another folder.",
+    mend: `Start with the settings of the folder's manifest.json, write these beside them (--beside NAME: as source "${name}.NAME"), or write to another folder.`,
   });
 }
 

@@ -37,21 +37,23 @@ export async function surveyCaptions(path: string, batches: AsyncIterable<readon
   const words = new WordList();
   let [row, empty, repeated, undecodable] = [0, 0, 0, 0];
   for await (const batch of batches) {
-    for (const { id, caption, second } of batch) {
+    for (const { id, caption, second, where } of batch) {
       row++;
       if (isEmpty(caption)) {
         empty++;
         continue;
       }
       if (id === "")
-        throw new DataError(`${path}: row ${row} has no id.`, { mend: "Fill in its id, or name another column with --id-column." });
+        throw new DataError(`${path}: ${where ?? `row ${row}`} has no id.`, {
+          mend: "Fill in its id, or name another column with --id-column.",
+        });
       const word = fingerprint.add(id, caption);
       const known = numbers.size;
       const number = numbers.intern(id);
       if (number === known) words.add(word);
       else if (words.at(number) === word) repeated++;
       else {
-        throw new DataError(`${path}: row ${row}: the id ${JSON.stringify(id)} occurs twice with different captions.`, {
+        throw new DataError(`${path}: ${where ?? `row ${row}`}: the id ${JSON.stringify(id)} occurs twice with different captions.`, {
           mend: "Ids join rewrites to captions. Name a column with --id-column whose values are unique.",
         });
       }
@@ -62,6 +64,10 @@ export async function surveyCaptions(path: string, batches: AsyncIterable<readon
     }
   }
   if (row === 0) throw new DataError(`${path}: there is no caption in this file.`);
+  if (empty === row)
+    throw new DataError(`${path}: none of its ${row} rows has a caption.`, {
+      mend: "Name the column with the captions: --caption-column.",
+    });
   return {
     fingerprint: fingerprint.finish(),
     empty,

@@ -2,25 +2,28 @@
  * The rewriting of a whole data set: captions in, a rewrites folder out, from where an earlier start left off.
  *
  * Captions are taken in chunks; within a chunk and source they are ordered by their examples, so that an engine can use again what
- * it knows of a prompt's beginning. Examples and seed of a rewrite depend on (run seed, source, caption id) alone, so neither
- * the order nor an interruption changes a text. Every finished rewrite is on disk before the next is asked for.
+ * it knows of a prompt's beginning. Neither the order nor an interruption changes a text (request-groups.ts). A finished rewrite is
+ * in the folder's log at the end of the turn in which it came: the end of the process costs what was being written, no more.
  */
-import { HashedKeys, RewritesWriter, isUsable } from "../data/index.ts";
-import type { Rewrite, RewriteSource } from "../data/index.ts";
-import { DataError, EndpointError, InterruptedError, LaclipError, Progress, Random, UsageError, log, sha256 } from "../support/index.ts";
+import { RewritesWriter, isUsable } from "../data/index.ts";
+import type { Rewrite } from "../data/index.ts";
+import { DataError, EndpointError, InterruptedError, LaclipError, Progress, log } from "../support/index.ts";
 import { datasetName } from "./captions-input.ts";
 import type { CaptionsInput } from "./captions-input.ts";
 import { isEmpty } from "./captions-survey.ts";
 import type { CaptionsSurvey } from "./captions-survey.ts";
-import { checkRewrite, defaultChecks, normalise, recordChecks } from "./checks.ts";
+import { checkRewrite } from "./checks.ts";
 import type { CheckSettings } from "./checks.ts";
 import { isFailure } from "./engine.ts";
-import type { Completion, EngineDescription, RewriteEngine, RewriteGroup, RewriteRequest } from "./engine.ts";
-import { drawExamples, examplesPerPrompt, hashOfPairs, outputsOf } from "./pairs.ts";
+import type { Completion, EngineDescription, RewriteEngine, RewriteRequest } from "./engine.ts";
+import { openCaptionChunks } from "./open-captions.ts";
+import type { OpenCaption } from "./open-captions.ts";
 import type { PairSource } from "./pairs.ts";
 import { defaultForm, requireFit } from "./prompt-forms.ts";
-import { maximumCaption, safeCaption, signatureOf } from "./prompt.ts";
 import type { PromptForm } from "./prompt.ts";
+import { requestGroups } from "./request-groups.ts";
+import { describeSource, runSources } from "./run-sources.ts";
+import type { RunSource } from "./run-sources.ts";
 import { shardRows } from "./shards.ts";
 import type { Shard } from "./shards.ts";
 
@@ -40,6 +43,8 @@ export interface RewriteOptions {
   checks?: CheckSettings;
   /** Rewrites a caption by an engine without examples; the second on are the sources "eda-2", "eda-3", ... Default 1. */
   rounds?: number;
+  /** Write each source as "SOURCE.NAME", with the same draws, beside one that was made with other settings. Default: under its own name. */
+  beside?: string;
   seed: number;
   /** Rewrite the first so many captions only. Default: all. */
   limit?: number;
@@ -89,16 +94,21 @@ const failuresInARow = 50;
 export async function rewriteCaptions(options: RewriteOptions): Promise<RewriteSummary> {
   const { captions, engine, out, signal = new AbortController().signal } = options;
   const description = await describe(engine, signal);
-  const sources = engine.usesExamples ? options.sources : rounds(engine, description, options.rounds ?? 1);
-  if (sources.length === 0) throw new UsageError("No source was named to rewrite captions in the manner of.");
-  if (engine.usesExamples) requireFit(options.form ?? defaultForm, sources, captions);
+  const sources = runSources(options, description);
+  if (engine.usesExamples) requireFit(options.form ?? defaultForm, options.sources, captions);
   const survey = await captions.survey();
+  if (survey.undecodable > 0) {
+    log.warn(
+      `${captions.path}: ${survey.undecodable} captions hold characters that could not be decoded. If the file is not UTF-8, convert it first, for example: iconv -f LATIN1 -t UTF-8`,
+    );
+  }
   const writer = await RewritesWriter.open(out, {
     dataset: datasetName(captions.path),
     fingerprint: survey.fingerprint,
     sources: Object.fromEntries(sources.map((source) => [source.name, describeSource(source, description, options, survey)])),
     ...(options.shard ? { shard: { number: options.shard.number, of: options.shard.of, ...rowsOf(options, survey) } } : {}),
     createdWith: options.createdWith,
+    numbers: survey.numbers,
   });
   try {
     const run = new Run(options, { sources, survey, description, writer, signal });
@@ -125,53 +135,8 @@ async function describe(engine: RewriteEngine, signal: AbortSignal): Promise<Eng
   }
 }
 
-/** The sources of an engine without examples: itself, as often as it is to write. */
-function rounds({ name }: RewriteEngine, { model }: EngineDescription, count: number): PairSource[] {
-  return Array.from({ length: count }, (_, i) => ({ name: i === 0 ? name : `${name}-${i + 1}`, provenance: model }));
-}
-
-function describeSource(
-  source: PairSource,
-  { model, modelHash, sampling }: EngineDescription,
-  options: RewriteOptions,
-  survey: CaptionsSurvey,
-): RewriteSource {
-  const { engine, seed, form = defaultForm } = options;
-  const prompt = engine.usesExamples
-    ? sha256(
-        JSON.stringify([
-          signatureOf(form),
-          examplesPerPrompt,
-          maximumCaption,
-          hashOfPairs(source),
-          ...(form.merges ? [survey.second] : []),
-        ]),
-      )
-    : "";
-  return {
-    engine: engine.name,
-    model,
-    modelHash,
-    promptHash: prompt,
-    ...(engine.usesExamples ? { prompt: form.name } : {}),
-    provenance: form.merges ? `${source.provenance}; merged with captions from ${options.captions.secondFrom}` : source.provenance,
-    sampling: { ...sampling },
-    seed,
-    checks: recordChecks(options.checks ?? defaultChecks),
-    ...(options.retries ? { retries: options.retries } : {}),
-  };
-}
-
-/** A caption that is to be rewritten. */
-interface OpenCaption {
-  readonly id: string;
-  readonly caption: string;
-  /** Another caption of the same image, as the data set has it. */
-  readonly second?: string | undefined;
-}
-
 interface RunParts {
-  sources: readonly PairSource[];
+  sources: readonly RunSource[];
   survey: CaptionsSurvey;
   description: EngineDescription;
   writer: RewritesWriter;
@@ -182,7 +147,6 @@ class Run {
   readonly summary: RewriteSummary;
   readonly #options: RewriteOptions;
   readonly #parts: RunParts;
-  readonly #knownOutputs: ReadonlyMap<string, ReadonlySet<string>>;
   readonly #rows: { readonly from: number; readonly to: number };
   readonly #planned: number;
   #failuresSinceSuccess = 0;
@@ -194,12 +158,6 @@ class Run {
     const { survey, sources, description, writer } = parts;
     this.#rows = rowsOf(options, survey);
     this.#planned = (this.#rows.to - this.#rows.from) * sources.length;
-    this.#knownOutputs = new Map(
-      sources.map((source) => [
-        source.name,
-        new Set(options.engine.usesExamples ? outputsOf(source).map((output) => normalise(output)) : []),
-      ]),
-    );
     this.summary = {
       out: writer.path,
       dataset: datasetName(options.captions.path),
@@ -218,15 +176,20 @@ class Run {
   }
 
   async work(): Promise<void> {
-    const { signal } = this.#parts;
-    await this.#countKept();
+    const { sources, writer, survey, signal } = this.#parts;
+    const { captions, chunk: size = 65_536 } = this.#options;
+    const { from, to } = this.#rows;
+    const finished = sources.map(({ name }) => writer.finished(name));
+    // What is there already does not count towards the rate.
+    for (const numbers of finished) this.summary.kept += numbers.count(from, to);
     const started = performance.now();
     const progress = new Progress({ label: "rewrite", total: this.#planned, unit: "rewrites", start: this.summary.kept });
+    const isDone = (number: number): boolean => finished.every((numbers) => numbers.has(number));
     try {
-      for await (const chunk of this.#chunks()) {
-        for (const source of this.#parts.sources) {
+      for await (const chunk of openCaptionChunks(captions, { survey, from, to, size, isDone })) {
+        for (const [i, source] of sources.entries()) {
           let open = this.#mergeable(
-            chunk.filter(({ id }) => !this.#parts.writer.has(source.name, id)),
+            chunk.filter(({ number }) => !finished[i]!.has(number)),
             progress,
           );
           for (let attempt = 0; open.length > 0 && !signal.aborted; attempt++) open = await this.#pass(source, open, attempt, progress);
@@ -256,103 +219,52 @@ class Run {
     return mergeable;
   }
 
-  /** What is there already; known before the start, it does not count towards the rate. */
-  async #countKept(): Promise<void> {
-    const { sources, writer, signal } = this.#parts;
-    if (writer.count === 0) return;
-    for await (const chunk of this.#chunks()) {
-      if (signal.aborted) return;
-      for (const source of sources) for (const { id } of chunk) if (writer.has(source.name, id)) this.summary.kept++;
-    }
-  }
-
   /** Asks for a rewrite of each of these captions; returns those whose rewrite was rejected and may be tried again. */
-  async #pass(source: PairSource, captions: readonly OpenCaption[], attempt: number, progress: Progress): Promise<OpenCaption[]> {
-    const { engine, retries = 0 } = this.#options;
-    const again: OpenCaption[] = [];
-    const captionsById = new Map(captions.map((caption) => [caption.id, caption]));
-    const requests = captions.map((caption) => this.#request(source, caption, attempt));
-    for await (const outcome of engine.rewrite(inGroups(requests), this.#parts.signal)) {
+  async #pass(source: RunSource, captions: readonly OpenCaption[], attempt: number, progress: Progress): Promise<OpenCaption[]> {
+    const { engine, form = defaultForm, seed: runSeed, retries = 0 } = this.#options;
+    const rejected = attempt < retries ? new Set<string>() : undefined;
+    const groups = requestGroups(source, captions, { form, runSeed, withExamples: engine.usesExamples, attempt });
+    for await (const outcome of engine.rewrite(groups, this.#parts.signal)) {
       if (isFailure(outcome)) this.#fail(outcome.error, outcome.request);
-      else if (!(await this.#keep(outcome, attempt, attempt < retries))) {
-        again.push(captionsById.get(outcome.request.id)!);
-        continue;
+      else {
+        this.#failuresSinceSuccess = 0;
+        const rewrite = this.#check(source, outcome, attempt);
+        if (rejected && !isUsable(rewrite)) {
+          rejected.add(rewrite.id);
+          continue;
+        }
+        await this.#keep(rewrite);
       }
       progress.advance(1, this.summary.failed > 0 ? `${this.summary.failed} failed` : "");
     }
-    return again;
+    return rejected ? captions.filter(({ id }) => rejected.has(id)) : [];
   }
 
-  /** Captions that can be rewritten, each id once, those of the shard up to the limit. */
-  async *#chunks(): AsyncGenerator<OpenCaption[]> {
-    const { captions, chunk: size = 65_536 } = this.#options;
-    const { from, to } = this.#rows;
-    const seen = this.#parts.survey.repeated > 0 ? new HashedKeys() : undefined;
-    let chunk = new Map<string, OpenCaption>();
-    let position = 0;
-    for await (const batch of captions.rows()) {
-      for (const { id, caption, second } of batch) {
-        if (isEmpty(caption) || seen?.has(id)) continue;
-        if (position >= to) break;
-        seen?.set(id);
-        if (position++ < from) continue;
-        chunk.set(id, { id, caption, second });
-        if (chunk.size < size) continue;
-        yield [...chunk.values()];
-        chunk = new Map();
-      }
-      if (position >= to) break;
-    }
-    if (chunk.size > 0) yield [...chunk.values()];
-  }
-
-  #request(source: PairSource, { id, caption: original, second }: OpenCaption, attempt: number): RewriteRequest {
-    const { text, shortened } = safeCaption(original);
-    const other = second === undefined ? undefined : safeCaption(second);
-    const { seed: runSeed, engine, form = defaultForm } = this.#options;
-    const { examples, seed } = engine.usesExamples
-      ? drawExamples(source, runSeed, id, attempt)
-      : { examples: [], seed: Random.of("rewrite", runSeed, source.name, id).bits() >>> 1 };
-    return {
-      id,
-      source: source.name,
-      original,
-      caption: text,
-      ...(other ? { second: other.text } : {}),
-      shortened: shortened || other?.shortened === true,
-      examples,
-      form,
-      seed,
-    };
-  }
-
-  /** Checks and keeps a rewrite; false when it was rejected and is to be tried again. */
-  async #keep({ request, text, finish, tokens, shortened }: Completion, attempt: number, mayTryAgain: boolean): Promise<boolean> {
-    const { id, source, original, second, examples, form, seed } = request;
-    const beside = { caption: original, second, knownOutputs: this.#knownOutputs.get(source)!, finish };
+  #check({ name, knownOutputs }: RunSource, { request, text, finish, tokens, shortened }: Completion, attempt: number): Rewrite {
+    const { id, original, second, examples, form, seed } = request;
+    const beside = { caption: original, second, knownOutputs, finish };
     const checked = checkRewrite(
       finish === "none" ? text : form.read(text),
       { ...beside, shortened: shortened ?? request.shortened },
       this.#options.checks,
     );
-    const flags = attempt > 0 ? [...checked.flags, "regenerated"] : checked.flags;
-    if (mayTryAgain && !isUsable(checked)) return false;
-    const rewrite: Rewrite = {
+    return {
       id,
-      source,
+      source: name,
       text: checked.text,
-      flags,
+      flags: attempt > 0 ? [...checked.flags, "regenerated"] : checked.flags,
       finish,
       tokens,
       seed,
       examples: examples.map((example) => example.id),
     };
+  }
+
+  async #keep(rewrite: Rewrite): Promise<void> {
     await this.#parts.writer.append([rewrite]);
-    this.#failuresSinceSuccess = 0;
     this.summary.written++;
     if (!isUsable(rewrite)) this.summary.rejected++;
-    for (const flag of flags) this.summary.flags[flag] = (this.summary.flags[flag] ?? 0) + 1;
-    return true;
+    for (const flag of rewrite.flags) this.summary.flags[flag] = (this.summary.flags[flag] ?? 0) + 1;
   }
 
   #fail(error: LaclipError, { id, source }: RewriteRequest): void {
@@ -376,16 +288,4 @@ class Run {
       ? new EndpointError(message, { mend, cause: last })
       : new DataError(message, { mend, cause: last });
   }
-}
-
-/** Requests by their examples: those with the same in one group, groups that begin alike next to each other. */
-async function* inGroups(requests: readonly RewriteRequest[]): AsyncGenerator<RewriteGroup> {
-  const groups = new Map<string, RewriteRequest[]>();
-  for (const request of requests) {
-    const name = request.examples.map((example) => example.id).join("\n");
-    const group = groups.get(name);
-    if (group) group.push(request);
-    else groups.set(name, [request]);
-  }
-  for (const name of [...groups.keys()].sort()) yield groups.get(name)!;
 }

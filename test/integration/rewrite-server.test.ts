@@ -329,8 +329,8 @@ test("killed in the middle, several times, and started again, it ends with what 
     assert.deepEqual([summary.kept, summary.written], [partial.length, 300 - partial.length]);
     assert.deepEqual(await rows(out), await rows(whole));
     assert.deepEqual(readdirSync(join(out, "log")), []);
-    // Each kill loses what was in flight, at most 8 requests, and nothing else.
-    assert.ok(stub.asked.length <= 600 + killed * 8, `${stub.asked.length} requests for 600 rewrites and ${killed} kills`);
+    // Each kill loses what was in flight, and what was answered in the same turn of the event loop: at most twice 8 requests.
+    assert.ok(stub.asked.length <= 600 + killed * 16, `${stub.asked.length} requests for 600 rewrites and ${killed} kills`);
     const statistics = await rewritesStatistics(await openRewritesFolder(out));
     assert.deepEqual(
       statistics.sources.map(({ rewrites, missing }) => [rewrites, missing]),

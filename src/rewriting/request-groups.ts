@@ -1,0 +1,82 @@
+/**
+ * What an engine is asked: captions with the examples that are drawn for them, those with the same examples together.
+ *
+ * Examples and seed depend on (run seed, source, caption id) alone, so neither the order nor an interruption changes a text.
+ */
+import { Random } from "../support/index.ts";
+import type { RewriteGroup, RewriteRequest } from "./engine.ts";
+import type { OpenCaption } from "./open-captions.ts";
+import { drawExamples } from "./pairs.ts";
+import type { Example } from "./pairs.ts";
+import { safeCaption } from "./prompt.ts";
+import type { PromptForm } from "./prompt.ts";
+import type { RunSource } from "./run-sources.ts";
+
+/** How requests are made. */
+export interface RequestOptions {
+  readonly form: PromptForm;
+  readonly runSeed: number;
+  /** False for engines that use no examples. */
+  readonly withExamples: boolean;
+  /** 0, or the how-manieth time these captions are rewritten anew. */
+  readonly attempt: number;
+}
+
+interface Drawn {
+  readonly caption: OpenCaption;
+  readonly seed: number;
+}
+
+/** Requests for these captions: those with the same examples in one group, groups that begin alike next to each other. */
+export async function* requestGroups(
+  source: RunSource,
+  captions: readonly OpenCaption[],
+  { form, runSeed, withExamples, attempt }: RequestOptions,
+): AsyncGenerator<RewriteGroup> {
+  if (!withExamples) {
+    for (let i = 0; i < captions.length; i += programGroup) {
+      yield captions
+        .slice(i, i + programGroup)
+        .map((caption) => request(source.name, { caption, seed: seedFor(source, runSeed, caption.id) }, [], form));
+    }
+    return;
+  }
+  const groups = new Map<string, { examples: readonly Example[]; drawn: Drawn[] }>();
+  for (const caption of captions) {
+    const { examples, seed } = drawExamples(source.pairs, runSeed, caption.id, attempt);
+    const name = examples.map((example) => example.id).join("\n");
+    let group = groups.get(name);
+    if (!group) groups.set(name, (group = { examples, drawn: [] }));
+    group.drawn.push({ caption, seed });
+  }
+  for (const name of [...groups.keys()].sort()) {
+    const { examples, drawn } = groups.get(name)!;
+    groups.delete(name);
+    yield drawn.map((each) => request(source.name, each, examples, form));
+  }
+}
+
+/** Captions that an engine without examples gets at once: no prompt ties them together, so that few are held in memory. */
+const programGroup = 256;
+
+/** Engines without examples take a whole number from the same generator. */
+function seedFor({ pairs }: RunSource, runSeed: number, id: string): number {
+  return Random.of("rewrite", runSeed, pairs.name, id).bits() >>> 1;
+}
+
+function request(source: string, { caption, seed }: Drawn, examples: readonly Example[], form: PromptForm): RewriteRequest {
+  const { id, caption: original, second } = caption;
+  const { text, shortened } = safeCaption(original);
+  const other = second === undefined ? undefined : safeCaption(second);
+  return {
+    id,
+    source,
+    original,
+    caption: text,
+    ...(other ? { second: other.text } : {}),
+    shortened: shortened || other?.shortened === true,
+    examples,
+    form,
+    seed,
+  };
+}

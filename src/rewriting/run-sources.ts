@@ -1,0 +1,81 @@
+/**
+ * The sources of one run: what each is called in the rewrites folder, what it draws from, and what is written down about it.
+ *
+ * A run with other settings than those that a folder's source was made with may write beside it: "chatgpt" then becomes
+ * "chatgpt.NAME". Its examples and seeds are drawn under the plain name, so that the two differ by the settings alone.
+ */
+import type { RewriteSource } from "../data/index.ts";
+import { UsageError, sha256 } from "../support/index.ts";
+import type { CaptionsSurvey } from "./captions-survey.ts";
+import { defaultChecks, normalise, recordChecks } from "./checks.ts";
+import type { EngineDescription, RewriteEngine } from "./engine.ts";
+import { examplesPerPrompt, hashOfPairs, outputsOf } from "./pairs.ts";
+import type { PairSource } from "./pairs.ts";
+import { defaultForm } from "./prompt-forms.ts";
+import { maximumCaption, signatureOf } from "./prompt.ts";
+import type { RewriteOptions } from "./rewrite.ts";
+
+/** A source as a run writes it. */
+export interface RunSource {
+  /** Its name in the folder. */
+  readonly name: string;
+  /** What examples and seeds are drawn from, under its own name. */
+  readonly pairs: PairSource;
+  /** Outputs of its example pairs, normalised: what a model may not simply repeat. */
+  readonly knownOutputs: ReadonlySet<string>;
+}
+
+/**
+ * The sources that a run will write.
+ * @throws UsageError when there is none, or the name beside which they are to be written can be no part of a source's name
+ */
+export function runSources(options: RewriteOptions, description: EngineDescription): RunSource[] {
+  const { engine, beside, rounds = 1 } = options;
+  if (beside !== undefined && !/^[a-z0-9][a-z0-9_-]*$/i.test(beside))
+    throw new UsageError(`--beside ${beside}: expected a name of letters, digits and dashes.`);
+  const drawn = engine.usesExamples ? options.sources : programSources(engine, description, rounds);
+  if (drawn.length === 0) throw new UsageError("No source was named to rewrite captions in the manner of.");
+  return drawn.map((pairs) => ({
+    name: beside === undefined ? pairs.name : `${pairs.name}.${beside}`,
+    pairs,
+    knownOutputs: new Set(engine.usesExamples ? outputsOf(pairs).map((output) => normalise(output)) : []),
+  }));
+}
+
+/** The sources of an engine without examples: itself, as often as it is to write. */
+function programSources({ name }: RewriteEngine, { model }: EngineDescription, count: number): PairSource[] {
+  return Array.from({ length: count }, (_, i) => ({ name: i === 0 ? name : `${name}-${i + 1}`, provenance: model }));
+}
+
+/** What the manifest says about a source: all that decides its texts. */
+export function describeSource(
+  { pairs: source }: RunSource,
+  { model, modelHash, sampling }: EngineDescription,
+  options: RewriteOptions,
+  survey: CaptionsSurvey,
+): RewriteSource {
+  const { engine, seed, form = defaultForm } = options;
+  const prompt = engine.usesExamples
+    ? sha256(
+        JSON.stringify([
+          signatureOf(form),
+          examplesPerPrompt,
+          maximumCaption,
+          hashOfPairs(source),
+          ...(form.merges ? [survey.second] : []),
+        ]),
+      )
+    : "";
+  return {
+    engine: engine.name,
+    model,
+    modelHash,
+    promptHash: prompt,
+    ...(engine.usesExamples ? { prompt: form.name } : {}),
+    provenance: form.merges ? `${source.provenance}; merged with captions from ${options.captions.secondFrom}` : source.provenance,
+    sampling: { ...sampling },
+    seed,
+    checks: recordChecks(options.checks ?? defaultChecks),
+    ...(options.retries ? { retries: options.retries } : {}),
+  };
+}
