@@ -1,53 +1,98 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { defaultForm } from "../prompt-forms.ts";
+import type { RewriteGroup } from "../engine.ts";
 import { EdaEngine } from "./eda.ts";
-import { WordNet } from "./wordnet.ts";
 
 const caption = "A young woman riding old bicycles through the crowded streets, smiling.";
 const engine = new EdaEngine();
-const sorted = (text: string): string[] => text.split(" ").sort((a, b) => (a < b ? -1 : 1));
+const wordsOf = (text: string): string[] => text.toLowerCase().match(/[a-z-]+/g) ?? [];
+const sorted = (text: string): string => wordsOf(text).sort().join(" ");
+const many = (text: string, count = 300): Set<string> => new Set(Array.from({ length: count }, (_, seed) => engine.change(text, seed)));
 
 test("the same seed gives the same text, and each of the four operations happens", () => {
   const seen = { replaced: 0, inserted: 0, swapped: 0, deleted: 0 };
-  const before = caption.split(" ").length;
+  const before = wordsOf(caption);
   for (let seed = 0; seed < 200; seed++) {
     const text = engine.change(caption, seed);
     assert.equal(new EdaEngine().change(caption, seed), text);
     assert.notEqual(text, caption);
-    const same = JSON.stringify(sorted(text)) === JSON.stringify(sorted(caption));
-    const kept = caption.split(" ").filter((word) => text.split(" ").includes(word)).length;
-    if (same) seen.swapped++;
-    else if (kept === before) seen.inserted++;
-    else if (text.split(" ").every((word) => caption.split(" ").includes(word))) seen.deleted++;
+    const words = wordsOf(text);
+    if (sorted(text) === sorted(caption)) seen.swapped++;
+    else if (before.every((word) => words.includes(word))) seen.inserted++;
+    else if (words.every((word) => before.includes(word))) seen.deleted++;
     else seen.replaced++;
   }
-  for (const [operation, count] of Object.entries(seen)) assert.ok(count >= 30, `${operation}: ${count} of 200`);
+  for (const [operation, count] of Object.entries(seen)) assert.ok(count >= 25, `${operation}: ${count} of 200`);
+});
+
+test("a sentence goes on beginning with a capital and ending with its full stop", () => {
+  for (const text of many(caption)) assert.match(text, /^\p{Lu}.*[^\s,]\.$/u);
 });
 
 test("captions of one word, of no known word and of nothing come out whole", () => {
   assert.equal(engine.change("dog", 1), "dog");
   assert.equal(engine.change("", 1), "");
-  for (let seed = 0; seed < 20; seed++)
-    assert.deepEqual(
-      sorted(engine.change("zzzq qqqz", seed)).filter((word) => !["zzzq", "qqqz"].includes(word)),
-      [],
-    );
+  assert.equal(engine.change("...", 1), "...");
+  for (const text of many("zzzq qqqz", 20)) assert.equal(sorted(text), "qqqz zzzq");
 });
 
-test("a replaced word keeps its punctuation and capital", () => {
-  const texts = Array.from({ length: 100 }, (_, seed) => engine.change("Bicycles, everywhere!", seed));
-  assert.ok(texts.includes("Bikes, everywhere!"), texts.join(" | "));
+test("two words always remain, as training on a text needs", () => {
+  for (const text of many("Red car")) assert.ok(text.split(" ").length >= 2, text);
 });
 
-test("WordNet is found by bisection: first and last words, inflected words, and words that are not there", () => {
-  const wordnet = new WordNet();
-  assert.ok(wordnet.synonyms("car").includes("automobile"));
-  assert.ok(wordnet.synonyms("cars").includes("automobiles"));
-  assert.ok(wordnet.synonyms("watches").includes("observes"));
-  assert.ok(wordnet.synonyms("running").includes("scarpering"));
-  assert.ok(wordnet.synonyms("sprinted").length === 0 || !wordnet.synonyms("sprinted").includes("sprinted"));
-  assert.ok(wordnet.synonyms("cities").includes("metropolises"));
-  assert.ok(wordnet.synonyms("quickly").includes("rapidly"));
-  assert.ok(wordnet.synonyms("zymosis").includes("fermentation"));
-  for (const none of ["zzzzz", "aaaaaa", "qwertyu"]) assert.deepEqual(wordnet.synonyms(none), []);
+test("a replaced word keeps its ending, punctuation and capital", () => {
+  assert.ok(many("Bicycles, everywhere!").has("Bikes, everywhere!"));
+  assert.ok(many("THE BICYCLES EVERYWHERE").has("THE BIKES EVERYWHERE"));
+  assert.ok(many("(two jumping dogs)").has("(two leaping dogs)"));
+  assert.ok(many("the child's room").has("the youngster's room"));
+  assert.ok(many("the children's room").has("the youngsters' room"));
+});
+
+test("articles follow the word that stands behind them now; others are left as they were", () => {
+  const texts = many("A car and a airplane");
+  assert.ok(texts.has("An auto and a airplane"), [...texts].join(" | "));
+  assert.ok(texts.has("A car and a plane"));
+  for (const text of many("An orange sofa")) assert.doesNotMatch(text, /\bA [aeiou]|\bAn [^aeiou]/);
+});
+
+test("names are not replaced by what they mean in lower case, nor halves of compounds", () => {
+  for (const text of many("a photo of Rose and Mark at the fire hydrant"))
+    assert.doesNotMatch(text, /rosebush|marker|flame|blaze|pink wine/i);
+  assert.ok(
+    [...many("A Red Fire Hydrant")].some((text) => text.includes("Fireplug")),
+    "all capitals of a title are no names",
+  );
+});
+
+test("the engine answers every request with its own text and stops when told to", async () => {
+  const requests = Array.from({ length: 1500 }, (_, i) => ({
+    id: `${i}`,
+    source: "eda",
+    original: caption,
+    caption,
+    shortened: i === 3,
+    examples: [],
+    form: defaultForm,
+    seed: i,
+  }));
+  const groups = async function* (): AsyncGenerator<RewriteGroup> {
+    yield requests.slice(0, 1000);
+    yield requests.slice(1000);
+  };
+  const texts: string[] = [];
+  for await (const outcome of engine.rewrite(groups(), new AbortController().signal)) {
+    assert.ok("text" in outcome && outcome.finish === "none");
+    assert.equal(outcome.shortened, outcome.request.id === "3");
+    texts.push(outcome.text);
+  }
+  assert.deepEqual(
+    texts,
+    requests.map(({ seed }) => engine.change(caption, seed)),
+  );
+  const stop = new AbortController();
+  setTimeout(() => stop.abort(), 0);
+  let answered = 0;
+  for await (const _ of engine.rewrite(groups(), stop.signal)) answered++;
+  assert.ok(answered < 1500, "timers and signals are let through between captions");
 });

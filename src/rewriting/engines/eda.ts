@@ -2,13 +2,19 @@
  * EDA: noise on the words of a caption, the paper's baseline without a language model ("Easy Data Augmentation", Wei and Zou 2019).
  *
  * One of its four operations is drawn for each caption: replace words by WordNet synonyms, insert synonyms of its words, swap
- * words, delete words. Unlike the authors' code it leaves case and punctuation alone; captions of people's names suffer otherwise.
+ * words, delete words. Unlike the authors' code it takes synonyms of the meaning that a word has where it stands, gives them the
+ * word's ending, leaves case and punctuation where they were, and says "an" where it must. It stays noise: that is the point.
  */
+import { setImmediate } from "node:timers/promises";
 import { Random } from "../../support/index.ts";
 import { ungrouped } from "../engine.ts";
 import type { EngineDescription, Outcome, RewriteEngine, RewriteGroup } from "../engine.ts";
-import { stopWords } from "../stop-words.ts";
-import { WordNet } from "./wordnet.ts";
+import { articleBefore } from "../words/morphology.ts";
+import { Synonyms } from "../words/synonyms.ts";
+import type { Replaceable } from "../words/synonyms.ts";
+import { WordNet } from "../words/wordnet.ts";
+import { readTokens } from "./eda-tokens.ts";
+import type { Token } from "./eda-tokens.ts";
 
 /** How much noise is made. */
 export interface EdaOptions {
@@ -20,13 +26,20 @@ export interface EdaOptions {
 
 type Operation = "replace" | "insert" | "swap" | "delete";
 
+/** Goes up when the same seed gives other texts than before, so that a folder does not mix both. */
+const revision = 2;
+/** Fewer words make no text to train on. */
+const fewestWords = 2;
+/** Captions between two looks at what else there is to do, such as Ctrl-C. */
+const captionsInARow = 512;
+
 /** Rewrites by EDA: no language model, no examples, the same text for the same seed. */
 export class EdaEngine implements RewriteEngine {
   readonly name = "eda";
   readonly usesExamples = false;
   readonly #alpha: number;
   readonly #deletion: number;
-  #wordnet: WordNet | undefined;
+  #synonyms: Synonyms | undefined;
 
   constructor({ alpha = 0.1, deletion = 0.1 }: EdaOptions = {}) {
     this.#alpha = alpha;
@@ -34,12 +47,14 @@ export class EdaEngine implements RewriteEngine {
   }
 
   async describe(): Promise<EngineDescription> {
-    this.#wordnet ??= new WordNet();
-    return { model: "EDA with WordNet 3.1", modelHash: "", sampling: { alpha: this.#alpha, deletion: this.#deletion } };
+    this.#synonyms ??= new Synonyms(new WordNet());
+    return { model: "EDA with WordNet 3.1", modelHash: "", sampling: { alpha: this.#alpha, deletion: this.#deletion, revision } };
   }
 
   async *rewrite(groups: AsyncIterable<RewriteGroup>, signal: AbortSignal): AsyncGenerator<Outcome> {
+    let done = 0;
     for await (const request of ungrouped(groups)) {
+      if (++done % captionsInARow === 0) await setImmediate();
       if (signal.aborted) return;
       yield { request, text: this.change(request.caption, request.seed), finish: "none", tokens: 0, shortened: request.shortened };
     }
@@ -54,80 +69,129 @@ export class EdaEngine implements RewriteEngine {
    */
   change(caption: string, seed: number): string {
     const random = Random.of("eda", seed);
-    const words = caption.split(" ").filter((word) => word !== "");
-    if (words.length < 2) return caption;
-    const count = Math.max(1, Math.floor(this.#alpha * words.length));
+    const tokens = readTokens(caption);
+    const before = written(tokens);
+    if (tokens.length < 2) return caption;
+    const count = Math.max(1, Math.floor(this.#alpha * tokens.length));
     // An operation may find nothing to do (no synonyms, a swap of equal words): then the next one is tried.
     for (const operation of random.sample<Operation>(["replace", "insert", "swap", "delete"], 4)) {
-      const changed = this.#apply(operation, words, count, random).join(" ");
-      if (changed !== words.join(" ")) return changed;
+      const changed = written(settleArticles(this.#apply(operation, tokens, count, random), tokens));
+      if (changed !== before) return changed;
     }
-    return words.join(" ");
+    return before;
   }
 
-  #apply(operation: Operation, words: readonly string[], count: number, random: Random): string[] {
-    if (operation === "replace") return this.#replace(words, count, random);
-    if (operation === "insert") return this.#insert(words, count, random);
-    if (operation === "swap") return swap(words, count, random);
-    const kept = words.filter(() => random.uniform() >= this.#deletion);
-    return kept.length > 0 ? kept : [random.choice(words)];
+  #apply(operation: Operation, tokens: readonly Token[], count: number, random: Random): Token[] {
+    if (operation === "replace") return this.#replace(tokens, count, random);
+    if (operation === "insert") return this.#insert(tokens, count, random);
+    if (operation === "swap") return swap(tokens, count, random);
+    return remove(tokens, this.#deletion, random);
   }
 
-  #replace(words: readonly string[], count: number, random: Random): string[] {
-    const changed = [...words];
-    let left = count;
-    const cores = [...new Set(words.map((word) => split(word).core.toLowerCase()))];
-    for (const core of random.sample(cores, cores.length)) {
-      const synonyms = this.#synonyms(core);
-      if (synonyms.length === 0) continue;
+  #replace(tokens: readonly Token[], count: number, random: Random): Token[] {
+    const changed = [...tokens];
+    const replaceable = this.#replaceable(tokens);
+    const chosen = random.sample(replaceable, Math.min(count, replaceable.length));
+    // From the end, so that the places of the others stay true.
+    for (const { at, length, synonyms } of chosen.toSorted((a, b) => b.at - a.at)) {
+      const [first, last] = [tokens[at]!, tokens[at + length - 1]!];
+      const core = likeCase(random.choice(synonyms), first.core);
+      const after = core.endsWith("s") && !last.core.endsWith("s") ? last.after.replace(/^(['’])s/, "$1") : last.after;
+      changed.splice(at, length, { before: first.before, core, after });
+    }
+    return changed;
+  }
+
+  #insert(tokens: readonly Token[], count: number, random: Random): Token[] {
+    const changed = [...tokens];
+    const replaceable = this.#replaceable(tokens);
+    for (const { at, synonyms } of random.sample(replaceable, Math.min(count, replaceable.length))) {
       const synonym = random.choice(synonyms);
-      // As in the authors' code, every occurrence of the word is replaced.
-      for (const [i, word] of changed.entries()) {
-        const parts = split(word);
-        if (parts.core.toLowerCase() === core) changed[i] = parts.before + matchCase(synonym, parts.core) + parts.after;
-      }
-      if (--left === 0) break;
+      // Between words: the first keeps its capital, the last its full stop.
+      const place = 1 + random.integer(changed.length - 1);
+      changed.splice(place, 0, { before: "", core: isShouted(tokens[at]!.core) ? synonym.toUpperCase() : synonym, after: "" });
     }
     return changed;
   }
 
-  #insert(words: readonly string[], count: number, random: Random): string[] {
-    const changed = [...words];
-    for (let i = 0; i < count; i++) {
-      for (let tries = 0; tries < 10; tries++) {
-        const synonyms = this.#synonyms(split(random.choice(changed)).core.toLowerCase());
-        if (synonyms.length === 0) continue;
-        changed.splice(random.integer(changed.length + 1), 0, synonyms[0]!);
-        break;
+  #replaceable(tokens: readonly Token[]): Replaceable[] {
+    this.#synonyms ??= new Synonyms(new WordNet());
+    const capitals = tokens.filter(({ core }) => isCapital(core)).length;
+    const titled = capitals > tokens.length / 2;
+    const found = this.#synonyms.replaceable(tokens.map(({ core }) => core.toLowerCase()));
+    return found.filter(({ at, length }) => {
+      for (let i = at; i < at + length; i++) {
+        // A capital inside of a sentence is a name's; a comma inside of a compound says that it is none.
+        if (!titled && isCapital(tokens[i]!.core) && !opensSentence(tokens, i)) return false;
+        if (i + 1 < at + length && tokens[i]!.after !== "") return false;
       }
-    }
-    return changed;
-  }
-
-  #synonyms(core: string): readonly string[] {
-    if (stopWords.has(core) || !/^[a-z]{2,}$/.test(core)) return [];
-    this.#wordnet ??= new WordNet();
-    return this.#wordnet.synonyms(core);
+      return true;
+    });
   }
 }
 
-function swap(words: readonly string[], count: number, random: Random): string[] {
-  const changed = [...words];
+function swap(tokens: readonly Token[], count: number, random: Random): Token[] {
+  const changed = [...tokens];
   for (let i = 0; i < count; i++) {
     const a = random.integer(changed.length);
     const b = (a + 1 + random.integer(changed.length - 1)) % changed.length;
-    [changed[a], changed[b]] = [changed[b]!, changed[a]!];
+    const [first, second] = a < b ? [a, b] : [b, a];
+    const [one, two] = [changed[first]!, changed[second]!];
+    // Only the capital of a sentence's beginning stays where it is; a name takes its own along.
+    const opens = opensSentence(changed, first) && isCapital(one.core) && !isCapital(two.core);
+    changed[first] = { ...one, core: opens ? capital(two.core) : two.core };
+    changed[second] = { ...two, core: opens ? withoutCapital(one.core) : one.core };
   }
   return changed;
 }
 
-/** A word without the punctuation at its ends. */
-function split(word: string): { before: string; core: string; after: string } {
-  const [, before = "", core = "", after = ""] = /^([^\p{L}\p{N}<]*)(.*?)([^\p{L}\p{N}>]*)$/u.exec(word) ?? [];
-  return { before, core, after };
+function remove(tokens: readonly Token[], chance: number, random: Random): Token[] {
+  const kept = tokens.filter(() => random.uniform() >= chance);
+  if (kept.length < fewestWords) return [...tokens];
+  const [first, last] = [tokens[0]!, tokens.at(-1)!];
+  if (kept[0] !== first && isCapital(first.core)) kept[0] = { ...kept[0]!, core: capital(kept[0]!.core) };
+  if (kept.at(-1) !== last) kept.push({ ...kept.pop()!, after: last.after });
+  return kept;
 }
 
-/** `synonym` with a capital where the replaced word had one. */
-function matchCase(synonym: string, like: string): string {
-  return /^\p{Lu}/u.test(like) ? synonym[0]!.toUpperCase() + synonym.slice(1) : synonym;
+/** "a" and "an" by the word that follows now, where another one did before. */
+function settleArticles(tokens: readonly Token[], original: readonly Token[]): Token[] {
+  const settled = new Set(original.map(({ core }, i) => `${core.toLowerCase()} ${original[i + 1]?.core.toLowerCase()}`));
+  return tokens.map((token, i) => {
+    const article = token.core.toLowerCase();
+    const next = tokens[i + 1];
+    if ((article !== "a" && article !== "an") || !next || settled.has(`${article} ${next.core.toLowerCase()}`)) return token;
+    return { ...token, core: isCapital(token.core) ? capital(articleBefore(next.core)) : articleBefore(next.core) };
+  });
+}
+
+function opensSentence(tokens: readonly Token[], at: number): boolean {
+  return at === 0 || /[.!?]["'”’)]*$/.test(tokens[at - 1]!.after);
+}
+
+function isCapital(core: string): boolean {
+  return /^\p{Lu}/u.test(core);
+}
+
+function capital(text: string): string {
+  return text.slice(0, 1).toUpperCase() + text.slice(1);
+}
+
+/** "Dog" as it stands inside of a sentence; "TV" and "T-shirt" stay as they are. */
+function withoutCapital(core: string): string {
+  return /^\p{Lu}(?:\p{Ll}|$)/u.test(core) && core !== "I" ? core.slice(0, 1).toLowerCase() + core.slice(1) : core;
+}
+
+/** `text` with a capital, or capitals throughout, where the word in whose place it comes had them. */
+function likeCase(text: string, like: string): string {
+  if (!isCapital(like)) return text;
+  return isShouted(like) ? text.toUpperCase() : capital(text);
+}
+
+function isShouted(core: string): boolean {
+  return core.length > 1 && core === core.toUpperCase() && isCapital(core);
+}
+
+function written(tokens: readonly Token[]): string {
+  return tokens.map(({ before, core, after }) => before + core + after).join(" ");
 }

