@@ -1,18 +1,23 @@
 /**
  * A table of captions on disk, row by row: which columns mean what, and what id each row has.
  *
- * Tables: csv, tsv, jsonl and parquet; also LaCLIP's own csv, which has no header line and holds `relative image path,caption`.
- * A row's id is its `id` column, else the image path as written. Rewriting and training must agree on it: both read tables here.
+ * Tables: csv, tsv, jsonl and parquet; also LaCLIP's own csv, which has no header line and holds `relative image path,caption`, and
+ * the tsv of Conceptual Captions, without one too, with `caption<TAB>address` or the other way round.
+ * A row's id is its `id` column, else the image path as written, else a hash of the image's address. Rewriting and training must
+ * agree on it: both read tables here.
  */
 import { existsSync, statSync } from "node:fs";
 import { extname, join, resolve } from "node:path";
 import { missingColumn, readTable, tableColumns, tableFormat, type TableValue } from "../formats/index.ts";
 import { DataError } from "../support/index.ts";
+import { describeHash, hashedColumns, hashedId } from "./hashed-ids.ts";
 
 /** Names tried for the captions, in this order and in any case, where no column is named. */
 export const captionColumns: readonly string[] = ["caption", "title", "text"];
 /** Names tried for the image paths, likewise. */
 const imageColumns = ["image", "filepath", "path", "file", "file_name", "filename", "image_path"];
+/** Names tried for the addresses of images, likewise; hashed, they are ids where there is nothing better. */
+const urlColumns = ["url", "image_url"];
 /** Extensions of the image files that can be decoded. */
 export const imageExtensions: ReadonlySet<string> = new Set([".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".avif"]);
 /** Tables looked for where a folder is given. */
@@ -26,7 +31,10 @@ export interface CaptionTableOptions {
   imageColumn?: string | undefined;
   /** Default: the first of caption, title, text that there is. */
   captionColumn?: string | undefined;
-  /** Default: `id` where there is such a column, else the image path as written. */
+  /**
+   * Default: `id` where there is such a column, else the image path as written, else a hash of `url` or `image_url`.
+   * `hash:NAME` or `hash:NAME,NAME` is a hash of these columns.
+   */
   idColumn?: string | undefined;
   /** Column with another caption of the same image, as a captioning model writes it. Default: none is read. */
   secondColumn?: string | undefined;
@@ -54,8 +62,10 @@ export interface CaptionTable {
   captionColumn: string;
   /** Undefined where the table has ids but no images: enough for rewriting. */
   imageColumn: string | undefined;
-  /** Undefined where the image path serves as id. */
+  /** Undefined where the image path, or a hash, serves as id. */
   idColumn: string | undefined;
+  /** Columns whose hash serves as id. */
+  hashColumns?: readonly string[] | undefined;
   /** Undefined where no second caption was asked for. */
   secondColumn?: string | undefined;
 }
@@ -69,19 +79,30 @@ export async function openCaptionTable(options: CaptionTableOptions): Promise<Ca
   const file = findTable(resolve(options.file));
   const known = await tableColumns(file);
   const { secondColumn } = options;
-  const named = [options.imageColumn, options.captionColumn, options.idColumn, secondColumn].filter((name) => name !== undefined);
+  const hashed = hashedColumns(options.idColumn);
+  const named = [options.imageColumn, options.captionColumn, ...(hashed ?? [options.idColumn]), secondColumn].filter(
+    (name) => name !== undefined,
+  );
   for (const name of named) if (!known.includes(name)) throw missingColumn(file, name, known);
   const imageColumn = options.imageColumn ?? findColumn(known, imageColumns);
   const captionColumn = options.captionColumn ?? findColumn(known, captionColumns);
-  const idColumn = options.idColumn ?? findColumn(known, ["id"]);
-  if (captionColumn !== undefined && (imageColumn ?? idColumn) !== undefined)
-    return { file, header: true, imageColumn, captionColumn, idColumn, ...(secondColumn === undefined ? {} : { secondColumn }) };
+  const idColumn = hashed ? undefined : (options.idColumn ?? findColumn(known, ["id"]));
+  const url = findColumn(known, urlColumns);
+  const hashColumns = hashed ?? ((imageColumn ?? idColumn) === undefined && url !== undefined ? [url] : undefined);
+  if (captionColumn !== undefined && (imageColumn ?? idColumn ?? hashColumns) !== undefined) {
+    const second = secondColumn === undefined ? {} : { secondColumn };
+    return { file, header: true, imageColumn, captionColumn, idColumn, ...(hashColumns ? { hashColumns } : {}), ...second };
+  }
 
   const format = tableFormat(file);
   const textual = format === "csv" || format === "tsv";
-  if (textual && named.length === 0 && known.length === 2 && imageExtensions.has(extname(known[0]!).toLowerCase())) {
-    const [first, second] = await tableColumns(file, { header: false });
-    return { file, header: false, imageColumn: first!, captionColumn: second!, idColumn: undefined };
+  if (textual && named.length === 0 && known.length === 2) {
+    const names = { file, header: false, idColumn: undefined };
+    const [first, second] = ["column0", "column1"];
+    const address = known.findIndex((name) => /^https?:\/\//i.test(name));
+    if (address === 1) return { ...names, imageColumn: undefined, captionColumn: first, hashColumns: [second] };
+    if (address === 0) return { ...names, imageColumn: undefined, captionColumn: second, hashColumns: [first] };
+    if (imageExtensions.has(extname(known[0]!).toLowerCase())) return { ...names, imageColumn: first, captionColumn: second };
   }
   throw captionColumn === undefined
     ? unknownColumn(file, "caption", captionColumns, known)
@@ -90,23 +111,38 @@ export async function openCaptionTable(options: CaptionTableOptions): Promise<Ca
 
 /** The rows of a table, some thousands at a time, in its order. */
 export async function* readCaptionRows(table: CaptionTable): AsyncGenerator<CaptionRow[]> {
-  const { file, header, imageColumn, captionColumn, idColumn, secondColumn } = table;
-  const columns = [...new Set([captionColumn, imageColumn, idColumn, secondColumn].filter((name) => name !== undefined))];
+  const { file, header, imageColumn, captionColumn, idColumn, hashColumns, secondColumn } = table;
+  const columns = [
+    ...new Set([captionColumn, imageColumn, idColumn, ...(hashColumns ?? []), secondColumn].filter((name) => name !== undefined)),
+  ];
+  // Conceptual Captions' tsv knows no quotes: one that opens a caption is part of it.
+  const quoted = header || imageColumn !== undefined;
   let before = 0;
-  for await (const batch of readTable(file, { columns, header })) {
+  for await (const batch of readTable(file, { columns, header, quoted })) {
     const captions = batch.columns[captionColumn]!;
     const images = imageColumn === undefined ? undefined : batch.columns[imageColumn]!;
-    const ids = idColumn === undefined ? images! : batch.columns[idColumn]!;
+    const idOf = (i: number): string => {
+      if (!hashColumns) return asText((idColumn === undefined ? images! : batch.columns[idColumn]!)[i]);
+      const parts = hashColumns.map((name) => asText(batch.columns[name]![i]));
+      return parts.includes("") ? "" : hashedId(...parts);
+    };
     const seconds = secondColumn === undefined ? undefined : batch.columns[secondColumn]!;
     yield captions.map((caption, i) => ({
       row: before + i + 1,
-      id: asText(ids[i]),
+      id: idOf(i),
       image: asText(images?.[i]),
       caption: asText(caption),
       ...(seconds ? { second: asText(seconds[i]) } : {}),
     }));
     before += batch.rows;
   }
+}
+
+/** Where the ids of a table's rows come from, in words: `column "id"`. */
+export function describeIds({ header, idColumn, imageColumn, captionColumn, hashColumns }: CaptionTable): string {
+  if (!hashColumns) return `column "${idColumn ?? imageColumn}"`;
+  if (hashColumns.length === 1 && hashColumns[0] === captionColumn) return "a hash of the caption";
+  return header ? describeHash(hashColumns) : "a hash of the image's address";
 }
 
 /** The column that has one of these names, in any case; the first name that there is. */

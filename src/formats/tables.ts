@@ -28,6 +28,8 @@ export interface ReadTableOptions {
   columns?: readonly string[];
   /** csv and tsv: whether the first line holds names. Without one, columns are named `column0`, `column1`, ... Default true. */
   header?: boolean;
+  /** csv and tsv: whether quotes around a field are not part of it. Default true. */
+  quoted?: boolean;
   /** Default: by the file's extension, before `.gz` or `.zst`. */
   format?: TableFormat;
 }
@@ -226,6 +228,8 @@ interface TableSource {
   readonly format: TableFormat;
   /** The table as it describes itself. */
   readonly plain: string;
+  /** The same without regard to quotes, for when the first way fails. */
+  readonly plainUnquoted?: string;
   /** The table with the types we want to read, once its columns are known. */
   typed(columns: readonly string[]): string;
 }
@@ -249,8 +253,18 @@ function tableSource(path: string, options: Omit<ReadTableOptions, "columns">): 
     };
   }
   // Whatever is left open the database guesses from the first rows: a caption that begins with # would make it pass over all such rows.
-  const reader = `read_csv(${literal(glob(path))}, delim='${format === "csv" ? "," : "\t"}', quote='"', escape='"', comment='', skip=0, header=${options.header ?? true}, all_varchar=true, max_line_size=67108864)`;
-  return { format, plain: reader, typed: () => reader };
+  const { header = true, quoted = true } = options;
+  const settings = `delim='${format === "csv" ? "," : "\t"}', comment='', skip=0, header=${header}, max_line_size=67108864`;
+  const reader = (quote: boolean, more: string): string =>
+    `read_csv(${literal(glob(path))}, ${settings}, ${quote ? `quote='"', escape='"'` : "quote='', escape=''"}, ${more})`;
+  return {
+    format,
+    // Rows that do not fit must not keep the names from being read: reading the rows says which line it is.
+    plain: reader(quoted, "all_varchar=true, sample_size=1, ignore_errors=true"),
+    // A first line with a quote that opens and never closes: no header, but enough to tell Conceptual Captions by.
+    plainUnquoted: reader(false, "all_varchar=true, sample_size=1, ignore_errors=true"),
+    typed: (columns) => reader(quoted, `auto_detect=false, columns={${columns.map((name) => `${literal(name)}: 'VARCHAR'`).join(", ")}}`),
+  };
 }
 
 function jsonReader(path: string, columns: Readonly<Record<string, ColumnType>>): string {
@@ -258,9 +272,17 @@ function jsonReader(path: string, columns: Readonly<Record<string, ColumnType>>)
   return `read_json(${literal(glob(path))}, format='newline_delimited', maximum_object_size=67108864, columns={${types.join(", ")}})`;
 }
 
-async function describe(connection: DuckDBConnection, source: TableSource): Promise<string[]> {
-  const rows = await (await connection.run(`DESCRIBE SELECT * FROM ${source.plain}`)).getRows();
-  return rows.map((row) => String(row[0]));
+async function describe(connection: DuckDBConnection, { plain, plainUnquoted }: TableSource): Promise<string[]> {
+  const names = async (table: string): Promise<string[]> => {
+    const rows = await (await connection.run(`DESCRIBE SELECT * FROM ${table}`)).getRows();
+    return rows.map((row) => String(row[0]));
+  };
+  try {
+    return await names(plain);
+  } catch (error) {
+    if (plainUnquoted === undefined) throw error;
+    return await names(plainUnquoted);
+  }
 }
 
 function plain(value: DuckDBValue, textual: boolean): TableValue {

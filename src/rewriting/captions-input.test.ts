@@ -73,5 +73,5 @@ test("ids that are missing or ambiguous, empty files and unclear columns are ref
   await assert.rejects(openCaptions(write("what.csv", "one,two\n1,2\n")), /which column holds the caption\?.*one, two/);
   await assert.rejects(openCaptions(join(folder, "what.csv"), { captionColumn: "tow" }), /no column "tow"/);
   await assert.rejects(openCaptions(join(folder, "none.csv")), /no such file/);
-  await assert.rejects(openCaptions(folder), /holds no table of captions/);
+  await assert.rejects(openCaptions(folder), /holds no captions/);
 });

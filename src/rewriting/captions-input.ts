@@ -1,17 +1,31 @@
 /**
- * The captions to rewrite: a table (csv, tsv, jsonl, parquet) or a text file with one caption a line.
+ * The captions to rewrite: a table (csv, tsv, jsonl, parquet), a text file with one caption a line, RedCaps' or COCO's annotation
+ * files, or the tars of a webdataset.
  *
  * Rewrites are joined to captions by id. Tables are read as training reads them (src/data/caption-table.ts), so that both have the
- * same ids: the `id` column, else the image path. A text file, or a table of captions alone, has the hash of each caption as id.
+ * same ids: the `id` column, else the image path, else a hash of the image's address. A webdataset has its keys. A text file, or a
+ * table of captions alone, has the hash of each caption as id.
  */
-import { createReadStream, existsSync, statSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename } from "node:path";
-import { captionColumns, findColumn, openCaptionTable, readCaptionRows } from "../data/index.ts";
+import {
+  captionColumns,
+  describeIds,
+  findColumn,
+  hashedId,
+  namesTars,
+  openCaptionTable,
+  readCaptionRows,
+  tarPaths,
+} from "../data/index.ts";
 import type { CaptionTable } from "../data/index.ts";
 import { tableColumns } from "../formats/index.ts";
-import { DataError, LaclipError, sha256 } from "../support/index.ts";
+import { DataError, LaclipError, UsageError } from "../support/index.ts";
+import { annotationFiles, annotationIdsFrom, annotationRows } from "./annotation-captions.ts";
 import { surveyCaptions } from "./captions-survey.ts";
 import type { CaptionsSurvey } from "./captions-survey.ts";
+import { readLines } from "./text-lines.ts";
+import { tarIdsFrom, tarRows } from "./webdataset-captions.ts";
 
 /** A caption to rewrite. */
 export interface CaptionRow {
@@ -20,11 +34,16 @@ export interface CaptionRow {
   readonly caption: string;
   /** Another caption of the same image, where such were asked for; "" where this one has none. */
   readonly second?: string;
+  /** Where it stands, in words, in data sets of several files; a row of a table is known by its number. */
+  readonly where?: string;
 }
 
-/** Which column is which, where the names say too little. */
+/** Which column (or key of a JSON object) is which, where the names say too little. */
 export interface CaptionsOptions {
-  /** Column with the ids. Default: `id`, else the image path, else none: then the id is a hash of the caption. */
+  /**
+   * Column with the ids; `hash:NAME` or `hash:NAME,NAME` for a hash of columns. Default for tables: `id`, else the image path, else
+   * a hash of the image's address, else a hash of the caption; for a webdataset: the key.
+   */
   idColumn?: string;
   /** Column with the captions. Default: `caption`, `title` or `text`. */
   captionColumn?: string;
@@ -39,6 +58,8 @@ export interface CaptionsInput {
   readonly idFrom: string;
   /** Where second captions come from, in words; undefined where there are none. */
   readonly secondFrom?: string | undefined;
+  /** The tars that the captions are in, where they are in tars. */
+  readonly tars?: readonly string[];
   /** All rows in file order, in batches. */
   rows(): AsyncGenerator<CaptionRow[]>;
   /**
@@ -49,65 +70,80 @@ export interface CaptionsInput {
 }
 
 /**
- * Opens a file of captions, or a folder that holds `captions.csv` (or .tsv, .jsonl, .parquet).
+ * Opens a file of captions; or a folder that holds `captions.csv` (or .tsv, .jsonl, .parquet), the tars of a webdataset, or
+ * RedCaps' annotation files; or a pattern of tars, `shards/{00000..00012}.tar`.
  * @throws DataError when the file or a column is missing, or it is not clear which column holds the captions
  */
 export async function openCaptions(path: string, options: CaptionsOptions = {}): Promise<CaptionsInput> {
-  if (!existsSync(path)) throw new DataError(`${path}: no such file of captions.`);
-  if (/\.txt$/i.test(path) && options.secondColumn === undefined) return input(path, "a hash of the caption", () => lineRows(path));
-  const { table, hashed } = await openTable(path, options);
-  const idFrom = hashed ? "a hash of the caption" : `column "${table.idColumn ?? table.imageColumn}"`;
-  const secondFrom = table.secondColumn === undefined ? undefined : `column "${table.secondColumn}"`;
-  return { ...input(table.file, idFrom, () => tableRows(table, hashed)), secondFrom };
+  const kind = kindOf(path);
+  const { idColumn, captionColumn, secondColumn } = options;
+  const secondFrom = secondColumn === undefined ? undefined : `column "${secondColumn}"`;
+  if (kind === "lines") {
+    const named = idColumn ?? captionColumn ?? secondColumn;
+    if (named !== undefined) throw new UsageError(`${path}: a text file has no column "${named}": each line is a caption.`);
+    return input(path, "a hash of the caption", () => lineRows(path));
+  }
+  if (kind === "tars") {
+    const tars = tarPaths(path);
+    return { ...input(path, tarIdsFrom(options), () => tarRows(tars, options)), tars, secondFrom };
+  }
+  if (kind === "annotations") {
+    const files = annotationFiles(path);
+    return { ...input(path, annotationIdsFrom(options), () => annotationRows(files, options)), secondFrom };
+  }
+  const table = await openTable(path, options);
+  return { ...input(table.file, describeIds(table), () => tableRows(table)), secondFrom };
+}
+
+type Kind = "table" | "lines" | "tars" | "annotations";
+
+function kindOf(path: string): Kind {
+  if (!existsSync(path)) {
+    if (namesTars(path)) return "tars";
+    throw new DataError(`${path}: no such file of captions.`);
+  }
+  if (statSync(path).isDirectory()) {
+    const names = readdirSync(path);
+    if (names.some((name) => /^captions\.(csv|tsv|jsonl|parquet)$/.test(name))) return "table";
+    if (names.some((name) => namesTars(name))) return "tars";
+    if (names.some((name) => /\.json$/i.test(name))) return "annotations";
+    throw new DataError(`${path}: this folder holds no captions.`, {
+      mend: "Expected captions.csv (or .tsv, .jsonl, .parquet), the tars of a webdataset, or RedCaps' annotation files (.json) in it.",
+    });
+  }
+  if (/\.txt$/i.test(path)) return "lines";
+  if (namesTars(path)) return "tars";
+  return /\.json$/i.test(path) ? "annotations" : "table";
 }
 
 function input(path: string, idFrom: string, rows: () => AsyncGenerator<CaptionRow[]>): CaptionsInput {
   return { path, idFrom, rows, survey: async () => await surveyCaptions(path, rows()) };
 }
 
-async function openTable(path: string, options: CaptionsOptions): Promise<{ table: CaptionTable; hashed: boolean }> {
+async function openTable(path: string, options: CaptionsOptions): Promise<CaptionTable> {
   const { idColumn, captionColumn, secondColumn } = options;
   try {
-    return { table: await openCaptionTable({ file: path, idColumn, captionColumn, secondColumn }), hashed: false };
+    return await openCaptionTable({ file: path, idColumn, captionColumn, secondColumn });
   } catch (error) {
     if (!LaclipError.is(error) || idColumn !== undefined || statSync(path).isDirectory()) throw error;
     // A table of captions alone is enough for rewriting; its captions stand in for the ids that it lacks.
     const known = await tableColumns(path);
     const column = captionColumn ?? findColumn(known, captionColumns);
     if (column === undefined || !known.includes(column)) throw error;
-    return { table: await openCaptionTable({ file: path, captionColumn: column, idColumn: column, secondColumn }), hashed: true };
+    return await openCaptionTable({ file: path, captionColumn: column, idColumn: `hash:${column}`, secondColumn });
   }
 }
 
-async function* tableRows(table: CaptionTable, hashed: boolean): AsyncGenerator<CaptionRow[]> {
-  for await (const batch of readCaptionRows(table)) {
-    yield batch.map(({ id, caption, second }) => ({
-      id: hashed ? idOfCaption(caption) : id,
-      caption,
-      ...(second === undefined ? {} : { second }),
-    }));
-  }
+async function* tableRows(table: CaptionTable): AsyncGenerator<CaptionRow[]> {
+  for await (const batch of readCaptionRows(table))
+    yield batch.map(({ id, caption, second }) => ({ id, caption, ...(second === undefined ? {} : { second }) }));
 }
 
-/** Lines as Python's `readlines()` has them: \n, \r\n and \r end a line, nothing else does. */
 async function* lineRows(path: string): AsyncGenerator<CaptionRow[]> {
-  let rest = "";
-  const toRows = (lines: readonly string[]): CaptionRow[] => lines.map((caption) => ({ id: idOfCaption(caption), caption }));
-  for await (const chunk of createReadStream(path, "utf8")) {
-    rest += chunk as string;
-    // A \r at the end may be the first half of \r\n.
-    const lines = rest.split(/\r\n|\n|\r(?!$)/);
-    rest = lines.pop()!;
-    if (lines.length > 0) yield toRows(lines);
-  }
-  if (rest !== "") yield toRows([rest.replace(/\r$/, "")]);
+  for await (const lines of readLines(path)) yield lines.map((caption) => ({ id: hashedId(caption), caption }));
 }
 
 /** Name of the data set for people: the file's name. */
 export function datasetName(path: string): string {
   return basename(path);
-}
-
-function idOfCaption(caption: string): string {
-  return sha256(caption).slice(0, 16);
 }

@@ -1,5 +1,5 @@
 /**
- * Webdataset shards: tars in which the members of a sample lie next to each other and share a key ("000012.jpg", "000012.txt").
+ * Webdataset: tars in which the members of a sample lie next to each other and share a key ("000012.jpg", "000012.txt").
  *
  * Which members make a sample follows open_clip's and webdataset's readers: the key is the path up to the first dot of the file's
  * name, the rest, in lower case, says what the member is, and a new sample begins when the key changes or a suffix comes again.
@@ -10,8 +10,8 @@ import { expand } from "brace-expansion";
 import { readTar } from "../formats/index.ts";
 import { DataError, UsageError } from "../support/index.ts";
 
-/** Where a member of a shard belongs. */
-export interface ShardMember {
+/** Where a member of a tar belongs. */
+export interface SampleMember {
   /** Webdataset's `__key__`: path and name up to the first dot of the name. */
   readonly key: string;
   /** What follows that dot, in lower case: "jpg", "txt", "json". */
@@ -19,50 +19,50 @@ export interface ShardMember {
 }
 
 /** The members of a sample that are texts. */
-export interface ShardSample {
+export interface TarSample {
   readonly key: string;
   /** Content of the members that were asked for, by suffix. */
   readonly members: ReadonlyMap<string, Buffer>;
 }
 
-const shardName = /\.(tar|tar\.gz|tgz)$/i;
+const tarName = /\.(tar|tar\.gz|tgz)$/i;
 
-/** True for the path of a shard or of several, whether they are there or not. */
-export function namesShards(path: string): boolean {
-  return shardName.test(path) || path.startsWith("pipe:");
+/** True for the path of a tar or of several, whether they are there or not. */
+export function namesTars(path: string): boolean {
+  return tarName.test(path) || path.startsWith("pipe:");
 }
 
 /**
- * The shards that a path names: a tar, a folder with tars (in the order of their names), or a pattern with braces as webdataset has
+ * The tars that a path names: one, a folder with tars (in the order of their names), or a pattern with braces as webdataset has
  * them, `shards/{00000..00012}.tar`.
  * @throws DataError when one of them is missing
  * @throws UsageError for addresses
  */
-export function shardPaths(path: string): string[] {
+export function tarPaths(path: string): string[] {
   if (/^(pipe:|[a-z0-9]+:\/\/)/i.test(path)) {
-    throw new UsageError(`${path}: shards are read from files only, not from addresses or commands.`, {
+    throw new UsageError(`${path}: tars are read from files only, not from addresses or commands.`, {
       mend: "Download them first, or mount where they lie.",
     });
   }
   if (existsSync(path)) {
     if (!statSync(path).isDirectory()) return [path];
-    const names = readdirSync(path).filter((name) => shardName.test(name));
+    const names = readdirSync(path).filter((name) => tarName.test(name));
     if (names.length === 0) throw new DataError(`${path}: there is no tar in this folder.`);
     return names.sort().map((name) => join(path, name));
   }
   const paths = expand(path);
-  const missing = paths.filter((shard) => !existsSync(shard));
+  const missing = paths.filter((tar) => !existsSync(tar));
   if (missing.length === 0) return paths;
   throw new DataError(
     paths.length === 1
       ? `${path}: no such file or folder.`
-      : `${path}: ${missing.length} of ${paths.length} shards are missing. First: ${missing[0]}.`,
-    { mend: "Name the shards that there are: a folder, or a pattern such as shards/{00000..00012}.tar." },
+      : `${path}: ${missing.length} of ${paths.length} tars are missing. First: ${missing[0]}.`,
+    { mend: "Name the tars that there are: a folder, or a pattern such as shards/{00000..00012}.tar." },
   );
 }
 
 /** Where a member belongs; undefined for names without a dot and for webdataset's own (`__...__`), which are no part of a sample. */
-export function shardMember(name: string): ShardMember | undefined {
+export function sampleMember(name: string): SampleMember | undefined {
   const found = /^((?:.*\/)?[^./]+)\.([^/]*)$/.exec(name);
   if (!found || /(^|\/)__[^/]*__($|\/)/.test(name)) return undefined;
   return { key: found[1]!, suffix: found[2]!.toLowerCase() };
@@ -74,7 +74,7 @@ export class SampleBorders {
   readonly #suffixes = new Set<string>();
 
   /** True when this member is the first of a sample. */
-  begins({ key, suffix }: ShardMember): boolean {
+  begins({ key, suffix }: SampleMember): boolean {
     const first = key !== this.#key || this.#suffixes.has(suffix);
     if (first) this.#suffixes.clear();
     this.#key = key;
@@ -84,14 +84,14 @@ export class SampleBorders {
 }
 
 /**
- * The samples of a shard in its order, each with those of its members that were asked for. Nothing else is kept in memory.
- * @throws DataError when the shard is missing, damaged or cut off
+ * The samples of a tar in its order, each with those of its members that were asked for. Nothing else is kept in memory.
+ * @throws DataError when the tar is missing, damaged or cut off
  */
-export async function* readShard(shard: string, wanted: ReadonlySet<string>): AsyncGenerator<ShardSample> {
+export async function* readTarSamples(path: string, wanted: ReadonlySet<string>): AsyncGenerator<TarSample> {
   const borders = new SampleBorders();
   let sample: { key: string; members: Map<string, Buffer> } | undefined;
-  for await (const { name, bytes } of readTar(shard)) {
-    const member = shardMember(name);
+  for await (const { name, bytes } of readTar(path)) {
+    const member = sampleMember(name);
     if (!member) continue;
     if (borders.begins(member)) {
       if (sample) yield sample;

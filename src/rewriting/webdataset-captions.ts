@@ -1,0 +1,64 @@
+/**
+ * Captions in webdataset tars: a sample's `.txt` member, or a key of its `.json` member. The id is webdataset's `__key__`.
+ */
+import { basename } from "node:path";
+import { captionColumns, describeHash, hashedColumns, hashedId, readTarSamples } from "../data/index.ts";
+import type { TarSample } from "../data/index.ts";
+import type { CaptionRow, CaptionsOptions } from "./captions-input.ts";
+import { parseJsonObject, textUnder, textUnderAny } from "./json-texts.ts";
+import type { JsonObject } from "./json-texts.ts";
+import { decodeText } from "./text-lines.ts";
+
+/** Samples handed on at a time. */
+const batchSize = 1000;
+const textMembers: ReadonlySet<string> = new Set(["txt", "json"]);
+
+/** Where the ids of samples in tars come from, in words. */
+export function tarIdsFrom({ idColumn }: CaptionsOptions): string {
+  const hashed = hashedColumns(idColumn);
+  if (hashed) return `${describeHash(hashed)} of the .json`;
+  return idColumn === undefined ? "the key of each sample" : `"${idColumn}" of the .json`;
+}
+
+/**
+ * The captions in tars, one after the other. A sample without a caption has the caption "".
+ * @param options columns are keys of the `.json` member; without any, the caption is the `.txt` member, else `caption`, `title` or
+ *   `text` of the `.json`
+ * @throws DataError when a tar is damaged, or a text is no UTF-8 or no JSON
+ */
+export async function* tarRows(tars: readonly string[], options: CaptionsOptions): AsyncGenerator<CaptionRow[]> {
+  for (const tar of tars) {
+    let batch: CaptionRow[] = [];
+    for await (const sample of readTarSamples(tar, textMembers)) {
+      batch.push(tarRow(tar, sample, options));
+      if (batch.length < batchSize) continue;
+      yield batch;
+      batch = [];
+    }
+    if (batch.length > 0) yield batch;
+  }
+}
+
+/** The caption and the id of one sample. */
+export function tarRow(tar: string, { key, members }: TarSample, { idColumn, captionColumn, secondColumn }: CaptionsOptions): CaptionRow {
+  const member = (suffix: string): string | undefined => {
+    const bytes = members.get(suffix);
+    return bytes && decodeText(bytes, () => `${tar}: the member ${key}.${suffix}`).replace(/^\ufeff/, "");
+  };
+  let parsed: JsonObject | undefined;
+  // Parsed only where it is needed: most samples have both, and the caption is in the .txt.
+  const json = (): JsonObject => (parsed ??= members.has("json") ? parseJsonObject(member("json")!, `${tar}: the member ${key}.json`) : {});
+  const caption = captionColumn === undefined ? (member("txt") ?? textUnderAny(json(), captionColumns)) : textUnder(json(), captionColumn);
+  const hashed = hashedColumns(idColumn);
+  let id = key;
+  if (hashed) {
+    const parts = hashed.map((column) => textUnder(json(), column));
+    id = parts.includes("") ? "" : hashedId(...parts);
+  } else if (idColumn !== undefined) id = textUnder(json(), idColumn);
+  return {
+    id,
+    caption,
+    ...(secondColumn === undefined ? {} : { second: textUnder(json(), secondColumn) }),
+    where: `${basename(tar)}, sample ${key}`,
+  };
+}
