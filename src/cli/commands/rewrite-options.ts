@@ -34,6 +34,7 @@ export interface TextOptions {
   seed: number;
   pairs?: string;
   rounds: number;
+  beside?: string;
   limit?: number;
   idColumn?: string;
   captionColumn?: string;
@@ -71,6 +72,7 @@ export function addTextOptions(target: Command): Command {
     .option("--seed <number>", "decides the examples and the sampling", parseWhole(0), 0)
     .option("--rounds <count>", "with --llm eda: rewrites of each caption", parseWhole(1), 1)
     .option("--retries <count>", "how often a caption is rewritten anew when what came was rejected", parseWhole(0), 0)
+    .option("--beside <name>", "write each source as SOURCE.NAME, beside one of the same folder that was made with other settings")
     .option(...checkOption)
     .option("--max-failed <share>", "share of requests that may fail before the work is given up, 0 to 1", parseShare, 0.01)
     .optionsGroup("Which captions:")
@@ -141,10 +143,11 @@ export function sourcesFor(engine: RewriteEngine, options: TextOptions): PairSou
 /** The settings of a run over the captions, as far as the flags decide them. */
 export function runSettingsOf(
   options: TextOptions,
-): Pick<RewriteOptions, "rounds" | "form" | "retries" | "checks" | "seed" | "limit" | "maximumFailed"> {
-  const { rounds, prompt: form = defaultForm, retries, check, seed, limit, maxFailed: maximumFailed } = options;
+): Pick<RewriteOptions, "rounds" | "form" | "beside" | "retries" | "checks" | "seed" | "limit" | "maximumFailed"> {
+  const { rounds, beside, prompt: form = defaultForm, retries, check, seed, limit, maxFailed: maximumFailed } = options;
   const checks = check.reduce(setCheck, defaultChecks);
-  return { rounds, form, retries, checks, seed, ...(limit === undefined ? {} : { limit }), maximumFailed };
+  const optional = { ...(beside === undefined ? {} : { beside }), ...(limit === undefined ? {} : { limit }) };
+  return { rounds, form, retries, checks, seed, ...optional, maximumFailed };
 }
 
 /** A required flag of a command whose subcommands do not have it: commander would demand it of them too. */
