@@ -76,7 +76,7 @@ export class EdaEngine implements RewriteEngine {
     // An operation may find nothing to do (no synonyms, a swap of equal words): then the next one is tried.
     for (const operation of random.sample<Operation>(["replace", "insert", "swap", "delete"], 4)) {
       const changed = written(settleArticles(this.#apply(operation, tokens, count, random), tokens));
-      if (changed !== before) return changed;
+      if (changed !== before && changed.split(" ").length >= fewestWords) return changed;
     }
     return before;
   }
