@@ -3,8 +3,7 @@
  *
  * Names and folders that do not match are refused: scored against each other's names, every model looks as if it were guessing.
  */
-import { existsSync, readFileSync } from "node:fs";
-import { DataError, nearest, readJson } from "../support/index.ts";
+import { DataError, nearest, readJson, readText } from "../support/index.ts";
 
 /**
  * The names of each class folder, in the folders' order. A class may have several names.
@@ -85,9 +84,7 @@ function namesOf(file: string, entry: unknown, folder: string): string[] {
 }
 
 function lines(file: string, what: string): string[] {
-  if (!existsSync(file)) throw new DataError(`${file}: no such ${what}.`);
-  return readFileSync(file, "utf8")
-    .replace(/^\ufeff/, "")
+  return readText(file, what)
     .split(/\r?\n/)
     .map((line) => line.trim())
     .filter((line) => line !== "");

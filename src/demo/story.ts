@@ -11,14 +11,15 @@ import { type ZeroShotResult, zeroShot } from "../evaluation/index.ts";
 import { loadModel, preset } from "../models/index.ts";
 import { type Recipe, derive, emojiClip, emojiLaclip, runRecipe } from "../recipes/index.ts";
 import { chooseEngine } from "../rewriting/index.ts";
-import { formatDuration, log, readJson } from "../support/index.ts";
+import { formatDuration, log } from "../support/index.ts";
 import { hasFastBfloat16, torchInfo } from "../torch/index.ts";
 import { type RunEvent, readEvents } from "../training/index.ts";
 import type { Accuracy, DemoExample, DemoMethod, DemoPrediction, DemoResults, DemoSeed, Wording } from "./demo-results.ts";
-import { refuseOtherSettings } from "./earlier-demo.ts";
+import { takeDemoFolder } from "./earlier-demo.ts";
 import { provenances } from "./emoji-packages.ts";
 import { type EmojiWorld, buildEmojiWorld, heldOutStyle, trainingStyles } from "./emoji-world.ts";
 import { writeHumanRewrites } from "./human-rewrites.ts";
+import { writeReport } from "./report.ts";
 import { type DemoRewriter, rewriteWorld } from "./rewriter.ts";
 import { worldPictures } from "./world-pictures.ts";
 
@@ -49,15 +50,26 @@ interface Method {
 }
 
 /**
- * Draws, rewrites, trains and evaluates; what an earlier start finished is used as it is.
- * @throws UsageError when `--llm` names nothing, or `out` holds a demo with other settings; InterruptedError when stopped, with
- *   everything done so far saved
+ * Draws, rewrites, trains, evaluates and writes the report; what an earlier start finished is used as it is.
+ * @throws UsageError when `--llm` names nothing, or `out` holds a demo with other settings; DataError when `out` holds somebody else's
+ *   files where the demo's belong, or another demo is at work there; InterruptedError when stopped, with everything done so far saved
  */
 export async function runDemo(options: DemoOptions): Promise<DemoResults> {
-  const { out, seeds, signal } = options;
   // A slip in --llm shows now rather than after the drawing.
   if (options.llm !== undefined) await chooseEngine(options.llm).close();
-  refuseOtherSettings(options);
+  const lock = takeDemoFolder(options);
+  try {
+    const results = await findOut(options);
+    log.info("4/4 The report.");
+    writeReport(options.out, results);
+    return results;
+  } finally {
+    lock.release();
+  }
+}
+
+async function findOut(options: DemoOptions): Promise<DemoResults> {
+  const { out, seeds, signal } = options;
   log.info("1/4 The world: emoji in four drawing styles, with the names and keywords that people gave them.");
   const world = await buildEmojiWorld({ out, ...(options.limit === undefined ? {} : { limit: options.limit }) });
 
@@ -73,7 +85,6 @@ export async function runDemo(options: DemoOptions): Promise<DemoResults> {
     for (const method of methods) trained.get(method.name)!.push(await trainAndAsk(method, seed, world, out, signal));
   }
 
-  log.info("4/4 The report.");
   return {
     created: new Date().toISOString(),
     command: commandLine(options),
@@ -144,14 +155,12 @@ async function trainAndAsk(method: Method, seed: number, world: EmojiWorld, out:
 
 /** Zero-shot classification of the held-out style. */
 async function ask(model: string, world: EmojiWorld): Promise<Pick<DemoSeed, "evaluations" | "predictions">> {
-  const dataset = openLabelledFolder(world.heldOut.folder);
   const loaded = loadModel(model);
   const predictions: DemoPrediction[] = [];
-  const classify = async (words: Wording, file: string): Promise<Accuracy> => {
-    const byFolder = readJson(file, "list of class names") as Record<string, string[]>;
-    const names = dataset.folders.map((folder) => byFolder[folder]!);
-    const result = await zeroShot(loaded, dataset.items, { names, templates: dataset.templates ?? ["{}"] });
-    predictions.push(...asPredictions(result, dataset.folders, words));
+  const classify = async (words: Wording, classes: string): Promise<Accuracy> => {
+    const { folders, names, items, templates } = openLabelledFolder(world.heldOut.folder, { classes });
+    const result = await zeroShot(loaded, items, { names, templates: templates ?? ["{}"] });
+    predictions.push(...asPredictions(result, folders, words));
     return { top1: result.metrics.acc1, top5: result.metrics.acc5 };
   };
   try {

@@ -2,7 +2,7 @@
  * Files that are either whole or not there: written beside their place, synced, renamed.
  */
 import { createHash } from "node:crypto";
-import { closeSync, createReadStream, existsSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, createReadStream, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import { DataError, LaclipError } from "./errors.ts";
 
@@ -41,7 +41,7 @@ export function syncFolder(folder: string): void {
   }
 }
 
-/** A full disk or a missing permission, said so that the reader can act; other errors unchanged. */
+/** A full disk, a missing permission, a file where a folder belongs: said so that the reader can act; other errors unchanged. */
 export function explainWriteFailure(error: unknown, path: string): unknown {
   const code = (error as NodeJS.ErrnoException | undefined)?.code;
   if (code === "ENOSPC" || code === "EDQUOT") {
@@ -56,13 +56,38 @@ export function explainWriteFailure(error: unknown, path: string): unknown {
       cause: error,
     });
   }
+  if (code === "ENOTDIR" || code === "EEXIST" || code === "EISDIR") {
+    return new LaclipError(
+      `${path}: nothing can be written there, since a file lies where a folder belongs, or a folder where a file does.`,
+      {
+        mend: "Give another place, or move what lies there elsewhere.",
+        cause: error,
+      },
+    );
+  }
   return error;
 }
 
-/** The JSON value in a file; `what` names the kind of file in messages ("recipe", "manifest"). */
+/**
+ * The text of a file, without the byte order mark that some editors put before it.
+ * @param what names the kind of file in messages ("recipe", "manifest")
+ * @throws DataError when there is no such file, it is a folder, or it may not be read
+ */
+export function readText(path: string, what: string): string {
+  try {
+    return readFileSync(path, "utf8").replace(/^\ufeff/, "");
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === "ENOENT" || code === "ENOTDIR") throw new DataError(`${path}: no such ${what}.`, { cause: error });
+    if (code === "EISDIR") throw new DataError(`${path}: this is a folder, expected a ${what}.`, { cause: error });
+    if (code === "EACCES" || code === "EPERM") throw new DataError(`${path}: no permission to read this ${what}.`, { cause: error });
+    throw error;
+  }
+}
+
+/** The JSON value in a file; see `readText`. @throws DataError also when it is not JSON */
 export function readJson(path: string, what: string): unknown {
-  if (!existsSync(path)) throw new DataError(`${path}: no such ${what}.`);
-  const text = readFileSync(path, "utf8");
+  const text = readText(path, what);
   try {
     return JSON.parse(text);
   } catch (error) {

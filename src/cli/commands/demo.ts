@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { relative } from "node:path";
 import type { Command } from "commander";
-import { resultTable, runDemo, totalTraining, writeReport } from "../../demo/index.ts";
+import { reportFiles, resultTable, runDemo, totalTraining } from "../../demo/index.ts";
 import { log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { interruptSignal } from "../interrupt.ts";
@@ -35,7 +35,7 @@ async function run(flags: DemoFlags): Promise<void> {
     signal: interruptSignal("saving what is done"),
     createdWith,
   });
-  const files = writeReport(flags.out, results);
+  const files = reportFiles(flags.out);
   log.info(
     `Trained for ${totalTraining(results)} in all. The rewriter was ${results.rewriter.label}. Results: ${relative("", files.json)}; report: ${relative("", files.html)}`,
   );
