@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { DataError } from "../support/index.ts";
+import { DataError, sha256 } from "../support/index.ts";
 import { jsonlToParquet, readTable, tableColumns, tableFormat, writeParquet } from "./tables.ts";
 import type { ReadTableOptions, TableValue } from "./tables.ts";
 
@@ -72,6 +72,45 @@ test("no row is passed over: neither one whose caption begins with # nor an odd 
   await assert.rejects(rows(write("comment.csv", `caption,image\n#one, two,a.jpg\n${plain}`)), refused);
   await assert.rejects(rows(write("above.csv", `one\ncaption,image\n${plain}`)), refused);
   await assert.rejects(rows(write("first.csv", `one\n${plain}`), { header: false }), refused);
+});
+
+test("a row that can't be read is named by its line and what is wrong with it, wherever it stands", async () => {
+  const good = (count: number): string => Array.from({ length: count }, (_, i) => `${i},caption ${i}\n`).join("");
+  const faults: readonly [name: string, content: string | Buffer, says: RegExp][] = [
+    [
+      "long.csv",
+      "id,caption\n1,a dog\n2,a cat, black\n3,x\n",
+      /line 3 can't be read: expected 2 fields, found 3\. It begins: "2,a cat, black"/,
+    ],
+    ["short.csv", "id,caption\n1,a dog\n2\n3,x\n", /line 3 can't be read: expected 2 fields, found 1/],
+    ["late.csv", `id,caption\n${good(30_000)}x\n${good(10)}`, /line 30002 can't be read: expected 2 fields, found 1/],
+    ["late.csv.gz", gzipSync(`id,caption\n${good(5)}x\n`), /line 7 can't be read/],
+    ["open.csv", 'id,caption\n1,a dog\n2,"a cat\n3,x\n', /line 3 can't be read: a quoted field does not end/],
+    ["inner.csv", 'id,caption\n1,"a "dog" barks"\n', /line 2 can't be read: a quoted field does not end, or goes on/],
+    ["quoted.csv", '"the, id",caption\n1,2,3\n', /line 2 can't be read: expected 2 fields, found 3/],
+    ["tabs.tsv", "id\tcaption\n1\ta, b\tc\n", /line 2 can't be read: expected 2 fields, found 3/],
+    ["latin.csv", Buffer.from("id,caption\n1,caf\xe9 au lait\n", "latin1"), /line 2 can't be read: .*not utf-8/],
+  ];
+  for (const [name, content, says] of faults) {
+    const path = write(name, content);
+    await assert.rejects(rows(path), (error: unknown) => {
+      assert.ok(error instanceof DataError);
+      assert.match(error.message, says);
+      assert.ok(error.message.startsWith(path) && error.message.length < path.length + 200, error.message);
+      return true;
+    });
+  }
+});
+
+test("a jsonl or parquet that breaks off late is not read as if it ended there", async () => {
+  const lines = Array.from({ length: 30_000 }, (_, i) => `{"id":"${i}","caption":"caption ${i}"}\n`).join("");
+  await assert.rejects(rows(write("late.jsonl", `${lines}{"id":\n${lines}`)), /late\.jsonl: .*line 3000[12]/);
+  const path = join(folder, "late.parquet");
+  await writeParquet(path, { id: "text" }, [{ rows: 50_000, columns: { id: Array.from({ length: 50_000 }, (_, i) => sha256(`${i}`)) } }]);
+  const bytes = readFileSync(path);
+  bytes.fill(0x55, Math.floor(bytes.length * 0.7), Math.floor(bytes.length * 0.8));
+  writeFileSync(path, bytes);
+  await assert.rejects(rows(path), (error) => error instanceof DataError && error.message.startsWith(path));
 });
 
 test("a jsonl with numbers as ids, missing keys and a name that looks like a pattern", async () => {

@@ -78,13 +78,10 @@ export async function* readTable(path: string, options: ReadTableOptions = {}): 
     const textual = source.format === "csv" || source.format === "tsv";
     // Columns are named by position in the query, so that any name a file may use needs no further care in JavaScript objects.
     const query = `SELECT ${wanted.map((column) => identifier(column)).join(", ")} FROM ${source.typed(known)}`;
-    const result = await guarded(path, () => connection.stream(query));
-    for (;;) {
-      const chunk = await guarded(path, () => result.fetchChunk());
-      if (chunk === null || chunk.rowCount === 0) return;
+    for await (const chunk of streamColumns(connection, path, query, wanted.length)) {
       const columns: Record<string, readonly TableValue[]> = Object.create(null) as Record<string, readonly TableValue[]>;
-      chunk.getColumns().forEach((values, i) => (columns[wanted[i]!] = values.map((value) => plain(value, textual))));
-      yield { rows: chunk.rowCount, columns };
+      chunk.forEach((values, i) => (columns[wanted[i]!] = values.map((value) => plain(value, textual))));
+      yield { rows: chunk[0]!.length, columns };
     }
   } finally {
     connection.closeSync();
@@ -120,15 +117,39 @@ export async function* readTextMasks(
   const connection = await connect();
   try {
     const where = paths.length === 1 ? paths[0]! : dirname(paths[0]!);
-    const result = await guarded(where, () => connection.stream(query));
-    for (;;) {
-      const chunk = await guarded(where, () => result.fetchChunk());
-      if (chunk === null || chunk.rowCount === 0) return;
-      yield { keys: chunk.getColumnValues(0) as string[], masks: chunk.getColumnValues(1) as number[] };
+    for await (const [keys, masks] of streamColumns(connection, where, query, 2)) {
+      yield { keys: keys as string[], masks: masks as number[] };
     }
   } finally {
     connection.closeSync();
   }
+}
+
+/**
+ * What a query gives, about 2,000 rows at a time, column by column.
+ *
+ * A stream that meets a row it can't read ends as if that were the end of the table. So a row of our own follows the query's: where it
+ * does not come, something went wrong, and asking anew without a stream says what.
+ */
+async function* streamColumns(
+  connection: DuckDBConnection,
+  path: string,
+  query: string,
+  width: number,
+): AsyncGenerator<readonly DuckDBValue[][]> {
+  const last = `SELECT ${"NULL, ".repeat(width)}true`;
+  const result = await guarded(path, () => connection.stream(`SELECT *, false FROM (${query}) UNION ALL ${last}`));
+  for (;;) {
+    const chunk = await guarded(path, () => result.fetchChunk());
+    if (chunk === null || chunk.rowCount === 0) break;
+    const columns = chunk.getColumns();
+    const ended = columns.pop()!.at(-1) === true;
+    const rows = ended ? chunk.rowCount - 1 : chunk.rowCount;
+    if (rows > 0) yield ended ? columns.map((values) => values.slice(0, rows)) : columns;
+    if (ended) return;
+  }
+  await guarded(path, () => connection.run(`SELECT bit_xor(hash("a row")) FROM (${query}) "a row"`));
+  throw new DataError(`${path}: reading this table ended before its last row.`, { mend: "Check that the file is not being changed." });
 }
 
 /** The error for a column that a table lacks: it lists the columns there are. */
@@ -318,8 +339,21 @@ async function guarded<T>(path: string, work: () => Promise<T>): Promise<T> {
     return await work();
   } catch (error) {
     if (LaclipError.is(error) || !(error instanceof Error) || "code" in error) throw error;
+    const [, line, text, reason] =
+      /CSV Error on Line: (\d+)\nOriginal Line: ([^]*?)\n+([^\n]+)\n+Possible/.exec(error.message.replaceAll("\r", "")) ?? [];
+    if (line !== undefined) {
+      const plainly = reason!
+        .replace(/^Expected Number of Columns: (\d+) Found: (\d+)$/, "expected $1 fields, found $2")
+        .replace(/^Value with unterminated quote found\.$/, "a quoted field does not end, or goes on after its quote")
+        .replace(/\.$/, "");
+      const start = text!.length > 100 ? `${text!.slice(0, 100)}...` : text!;
+      throw new DataError(`${path}: line ${line} can't be read: ${plainly}. It begins: ${JSON.stringify(start)}.`, {
+        mend: "A field with a comma, a quote or a line break stands in quotes, and a quote in it is written twice.",
+        cause: error,
+      });
+    }
     const said = error.message
-      .split(/\n\s*\n|\n(?=LINE \d)/)[0]!
+      .split(/\n\s*\n|\n(?=LINE \d)|\nThe search space/)[0]!
       .replace(/\s+/g, " ")
       .trim();
     throw new DataError(`${path}: this table can't be read: ${said}`, {
