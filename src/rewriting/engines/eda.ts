@@ -30,6 +30,8 @@ type Operation = "replace" | "insert" | "swap" | "delete";
 const revision = 2;
 /** Fewer words make no text to train on. */
 const fewestWords = 2;
+/** How often all operations are tried; a caption of equal words can't be changed at all. */
+const rounds = 3;
 /** Captions between two looks at what else there is to do, such as Ctrl-C. */
 const captionsInARow = 512;
 
@@ -73,10 +75,12 @@ export class EdaEngine implements RewriteEngine {
     const before = written(tokens);
     if (tokens.length < 2) return caption;
     const count = Math.max(1, Math.floor(this.#alpha * tokens.length));
-    // An operation may find nothing to do (no synonyms, a swap of equal words): then the next one is tried.
-    for (const operation of random.sample<Operation>(["replace", "insert", "swap", "delete"], 4)) {
-      const changed = written(settleArticles(this.#apply(operation, tokens, count, random), tokens));
-      if (changed !== before && changed.split(" ").length >= fewestWords) return changed;
+    // An operation may find nothing to do (no synonyms, a swap of equal words): then the next one is tried, and all once more.
+    for (let round = 0; round < rounds; round++) {
+      for (const operation of random.sample<Operation>(["replace", "insert", "swap", "delete"], 4)) {
+        const changed = written(settleArticles(this.#apply(operation, tokens, count, random), tokens));
+        if (changed !== before && changed.split(" ").length >= fewestWords) return changed;
+      }
     }
     return before;
   }

@@ -52,5 +52,6 @@ test("the meaning is that of the place in which a word stands", () => {
 
 test("words that the dictionary has as one are replaced as one", () => {
   assert.deepEqual(replaceable("two fire hydrants"), { "fire hydrants": ["fireplugs"] });
+  assert.ok(!replaceable("a living room")["living room"]!.includes("living-room"), "the same in another spelling");
   assert.ok(!("white horse" in replaceable("a white horse running")), "WordNet's is a wave");
 });

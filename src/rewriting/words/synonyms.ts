@@ -131,7 +131,7 @@ export class Synonyms {
       if (this.#synonyms.size >= remembered) this.#synonyms.clear();
       this.#synonyms.set(key, synonyms);
     }
-    return synonyms.includes(word) ? synonyms.filter((synonym) => synonym !== word) : synonyms;
+    return synonyms.some((synonym) => isSpelling(synonym, word)) ? synonyms.filter((synonym) => !isSpelling(synonym, word)) : synonyms;
   }
 
   #find({ lemma, part, form, senses }: Reading): string[] {
@@ -166,6 +166,11 @@ function candidates(word: string): BaseForm[] {
     ...baseForms(word).filter(({ part }) => part === "noun" || part === "adj"),
     ...verbs.map((verb) => ({ ...verb, lemma: verb.lemma + rest })),
   ];
+}
+
+/** "living-room" says nothing that "living room" does not. */
+function isSpelling(one: string, other: string): boolean {
+  return one.replaceAll("-", " ") === other.replaceAll("-", " ");
 }
 
 function isMostly(part: PartOfSpeech, senses: readonly Sense[]): boolean {
