@@ -24,6 +24,7 @@ import type { PromptForm } from "./prompt.ts";
 import { requestGroups } from "./request-groups.ts";
 import { describeSource, runSources } from "./run-sources.ts";
 import type { RunSource } from "./run-sources.ts";
+import { refuseOtherNeighbour } from "./shard-set.ts";
 import { shardRows } from "./shards.ts";
 import type { Shard } from "./shards.ts";
 
@@ -102,10 +103,13 @@ export async function rewriteCaptions(options: RewriteOptions): Promise<RewriteS
       `${captions.path}: ${survey.undecodable} captions hold characters that could not be decoded. If the file is not UTF-8, convert it first, for example: iconv -f LATIN1 -t UTF-8`,
     );
   }
+  const { fingerprint } = survey;
+  const made = Object.fromEntries(sources.map((source) => [source.name, describeSource(source, description, options, survey)]));
+  if (options.shard) refuseOtherNeighbour(out, { fingerprint, sources: made });
   const writer = await RewritesWriter.open(out, {
     dataset: datasetName(captions.path),
-    fingerprint: survey.fingerprint,
-    sources: Object.fromEntries(sources.map((source) => [source.name, describeSource(source, description, options, survey)])),
+    fingerprint,
+    sources: made,
     ...(options.shard ? { shard: { number: options.shard.number, of: options.shard.of, ...rowsOf(options, survey) } } : {}),
     createdWith: options.createdWith,
     numbers: survey.numbers,

@@ -4,6 +4,7 @@
 import { Command } from "commander";
 import { examples } from "../command.ts";
 import { exportCommand } from "./rewrites-export.ts";
+import { mergeCommand, verifyCommand } from "./rewrites-merge.ts";
 import { statsCommand } from "./rewrites-stats.ts";
 
 export function rewritesCommand(): Command {
@@ -11,9 +12,12 @@ export function rewritesCommand(): Command {
   const built = new Command("rewrites").description("look at a rewrites folder, or bring it into another form").enablePositionalOptions();
   built.addCommand(statsCommand());
   built.addCommand(exportCommand());
+  built.addCommand(mergeCommand());
+  built.addCommand(verifyCommand());
   return examples(
     built,
     "laclip rewrites stats rewrites",
     "laclip rewrites export rewrites --to lines --captions captions.csv --out texts",
+    "laclip rewrites merge rewrites --out merged",
   );
 }
