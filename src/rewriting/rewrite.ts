@@ -55,6 +55,8 @@ export interface RewriteOptions {
   maximumFailed?: number;
   /** Captions in a chunk. Larger chunks have more neighbours with the same examples. Default 65,536. */
   chunk?: number;
+  /** Rewrites in a parquet part. Default 200,000. */
+  rowsPerPart?: number;
   /** Program and version, for the manifest. */
   createdWith: string;
   /** Stops the work; what is done is kept, and InterruptedError thrown. */
@@ -113,6 +115,7 @@ export async function rewriteCaptions(options: RewriteOptions): Promise<RewriteS
     ...(options.shard ? { shard: { number: options.shard.number, of: options.shard.of, ...rowsOf(options, survey) } } : {}),
     createdWith: options.createdWith,
     numbers: survey.numbers,
+    ...(options.rowsPerPart === undefined ? {} : { rowsPerPart: options.rowsPerPart }),
   });
   try {
     const run = new Run(options, { sources, survey, description, writer, signal });
