@@ -21,7 +21,7 @@ import { exampleFault } from "./prompt.ts";
 const sourceName = /^[a-z0-9][a-z0-9._-]*$/i;
 
 const text = z.string().superRefine((value, context) => {
-  const fault = exampleFault(value);
+  const fault = exampleFault(value.trim());
   if (fault !== undefined) context.addIssue({ code: "custom", message: `this text ${fault}: ${JSON.stringify(value.slice(0, 80))}` });
 });
 

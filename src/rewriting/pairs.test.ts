@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { DataError, UsageError } from "../support/index.ts";
-import { builtInSources, chooseSources, drawExamples, hashOfPairs, outputsOf } from "./pairs.ts";
+import { builtInSources, chooseSources, drawExamples, fusionSource, hashOfPairs, outputsOf } from "./pairs.ts";
 import { readPairsFile } from "./pairs-file.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-pairs-"));
@@ -41,6 +41,24 @@ test("texts have the lengths of their manner: chat models embellish, people stay
   assert.ok(human > 13 && human < 16, `human ${human}`);
   assert.ok(chatgpt > 16 && chatgpt < bard && bard < 21, `chatgpt ${chatgpt}, bard ${bard}`);
   for (const { pairs } of builtInSources) for (const [, output] of pairs ?? []) assert.ok(words(output) <= 30);
+});
+
+test("the examples of merging are 16 different triples whose output takes from both and is no list of the two", () => {
+  const { triples, provenance } = fusionSource;
+  assert.equal(triples!.length, 16);
+  assert.match(provenance, /written for laclip/);
+  assert.equal(new Set(triples!.flat()).size, 48);
+  const stems = (text: string): Set<string> => new Set((text.toLowerCase().match(/\p{L}{4,}/gu) ?? []).map((word) => word.slice(0, 4)));
+  for (const [input, second, output] of triples!) {
+    const found = stems(output);
+    for (const part of [input, second])
+      assert.ok(
+        [...stems(part)].some((stem) => found.has(stem)),
+        `${output} takes nothing from ${part}`,
+      );
+    assert.ok(words(output) < 30 && !output.includes(second));
+    assert.doesNotMatch(output, /stock|wallpaper|shipping|sale|IMG_|!|\|/i);
+  }
 });
 
 test("a draw depends on run seed, source and caption id alone", () => {

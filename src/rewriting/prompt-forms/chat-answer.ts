@@ -8,6 +8,8 @@ const thought = /^[\s\S]*<\/(?:think|thinking|thought|reasoning)>/i;
 /** Thinking that the limit of tokens cut off: there is no answer behind it. */
 const openThought = /<(?:think|thinking|thought|reasoning)>[\s\S]*$/i;
 const controlToken = /<[|\uff5c][^|\uff5c<>]{1,40}[|\uff5c]>|<\/?s>|<(?:end_of_turn|eos)>|\[\/?INST\]/gi;
+/** No caption begins behind so many characters; the bound keeps a server that sends rubbish from costing time. */
+const longestAnswer = 4000;
 const codeFence = /^\s*```[\w-]*\s*$/;
 
 /** "Great dog on a beach" is no greeting: one is followed by a stop, or by nothing. */
@@ -17,13 +19,14 @@ const kinds = "caption|description|rewrite|rewriting|version|rephrasing|paraphra
 /** "Here is the rewritten caption:", with the colon and the caption behind it, or on the next line. */
 const announcement = new RegExp(String.raw`^(?:here(?:['\u2019]s| is| are| you go)|below (?:is|are)|the following)\b[^:]{0,100}:\s*`, "i");
 const announcesCaption = new RegExp(String.raw`\b(?:${kinds})s?\b|you go`, "i");
-/** "Rewritten caption:", "**Output:**", "Option 2 -". */
+/** "Rewritten caption:", "**Output**:", "Option 2 -", and a line that says "Caption" and no more. */
 const label = new RegExp(
-  String.raw`^(?:(?:new|rewritten|revised|rephrased|improved|merged|combined|final|image|vivid|the|one|your|my|[a-z]+[-\u2011]style) ){0,3}(?:${kinds})s?(?: ?#?\d{1,2}\s+[-\u2013\u2014]\s|(?: ?#?\d{1,2})?\s*:)\s*`,
+  String.raw`^[*_]{0,3}(?:(?:new|rewritten|revised|rephrased|improved|merged|combined|final|image|vivid|the|one|your|my|[a-z]+[-\u2011]style) ){0,3}` +
+    String.raw`(?:${kinds}|rewritten|merged)s?(?: ?#?\d{1,2}\s+[-\u2013\u2014]\s|(?: ?#?\d{1,2})?[*_]{0,3}(?:\s*:[*_]{0,3}|$))\s*`,
   "i",
 );
 /** What is about the task and not a part of the answer. */
-const originalLabel = /^(?:the )?(?:original|input|source|alt[- ]?text|machine caption|given caption)\b[^:]{0,40}:/i;
+const originalLabel = /^[*_#\s]*(?:the )?(?:original|input|source|alt[- ]?text|machine caption|given caption)\b[^:]{0,40}:/i;
 const remark =
   /^[([*_]*(?:(?:note|word count|explanation|reasoning|changes(?: made)?)\b[^:]{0,20}:|(?:please )?let me know (?:if|what|how|whether)|feel free to|(?:i )?hope (?:this|that|it) (?:helps|works|fits|meets|captures)|(?:would you like|do you want) me|is there anything else)/i;
 const bullet = /^(?:[-*\u2022\u2013\u2014>]\s+|#{1,6}\s+|\(?\d{1,2}[.)]\s+|\(?[a-e][.)]\s+)/;
@@ -52,7 +55,7 @@ const ofTheTask =
  * was cut off while thinking.
  */
 export function captionLines(answer: string): string[] {
-  const spoken = answer.replace(thought, "").replace(openThought, "").replace(controlToken, "\n");
+  const spoken = answer.replace(thought, "").replace(openThought, "").slice(0, longestAnswer).replace(controlToken, "\n");
   const found: string[] = [];
   for (const raw of (fromJson(spoken) ?? spoken).split(/\r\n|[\n\r\u0085\u2028\u2029\v\f]/)) {
     if (codeFence.test(raw)) continue;
@@ -74,8 +77,8 @@ function plainLine(raw: string): string {
   for (let before = ""; before !== line;) {
     before = line;
     line = unquoted(line.replace(bullet, "")).trim();
-    if (originalLabel.test(bare(line)) || remark.test(line)) return "";
-    line = afterLabel(afterAnnouncement(line.replace(politeness, "")));
+    if (originalLabel.test(line) || remark.test(line)) return "";
+    line = afterAnnouncement(line.replace(politeness, "")).replace(label, "");
   }
   // "My rewrite is the following:" leads to the next line.
   return line.endsWith(":") && line.length < 120 ? "" : line;
@@ -84,16 +87,6 @@ function plainLine(raw: string): string {
 function afterAnnouncement(line: string): string {
   const [head = ""] = announcement.exec(line) ?? [];
   return head !== "" && announcesCaption.test(head) ? line.slice(head.length) : line;
-}
-
-/** `**Caption:** text` and `Caption: text` alike. */
-function afterLabel(line: string): string {
-  const [emphasis = ""] = /^[*_]{1,3}(?=\w)/.exec(line) ?? [];
-  const inner = line.slice(emphasis.length);
-  const [head = ""] = label.exec(inner) ?? [];
-  if (head === "") return line;
-  const rest = inner.slice(head.length);
-  return emphasis === "" ? rest : rest.replace(/^[*_]{1,3}\s*/, "");
 }
 
 /** Emphasis and quotes count only where they hold the whole line. */
@@ -108,8 +101,6 @@ function unquoted(line: string): string {
   }
   return line;
 }
-
-const bare = (line: string): string => line.replace(/^[*_#\s]+/, "");
 
 /** The one text in an answer that is JSON; undefined for any other answer. */
 function fromJson(answer: string): string | undefined {
