@@ -131,7 +131,7 @@ export class Synonyms {
       if (this.#synonyms.size >= remembered) this.#synonyms.clear();
       this.#synonyms.set(key, synonyms);
     }
-    return synonyms.some((synonym) => isSpelling(synonym, word)) ? synonyms.filter((synonym) => !isSpelling(synonym, word)) : synonyms;
+    return synonyms.includes(word) ? synonyms.filter((synonym) => synonym !== word) : synonyms;
   }
 
   #find({ lemma, part, form, senses }: Reading): string[] {
@@ -141,7 +141,7 @@ export class Synonyms {
         // Names and abbreviations (upper case) and numbered or dotted forms are no substitute for a plain word.
         if (!/^[a-z]{2,}(?:[_-][a-z]+)*$/.test(written) || unfit.test(written)) continue;
         const synonym = written.replaceAll("_", " ");
-        if (synonym === lemma || isFunctionWord(synonym) || !this.#means(synonym, sense)) continue;
+        if (isSpelling(synonym, lemma) || isFunctionWord(synonym) || !this.#means(synonym, sense)) continue;
         found.add(inflect(synonym, part, form));
       }
     }

@@ -31,6 +31,35 @@ const oddUsages = /^(?:slang|archaism|disparagement|obscenity|ethnic_slur)$/;
 /** By the digit after the lemma; adjectives of a cluster's rim (5) stand in the file of adjectives too. */
 const parts: Readonly<Record<string, PartOfSpeech>> = { 1: "noun", 2: "verb", 3: "adj", 4: "adv", 5: "adj" };
 
+const order: readonly PartOfSpeech[] = ["noun", "verb", "adj", "adv"];
+
+/** What the data file has of a sense. */
+interface Entry {
+  readonly topic: number;
+  readonly words: readonly string[];
+}
+
+/** A sense whose entry is read when it is asked for: most are not. */
+class StoredSense implements Sense {
+  #entry: Entry | undefined;
+
+  constructor(
+    readonly part: PartOfSpeech,
+    readonly place: number,
+    readonly count: number,
+    readonly rank: number,
+    readonly read: () => Entry,
+  ) {}
+
+  get topic(): number {
+    return (this.#entry ??= this.read()).topic;
+  }
+
+  get words(): readonly string[] {
+    return (this.#entry ??= this.read()).words;
+  }
+}
+
 /** Looks up senses in the files of a WordNet database. */
 export class WordNet {
   readonly #folder: string;
@@ -54,15 +83,15 @@ export class WordNet {
    * @param lemma lower case, words joined by spaces: "fire engine"
    */
   senses(lemma: string): Sense[] {
-    const senses: (Sense & { order: number })[] = [];
+    const senses: StoredSense[] = [];
     for (const line of this.#lines(lemma)) {
       // dog%1:05:00:: 02086723 1 42: the lemma, its part and other keys; place; number of the sense; count
-      const [key = "", place, order, count] = line.split(" ");
+      const [key = "", place, rank, count] = line.split(" ");
       const part = parts[key[lemma.length + 1]!];
       if (part === undefined) continue;
-      senses.push({ part, place: Number(place), order: Number(order), count: Number(count), ...this.#read(part, Number(place)) });
+      senses.push(new StoredSense(part, Number(place), Number(count), Number(rank), () => this.#read(part, Number(place))));
     }
-    return senses.sort((a, b) => (a.part === b.part ? a.order - b.order : 0));
+    return senses.sort((a, b) => order.indexOf(a.part) - order.indexOf(b.part) || a.rank - b.rank);
   }
 
   /** All lemmas of several words, "fire engine" and its like, read when first asked for. */
@@ -101,18 +130,17 @@ export class WordNet {
     return found ? low : undefined;
   }
 
-  #read(part: PartOfSpeech, place: number): { topic: number; words: string[] } {
+  #read(part: PartOfSpeech, place: number): Entry {
     const line = this.#line(part, place);
-    const { topic, words, rest } = parse(line);
-    if (!line.includes(" ;u ")) return { topic, words };
+    const entry = parse(line);
+    if (!line.includes(" ;u ")) return entry;
     const odd = new Set<number>();
-    // Count of pointers, then each as kind, place, part, and two hexadecimal digits for the word that it is about.
-    for (let i = 1; rest[i] !== undefined; i += 4) {
-      if (rest[i] === ";u" && oddUsages.test(parse(this.#line("noun", Number(rest[i + 1]))).words[0]!))
-        odd.add(Number.parseInt(rest[i + 3]!.slice(0, 2), 16));
+    // Pointers of usage: kind, place, part, and two hexadecimal digits for the word that it is about.
+    for (const [, target, word] of line.matchAll(/ ;u (\d+) n (..)/g)) {
+      if (oddUsages.test(parse(this.#line("noun", Number(target))).words[0]!)) odd.add(Number.parseInt(word!, 16));
     }
     // Word 0 is all of them.
-    return { topic, words: odd.has(0) ? [] : words.filter((_, i) => !odd.has(i + 1)) };
+    return { topic: entry.topic, words: odd.has(0) ? [] : entry.words.filter((_, i) => !odd.has(i + 1)) };
   }
 
   /** A line of a data file up to its explanation. */
@@ -131,14 +159,13 @@ export class WordNet {
   }
 }
 
-/** place, topic, kind, count of words in hexadecimal, each word with the number of its sense, and what follows. */
-function parse(line: string): { topic: number; words: string[]; rest: string[] } {
-  const fields = line.split(" ");
-  const end = 4 + 2 * Number.parseInt(fields[3]!, 16);
-  const words: string[] = [];
+/** place (8 digits), topic (2), kind (1), count of words (2, hexadecimal), then each word with the number of its sense. */
+function parse(line: string): Entry {
+  const count = Number.parseInt(line.slice(14, 16), 16);
+  const fields = line.slice(17).split(" ", 2 * count);
   // An adjective may carry a mark for its position: "galore(ip)".
-  for (let i = 4; i < end; i += 2) words.push(fields[i]!.replace(/\((a|p|ip)\)$/, ""));
-  return { topic: Number(fields[1]), words, rest: fields.slice(end) };
+  const words = Array.from({ length: count }, (_, i) => fields[2 * i]!.replace(/\((a|p|ip)\)$/, ""));
+  return { topic: Number(line.slice(9, 11)), words };
 }
 
 function keyOf(lemma: string): Buffer {
