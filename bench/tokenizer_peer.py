@@ -3,21 +3,13 @@
 Prints one JSON object a pass: CPU seconds of this process, and the SHA-256 of all ids, so that both sides can be seen to do the same.
 """
 import hashlib
-import importlib.util
 import json
 import pathlib
 import sys
 import time
 
-
-def reference():
-    """The module open_clip/tokenizer.py alone: importing the whole package asks for a matching torchvision."""
-    folder = importlib.util.find_spec("open_clip").submodule_search_locations[0]
-    spec = importlib.util.spec_from_file_location("open_clip_tokenizer", pathlib.Path(folder) / "tokenizer.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "test" / "parity" / "tokenizer"))
+from open_clip_reference import reference  # noqa: E402 (the path first)
 
 captions = json.loads(pathlib.Path(sys.argv[1]).read_text("utf-8"))
 tokenizer = reference().SimpleTokenizer()

@@ -6,6 +6,7 @@
  * it; a step with nothing to do costs milliseconds, and the whole of a second call is well under two seconds. Everything it makes lies
  * under `node_modules/`, `build/` and `dist/`; only distribution packages go anywhere else, and only when the system has none.
  */
+import { readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -27,9 +28,6 @@ Installs or builds what is missing: npm packages, libtorch, a compiler, the addo
 
 Environment:
   LACLIP_LIBTORCH   folder of a libtorch, or of a Python package torch, to use before any other`;
-
-/** Oldest Node that the program runs on; the same as `engines` of package.json. */
-const oldestNode = [20, 19];
 
 async function main() {
   const options = readOptions();
@@ -88,11 +86,13 @@ function readOptions() {
 
 /** @param {string} version */
 function checkNode(version) {
+  const { engines } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
+  const [oldest = ""] = /[\d.]+/.exec(engines.node) ?? [];
   const [major = 0, minor = 0] = version.split(".").map(Number);
-  const [oldestMajor = 0, oldestMinor = 0] = oldestNode;
+  const [oldestMajor = 0, oldestMinor = 0] = oldest.split(".").map(Number);
   if (major > oldestMajor || (major === oldestMajor && minor >= oldestMinor)) return;
   throw new SetupError(
-    `this is Node ${version}, but laclip needs ${oldestNode.join(".")} or newer`,
+    `this is Node ${version}, but laclip needs ${oldest} or newer`,
     "Install a current Node: https://nodejs.org/en/download",
   );
 }

@@ -11,9 +11,8 @@ import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { LaclipError } from "../support/index.ts";
 import { type DType, ops, randn, scope, torchInfo } from "../torch/index.ts";
+import { oldestNode } from "./version.ts";
 
-/** Oldest Node that the program runs on; the same as `engines` of package.json. */
-const oldestNode = [20, 19] as const;
 /** Free disk below which checkpoints and data soon fail to be written, in bytes. */
 const leastDisk = 2 * 2 ** 30;
 /** Edge of the square matrices that are multiplied to measure speed. */
@@ -66,7 +65,8 @@ export async function diagnose(folder = process.cwd()): Promise<Diagnosis> {
 
 function inspectNode(problems: Problem[]): Diagnosis["node"] {
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
-  if (major < oldestNode[0] || (major === oldestNode[0] && minor < oldestNode[1])) {
+  const [oldestMajor = 0, oldestMinor = 0] = oldestNode;
+  if (major < oldestMajor || (major === oldestMajor && minor < oldestMinor)) {
     problems.push({
       what: `Node is ${process.versions.node}, expected ${oldestNode.join(".")} or newer.`,
       mend: "Install a current Node: https://nodejs.org/en/download",

@@ -18,6 +18,7 @@ import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import sharp from "sharp";
+import { csvLine } from "../formats/index.ts";
 import { DataError, Progress, UsageError, explainWriteFailure, log, readJson, sha256, writeFileAtomic } from "../support/index.ts";
 import { type Concept, readConcepts } from "./concepts.ts";
 import { type DrawingStyle, type StyleName, drawingStyles } from "./drawing-styles.ts";
@@ -238,7 +239,7 @@ async function drawWorld(
   const rows = trainingStyles.flatMap((style) =>
     concepts.map((concept) => [sampleId(style, concept), imagePath(style, concept), concept.name]),
   );
-  await write("train.csv", [["id", "image", "caption"], ...rows].map((row) => `${row.map(csvField).join(",")}\n`).join(""));
+  await write("train.csv", [["id", "image", "caption"], ...rows].map(csvLine).join(""));
 
   const words = concepts.map((concept) => [concept.hexcode, evaluationWords(concept.emoji, concept.name)] as const);
   await write("held-out/classes-own-words.json", json(Object.fromEntries(words.map(([hexcode, { ownWords }]) => [hexcode, ownWords]))));
@@ -318,10 +319,6 @@ function sampleId(style: StyleName, concept: Concept): string {
 
 function imagePath(style: StyleName, concept: Concept): string {
   return `images/${style}/${concept.hexcode}.png`;
-}
-
-function csvField(text: string): string {
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 function json(value: unknown): string {

@@ -6,7 +6,7 @@
  * aligned whatever their offset, and a tensor that is dropped frees its memory.
  */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
-import { ModelFormatError, invariant } from "../support/index.ts";
+import { ModelFormatError, invariant, isRecord } from "../support/index.ts";
 import { writeParts } from "./write-parts.ts";
 
 const elementBytes = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 } as const;
@@ -194,10 +194,6 @@ export function writeSafetensors(path: string, tensors: Iterable<[string, Stored
   const prefix = Buffer.alloc(8);
   prefix.writeBigUInt64LE(BigInt(padded.length));
   writeParts(path, [prefix, padded, ...inFile.map(([, { data }]) => data)]);
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function isListOfSizes(value: unknown): value is number[] {

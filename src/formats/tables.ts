@@ -162,6 +162,11 @@ export function missingColumn(path: string, column: string, known: readonly stri
   });
 }
 
+/** A line of csv, with its end. Fields that would be read as something else stand in quotes: an empty one would be a missing value. */
+export function csvLine(fields: readonly string[]): string {
+  return `${fields.map((text) => (/[",\r\n]|^\s|\s$|^$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text)).join(",")}\n`;
+}
+
 /**
  * Writes rows as zstd-compressed parquet: beside its place, synced, renamed.
  * @param columns name and type of each column; batches hold a value for each of them
@@ -225,7 +230,8 @@ export async function joinParquet(paths: readonly string[], path: string): Promi
   });
 }
 
-async function copyToParquet(connection: DuckDBConnection, query: string, path: string): Promise<void> {
+/** Writes what a query of DuckDB gives as zstd-compressed parquet: beside its place, synced, renamed. */
+export async function copyToParquet(connection: DuckDBConnection, query: string, path: string): Promise<void> {
   const beside = `${path}.tmp-${process.pid}`;
   try {
     await connection.run(`COPY (${query}) TO ${literal(beside)} (FORMAT parquet, COMPRESSION zstd)`);

@@ -3,16 +3,18 @@
  *
  *   laclip demo
  *
- * Its numbers are this project's own (docs/demo.md), in the manner of LaCLIP's trainer: same augmentation, betas, decay rule, schedule.
+ * Its numbers are this project's own (docs/demo.md), in the manner of LaCLIP's trainer: same augmentation, learning
+ * rates, betas, decay rule, schedule.
  */
+import { laclipTrainer } from "./laclip-vit.ts";
 import { type Recipe, derive } from "./recipe.ts";
 
 export const emojiClip: Recipe = {
   description: "CLIP on the emoji world: every picture with its name",
   model: { preset: "tiny" },
   captions: { choose: "original" },
-  images: { scale: [0.5, 1], interpolation: "bilinear", mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] },
-  optimizer: { peakLr: 1e-3, startLr: 1e-6, endLr: 1e-5, weightDecay: 0.2, betas: [0.9, 0.98], eps: 1e-8 },
+  images: laclipTrainer.images,
+  optimizer: { ...laclipTrainer.optimizer, weightDecay: 0.2 },
   training: {
     steps: 200,
     batchSize: 256,

@@ -8,12 +8,18 @@
  */
 import { type Recipe, derive } from "./recipe.ts";
 
+/** What the trainer does alike for every data set. */
+export const laclipTrainer: { images: Recipe["images"]; optimizer: Omit<Recipe["optimizer"], "weightDecay"> } = {
+  images: { scale: [0.5, 1], interpolation: "bilinear", mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] },
+  optimizer: { peakLr: 1e-3, startLr: 1e-6, endLr: 1e-5, betas: [0.9, 0.98], eps: 1e-8 },
+};
+
 export const clipVitB16: Recipe = {
   description: "CLIP, ViT-B/16 in LaCLIP's form: every image with its own caption",
   model: { preset: "vit-b-16" },
   captions: { choose: "original" },
-  images: { scale: [0.5, 1], interpolation: "bilinear", mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] },
-  optimizer: { peakLr: 1e-3, startLr: 1e-6, endLr: 1e-5, weightDecay: 0.5, betas: [0.9, 0.98], eps: 1e-8 },
+  images: laclipTrainer.images,
+  optimizer: { ...laclipTrainer.optimizer, weightDecay: 0.5 },
   training: {
     epochs: 35,
     batchSize: 256,

@@ -5,7 +5,7 @@
  * numbers. The resolved recipe is written into the run folder.
  */
 import { z } from "zod";
-import { UsageError, nearest } from "../support/index.ts";
+import { UsageError, isRecord, nearest } from "../support/index.ts";
 
 const positive = z.number().positive();
 const count = z.number().int().positive();
@@ -76,10 +76,6 @@ function merge(base: unknown, changes: unknown): unknown {
   const merged: Record<string, unknown> = { ...base };
   for (const [key, value] of Object.entries(changes)) merged[key] = key in merged ? merge(merged[key], value) : value;
   return merged;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /**

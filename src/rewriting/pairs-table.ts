@@ -4,7 +4,7 @@
  */
 import { basename } from "node:path";
 import { findColumn } from "../data/index.ts";
-import { readTable, tableColumns } from "../formats/index.ts";
+import { csvLine, readTable, tableColumns } from "../formats/index.ts";
 import type { TableValue } from "../formats/index.ts";
 import { DataError, sha256File } from "../support/index.ts";
 import { normalise } from "./checks.ts";
@@ -64,19 +64,13 @@ export function exportPairs(source: PairSource, to: "csv" | "jsonl"): string {
   const rows = tableOf(source);
   if (to === "jsonl") return rows.map((row) => `${JSON.stringify(row)}\n`).join("");
   const columns = Object.keys(rows[0]!);
-  return [columns, ...rows.map((row) => columns.map((column) => row[column]!))]
-    .map((cells) => `${cells.map(csvCell).join(",")}\n`)
-    .join("");
+  return [columns, ...rows.map((row) => columns.map((column) => row[column]!))].map(csvLine).join("");
 }
 
 function tableOf({ pairs, triples, groups }: PairSource): Record<string, string>[] {
   if (groups) return groups.flatMap((group, i) => group.map((caption) => ({ group: String(i + 1), caption })));
   if (triples) return triples.map(([input, second, output]) => ({ input, second, output }));
   return pairs!.map(([input, output]) => ({ input, output }));
-}
-
-function csvCell(text: string): string {
-  return /[",\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 async function readRows(path: string, columns: readonly string[]): Promise<Row[]> {

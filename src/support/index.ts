@@ -5,3 +5,4 @@ export * from "./folder-lock.ts";
 export * from "./log.ts";
 export * from "./progress.ts";
 export * from "./random.ts";
+export * from "./records.ts";

@@ -10,7 +10,7 @@
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { TfeventsWriter } from "../formats/index.ts";
-import { FolderLock, UsageError, explainWriteFailure, readJson, writeFileAtomic } from "../support/index.ts";
+import { FolderLock, UsageError, explainWriteFailure, isRecord, readJson, writeFileAtomic } from "../support/index.ts";
 
 /** One line of `events.jsonl`. Measurements carry open_clip's names: `train/loss`, `train/lr`, ... */
 export interface RunEvent {
@@ -155,8 +155,4 @@ function differing(there: unknown, now: unknown, path = ""): string[] {
   }
   const [a, b] = [JSON.stringify(there), JSON.stringify(now)];
   return a === b ? [] : [`${path}: ${a ?? "not set"} there, ${b ?? "not set"} now`];
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -8,23 +8,15 @@ classes and compositions. Everything else is spelled out here or derived from Py
 import gzip
 import html.entities
 import importlib.metadata
-import importlib.util
 import json
 import pathlib
 import random
 import sys
 import unicodedata
 
+from open_clip_reference import reference
+
 HERE = pathlib.Path(__file__).parent
-
-
-def reference():
-    """The module open_clip/tokenizer.py alone: importing the whole package asks for a matching torchvision."""
-    folder = importlib.util.find_spec("open_clip").submodule_search_locations[0]
-    spec = importlib.util.spec_from_file_location("open_clip_tokenizer", pathlib.Path(folder) / "tokenizer.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 NOUNS = """dog cat horse airplane skateboard umbrella kitchen refrigerator pizza broccoli toothbrush zebra giraffe surfboard
