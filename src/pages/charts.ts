@@ -6,6 +6,9 @@
  */
 import { type Html, html } from "./html.ts";
 
+/** Number of colours that the page has for series; the first, grey, is for what the others are compared with. */
+export const seriesColours = 7;
+
 const width = 440;
 
 /** A bar: a share of something. */
@@ -25,8 +28,8 @@ export interface ShareBar {
  */
 export function shareBars(title: string, bars: readonly ShareBar[], { full = 0.05 }: { full?: number } = {}): Html {
   const [barHeight, gap] = [18, 8];
-  const labelWidth = 14 + 6.9 * Math.max(0, ...bars.map(({ label }) => label.length));
-  const textWidth = 16 + 7 * Math.max(0, ...bars.map((bar) => textOf(bar).length));
+  const labelWidth = 14 + 7.4 * Math.max(0, ...bars.map(({ label }) => label.length));
+  const textWidth = 16 + 7.4 * Math.max(0, ...bars.map((bar) => textOf(bar).length));
   const scale = Math.max(20, width - labelWidth - textWidth) / Math.max(full, ...bars.map(({ share }) => share));
   const rows = bars.map((bar, i) => {
     const [y, middle] = [i * (barHeight + gap), i * (barHeight + gap) + barHeight / 2 + 4.5];
@@ -46,7 +49,7 @@ function textOf({ text, share }: ShareBar): string {
 }
 
 function classOf(colour: number | "bad"): string {
-  return colour === "bad" ? "series-bad" : `series-${colour % 5}`;
+  return colour === "bad" ? "series-bad" : `series-${colour % seriesColours}`;
 }
 
 /** How often each value came. */
@@ -96,7 +99,10 @@ export function histogram(title: string, all: readonly HistogramSeries[], { binW
     const outline = `M${n(px(start))} ${n(py(0))}${steps}V${n(py(0))}`;
     return html`<g>
       <title>${label}</title>
-      <path class="area series-${series % 5}" d="${outline}Z" /><path class="curve stroke-${series % 5}" d="${outline}" />
+      <path class="area series-${series % seriesColours}" d="${outline}Z" /><path
+        class="curve stroke-${series % seriesColours}"
+        d="${outline}"
+      />
     </g>`;
   });
   const line =
@@ -106,7 +112,7 @@ export function histogram(title: string, all: readonly HistogramSeries[], { binW
   const legend = legendRows.flatMap((row, i) =>
     row.map(
       ({ label, series, at }) =>
-        html`<path class="curve stroke-${series % 5}" d="M${n(left + at)} ${12 + i * 18}h16" /><text
+        html`<path class="curve stroke-${series % seriesColours}" d="M${n(left + at)} ${12 + i * 18}h16" /><text
             class="chart-label"
             x="${n(left + at + 22)}"
             y="${16 + i * 18}"
@@ -126,7 +132,7 @@ function legendOf(all: readonly HistogramSeries[]): { label: string; series: num
   const rows: { label: string; series: number; at: number }[][] = [[]];
   let at = 0;
   for (const { label, series } of all) {
-    const size = 38 + label.length * 6.9;
+    const size = 40 + label.length * 7.4;
     if (at > 0 && at + size > width - 46) {
       rows.push([]);
       at = 0;

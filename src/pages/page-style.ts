@@ -9,13 +9,13 @@ export const pageStyle = `
   color-scheme: light dark;
   --page: #f6f5f1; --card: #ffffff; --ink: #1d2129; --soft: #5b6270; --line: #e3e1d9; --mark: #f1efe8;
   --good: #00735c; --bad: #b23b1e;
-  --s0: #7d8595; --s1: #e08a00; --s2: #0072b2; --s3: #009e73; --s4: #c0569a;
+  --s0: #7d8595; --s1: #e08a00; --s2: #0072b2; --s3: #009e73; --s4: #c0569a; --s5: #56a5d8; --s6: #8f7c00;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #14161b; --card: #1d2027; --ink: #eceef2; --soft: #a2a9b8; --line: #333844; --mark: #272b34;
     --good: #4fd1ac; --bad: #ff9475;
-    --s0: #939cae; --s1: #f0a93b; --s2: #58b4e9; --s3: #3cc79b; --s4: #dd86bd;
+    --s0: #939cae; --s1: #f0a93b; --s2: #58b4e9; --s3: #3cc79b; --s4: #dd86bd; --s5: #9cc9ea; --s6: #d9c441;
   }
 }
 * { box-sizing: border-box; }
@@ -42,7 +42,7 @@ img { display: block; border-radius: 8px; background: #fff; }
 .tile .number small { font-size: 1.05rem; font-weight: 500; color: var(--soft); letter-spacing: 0; }
 .tile p { margin: 0; }
 .edge-0 { border-top-color: var(--s0); } .edge-1 { border-top-color: var(--s1); } .edge-2 { border-top-color: var(--s2); }
-.edge-3 { border-top-color: var(--s3); } .edge-4 { border-top-color: var(--s4); }
+.edge-3 { border-top-color: var(--s3); } .edge-4 { border-top-color: var(--s4); } .edge-5 { border-top-color: var(--s5); } .edge-6 { border-top-color: var(--s6); }
 
 .two { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 14px; margin-top: 18px; }
 .wide { grid-column: 1 / -1; display: grid; grid-template-columns: 1fr 1fr; gap: 0 28px; }
@@ -62,8 +62,8 @@ figcaption { font-size: 0.86rem; color: var(--soft); margin-top: 8px; }
 .chart .area { opacity: 0.12; }
 .chart .mark { stroke: var(--bad); fill: none; stroke-width: 1.4; stroke-dasharray: 4 3; }
 .series-bad { fill: var(--bad); }
-.series-0 { fill: var(--s0); } .series-1 { fill: var(--s1); } .series-2 { fill: var(--s2); } .series-3 { fill: var(--s3); } .series-4 { fill: var(--s4); }
-.stroke-0 { stroke: var(--s0); } .stroke-1 { stroke: var(--s1); } .stroke-2 { stroke: var(--s2); } .stroke-3 { stroke: var(--s3); } .stroke-4 { stroke: var(--s4); }
+.series-0 { fill: var(--s0); } .series-1 { fill: var(--s1); } .series-2 { fill: var(--s2); } .series-3 { fill: var(--s3); } .series-4 { fill: var(--s4); } .series-5 { fill: var(--s5); } .series-6 { fill: var(--s6); }
+.stroke-0 { stroke: var(--s0); } .stroke-1 { stroke: var(--s1); } .stroke-2 { stroke: var(--s2); } .stroke-3 { stroke: var(--s3); } .stroke-4 { stroke: var(--s4); } .stroke-5 { stroke: var(--s5); } .stroke-6 { stroke: var(--s6); }
 
 .table { overflow-x: auto; padding: 4px 20px; margin-top: 18px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }

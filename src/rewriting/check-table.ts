@@ -28,6 +28,8 @@ export interface PlainCheck extends CheckBasics {
 export interface MeasuringCheck extends CheckBasics {
   /** What is measured, in words. */
   readonly measures: string;
+  /** Whether it compares with the caption; its mean over many rewrites then says how faithful they are. Default false. */
+  readonly againstCaption?: boolean;
   /** The number; undefined where there is nothing to measure, and so nothing to find. */
   measure(subject: CheckSubject): number | undefined;
   /** Smallest and largest number that is in order. Either may be missing. */
@@ -99,6 +101,7 @@ export const rewriteChecks: readonly RewriteCheck[] = [
     name: "length-ratio",
     finds: "is much shorter or longer than the caption",
     verdict: "flag",
+    againstCaption: true,
     measures: "characters for each of the caption's",
     measure: ({ rewrite, caption }) => rewrite.text.length / Math.max(1, caption.text.trim().length),
     least: 0.3,
@@ -108,6 +111,7 @@ export const rewriteChecks: readonly RewriteCheck[] = [
     name: "few-shared-words",
     finds: "has few of the caption's content words",
     verdict: "flag",
+    againstCaption: true,
     measures: "share of the caption's content words that are kept",
     measure: ({ rewrite, caption }) => shareKept(caption.content, rewrite.content),
     least: 0.2,
@@ -116,6 +120,7 @@ export const rewriteChecks: readonly RewriteCheck[] = [
     name: "numbers-lost",
     finds: "lacks numbers of the caption",
     verdict: "flag",
+    againstCaption: true,
     measures: "share of the caption's numbers that are kept",
     measure: ({ rewrite, caption }) => shareKept(caption.numbers, { has: (number) => givesNumber(rewrite.numbers, rewrite.words, number) }),
     least: 0.5,
@@ -124,6 +129,7 @@ export const rewriteChecks: readonly RewriteCheck[] = [
     name: "numbers-invented",
     finds: "has numbers that the caption lacks",
     verdict: "flag",
+    againstCaption: true,
     measures: "numbers that the caption lacks",
     measure: ({ rewrite, known }) => [...rewrite.numbers].filter((number) => !givesNumber(known.numbers, known.words, number)).length,
     most: 0,
@@ -132,6 +138,7 @@ export const rewriteChecks: readonly RewriteCheck[] = [
     name: "names-lost",
     finds: "lacks names of the caption",
     verdict: "flag",
+    againstCaption: true,
     measures: "share of the caption's names that are kept",
     measure: ({ rewrite, caption }) => shareKept(caption.names ?? new Set(), rewrite.stems),
     least: 0.5,
@@ -140,6 +147,7 @@ export const rewriteChecks: readonly RewriteCheck[] = [
     name: "names-invented",
     finds: "has names that the caption lacks",
     verdict: "flag",
+    againstCaption: true,
     measures: "names that the caption lacks",
     measure: ({ rewrite, known }) => rewrite.names && [...rewrite.names].filter((name) => !known.stems.has(name)).length,
     most: 0,

@@ -1,33 +1,51 @@
 /**
- * `laclip rewrites stats`: what is in a rewrites folder, in numbers.
+ * `laclip rewrites stats`: what is in a rewrites folder, in numbers and examples.
  */
 import type { Command } from "commander";
 import { openRewritesFolder } from "../../data/index.ts";
-import { rewritesStatistics } from "../../rewriting/index.ts";
-import type { RewritesStatistics } from "../../rewriting/index.ts";
+import { describeStatistics, openCaptions, renderStatistics, rewritesStatistics } from "../../rewriting/index.ts";
+import { log, writeFileAtomic } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
+import { parseWhole } from "../options.ts";
 
-export function statsCommand(): Command {
-  const built = command("stats", "how many rewrites there are of each source, how long they are, and what was flagged")
-    .argument("<folder>", "a rewrites folder")
-    .action(async (path: string, options: { json?: boolean }) => {
-      const statistics = await rewritesStatistics(await openRewritesFolder(path));
-      print(options.json ? statistics : describe(statistics));
-    });
-  return examples(built, "laclip rewrites stats rewrites", "laclip rewrites stats rewrites --json");
+interface StatsOptions {
+  captions?: string;
+  idColumn?: string;
+  captionColumn?: string;
+  html?: string;
+  examples: number;
+  sample: number;
+  seed: number;
+  json?: boolean;
 }
 
-function describe({ folder, dataset, rewrites, sources, examples: shown }: RewritesStatistics): string {
-  const lines = [`${folder}: ${rewrites} rewrites of ${dataset.count} captions of ${dataset.name}`, ""];
-  for (const { source, made, rewrites: count, usable, missing, meanWords, duplicates, flags } of sources) {
-    lines.push(`${source} (${made.engine}, ${made.model}, seed ${made.seed}; ${made.provenance})`);
-    lines.push(
-      `  ${count} rewrites, ${usable} usable, ${missing} captions without; ${meanWords.toFixed(1)} words on average; ${duplicates} say the same as another source`,
-    );
-    for (const [flag, times] of Object.entries(flags)) lines.push(`  ${flag}: ${times}`);
-    for (const example of shown.filter((candidate) => candidate.source === source))
-      lines.push(`  ${example.id}: ${example.text}${example.flags.length > 0 ? ` [${example.flags.join(", ")}]` : ""}`);
-    lines.push("");
+export function statsCommand(): Command {
+  const built = command("stats", "what is in a rewrites folder: counts, flags with examples, lengths, variety, faithfulness")
+    .argument("<folder>", "a rewrites folder")
+    .option("--captions <file>", "the captions that were rewritten: examples beside their caption, and what is kept of it")
+    .option("--id-column <name>", "column with the ids (default: id, else the image path)")
+    .option("--caption-column <name>", "column with the captions (default: caption, title or text)")
+    .option("--html <file>", "also write a page with plots, one file that loads nothing")
+    .option("--examples <count>", "examples of each source and flag", parseWhole(0), 3)
+    .option("--sample <count>", "captions whose texts are looked at word by word", parseWhole(1), 20_000)
+    .option("--seed <number>", "another one draws another sample and other examples", parseWhole(0), 0)
+    .action(run);
+  return examples(
+    built,
+    "laclip rewrites stats rewrites",
+    "laclip rewrites stats rewrites --captions captions.csv --html rewrites.html",
+    "laclip rewrites stats rewrites --json",
+  );
+}
+
+async function run(path: string, { captions, html, json, examples: shown, sample, seed, ...columns }: StatsOptions): Promise<void> {
+  const folder = await openRewritesFolder(path);
+  const input = captions === undefined ? {} : { captions: await openCaptions(captions, columns) };
+  const statistics = await rewritesStatistics(folder, { ...input, examples: shown, sample, seed });
+  if (html !== undefined) {
+    writeFileAtomic(html, renderStatistics(statistics));
+    log.info(`Page: ${html}`);
   }
-  return lines.join("\n").trimEnd();
+  if (json) print(statistics);
+  else if (html === undefined) print(describeStatistics(statistics));
 }
