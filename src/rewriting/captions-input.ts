@@ -58,8 +58,8 @@ export interface CaptionsInput {
   readonly idFrom: string;
   /** Where second captions come from, in words; undefined where there are none. */
   readonly secondFrom?: string | undefined;
-  /** The tars that the captions are in, where they are in tars. */
-  readonly tars?: readonly string[];
+  /** The tars that the captions are in, where they are in tars, each with a row for each of its samples. */
+  readonly tars?: readonly { readonly path: string; rows(): AsyncGenerator<CaptionRow[]> }[];
   /** All rows in file order, in batches. */
   rows(): AsyncGenerator<CaptionRow[]>;
   /**
@@ -84,8 +84,8 @@ export async function openCaptions(path: string, options: CaptionsOptions = {}):
     return input(path, "a hash of the caption", () => lineRows(path));
   }
   if (kind === "tars") {
-    const tars = tarPaths(path);
-    return { ...input(path, tarIdsFrom(options), () => tarRows(tars, options)), tars, secondFrom };
+    const tars = tarPaths(path).map((tar) => ({ path: tar, rows: () => tarRows(tar, options) }));
+    return { ...input(path, tarIdsFrom(options), () => inTurn(tars)), tars, secondFrom };
   }
   if (kind === "annotations") {
     const files = annotationFiles(path);
@@ -137,6 +137,10 @@ async function openTable(path: string, options: CaptionsOptions): Promise<Captio
 async function* tableRows(table: CaptionTable): AsyncGenerator<CaptionRow[]> {
   for await (const batch of readCaptionRows(table))
     yield batch.map(({ id, caption, second }) => ({ id, caption, ...(second === undefined ? {} : { second }) }));
+}
+
+async function* inTurn(tars: NonNullable<CaptionsInput["tars"]>): AsyncGenerator<CaptionRow[]> {
+  for (const tar of tars) yield* tar.rows();
 }
 
 async function* lineRows(path: string): AsyncGenerator<CaptionRow[]> {

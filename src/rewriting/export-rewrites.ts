@@ -1,20 +1,19 @@
 /**
- * Rewrites in the forms that other programs read: csv and jsonl rows with ids, and LaCLIP's text files, one line a caption.
+ * Rewrites in the forms that other programs read: csv and jsonl rows with ids, parquet with a row for each sample, and LaCLIP's text
+ * files, one line a caption. Webdatasets are in export-webdataset.ts.
  */
-import { createWriteStream, existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
-import { join } from "node:path";
-import { Writable } from "node:stream";
-import { finished } from "node:stream/promises";
+import { dirname, join } from "node:path";
+import type { Writable } from "node:stream";
 import type { Rewrite, RewritesFolder } from "../data/index.ts";
-import { DataError, explainWriteFailure } from "../support/index.ts";
-import { datasetName } from "./captions-input.ts";
-import type { CaptionsInput } from "./captions-input.ts";
+import { TextFile, makeFolder, writeText } from "../formats/index.ts";
+import { withAlignedRewrites } from "./aligned-rewrites.ts";
+import type { AlignOptions } from "./aligned-rewrites.ts";
 
 /** Formats in which rewrites are written row by row. */
 export type RowsFormat = "csv" | "jsonl";
 
 /**
- * Writes all rewrites as rows: id, source, text, flags, finish, tokens, seed, examples. In csv, lists are joined by spaces.
+ * Writes all rewrites as rows: id, source, text, flags, finish, tokens, seed, examples, weight. In csv, lists are joined by spaces.
  * @param out a file, written beside its place and renamed, or a stream
  * @returns number of rows
  */
@@ -22,16 +21,17 @@ export async function exportRows(
   folder: RewritesFolder,
   { to, out, sources }: { to: RowsFormat; out: string | Writable; sources?: readonly string[] },
 ): Promise<number> {
-  const write = async (stream: Writable): Promise<number> => {
+  const write = async (put: (text: string) => Promise<void>): Promise<number> => {
     let rows = 0;
-    if (to === "csv") await put(stream, "id,source,text,flags,finish,tokens,seed,examples\n");
+    if (to === "csv") await put("id,source,text,flags,finish,tokens,seed,examples,weight\n");
     for await (const batch of folder.read(sources ? { sources } : {})) {
-      await put(stream, batch.map((rewrite) => (to === "csv" ? csvLine(rewrite) : `${JSON.stringify(rewrite)}\n`)).join(""));
+      await put(batch.map((rewrite) => (to === "csv" ? csvLine(rewrite) : `${JSON.stringify(rewrite)}\n`)).join(""));
       rows += batch.length;
     }
     return rows;
   };
-  return typeof out === "string" ? await intoFile(out, write) : await write(out);
+  if (typeof out !== "string") return await write(async (text) => await writeText(out, text));
+  return await intoFiles([out], async ([file]) => await write(async (text) => await file!.write(text)));
 }
 
 /** What was written in LaCLIP's form. */
@@ -48,39 +48,51 @@ export interface LinesReport {
  * Where a rewrite is missing or was rejected the line holds the original, as LaCLIP's training would choose.
  * @throws DataError when the captions are not those that the rewrites were made for
  */
-export async function exportLines(
-  folder: RewritesFolder,
-  { captions, out, sources = folder.sources }: { captions: CaptionsInput; out: string; sources?: readonly string[] },
-): Promise<LinesReport> {
-  const { fingerprint } = await captions.survey();
-  folder.assertMadeFor(fingerprint, datasetName(captions.path));
-  try {
-    mkdirSync(out, { recursive: true });
-  } catch (error) {
-    throw explain(error, out);
-  }
-  const report: LinesReport = { files: [], lines: 0, originals: {} };
-  for (const source of sources) {
-    const texts = await folder.texts({ sources: [source] });
-    const file = join(out, `${source}.txt`);
-    let originals = 0;
-    report.lines = await intoFile(file, async (stream) => {
-      let lines = 0;
-      for await (const batch of captions.rows()) {
-        const written = batch.map(({ id, caption }) => {
-          const text = texts.get(id)?.[0]?.text;
-          if (text === undefined) originals++;
-          return oneLine(text ?? caption);
-        });
-        await put(stream, written.map((line) => `${line}\n`).join(""));
-        lines += batch.length;
+export async function exportLines(folder: RewritesFolder, { out, ...options }: AlignOptions & { out: string }): Promise<LinesReport> {
+  makeFolder(out);
+  return await withAlignedRewrites(folder, out, options, async ({ sources, rows }) => {
+    const paths = sources.map((source) => join(out, `${source}.txt`));
+    const originals = sources.map(() => 0);
+    const lines = await intoFiles(paths, async (files) => {
+      let count = 0;
+      for await (const batch of rows()) {
+        for (const [i, file] of files.entries()) {
+          const written = batch.map(({ caption, texts }) => {
+            if (texts[i] === undefined) originals[i]! += 1;
+            return `${oneLine(texts[i] ?? caption)}\n`;
+          });
+          await file.write(written.join(""));
+        }
+        count += batch.length;
       }
-      return lines;
+      return count;
     });
-    report.files.push(file);
-    report.originals[source] = originals;
-  }
-  return report;
+    return { files: paths, lines, originals: Object.fromEntries(sources.map((source, i) => [source, originals[i]!])) };
+  });
+}
+
+/** What was written as parquet. */
+export interface ParquetReport {
+  file: string;
+  rows: number;
+  columns: string[];
+}
+
+/**
+ * Writes one row for each row of the captions file, in its order: `id`, `caption`, and a column `caption_SOURCE` for each source,
+ * null where there is no usable rewrite. The form with a row for each rewrite is what the folder's own parts have.
+ * @throws DataError when the captions are not those that the rewrites were made for
+ */
+export async function exportParquet(folder: RewritesFolder, { out, ...options }: AlignOptions & { out: string }): Promise<ParquetReport> {
+  return await withAlignedRewrites(folder, dirname(out), options, async ({ sources, writeParquet }) => {
+    const rows = await writeParquet(out, captionKey);
+    return { file: out, rows, columns: ["id", "caption", ...sources.map((source) => captionKey(source))] };
+  });
+}
+
+/** The name under which a source's rewrites stand beside the `caption` of a sample. */
+export function captionKey(source: string): string {
+  return `caption_${source}`;
 }
 
 /** All that Python's `readlines()` or a text editor may take for the end of a line becomes a space. */
@@ -88,49 +100,21 @@ function oneLine(text: string): string {
   return text.replace(/[\p{Cc}\u2028\u2029]+/gu, " ");
 }
 
-function csvLine({ id, source, text, flags, finish, tokens, seed, examples }: Rewrite): string {
+function csvLine({ id, source, text, flags, finish, tokens, seed, examples, weight = 1 }: Rewrite): string {
   const field = (value: string): string => (/[",\r\n]/.test(value) || value === "" ? `"${value.replaceAll('"', '""')}"` : value);
-  return `${[id, source, text, flags.join(" "), finish, String(tokens), String(seed), examples.join(" ")].map((value) => field(value)).join(",")}\n`;
+  const values = [id, source, text, flags.join(" "), finish, String(tokens), String(seed), examples.join(" "), String(weight)];
+  return `${values.map((value) => field(value)).join(",")}\n`;
 }
 
-function explain(error: unknown, path: string): unknown {
-  const { code } = error as NodeJS.ErrnoException;
-  if (code === "ENOENT" || code === "ENOTDIR" || code === "EEXIST" || code === "EISDIR") {
-    return new DataError(`${path}: can't be written (${code}).`, {
-      mend: "Name a file in a folder that there is, or a folder that is not a file.",
-      cause: error,
-    });
-  }
-  return explainWriteFailure(error, path);
-}
-
-async function put(stream: Writable, text: string): Promise<void> {
-  if (stream.write(text)) return;
-  await new Promise<void>((resolve, reject) => {
-    const settle = (error?: unknown): void => {
-      stream.off("drain", settle).off("error", settle);
-      if (error instanceof Error) reject(error);
-      else resolve();
-    };
-    stream.once("drain", settle).once("error", settle);
-  });
-}
-
-async function intoFile<T>(path: string, write: (stream: Writable) => Promise<T>): Promise<T> {
-  const beside = `${path}.tmp-${process.pid}`;
-  const stream = createWriteStream(beside);
-  const done = finished(stream);
-  // Watched from the start, or an early failure would count as unhandled while rows are still being read.
-  done.catch(() => undefined);
+/** Writes files that are there all or none. */
+async function intoFiles<T>(paths: readonly string[], write: (files: readonly TextFile[]) => Promise<T>): Promise<T> {
+  const files = paths.map((path) => new TextFile(path));
   try {
-    const result = await Promise.race([write(stream), done.then(() => Promise.reject(new DataError(`${path}: could not be written.`)))]);
-    stream.end();
-    await done;
-    renameSync(beside, path);
+    const result = await write(files);
+    for (const file of files) await file.finish();
     return result;
   } catch (error) {
-    stream.destroy();
-    if (existsSync(beside)) rmSync(beside);
-    throw explain(error, path);
+    for (const file of files) file.abandon();
+    throw error;
   }
 }

@@ -21,26 +21,23 @@ export function tarIdsFrom({ idColumn }: CaptionsOptions): string {
 }
 
 /**
- * The captions in tars, one after the other. A sample without a caption has the caption "".
+ * The captions in a tar, a row for each sample. A sample without a caption has the caption "".
  * @param options columns are keys of the `.json` member; without any, the caption is the `.txt` member, else `caption`, `title` or
  *   `text` of the `.json`
- * @throws DataError when a tar is damaged, or a text is no UTF-8 or no JSON
+ * @throws DataError when the tar is damaged, or a text is no UTF-8 or no JSON
  */
-export async function* tarRows(tars: readonly string[], options: CaptionsOptions): AsyncGenerator<CaptionRow[]> {
-  for (const tar of tars) {
-    let batch: CaptionRow[] = [];
-    for await (const sample of readTarSamples(tar, textMembers)) {
-      batch.push(tarRow(tar, sample, options));
-      if (batch.length < batchSize) continue;
-      yield batch;
-      batch = [];
-    }
-    if (batch.length > 0) yield batch;
+export async function* tarRows(tar: string, options: CaptionsOptions): AsyncGenerator<CaptionRow[]> {
+  let batch: CaptionRow[] = [];
+  for await (const sample of readTarSamples(tar, textMembers)) {
+    batch.push(tarRow(tar, sample, options));
+    if (batch.length < batchSize) continue;
+    yield batch;
+    batch = [];
   }
+  if (batch.length > 0) yield batch;
 }
 
-/** The caption and the id of one sample. */
-export function tarRow(tar: string, { key, members }: TarSample, { idColumn, captionColumn, secondColumn }: CaptionsOptions): CaptionRow {
+function tarRow(tar: string, { key, members }: TarSample, { idColumn, captionColumn, secondColumn }: CaptionsOptions): CaptionRow {
   const member = (suffix: string): string | undefined => {
     const bytes = members.get(suffix);
     return bytes && decodeText(bytes, () => `${tar}: the member ${key}.${suffix}`).replace(/^\ufeff/, "");

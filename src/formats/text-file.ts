@@ -1,0 +1,99 @@
+/**
+ * Long text written piece by piece: a file that is there whole or not at all, or a stream that is somebody else's.
+ */
+import { createWriteStream, existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import type { WriteStream } from "node:fs";
+import { dirname } from "node:path";
+import type { Writable } from "node:stream";
+import { finished } from "node:stream/promises";
+import { DataError, explainWriteFailure, syncFolder } from "../support/index.ts";
+
+/** A text file that is written beside its place; it is there, synced and renamed, when `finish` returns. */
+export class TextFile {
+  readonly #beside: string;
+  readonly #stream: WriteStream;
+  readonly #done: Promise<void>;
+  #failure: { error: unknown } | undefined;
+
+  /**
+   * Begins a file.
+   * @param path in a folder that there is
+   */
+  constructor(readonly path: string) {
+    this.#beside = `${path}.tmp-${process.pid}`;
+    this.#stream = createWriteStream(this.#beside, { flush: true });
+    this.#done = finished(this.#stream);
+    this.#done.catch((error: unknown) => (this.#failure = { error }));
+  }
+
+  /**
+   * Adds text.
+   * @throws DataError when the file can't be made there, LaclipError when the disk is full
+   */
+  async write(text: string): Promise<void> {
+    try {
+      if (this.#failure) throw this.#failure.error;
+      await writeText(this.#stream, text);
+    } catch (error) {
+      throw explainPlace(this.#failure?.error ?? error, this.path);
+    }
+  }
+
+  /** Ends the file and puts it in its place. */
+  async finish(): Promise<void> {
+    try {
+      this.#stream.end();
+      await this.#done;
+      renameSync(this.#beside, this.path);
+    } catch (error) {
+      this.abandon();
+      throw explainPlace(error, this.path);
+    }
+    syncFolder(dirname(this.path));
+  }
+
+  /** Removes what was written so far. */
+  abandon(): void {
+    this.#stream.destroy();
+    // The stream may not have opened its file yet, and would make it after this.
+    this.#stream.once("close", () => rmSync(this.#beside, { force: true }));
+    if (existsSync(this.#beside)) rmSync(this.#beside);
+  }
+}
+
+/** Writes to a stream and waits where it asks for that. */
+export async function writeText(stream: Writable, text: string): Promise<void> {
+  if (stream.write(text)) return;
+  await new Promise<void>((resolve, reject) => {
+    const settle = (error?: unknown): void => {
+      stream.off("drain", settle).off("error", settle);
+      if (error instanceof Error) reject(error);
+      else resolve();
+    };
+    stream.once("drain", settle).once("error", settle);
+  });
+}
+
+/**
+ * Makes a folder for results, and those above it.
+ * @throws DataError when there is a file in its place
+ */
+export function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch (error) {
+    throw explainPlace(error, path);
+  }
+}
+
+/** A place that can't be written to, said so that the reader can act; other errors unchanged. */
+export function explainPlace(error: unknown, path: string): unknown {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === "ENOENT" || code === "ENOTDIR" || code === "EEXIST" || code === "EISDIR") {
+    return new DataError(`${path}: can't be written (${code}).`, {
+      mend: "Name a file in a folder that there is, or a folder that is not a file.",
+      cause: error,
+    });
+  }
+  return explainWriteFailure(error, path);
+}

@@ -1,0 +1,148 @@
+/**
+ * Texts put beside rows by key, for more of both than memory holds: DuckDB joins them in a file of its own and sorts the rows back
+ * into their order.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import type { DuckDBAppender, DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
+import { explainWriteFailure, invariant } from "../support/index.ts";
+import { copyToParquet } from "./tables.ts";
+import { explainPlace } from "./text-file.ts";
+
+/** A key and a text. */
+export interface KeyedText {
+  readonly key: string;
+  readonly text: string;
+}
+
+/** A row with what stands beside it: for each column its text, or undefined where there is none. */
+export interface JoinedRow extends KeyedText {
+  readonly texts: readonly (string | undefined)[];
+}
+
+/** Most that the database keeps in memory; the rest goes to its folder. */
+const memory = "1GB";
+
+/** Rows and columns of texts that are being collected, then joined once. */
+export class TextJoin {
+  readonly #folder: string;
+  readonly #database: DuckDBInstance;
+  readonly #connection: DuckDBConnection;
+  readonly #rows: DuckDBAppender;
+  readonly #columns: readonly DuckDBAppender[];
+  #count = 0;
+
+  private constructor(
+    folder: string,
+    database: DuckDBInstance,
+    connection: DuckDBConnection,
+    appenders: readonly [rows: DuckDBAppender, ...columns: DuckDBAppender[]],
+  ) {
+    this.#folder = folder;
+    this.#database = database;
+    this.#connection = connection;
+    [this.#rows, ...this.#columns] = appenders;
+  }
+
+  /**
+   * Begins a join.
+   * @param beside folder in which the database's own folder is made; it needs room for all texts, and is left as it was
+   * @param columns number of columns of texts
+   * @throws DataError when there is no such folder, LaclipError when the disk is full or not to be written to
+   */
+  static async create(beside: string, columns: number): Promise<TextJoin> {
+    const { DuckDBInstance } = await import("@duckdb/node-api");
+    let folder: string;
+    try {
+      folder = mkdtempSync(join(beside, ".join-"));
+    } catch (error) {
+      throw explainPlace(error, beside);
+    }
+    const database = await DuckDBInstance.create(join(folder, "join.duckdb"), {
+      memory_limit: memory,
+      temp_directory: join(folder, "spilled"),
+      preserve_insertion_order: "false",
+      autoinstall_known_extensions: "false",
+      autoload_known_extensions: "false",
+    });
+    const connection = await database.connect();
+    const appenders: DuckDBAppender[] = [];
+    for (const table of ["rows", ...Array.from({ length: columns }, (_, i) => `texts${i}`)]) {
+      await connection.run(`CREATE TABLE ${table} (key VARCHAR, text VARCHAR${table === "rows" ? ", place BIGINT" : ""})`);
+      appenders.push(await connection.createAppender(table));
+    }
+    return new TextJoin(folder, database, connection, appenders as [DuckDBAppender, ...DuckDBAppender[]]);
+  }
+
+  /** Adds rows, after those that are there. */
+  addRows(rows: readonly KeyedText[]): void {
+    for (const { key, text } of rows) {
+      this.#rows.appendVarchar(key);
+      this.#rows.appendVarchar(text);
+      this.#rows.appendBigInt(BigInt(this.#count++));
+      this.#rows.endRow();
+    }
+  }
+
+  /** Adds a text to a column, in any order. Where a key has several, the first in order of code units is taken. */
+  addText(column: number, { key, text }: KeyedText): void {
+    const appender = this.#columns[column];
+    invariant(appender, `a text join has no column ${column}`);
+    appender.appendVarchar(key);
+    appender.appendVarchar(text);
+    appender.endRow();
+  }
+
+  /** All rows in the order in which they were added, some thousands at a time. Nothing can be added after it was asked for. */
+  async *rows(): AsyncGenerator<JoinedRow[]> {
+    const query = this.#query(["key", "text", ...this.#columns.map((_, i) => `text${i}`)]);
+    let count = 0;
+    try {
+      const result = await this.#connection.stream(query);
+      for (;;) {
+        const chunk = await result.fetchChunk();
+        if (chunk === null || chunk.rowCount === 0) break;
+        const [keys, own, ...others] = chunk.getColumns() as (string | null)[][];
+        count += chunk.rowCount;
+        yield keys!.map((key, row) => ({ key: key!, text: own![row]!, texts: others.map((column) => column[row] ?? undefined) }));
+      }
+    } catch (error) {
+      throw explainFull(error, this.#folder);
+    }
+    // A result that fails on its way may end without a word.
+    if (count !== this.#count) throw explainFull(new Error(`${count} of ${this.#count} rows came back from the join`), this.#folder);
+  }
+
+  /**
+   * Writes all rows as parquet, in their order; where there is no text, the value is null. Nothing can be added after that.
+   * @param names of the columns: the key's, the row's own text's, and one for each column of texts
+   * @returns number of rows
+   */
+  async writeParquet(path: string, names: readonly [key: string, text: string, ...texts: string[]]): Promise<number> {
+    await copyToParquet(this.#connection, this.#query(names), path);
+    return this.#count;
+  }
+
+  #query(names: readonly string[]): string {
+    for (const appender of [this.#rows, ...this.#columns]) appender.closeSync();
+    const values = ["r.key", "r.text", ...this.#columns.map((_, i) => `t${i}.text`)];
+    const select = values.map((value, i) => `${value} AS "${names[i]!.replaceAll('"', '""')}"`).join(", ");
+    const joins = this.#columns.map(
+      (_, i) => `LEFT JOIN (SELECT key, min(text) AS text FROM texts${i} GROUP BY key) AS t${i} ON t${i}.key = r.key`,
+    );
+    return `SELECT ${select} FROM rows AS r ${joins.join(" ")} ORDER BY r.place`;
+  }
+
+  /** Removes all that was collected. */
+  close(): void {
+    this.#connection.closeSync();
+    this.#database.closeSync();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** The database reports a full disk in words only. */
+function explainFull(error: unknown, path: string): unknown {
+  const full = error instanceof Error && /no space left on device|disk quota/i.test(error.message);
+  return explainWriteFailure(full ? Object.assign(new Error(error.message), { code: "ENOSPC" }) : error, path);
+}
