@@ -3,7 +3,16 @@
  *
  * It differs from what browsers do for numbers only: references to control characters and noncharacters vanish instead of being kept.
  */
-import { decodeHTML } from "entities/decode";
+import { createRequire } from "node:module";
+
+type Decoder = typeof import("entities/decode");
+let decoder: Decoder | undefined;
+
+/** Loaded only when a caption has a named reference: few have one, and its tables take a while to unpack. */
+function decodeHTML(reference: string): string {
+  decoder ??= createRequire(import.meta.url)("entities/decode") as Decoder;
+  return decoder.decodeHTML(reference);
+}
 
 /** A reference as Python sees it: the name may be followed by anything up to 32 characters, of which the longest known start counts. */
 const reference = /&(#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[^\t\n\f <&#;]{1,32};?)/gu;
