@@ -17,6 +17,7 @@ test("a program, servers, addresses and files each get their engine", () => {
   writeFileSync(file, "");
   assert.ok(chooseEngine("eda") instanceof EdaEngine);
   assert.ok(chooseEngine("HTTP://localhost:8000/v1", { model: "m", concurrency: 2 }) instanceof OpenAiCompatibleEngine);
+  assert.ok(chooseEngine("http://one:8000/v1, https://two/v1") instanceof OpenAiCompatibleEngine);
   assert.ok(chooseEngine("hf:owner/repository/file.gguf") instanceof LlamaCppEngine);
   assert.ok(chooseEngine(file, { threads: 1, context: 256, gpu: false }) instanceof LlamaCppEngine);
 });
@@ -25,6 +26,8 @@ test("an address that is none, a missing file and a folder are refused before an
   for (const [llm, message] of [
     ["http://", /not a valid address/],
     ["http://host:notaport/v1", /not a valid address/],
+    ["http://one/v1,", /--llm  is not a valid address/],
+    ["http://one/v1,two.gguf", /--llm two\.gguf is not a valid address/],
     [join(folder, "missing.gguf"), /no such file/],
     ["edda", /no such file/],
     [folder, /this is no file/],

@@ -1,4 +1,4 @@
-/** Which engine a `--llm` value means: EDA, a server's address, or a GGUF file. */
+/** Which engine a `--llm` value means: EDA, addresses of servers, or a GGUF file. */
 import { existsSync, statSync } from "node:fs";
 import { UsageError } from "../support/index.ts";
 import type { RewriteEngine } from "./engine.ts";
@@ -10,8 +10,10 @@ import { OpenAiCompatibleEngine } from "./engines/openai-compatible.ts";
 export interface ChooseEngineOptions {
   /** Which of a server's models. Default: the only one it has. */
   model?: string | undefined;
-  /** Captions written at once. Default: 64 with a server, 32 on a GPU, 4 on a CPU. */
+  /** Captions written at once. Default: 64 at each server, 32 on a GPU, 4 on a CPU. */
   concurrency?: number | undefined;
+  /** Seconds to wait when no server answers any more. Default 300. */
+  patience?: number | undefined;
   /** CPU threads of a GGUF model. Default: all but one; one where there are two. */
   threads?: number | undefined;
   /** Tokens of prompt and answer together in a GGUF model. Default 512. */
@@ -22,17 +24,24 @@ export interface ChooseEngineOptions {
 
 /**
  * The engine for a `--llm` value; nothing is loaded or asked yet.
- * @param llm `eda`, `http://host:port/v1`, `hf:owner/repository/file.gguf`, or the path of a GGUF file
+ * @param llm `eda`, `http://host:port/v1` or several of these separated by commas, `hf:owner/repository/file.gguf`, or the path of a
+ *   GGUF file
  * @throws UsageError when it is none of these, the address is not valid, or there is no such file
  */
 export function chooseEngine(llm: string, options: ChooseEngineOptions = {}): RewriteEngine {
-  const { model, concurrency, threads, context, gpu } = options;
+  const { model, concurrency, threads, context, gpu, patience } = options;
   if (llm === "eda") return new EdaEngine();
   if (/^https?:\/\//i.test(llm)) {
-    if (!URL.canParse(llm))
-      throw new UsageError(`--llm ${llm} is not a valid address.`, { mend: "Give it in the form http://host:port/v1." });
+    const url = llm.split(",").map((one) => one.trim());
+    for (const one of url) {
+      if (!/^https?:\/\//i.test(one) || !URL.canParse(one))
+        throw new UsageError(`--llm ${one} is not a valid address.`, {
+          mend: "Give it in the form http://host:port/v1, several of them separated by commas.",
+        });
+    }
     return new OpenAiCompatibleEngine({
-      url: llm,
+      url,
+      ...(patience === undefined ? {} : { patienceSeconds: patience }),
       ...(model === undefined ? {} : { model }),
       ...(concurrency === undefined ? {} : { concurrency }),
     });

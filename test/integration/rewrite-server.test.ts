@@ -146,7 +146,7 @@ test("each caption is asked for once per source, with the paper's sampling and i
     assert.equal(stub.headers[0]!.authorization, "Bearer secret");
     for (const row of await rows(summary.out)) {
       assert.match(row.text, /^rewritten words [0-9a-f]{12}$/);
-      assert.deepEqual([row.finish, row.tokens, row.flags, row.examples.length], ["stop", 9, [], 3]);
+      assert.deepEqual([row.finish, row.tokens, row.examples.length], ["stop", 9, 3]);
     }
   });
 });
@@ -339,6 +339,28 @@ test("killed in the middle, several times, and started again, it ends with what 
         [150, 0],
       ],
     );
+  });
+});
+
+test("several servers share the work, named in one flag or in several", async () => {
+  await withServer(slow, async (one) => {
+    await withServer(slow, async (other) => {
+      const captions = captionsFile(60);
+      for (const flags of [
+        ["--llm", `${one.url},${other.url}`],
+        ["--llm", one.url, "--llm", other.url, "--patience", "5"],
+      ]) {
+        const before = [one.asked.length, other.asked.length] as const;
+        const run = await runCommand([captions, "--out", place("out"), ...flags, "--sources", "bard", "--concurrency", "4", "--json"]);
+        assert.equal(run.code, 0, run.stderr);
+        assert.equal((JSON.parse(run.stdout) as RewriteSummary).written, 60);
+        const shares = [one.asked.length - before[0], other.asked.length - before[1]];
+        assert.ok(
+          shares.every((share) => share >= 10),
+          `the servers wrote ${shares.join(" and ")} of 60`,
+        );
+      }
+    });
   });
 });
 

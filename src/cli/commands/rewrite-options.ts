@@ -49,6 +49,7 @@ export interface EngineOptions {
   llm?: string;
   model?: string;
   concurrency?: number;
+  patience?: number;
   threads?: number;
   context?: number;
   gpu: boolean;
@@ -90,10 +91,12 @@ export function addEngineOptions(target: Command): Command {
     .optionsGroup("Who writes:")
     .option(
       "--llm <model>",
-      "GGUF file, hf:owner/repository/file.gguf, http://host:port/v1, or eda (no language model: WordNet synonyms, swaps, deletions)",
+      "GGUF file, hf:owner/repository/file.gguf, http://host:port/v1 (several servers of one model: separated by commas, or the flag again), or eda (no language model: WordNet synonyms, swaps, deletions)",
+      (value: string, before: string | undefined) => (before === undefined ? value : `${before},${value}`),
     )
     .option("--model <name>", "which of the server's models to use")
-    .option("--concurrency <count>", "captions written at once (default: 64 with a server, 32 on a GPU, 4 on a CPU)", parseWhole(1))
+    .option("--concurrency <count>", "captions written at once (default: 64 at each server, 32 on a GPU, 4 on a CPU)", parseWhole(1))
+    .option("--patience <seconds>", "how long to wait when no server answers any more (default: 300)", parseWhole(1))
     .option("--threads <count>", "CPU threads of a GGUF model (default: all but one; one where there are two)", parseWhole(1))
     .option("--context <tokens>", "tokens of prompt and answer together in a GGUF model (default: 512)", parseWhole(128))
     .option("--no-gpu", "run a GGUF model on the CPU even where there is a GPU");

@@ -1,0 +1,349 @@
+/**
+ * Several servers of one model, used as one.
+ *
+ * Requests whose prompts begin alike go to the same server, which then has that beginning evaluated: each server gets a score from a
+ * hash of beginning and address, and the highest wins (rendezvous hashing), so that a server that comes or goes moves only its own
+ * share. When its window is full, the next in the order is asked. The window of a server shrinks when it asks for patience or is
+ * clearly slower than the fastest, and grows again with its answers. One that can't be reached or fails again and again is left out
+ * and looked at again after growing pauses; what was asked of it goes elsewhere.
+ *
+ * While one server lives the work goes on. When none does, it waits for some minutes, and then ends.
+ */
+import { EndpointError, Random, formatDuration, log } from "../../support/index.ts";
+import { FinalError, PassingError } from "./server-answers.ts";
+
+/** What the pool must know of a server. */
+export interface PoolMember {
+  readonly url: string;
+}
+
+export interface ServerPoolOptions<Member extends PoolMember> {
+  /** Requests under way at once at each server. */
+  window: number;
+  /** How often a request is sent before it counts as failed. */
+  tries: number;
+  /** Seconds of the first pause; pauses double. */
+  pauseSeconds: number;
+  /** Seconds to wait for any server when none answers. */
+  patienceSeconds: number;
+  /**
+   * Looks whether a server is there again.
+   * @throws PassingError when not yet, anything else when it is not to be asked again
+   */
+  look(member: Member): Promise<void>;
+}
+
+/** Failures in a row after which a server is left out. */
+const failuresInARow = 3;
+/** Seconds between two looks at a server that is left out, at most. */
+const longestPause = 60;
+/** A server that takes this many times as long as the fastest gets a smaller window. */
+const clearlySlow = 2;
+
+/** One server and how it has fared. */
+class Server<Member extends PoolMember> {
+  /** Begin of each open request, in milliseconds; the oldest first. */
+  readonly open = new Set<{ readonly begun: number }>();
+  readonly #hash: number;
+  /** Requests that may be open at once. */
+  window: number;
+  /** "out": left out until a look at it succeeds; "gone": not asked again. */
+  state: "in" | "out" | "gone" = "in";
+  /** No request before this time. */
+  restUntil = 0;
+  /** Failures since the last usable answer. */
+  failures = 0;
+  /** Times it was left out since the last usable answer. */
+  outages = 0;
+  /** Smoothed milliseconds of an answer. */
+  #usual: number | undefined;
+
+  constructor(
+    readonly member: Member,
+    private readonly widest: number,
+  ) {
+    this.#hash = hashOf(member.url);
+    this.window = widest;
+  }
+
+  score(key: number): number {
+    return mix(key ^ this.#hash);
+  }
+
+  /** Milliseconds that an answer takes now; a server that hangs shows by the age of what is open. */
+  pace(now: number): number | undefined {
+    const [oldest] = this.open;
+    if (this.#usual === undefined) return undefined;
+    return Math.max(this.#usual, oldest ? now - oldest.begun : 0);
+  }
+
+  answered(milliseconds: number): void {
+    this.#usual = this.#usual === undefined ? milliseconds : this.#usual + (milliseconds - this.#usual) / 16;
+    this.window = Math.min(this.widest, this.window + 1 / this.window);
+    this.failures = 0;
+    this.outages = 0;
+  }
+
+  /** It asked for patience: fewer requests, and none for a while. */
+  rest(seconds: number, now: number): void {
+    // Of the requests that were open together, one halving is enough.
+    if (now >= this.restUntil) this.window = Math.max(1, this.window / 2);
+    this.restUntil = Math.max(this.restUntil, now + seconds * 1000);
+  }
+}
+
+/** Routes requests to servers, tries again elsewhere, and keeps account of who answers. */
+export class ServerPool<Member extends PoolMember> {
+  readonly #servers: readonly Server<Member>[];
+  readonly #options: ServerPoolOptions<Member>;
+  readonly #waiting: (() => void)[] = [];
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #lastGood = performance.now();
+  /** Since when no server is in use. */
+  #noneSince = performance.now();
+  #ended: FinalError | undefined;
+  #order: { key: string; servers: readonly Server<Member>[] } | undefined;
+  #closed = false;
+
+  constructor(members: readonly Member[], options: ServerPoolOptions<Member>) {
+    this.#options = options;
+    this.#servers = members.map((member) => new Server(member, options.window));
+  }
+
+  /** Addresses of servers that are asked at present. */
+  get inUse(): string[] {
+    return this.#servers.filter(({ state }) => state === "in").map(({ member }) => member.url);
+  }
+
+  /**
+   * Answers a request by one of the servers.
+   * @param key what prompts that belong together have in common
+   * @param attempt asks one server
+   * @throws PassingError "stopped" when the signal ends it
+   * @throws EndpointError when this request got no usable answer, or (FinalError) when no server is left
+   */
+  async run<T>(key: string, signal: AbortSignal, attempt: (member: Member) => Promise<T>): Promise<T> {
+    const { tries, patienceSeconds } = this.#options;
+    const failed = new Set<Server<Member>>();
+    const started = performance.now();
+    for (let tried = 0; ;) {
+      const server = await this.#turn(key, failed, signal);
+      const place = { begun: performance.now() };
+      server.open.add(place);
+      try {
+        const result = await attempt(server.member);
+        this.#lastGood = performance.now();
+        server.answered(this.#lastGood - place.begun);
+        return result;
+      } catch (error) {
+        if (error instanceof FinalError) this.#dismiss(server, error);
+        else if (!(error instanceof PassingError) || error.trouble === "stopped") throw error;
+        else {
+          const now = performance.now();
+          const counts = error.trouble === "failing";
+          if (counts) tried++;
+          failed.add(server);
+          this.#trouble(server, error, now);
+          // A server that asks for patience is not at fault, but nobody waits for ever.
+          const tired = error.trouble === "busy" && now - Math.max(started, this.#lastGood) > patienceSeconds * 1000;
+          if (tried >= tries || tired) throw noAnswer(server.member.url, tried, error);
+          if (counts && !this.#hasOther(failed, now)) await this.#pause(server, error, tried, signal);
+        }
+      } finally {
+        server.open.delete(place);
+        this.#wake(1);
+      }
+    }
+  }
+
+  /**
+   * Leaves a server out for now.
+   * @param reason in words
+   */
+  leaveOut(member: Member, reason: string): void {
+    const server = this.#servers.find((candidate) => candidate.member === member)!;
+    if (server.state !== "in") return;
+    server.state = "out";
+    if (this.inUse.length === 0) this.#noneSince = performance.now();
+    const pause = Math.min(longestPause, this.#options.pauseSeconds * 2 ** (server.outages + 1));
+    server.outages++;
+    log.warn(`${member.url}: ${reason}; no more requests for now, looked at again in ${pause.toFixed(1)} s`);
+    if (this.inUse.length === 0) log.warn(`no server answers; waiting up to ${formatDuration(this.#options.patienceSeconds)} for one`);
+    this.#later(pause, async () => await this.#lookAgain(server));
+  }
+
+  /** Lets those who wait see that the work was stopped. */
+  wakeAll(): void {
+    this.#wake(this.#waiting.length);
+  }
+
+  /** Ends all looking and waiting. */
+  close(): void {
+    this.#closed = true;
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.wakeAll();
+  }
+
+  /** A server with room for this request, as soon as there is one. */
+  async #turn(key: string, failed: ReadonlySet<Server<Member>>, signal: AbortSignal): Promise<Server<Member>> {
+    for (;;) {
+      if (signal.aborted || this.#closed) throw new PassingError("stopped", "stopped");
+      if (this.#ended) throw this.#ended;
+      const now = performance.now();
+      const server = this.#choose(key, failed, now);
+      if (server) {
+        // A window that grew has room for more than the one whose end woke us.
+        if (this.#waiting.length > 0) this.#wake(1);
+        return server;
+      }
+      const resting = this.#servers.filter(({ state, restUntil }) => state === "in" && restUntil > now);
+      // Whoever rests comes back by the clock, with nobody to wake us.
+      if (resting.length > 0) this.#later((Math.min(...resting.map(({ restUntil }) => restUntil)) - now) / 1000, () => this.#wake(1));
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+  }
+
+  #choose(key: string, failed: ReadonlySet<Server<Member>>, now: number): Server<Member> | undefined {
+    let second: Server<Member> | undefined;
+    const fastest = this.#servers.length > 1 ? this.#fastest(now) : undefined;
+    for (const server of this.#inOrder(key)) {
+      if (server.state !== "in" || server.restUntil > now) continue;
+      if (server.open.size >= roomOf(server, fastest, now)) continue;
+      if (!failed.has(server)) return server;
+      second ??= server;
+    }
+    return second;
+  }
+
+  #fastest(now: number): number | undefined {
+    let fastest: number | undefined;
+    for (const server of this.#servers) {
+      const pace = server.state === "in" ? server.pace(now) : undefined;
+      if (pace !== undefined && (fastest === undefined || pace < fastest)) fastest = pace;
+    }
+    return fastest;
+  }
+
+  /** The servers by their scores for this key; requests with the same key come in a row. */
+  #inOrder(key: string): readonly Server<Member>[] {
+    if (this.#servers.length === 1) return this.#servers;
+    if (this.#order?.key === key) return this.#order.servers;
+    const hash = hashOf(key);
+    const servers = this.#servers.toSorted((a, b) => b.score(hash) - a.score(hash));
+    this.#order = { key, servers };
+    return servers;
+  }
+
+  #hasOther(failed: ReadonlySet<Server<Member>>, now: number): boolean {
+    return this.#servers.some((server) => server.state === "in" && server.restUntil <= now && !failed.has(server));
+  }
+
+  #trouble(server: Server<Member>, error: PassingError, now: number): void {
+    if (error.trouble === "busy" || error.wait !== undefined) {
+      server.rest(error.wait ?? Math.min(longestPause, this.#options.pauseSeconds * (this.#options.window / server.window)), now);
+      return;
+    }
+    server.failures++;
+    if (error.trouble === "unreachable" || server.failures >= failuresInARow) this.leaveOut(server.member, error.message);
+  }
+
+  /** Takes a server out for good; the last one ends the work. */
+  #dismiss(server: Server<Member>, error: EndpointError): void {
+    const others = this.#servers.some((other) => other !== server && other.state !== "gone");
+    if (!others) throw error;
+    if (server.state !== "gone") log.warn(`${error.message} It is not asked again.`);
+    server.state = "gone";
+  }
+
+  async #lookAgain(server: Server<Member>): Promise<void> {
+    try {
+      await this.#options.look(server.member);
+      server.state = "in";
+      server.failures = 0;
+      log.info(`${server.member.url} is there again`);
+      this.wakeAll();
+    } catch (error) {
+      if (this.#closed) return;
+      const reason = (error as Error).message;
+      if (!(error instanceof PassingError)) {
+        const others = this.#servers.some((other) => other !== server && other.state !== "gone");
+        server.state = "gone";
+        log.warn(`${server.member.url} is not asked again: ${reason}`);
+        if (!others) this.#end(reason, error);
+        return;
+      }
+      const waited = performance.now() - this.#noneSince;
+      if (this.inUse.length === 0 && waited > this.#options.patienceSeconds * 1000) return this.#end(reason, error);
+      const pause = Math.min(longestPause, this.#options.pauseSeconds * 2 ** ++server.outages);
+      log.debug(`${server.member.url}: ${reason}; looked at again in ${pause.toFixed(1)} s`);
+      this.#later(pause, async () => await this.#lookAgain(server));
+    }
+  }
+
+  #end(reason: string, cause: unknown): void {
+    const urls = this.#servers.map(({ member }) => member.url).join(", ");
+    const waited = formatDuration((performance.now() - this.#noneSince) / 1000);
+    this.#ended = new FinalError(`${urls}: no server answered for ${waited}; at the last look: ${reason}`, {
+      mend: "Start a server, then the same command again: what is done is kept.",
+      cause,
+    });
+    this.wakeAll();
+  }
+
+  async #pause(server: Server<Member>, error: PassingError, tried: number, signal: AbortSignal): Promise<void> {
+    // Without chance in the pauses, all that failed together would come back together.
+    const chance = Random.of("pause", server.member.url, server.failures, tried, this.#waiting.length).uniform();
+    const pause = Math.min(30, this.#options.pauseSeconds * 2 ** (tried - 1)) * (0.5 + chance);
+    log.debug(`${server.member.url}: ${error.message}; trying again in ${pause.toFixed(1)} s`);
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      this.#later(pause, done);
+      signal.addEventListener("abort", done, { once: true });
+    });
+  }
+
+  #later(seconds: number, work: () => void | Promise<void>): void {
+    if (this.#closed) return;
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      void work();
+    }, seconds * 1000);
+    this.#timers.add(timer);
+  }
+
+  #wake(count: number): void {
+    for (const resolve of this.#waiting.splice(0, count)) resolve();
+  }
+}
+
+/** Requests that a server may have open: its window, less where it is clearly slow. */
+function roomOf(server: Server<PoolMember>, fastest: number | undefined, now: number): number {
+  const pace = fastest === undefined ? undefined : server.pace(now);
+  if (pace === undefined || pace <= clearlySlow * fastest!) return Math.floor(server.window);
+  return Math.max(1, Math.floor((server.window * clearlySlow * fastest!) / pace));
+}
+
+function noAnswer(url: string, tried: number, error: PassingError): EndpointError {
+  return new EndpointError(`${url}: no usable answer after ${tried} ${tried === 1 ? "try" : "tries"}: ${error.message}`, {
+    mend: "Check that the server runs at this address and has not run out of memory or quota; then start the same command again: what is done is kept.",
+    cause: error.reason ?? error,
+  });
+}
+
+/** FNV-1a over UTF-16 units, 32 bits. */
+function hashOf(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return hash;
+}
+
+/** Spreads the bits of a number over 0 .. 2^32 - 1 (the finalizer of MurmurHash3). */
+function mix(bits: number): number {
+  let hash = bits;
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}
