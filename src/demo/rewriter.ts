@@ -10,7 +10,7 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
-import { openRewritesFolder } from "../data/index.ts";
+import { isRewritesFolder, openRewritesFolder } from "../data/index.ts";
 import {
   EdaEngine,
   type RewriteEngine,
@@ -58,7 +58,7 @@ const sourceNames = ["chatgpt", "bard", "mscoco", "human"];
 const defaultPatience = 240;
 /** Captions to try a model on. */
 const trialCaptions = 8;
-/** Part of the patience that the trial may take once the model is loaded; one that fits needs a fraction of a second. */
+/** Part of the patience that the trial may take, loading included; a model that fits needs seconds. */
 const trialShare = 1 / 12;
 
 const decisionSchema = z.strictObject({
@@ -151,12 +151,17 @@ async function decide(options: RewriteWorldOptions): Promise<Decision | undefine
   return decision;
 }
 
-/** True for what may be wrong with a model, as opposed to a stop by the user and defects of the program. */
-function isMishap(error: unknown): error is LaclipError {
-  return LaclipError.is(error) && !(error instanceof InterruptedError);
+/**
+ * True for what may be wrong with a model, as opposed to a stop by the user and defects of the program. What llama.cpp can't do in
+ * the middle of a text comes as a plain error of its package.
+ */
+function isMishap(error: unknown): error is Error {
+  if (LaclipError.is(error)) return !(error instanceof InterruptedError);
+  const defect = [TypeError, RangeError, ReferenceError].some((kind) => error instanceof kind);
+  return error instanceof Error && !defect && !error.message.startsWith("internal:");
 }
 
-function failure({ world }: RewriteWorldOptions, model: string, error: LaclipError): Decision {
+function failure({ world }: RewriteWorldOptions, model: string, error: Error): Decision {
   const reason = error.message.replace(/\s+/g, " ").replace(/\.$/, "");
   return {
     format: "laclip-demo-rewriter",
@@ -179,18 +184,20 @@ async function estimate(options: RewriteWorldOptions, model: string): Promise<nu
   const folder = mkdtempSync(join(tmpdir(), "laclip-trial-"));
   try {
     log.info(`   Trying the language model on this machine (${model}).`);
-    // Loading happens once, however many captions there are.
-    await engine.describe();
-    const started = performance.now();
-    const timer = AbortSignal.timeout(Math.ceil(1000 * trialShare * patience));
+    const trial = AbortSignal.any([signal, AbortSignal.timeout(Math.ceil(1000 * trialShare * patience))]);
+    // Loading happens once, however many captions there are: it counts towards the trial's time, not towards the estimate.
+    let started: number | undefined;
     try {
-      await rewrite({ ...options, signal: AbortSignal.any([signal, timer]) }, engine, folder, trialCaptions);
+      await engine.describe(trial);
+      started = performance.now();
+      await rewrite({ ...options, signal: trial }, engine, folder, trialCaptions);
     } catch (error) {
-      if (!(error instanceof InterruptedError)) throw error;
+      if (!trial.aborted) throw error;
     }
-    const seconds = (performance.now() - started) / 1000;
     if (signal.aborted)
       throw new InterruptedError("Stopped while a language model was being tried.", { mend: "Start the same command again." });
+    if (started === undefined || !isRewritesFolder(folder)) return null;
+    const seconds = (performance.now() - started) / 1000;
     const written = await (await openRewritesFolder(folder)).count();
     return written === 0 ? null : (seconds / written) * world.samples.length * sourceNames.length;
   } finally {

@@ -111,6 +111,20 @@ test("a model that is too slow is cut short in its trial, and is not taken at th
   assert.equal(asked.name, "llm", "what was asked for is used, whatever was decided");
 });
 
+test("a model that llama.cpp fails on in the middle of a text leads to EDA with the reason", needsLlama, async (t) => {
+  const { LlamaContextSequence } = await import("node-llama-cpp");
+  const { out, models, look } = place("fails");
+  const file = modelOfWords(join(models, "tiny.gguf"), 3);
+  t.mock.method(LlamaContextSequence.prototype, "controlledEvaluate", () => Promise.reject(new Error("Eval has failed")));
+  const first = await rewriteIn(out, { findModel: look, patience: 1e6 });
+  assert.equal(first.name, "eda");
+  assert.ok(first.why.includes(file) && first.why.includes("can't be used here: Eval has failed"), first.why);
+  t.mock.restoreAll();
+  t.mock.method(LlamaContextSequence.prototype, "controlledEvaluate", () => Promise.reject(new TypeError("a slip in our code")));
+  rmSync(join(out, "rewriter.json"));
+  await assert.rejects(rewriteIn(out, { findModel: look, patience: 1e6 }), TypeError, "a defect must not pass for a bad model");
+});
+
 test("a user who stops the trial stops the demo, and nothing is decided", needsLlama, async () => {
   const { out, models, look } = place("stopped");
   modelOfWords(join(models, "tiny.gguf"), 3);
