@@ -1,7 +1,9 @@
-/** Which engine a `--llm` value means: EDA, addresses of servers, or a GGUF file. */
+/** Which engine a `--llm` value means: EDA, addresses of servers, or a GGUF file; as it is, or as a translator. */
 import { existsSync, statSync } from "node:fs";
 import { UsageError } from "../support/index.ts";
+import { paperSampling } from "./engine.ts";
 import type { RewriteEngine } from "./engine.ts";
+import { BackTranslationEngine } from "./engines/back-translation.ts";
 import { EdaEngine } from "./engines/eda.ts";
 import { LlamaCppEngine } from "./engines/llama-cpp.ts";
 import { OpenAiCompatibleEngine } from "./engines/openai-compatible.ts";
@@ -20,6 +22,8 @@ export interface ChooseEngineOptions {
   context?: number | undefined;
   /** Whether a GGUF model may use a GPU. Default true. */
   gpu?: boolean | undefined;
+  /** Languages to translate captions into and back, in place of rewriting by example; the likeliest token is always taken. */
+  backTranslate?: readonly string[] | undefined;
 }
 
 /**
@@ -29,7 +33,13 @@ export interface ChooseEngineOptions {
  * @throws UsageError when it is none of these, the address is not valid, or there is no such file
  */
 export function chooseEngine(llm: string, options: ChooseEngineOptions = {}): RewriteEngine {
-  const { model, concurrency, threads, context, gpu, patience } = options;
+  if (options.backTranslate) return new BackTranslationEngine(chooseModel(llm, options), options.backTranslate);
+  return chooseModel(llm, options);
+}
+
+function chooseModel(llm: string, options: ChooseEngineOptions): RewriteEngine {
+  const { model, concurrency, threads, context, gpu, patience, backTranslate } = options;
+  const translates = backTranslate !== undefined;
   if (llm === "eda") return new EdaEngine();
   if (/^https?:\/\//i.test(llm)) {
     const url = llm.split(",").map((one) => one.trim());
@@ -44,6 +54,7 @@ export function chooseEngine(llm: string, options: ChooseEngineOptions = {}): Re
       ...(patience === undefined ? {} : { patienceSeconds: patience }),
       ...(model === undefined ? {} : { model }),
       ...(concurrency === undefined ? {} : { concurrency }),
+      ...(translates ? { sampling: { ...paperSampling, temperature: 0, topP: 1 } } : {}),
     });
   }
   if (!/^hf:/i.test(llm) && statSync(llm, { throwIfNoEntry: false })?.isFile() !== true) {
@@ -60,5 +71,7 @@ export function chooseEngine(llm: string, options: ChooseEngineOptions = {}): Re
     ...(concurrency === undefined ? {} : { sequences: concurrency }),
     ...(threads === undefined ? {} : { threads }),
     ...(context === undefined ? {} : { contextSize: context }),
+    // A nucleus of one token, in the place of a temperature of 0 that logits can't be divided by.
+    ...(translates ? { sampling: { ...paperSampling, temperature: 1, topP: 0 } } : {}),
   });
 }

@@ -59,12 +59,21 @@ export interface EngineDescription {
   readonly sampling: Readonly<Record<string, number | string | boolean>>;
 }
 
+/** A source that an engine without examples writes. */
+export interface ProgramSource {
+  readonly name: string;
+  /** How its texts come about, in words; kept in the rewrites folder. */
+  readonly provenance: string;
+}
+
 /** Anything that can put captions in other words. */
 export interface RewriteEngine {
-  /** "llama-cpp", "openai-compatible", "eda". */
+  /** "llama-cpp", "openai-compatible", "eda", "back-translation". */
   readonly name: string;
   /** False where a request needs no examples and its source is the engine itself. */
   readonly usesExamples: boolean;
+  /** What an engine without examples writes. Default: one source with its name. */
+  readonly sources?: readonly ProgramSource[];
   /**
    * Gets the engine ready and says what it is. This may take a download, or waiting for a server.
    * @param signal gives up; then this throws whatever it was that could not be finished

@@ -42,8 +42,12 @@ export function runSources(options: RewriteOptions, description: EngineDescripti
   }));
 }
 
-/** The sources of an engine without examples: itself, as often as it is to write. */
-function programSources({ name }: RewriteEngine, { model }: EngineDescription, count: number): PairSource[] {
+/** The sources of an engine without examples: those it says, or itself, as often as it is to write. */
+function programSources({ name, sources }: RewriteEngine, { model }: EngineDescription, count: number): PairSource[] {
+  if (sources) {
+    if (count === 1) return [...sources];
+    throw new UsageError(`${count} rounds of ${name} would give the same texts.`, { mend: "Leave --rounds out." });
+  }
   return Array.from({ length: count }, (_, i) => ({ name: i === 0 ? name : `${name}-${i + 1}`, provenance: model }));
 }
 

@@ -35,6 +35,7 @@ export interface TextOptions {
   pairs?: string;
   rounds: number;
   beside?: string;
+  backTranslate?: string[];
   limit?: number;
   idColumn?: string;
   captionColumn?: string;
@@ -72,6 +73,15 @@ export function addTextOptions(target: Command): Command {
     )
     .option("--seed <number>", "decides the examples and the sampling", parseWhole(0), 0)
     .option("--rounds <count>", "with --llm eda: rewrites of each caption", parseWhole(1), 1)
+    .option(
+      "--back-translate <languages>",
+      "have the model translate captions into these languages, separated by commas, and back; each is a source (back-translation-german)",
+      (text) =>
+        text
+          .split(",")
+          .map((language) => language.trim())
+          .filter((language) => language !== ""),
+    )
     .option("--retries <count>", "how often a caption is rewritten anew when what came was rejected", parseWhole(0), 0)
     .option("--beside <name>", "write each source as SOURCE.NAME, beside one of the same folder that was made with other settings")
     .option(...checkOption)
@@ -103,7 +113,7 @@ export function addEngineOptions(target: Command): Command {
 }
 
 /** The engine that the flags ask for. */
-export function engineOf(llm: string, options: EngineOptions): RewriteEngine {
+export function engineOf(llm: string, options: EngineOptions & Pick<TextOptions, "backTranslate">): RewriteEngine {
   return chooseEngine(llm, options);
 }
 
@@ -135,8 +145,9 @@ export async function captionsOf(path: string, options: TextOptions): Promise<Ca
 export function sourcesFor(engine: RewriteEngine, options: TextOptions): PairSource[] {
   if (engine.usesExamples) return sourcesOf(options);
   const { sources } = options;
-  if (sources && (sources.length !== 1 || sources[0] !== engine.name)) {
-    throw new UsageError(`--llm ${engine.name} uses no example pairs: its only source is "${engine.name}", not ${sources.join(", ")}.`, {
+  const own = engine.sources?.map(({ name }) => name) ?? [engine.name];
+  if (sources && sources.join() !== own.join()) {
+    throw new UsageError(`${engine.name} uses no example pairs: it writes ${own.join(", ")}, not ${sources.join(", ")}.`, {
       mend: "Leave --sources out.",
     });
   }
