@@ -28,6 +28,7 @@ export * from "./verify-rewrites.ts";
 export * from "./aligned-rewrites.ts";
 export * from "./export-rewrites.ts";
 export * from "./export-webdataset.ts";
+export * from "./import-rewrites.ts";
 export * from "./find-model.ts";
 export * from "./statistics.ts";
 export { renderStatistics } from "./statistics-page.ts";
