@@ -152,7 +152,7 @@ test("what is no usable rewrite is asked for again with another seed, then anoth
   const rubbish: Answer[] = [
     () => "",
     () => "A first caption of it.\nA second caption of it.",
-    ({ messages: _, ...asked }) => `Word ${"and word ".repeat(20)}${asked.seed}`,
+    ({ seed }) => `Word ${"and word ".repeat(20)}${seed}`,
     (asked) => captionOf(asked).toUpperCase(),
     () => "one => two and three",
     () => "<html><body>502 Bad Gateway</body></html> ...",
