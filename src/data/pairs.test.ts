@@ -97,7 +97,7 @@ test("a wrong column lists the columns there are", async () => {
 
 test("repeated ids are refused and named", async () => {
   const rows = "img/0.jpg,a b\nimg/1.jpg,c d\nimg/0.jpg,e f\n";
-  await assert.rejects(openPairs({ file: table("twice.csv", `image,caption\n${rows}`) }), /1 of 3 image paths.*First: "img\/0.jpg"/);
+  await assert.rejects(openPairs({ file: table("twice.csv", `image,caption\n${rows}`) }), /1 of 3 ids \(column "image"\).*First: "img\/0.jpg"/);
   await assert.rejects(
     openPairs({ file: table("ids.csv", "id,image,caption\n1,img/0.jpg,a\n1,img/1.jpg,b\n") }),
     /id column "id".*First: "1"/,

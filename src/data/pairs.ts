@@ -6,7 +6,14 @@
 import { existsSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { DataError, log } from "../support/index.ts";
-import { type CaptionTable, type CaptionTableOptions, noImageColumn, openCaptionTable, readCaptionRows } from "./caption-table.ts";
+import {
+  type CaptionTable,
+  type CaptionTableOptions,
+  describeIds,
+  noImageColumn,
+  openCaptionTable,
+  readCaptionRows,
+} from "./caption-table.ts";
 import { type CaptionsFingerprint, FingerprintBuilder } from "./captions-fingerprint.ts";
 import { SampleTable } from "./sample-table.ts";
 import { TextColumnBuilder, TextIndex } from "./text-column.ts";
@@ -74,7 +81,7 @@ export async function openPairs(options: OpenPairsOptions): Promise<Pairs> {
         skip(row, image === "" ? "no image path" : `no file ${image}`);
         continue;
       }
-      if (id === "") throw new DataError(`${table.file}: row ${row} has no value in its id column "${table.idColumn}".`);
+      if (id === "") throw new DataError(`${table.file}: row ${row} has no id, which is ${describeIds(table)}.`);
       ids.add(id);
       images.add(image);
       captions.add(caption);
@@ -101,12 +108,14 @@ function checkSkipped(file: string, rows: number, skipped: SkippedRows, maximum:
   log.warn(`${file}: left out ${share}: ${details}.${examples}`);
 }
 
-function refuseDuplicates({ file, idColumn }: CaptionTable, { ids, length }: SampleTable): void {
+function refuseDuplicates(table: CaptionTable, { ids, length }: SampleTable): void {
   const { duplicates, duplicateCount } = new TextIndex(ids);
   if (duplicateCount === 0) return;
   const first = duplicates.slice(0, 3).map(({ row }) => JSON.stringify(ids.at(row)));
-  const what = idColumn === undefined ? "image paths, which serve as ids," : `values of the id column "${idColumn}"`;
-  throw new DataError(`${file}: ${duplicateCount} of ${length} ${what} were there before. First: ${first.join(", ")}.`, {
-    mend: "Give each row an id of its own (a column `id`), or remove the repeated rows.",
-  });
+  throw new DataError(
+    `${table.file}: ${duplicateCount} of ${length} ids (${describeIds(table)}) were there before. First: ${first.join(", ")}.`,
+    {
+      mend: "Give each row an id of its own (a column `id`), or remove the repeated rows.",
+    },
+  );
 }
