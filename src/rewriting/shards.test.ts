@@ -178,9 +178,9 @@ test("what does not belong together is refused and named, and nothing is written
   assert.equal((await rows(whole)).length, 100);
   await assert.rejects(merge([place("nothing")], merged), /no such rewrites folder/);
   await assert.rejects(openRewritesFolder(out), (error) => error instanceof DataError && /merge/.test(error.mend!));
-  assert.throws(() => refuseOtherCut(out, { number: 1, of: 4 }), UsageError);
-  assert.throws(() => refuseOtherCut(whole, { number: 1, of: 4 }), DataError);
-  refuseOtherCut(out, { number: 1, of: 3 });
+  assert.throws(() => refuseOtherCut(out, { of: 4 }), UsageError);
+  assert.throws(() => refuseOtherCut(whole, { of: 4 }), DataError);
+  refuseOtherCut(out, { of: 3 });
 });
 
 test("a shard that was stopped halfway is missing rewrites; with partial it is merged as far as it came", async () => {

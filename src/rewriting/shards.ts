@@ -74,7 +74,7 @@ export function shardFolders(out: string): string[] {
  * Refuses a shard of another cut than those that are there already, and a folder that holds a whole data set.
  * @throws UsageError or DataError naming what is there
  */
-export function refuseOtherCut(out: string, { of }: Shard): void {
+export function refuseOtherCut(out: string, { of }: Pick<Shard, "of">): void {
   if (isRewritesFolder(out)) {
     throw new DataError(`${out}: this is a rewrites folder that is not cut into shards.`, {
       mend: "Name another folder for the shards, or leave --shard out.",

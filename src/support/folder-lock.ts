@@ -34,6 +34,9 @@ export interface AcquireOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** A folder that another process is writing: it may be free later. */
+export class FolderBusyError extends DataError {}
+
 /** Seconds between two heartbeats: several fit into the shortest time after which a holder counts as gone. */
 const beatSeconds = 5;
 
@@ -228,9 +231,9 @@ function heartbeat(path: string): string | undefined {
   }
 }
 
-function busy(path: string, what: string, holder: Holder): DataError {
+function busy(path: string, what: string, holder: Holder): FolderBusyError {
   const where = holder.host === hostname() ? `process ${holder.pid}` : `process ${holder.pid} on ${holder.host}`;
-  return new DataError(`${path}: this ${what} is being written by ${where}.`, {
+  return new FolderBusyError(`${path}: this ${what} is being written by ${where}.`, {
     mend: `Wait until it is done. If it is not running any more, delete ${path}.`,
   });
 }

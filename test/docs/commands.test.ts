@@ -12,6 +12,8 @@ const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
 interface Help {
   flags: Set<string>;
   subcommands: Set<string>;
+  /** Whether it takes arguments of its own beside its subcommands. */
+  takesArguments: boolean;
 }
 
 const known = new Map<string, Help>();
@@ -25,6 +27,7 @@ function readHelp(command: readonly string[], key: string): Help {
     help = {
       flags: new Set([...stdout.matchAll(/^ +(?:-\w, )?(--[a-z][a-z-]*)/gm)].map(([, flag]) => flag!)),
       subcommands: new Set([...list.matchAll(/^ {2}([a-z][a-z-]*)/gm)].map(([, name]) => name!)),
+      takesArguments: /^Usage: .*<[a-z]/m.test(stdout),
     };
     known.set(key, help);
   }
@@ -37,6 +40,7 @@ function wrongWith(args: readonly string[]): string | undefined {
   let help = readHelp([program], "laclip");
   while (path.length < args.length && help.subcommands.size > 0 && !args[path.length]!.startsWith("-")) {
     const name = args[path.length]!;
+    if (!help.subcommands.has(name) && help.takesArguments) break;
     if (!help.subcommands.has(name)) return `there is no command "${[...path, name].join(" ")}"`;
     path.push(name);
     help = readHelp([program, ...path], path.join(" "));

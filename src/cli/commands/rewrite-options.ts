@@ -4,6 +4,7 @@
  * What is written must be the same on all machines that share the work, and travels with it; who writes may differ from machine to
  * machine in address, path and speed. So the two are declared, and read, apart.
  */
+import { resolve } from "node:path";
 import type { Command } from "commander";
 import { openRewritesFolder } from "../../data/index.ts";
 import {
@@ -125,10 +126,17 @@ export function sourcesOf({ sources, pairs, prompt = defaultForm }: TextOptions)
 
 /** The captions that the flags ask for, with second captions where these are named. */
 export async function captionsOf(path: string, options: TextOptions): Promise<CaptionsInput> {
+  const second = await secondOf(options);
+  const captions = await openCaptions(path, options);
+  return second ? await withSecondCaptions(captions, await openRewritesFolder(second.folder), second.source) : captions;
+}
+
+/** The rewrites folder with second captions that the flags name, and its source; undefined where they name none. */
+export async function secondOf(options: TextOptions): Promise<{ folder: string; source: string } | undefined> {
   const { secondColumn, secondFrom, secondSource } = options;
   if (secondFrom === undefined) {
     if (secondSource !== undefined) throw new UsageError("--second-source names a source of the rewrites folder of --second-from.");
-    return await openCaptions(path, options);
+    return undefined;
   }
   if (secondColumn !== undefined) throw new UsageError("--second-column and --second-from both say where second captions come from.");
   const folder = await openRewritesFolder(secondFrom);
@@ -138,7 +146,7 @@ export async function captionsOf(path: string, options: TextOptions): Promise<Ca
       mend: "Name the one with the machine captions with --second-source.",
     });
   }
-  return await withSecondCaptions(await openCaptions(path, options), folder, secondSource ?? only!);
+  return { folder: resolve(secondFrom), source: secondSource ?? only! };
 }
 
 /** The sources that an engine is to write, none for an engine that has only itself. */

@@ -11,6 +11,7 @@ import { interruptSignal } from "../interrupt.ts";
 import { createdWith } from "../version.ts";
 import { addEngineOptions, addTextOptions, captionsOf, engineOf, required, runSettingsOf, sourcesFor } from "./rewrite-options.ts";
 import type { EngineOptions, TextOptions } from "./rewrite-options.ts";
+import { enqueueCommand, statusCommand, workCommand } from "./rewrite-queue.ts";
 
 interface Options extends TextOptions, EngineOptions {
   out?: string;
@@ -33,6 +34,8 @@ export function rewriteCommand(): Command {
       "do only this part, into a folder of its own in --out: 1/16 is the first, 16/16 the last of sixteen; auto reads the variables of a Slurm array or Kubernetes Indexed Job, auto/16 only the number",
     )
     .action(async (captions: string, options: Options) => await run(captions, options, built));
+  // Without it, the flags after a subcommand would be taken for this command's own.
+  built.enablePositionalOptions().addCommand(enqueueCommand()).addCommand(workCommand()).addCommand(statusCommand());
   return examples(
     built,
     "laclip rewrite captions.csv --out rewrites --llm llama-7b.Q4_K_M.gguf --sources chatgpt,bard,mscoco,human",
