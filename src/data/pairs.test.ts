@@ -100,7 +100,7 @@ test("repeated ids are refused and named", async () => {
   await assert.rejects(openPairs({ file: table("twice.csv", `image,caption\n${rows}`) }), /1 of 3 ids \(column "image"\).*First: "img\/0.jpg"/);
   await assert.rejects(
     openPairs({ file: table("ids.csv", "id,image,caption\n1,img/0.jpg,a\n1,img/1.jpg,b\n") }),
-    /id column "id".*First: "1"/,
+    /ids \(column "id"\).*First: "1"/,
   );
   await assert.rejects(openPairs({ file: table("no-id.csv", "id,image,caption\n1,img/0.jpg,a\n,img/1.jpg,b\n") }), /row 2 has no value/);
 });
