@@ -6,9 +6,10 @@
  */
 import { setMaxListeners } from "node:events";
 import { EndpointError, LaclipError, Random, UsageError, log } from "../../support/index.ts";
-import { inParallel, longestAnswer, paperSampling, ungrouped } from "../engine.ts";
-import type { Completion, EngineDescription, Outcome, RewriteEngine, RewriteGroup, RewriteRequest, SamplingOptions } from "../engine.ts";
+import { inParallel, paperSampling, ungrouped } from "../engine.ts";
+import type { EngineDescription, Outcome, RewriteEngine, RewriteGroup, RewriteRequest, SamplingOptions } from "../engine.ts";
 import type { Prompt } from "../prompt.ts";
+import { completionOf, requestBody, requestPath } from "./completions-api.ts";
 import { FinalError, PassingError, readAnswer } from "./server-answers.ts";
 import { ServerConnection } from "./server-connection.ts";
 import { ServerPool } from "./server-pool.ts";
@@ -121,7 +122,7 @@ export class OpenAiCompatibleEngine implements RewriteEngine {
 
   async #complete(request: RewriteRequest, signal: AbortSignal): Promise<Outcome> {
     const prompt = request.form.render(request);
-    const path = prompt.kind === "text" ? "/completions" : "/chat/completions";
+    const path = requestPath(prompt);
     try {
       return await this.#pool.run(beginningOf(prompt), signal, async (member) => {
         const answer = await member.connection.ask("POST", path, this.#body(prompt, request.seed, member));
@@ -135,17 +136,7 @@ export class OpenAiCompatibleEngine implements RewriteEngine {
   }
 
   #body(prompt: Prompt, seed: number, { dialect }: Member): string {
-    const { sampling } = this.#options;
-    return JSON.stringify({
-      model: this.#model,
-      // A line's end ends a rewrite; a conversation may begin with other lines, which the form of the prompt knows to skip.
-      ...(prompt.kind === "text" ? { prompt: prompt.shared + prompt.own, stop: ["\n"] } : { messages: prompt.messages }),
-      max_tokens: longestAnswer(prompt, sampling),
-      temperature: sampling.temperature,
-      top_p: sampling.topP,
-      seed,
-      ...dialect,
-    });
+    return JSON.stringify({ ...requestBody(prompt, { model: this.#model, seed, sampling: this.#options.sampling }), ...dialect });
   }
 
   /**
@@ -239,29 +230,6 @@ export class OpenAiCompatibleEngine implements RewriteEngine {
 /** What prompts with the same examples begin with. */
 function beginningOf(prompt: Prompt): string {
   return prompt.kind === "text" ? prompt.shared : JSON.stringify(prompt.messages.slice(0, -1));
-}
-
-/** @throws PassingError when the answer is none */
-function completionOf(request: RewriteRequest, kind: Prompt["kind"], value: unknown): Completion {
-  const answer = value as {
-    choices?: { text?: unknown; message?: { content?: unknown }; finish_reason?: unknown }[];
-    usage?: { completion_tokens?: unknown };
-  } | null;
-  const choices = Array.isArray(answer?.choices) ? answer.choices : [];
-  const [choice] = choices;
-  const text = kind === "text" ? choice?.text : choice?.message?.content;
-  if (choices.length !== 1 || typeof text !== "string") {
-    const expected = kind === "text" ? "choices[0].text" : "choices[0].message.content";
-    const came = choices.length > 1 ? `${choices.length} choices, not one` : `no ${expected}`;
-    throw new PassingError("failing", `the answer has ${came}: ${JSON.stringify(value).slice(0, 200)}`);
-  }
-  const tokens = answer?.usage?.completion_tokens;
-  return {
-    request,
-    text,
-    finish: choice?.finish_reason === "length" ? "length" : "stop",
-    tokens: typeof tokens === "number" && Number.isInteger(tokens) ? tokens : 0,
-  };
 }
 
 async function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
