@@ -102,7 +102,7 @@ test("repeated ids are refused and named", async () => {
     openPairs({ file: table("ids.csv", "id,image,caption\n1,img/0.jpg,a\n1,img/1.jpg,b\n") }),
     /ids \(column "id"\).*First: "1"/,
   );
-  await assert.rejects(openPairs({ file: table("no-id.csv", "id,image,caption\n1,img/0.jpg,a\n,img/1.jpg,b\n") }), /row 2 has no value/);
+  await assert.rejects(openPairs({ file: table("no-id.csv", "id,image,caption\n1,img/0.jpg,a\n,img/1.jpg,b\n") }), /row 2 has no id \(column "id"\)/);
 });
 
 test("rows without caption or image are counted, with a limit on their share", async () => {

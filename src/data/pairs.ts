@@ -81,7 +81,7 @@ export async function openPairs(options: OpenPairsOptions): Promise<Pairs> {
         skip(row, image === "" ? "no image path" : `no file ${image}`);
         continue;
       }
-      if (id === "") throw new DataError(`${table.file}: row ${row} has no id, which is ${describeIds(table)}.`);
+      if (id === "") throw new DataError(`${table.file}: row ${row} has no id (${describeIds(table)}).`);
       ids.add(id);
       images.add(image);
       captions.add(caption);
