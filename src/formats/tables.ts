@@ -142,10 +142,16 @@ async function* streamColumns(
   for (;;) {
     const chunk = await guarded(path, () => result.fetchChunk());
     if (chunk === null || chunk.rowCount === 0) break;
-    const columns = chunk.getColumns();
-    const ended = columns.pop()!.at(-1) === true;
+    // One by one and not all columns at once: the last is looked at in its last row only.
+    const ended = chunk.getColumnVector(width).getItem(chunk.rowCount - 1) === true;
     const rows = ended ? chunk.rowCount - 1 : chunk.rowCount;
-    if (rows > 0) yield ended ? columns.map((values) => values.slice(0, rows)) : columns;
+    const columns = Array.from({ length: width }, (_, column) => {
+      const vector = chunk.getColumnVector(column);
+      const values: DuckDBValue[] = [];
+      for (let row = 0; row < rows; row++) values.push(vector.getItem(row));
+      return values;
+    });
+    if (rows > 0) yield columns;
     if (ended) return;
   }
   await guarded(path, () => connection.run(`SELECT bit_xor(hash("a row")) FROM (${query}) "a row"`));

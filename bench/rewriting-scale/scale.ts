@@ -1,0 +1,174 @@
+/**
+ * What the bookkeeping of `laclip rewrite` costs, from ten thousand captions to the twelve million of CC12M: time and memory to start,
+ * to go on from where an earlier start left off, and for each rewrite.
+ *
+ *   node dist/bench/rewriting-scale/scale.js [--captions 10000,100000,1000000,12000000] [--tail 100000]
+ *
+ * For each size it makes a csv in a temporary folder and runs three processes on it, with all four sources and an engine that answers
+ * at once: a first start that stops after the first `tail` captions; a start that goes on where all but the last `tail` are done
+ * (their parts are made by DuckDB, in the order in which a run writes them); and one that finds everything done. Prints Markdown.
+ * Twelve million captions take 4 GB of disk for some minutes.
+ */
+import { execFileSync } from "node:child_process";
+import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { builtInSources, openCaptions, rewriteCaptions, ungrouped } from "../../src/rewriting/index.ts";
+import type { Completion, EngineDescription, RewriteEngine, RewriteGroup } from "../../src/rewriting/index.ts";
+
+const { values } = parseArgs({
+  options: {
+    captions: { type: "string", default: "10000,100000,1000000,12000000" },
+    tail: { type: "string", default: "100000" },
+    run: { type: "string" },
+    out: { type: "string" },
+    limit: { type: "string" },
+  },
+});
+
+/** Answers at once with the caption's words in another order: what is left is the cost of everything else. */
+class InstantEngine implements RewriteEngine {
+  readonly name = "instant";
+  readonly usesExamples = true;
+  /** When the first caption came, by the clock of `performance`. */
+  began: number | undefined;
+
+  async describe(): Promise<EngineDescription> {
+    return await Promise.resolve({ model: "instant", modelHash: "", sampling: {} });
+  }
+
+  async *rewrite(groups: AsyncIterable<RewriteGroup>): AsyncGenerator<Completion> {
+    for await (const request of ungrouped(groups)) {
+      this.began ??= performance.now();
+      const words = request.caption.split(" ");
+      yield { request, text: ` ${[...words.slice(3), "and", ...words.slice(0, 3)].join(" ")}`, finish: "stop", tokens: words.length + 1 };
+    }
+  }
+
+  async close(): Promise<void> {}
+}
+
+/** What one process measured. */
+interface Measured {
+  /** Seconds from the start of the process to the first caption that the engine got, or to the end where it got none. */
+  start: number;
+  written: number;
+  kept: number;
+  /** Rewrites a second, from the first to the end. */
+  rate: number;
+  /** Most resident memory, in MB. */
+  memory: number;
+}
+
+async function measure(captions: string, out: string, limit: number | undefined): Promise<Measured> {
+  const engine = new InstantEngine();
+  const summary = await rewriteCaptions({
+    captions: await openCaptions(captions),
+    out,
+    engine,
+    sources: builtInSources,
+    seed: 1,
+    ...(limit === undefined ? {} : { limit }),
+    createdWith: "benchmark",
+  });
+  const end = performance.now();
+  const began = engine.began ?? end;
+  return {
+    start: began / 1000,
+    written: summary.written,
+    kept: summary.kept,
+    rate: summary.written / Math.max(1e-9, (end - began) / 1000),
+    memory: process.resourceUsage().maxRSS / 1024,
+  };
+}
+
+function inProcess(captions: string, out: string, limit?: number): Measured {
+  const words = [
+    fileURLToPath(import.meta.url),
+    "--run",
+    captions,
+    "--out",
+    out,
+    ...(limit === undefined ? [] : ["--limit", String(limit)]),
+  ];
+  return JSON.parse(execFileSync(process.execPath, words, { stdio: ["ignore", "pipe", "ignore"], encoding: "utf8" })) as Measured;
+}
+
+const vocabulary =
+  "a red car on the road near two dogs that sleep under old trees with green leaves while people walk along river in morning light".split(
+    " ",
+  );
+
+/** Captions of eleven words, about 60 characters, with ids of nine digits. */
+function makeCaptions(path: string, count: number): void {
+  const file = openSync(path, "w");
+  let state = 12_345;
+  let lines = "id,caption\n";
+  for (let i = 0; i < count; i++) {
+    lines += `${String(i).padStart(9, "0")},`;
+    for (let word = 0; word < 11; word++) {
+      state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
+      lines += `${vocabulary[(state >>> 16) % vocabulary.length]!} `;
+    }
+    lines += `${i}\n`;
+    if (lines.length < 1 << 20) continue;
+    writeSync(file, lines);
+    lines = "";
+  }
+  writeSync(file, lines);
+  closeSync(file);
+}
+
+/** Replaces what is in a folder by finished parts for the first `done` captions, a chunk of 65,536 captions each. */
+async function fillFolder(captions: string, out: string, done: number): Promise<void> {
+  for (const name of ["parts", "log"]) rmSync(join(out, name), { recursive: true });
+  mkdirSync(join(out, "parts"));
+  const { DuckDBInstance } = await import("@duckdb/node-api");
+  const database = await DuckDBInstance.create(join(out, "filling.duckdb"), { memory_limit: "2GB" });
+  const connection = await database.connect();
+  await connection.run(
+    `CREATE TABLE captions AS SELECT row_number() OVER () - 1 AS number, * FROM read_csv('${captions}', all_varchar=true) LIMIT ${done}`,
+  );
+  const sources = builtInSources.map(({ name }, i) => `('${name}', ${i})`).join(", ");
+  for (let from = 0, part = 0; from < done; from += 65_536, part++) {
+    await connection.run(
+      `COPY (SELECT id, source, 'so ' || caption AS text, []::VARCHAR[] AS flags, 'stop' AS finish, 14::BIGINT AS tokens,
+              (hash(id || source) >> 33)::BIGINT AS seed, [source || '/1', source || '/5', source || '/16'] AS examples, NULL::DOUBLE AS weight
+              FROM captions, (VALUES ${sources}) AS sources(source, place)
+              WHERE number >= ${from} AND number < ${from + 65_536} ORDER BY place, hash(id))
+         TO '${join(out, "parts", `${String(part).padStart(6, "0")}.parquet`)}' (FORMAT parquet, COMPRESSION zstd)`,
+    );
+  }
+  connection.closeSync();
+  database.closeSync();
+  for (const name of readdirSync(out)) if (name.startsWith("filling.duckdb")) rmSync(join(out, name));
+}
+
+if (values.run !== undefined) {
+  const limit = values.limit === undefined ? undefined : Number(values.limit);
+  console.log(JSON.stringify(await measure(values.run, values.out!, limit)));
+} else {
+  const cell = (text: string | number): string => String(typeof text === "number" ? Math.round(text).toLocaleString("en-US") : text);
+  console.log("| captions | start | what | to the first rewrite, s | rewrites a second | most memory, MB |");
+  console.log("|--:|---|---|--:|--:|--:|");
+  for (const count of values.captions.split(",").map(Number)) {
+    const folder = mkdtempSync(join(tmpdir(), "laclip-scale-"));
+    try {
+      const [captions, out] = [join(folder, "captions.csv"), join(folder, "rewrites")];
+      makeCaptions(captions, count);
+      const tail = Math.min(count, Number(values.tail));
+      const show = (start: string, { start: seconds, written, kept, rate, memory }: Measured): void => {
+        const cells = [count, start, `${cell(kept)} there, ${cell(written)} written`, seconds.toFixed(1), written > 0 ? rate : "", memory];
+        console.log(`| ${cells.map((value) => cell(value)).join(" | ")} |`);
+      };
+      show("first", inProcess(captions, out, tail));
+      await fillFolder(captions, out, count - tail);
+      show("goes on", inProcess(captions, out));
+      show("all done", inProcess(captions, out));
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  }
+}
