@@ -18,7 +18,7 @@ export class BatchStream<T extends { images: Uint8Array }> implements AsyncItera
   readonly #worker: Worker;
   readonly #exited: Promise<void>;
   readonly #ready: T[] = [];
-  readonly #instead: string;
+  readonly #instead: string | undefined;
   #waiting: Waiting<T> | undefined;
   #error: unknown;
   #ended = false;
@@ -26,9 +26,9 @@ export class BatchStream<T extends { images: Uint8Array }> implements AsyncItera
 
   /**
    * @param ahead batches to make before they are asked for
-   * @param instead what happened in place of unreadable images, for the report
+   * @param instead what happened in place of unreadable images, for the report; without it nothing is reported
    */
-  constructor(job: BatchJob, ahead: number, instead: string) {
+  constructor(job: BatchJob, ahead: number, instead: string | undefined) {
     // The limit is enforced where batches are made; here it is only counted.
     this.skipped = new SkippedImages(job.images, 1);
     this.#instead = instead;
@@ -126,7 +126,7 @@ export class BatchStream<T extends { images: Uint8Array }> implements AsyncItera
   }
 
   #report(): void {
-    if (this.#reported) return;
+    if (this.#reported || this.#instead === undefined) return;
     this.#reported = true;
     this.skipped.report(this.#instead);
   }

@@ -69,6 +69,8 @@ export interface EvaluationOptions extends EvaluationSettings {
   maximumSkipped?: number;
   /** Batches made ahead. Default 3. */
   prefetch?: number;
+  /** Whether unreadable images are told of at the end; `skipped` of the stream has them anyway. Default true. */
+  report?: boolean;
 }
 
 /**
@@ -77,10 +79,10 @@ export interface EvaluationOptions extends EvaluationSettings {
  * @throws while loading: DataError when too many images can't be read
  */
 export function evaluationBatches(items: readonly EvaluationItem[], options: EvaluationOptions): BatchStream<EvaluationBatch> {
-  const { maximumSkipped = 0.01, prefetch = 3, ...settings } = options;
+  const { maximumSkipped = 0.01, prefetch = 3, report = true, ...settings } = options;
   const to = new EvaluationImages(items, settings).count;
   const job = { kind: "evaluation", from: 0, to, images: items.length, maximumSkipped, items, settings } as const;
-  return new BatchStream<EvaluationBatch>(job, prefetch, "they are left out of the evaluation");
+  return new BatchStream<EvaluationBatch>(job, prefetch, report ? "they are left out of the evaluation" : undefined);
 }
 
 /** Folders may be links; one that leads nowhere may have been a class, which must not go missing in silence. */

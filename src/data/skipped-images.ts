@@ -28,6 +28,11 @@ export class SkippedImages {
     return this.#reasons.size;
   }
 
+  /** Why each of them could not be read, by its number in the data set. */
+  get reasons(): ReadonlyMap<number, string> {
+    return this.#reasons;
+  }
+
   /** The first few reasons. */
   get examples(): string[] {
     return [...this.#reasons.values()].slice(0, 5);

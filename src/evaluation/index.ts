@@ -1,3 +1,4 @@
 /** Scores of a frozen model. */
+export * from "./image-text-scorer.ts";
 export * from "./metrics.ts";
 export * from "./zero-shot.ts";

@@ -34,6 +34,8 @@ export interface CaptionRow {
   readonly caption: string;
   /** Another caption of the same image, where such were asked for; "" where this one has none. */
   readonly second?: string;
+  /** Path of its image as the table has it; "" where the row, or the table, has none. */
+  readonly image?: string;
   /** Where it stands, in words, in data sets of several files; a row of a table is known by its number. */
   readonly where?: string;
 }
@@ -136,7 +138,7 @@ async function openTable(path: string, options: CaptionsOptions): Promise<Captio
 
 async function* tableRows(table: CaptionTable): AsyncGenerator<CaptionRow[]> {
   for await (const batch of readCaptionRows(table))
-    yield batch.map(({ id, caption, second }) => ({ id, caption, ...(second === undefined ? {} : { second }) }));
+    yield batch.map(({ id, caption, image, second }) => ({ id, caption, image, ...(second === undefined ? {} : { second }) }));
 }
 
 async function* inTurn(tars: NonNullable<CaptionsInput["tars"]>): AsyncGenerator<CaptionRow[]> {

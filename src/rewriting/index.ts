@@ -1,6 +1,7 @@
 /** Rewriting captions with language models by example, and what is needed around it. Loads without libtorch. */
 export * from "./captions-input.ts";
 export * from "./captions-survey.ts";
+export * from "./check-rewrites.ts";
 export * from "./check-subject.ts";
 export * from "./check-table.ts";
 export * from "./checks.ts";
@@ -34,6 +35,7 @@ export * from "./export-rewrites.ts";
 export * from "./export-webdataset.ts";
 export * from "./import-rewrites.ts";
 export * from "./find-model.ts";
+export * from "./image-policies.ts";
 export * from "./statistics.ts";
 export { renderStatistics } from "./statistics-page.ts";
 export { describeStatistics } from "./statistics-text.ts";

@@ -3,6 +3,7 @@
  */
 import { Command } from "commander";
 import { examples } from "../command.ts";
+import { checkCommand } from "./rewrites-check.ts";
 import { exportCommand } from "./rewrites-export.ts";
 import { importCommand } from "./rewrites-import.ts";
 import { mergeCommand, verifyCommand } from "./rewrites-merge.ts";
@@ -12,6 +13,7 @@ export function rewritesCommand(): Command {
   // Without it, `--json` after a subcommand would be taken for this command's own.
   const built = new Command("rewrites").description("look at a rewrites folder, or bring it into another form").enablePositionalOptions();
   built.addCommand(statsCommand());
+  built.addCommand(checkCommand());
   built.addCommand(exportCommand());
   built.addCommand(importCommand());
   built.addCommand(mergeCommand());
@@ -19,6 +21,7 @@ export function rewritesCommand(): Command {
   return examples(
     built,
     "laclip rewrites stats rewrites",
+    "laclip rewrites check rewrites --captions captions.csv --out checked",
     "laclip rewrites export rewrites --to lines --captions captions.csv --out texts",
     "laclip rewrites merge rewrites --out merged",
   );
