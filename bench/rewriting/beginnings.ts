@@ -2,10 +2,13 @@
  * What it brings to evaluate the beginning of a group's prompts once: captions per second of the embedded engine with each prompt
  * evaluated whole against grouped prompts with shared beginnings, in turn, and whether both write the same texts.
  *
- *   node dist/bench/rewriting/beginnings.js [--captions 48] [--group 16] [--sequences 8] [--rounds 3] [--flash]
+ *   node dist/bench/rewriting/beginnings.js [--captions 48] [--group 16] [--sequences 8] [--rounds 3] [--store q8_0|f32] [--flash]
  *
- * The model is a LLaMA of 100 million random parameters (Q8_0), made once in build/bench. Prompts have 150 tokens that a group shares
+ * The model is a LLaMA of 100 million random parameters, made once in build/bench. Prompts have 150 tokens that a group shares
  * and 15 of their own, answers have 25: newline and the end of the text are made impossible.
+ *
+ * With Q8_0, llama.cpp rounds what goes into each product to eight bits, and what shares a batch decides now and then which way: texts
+ * also differ between two runs with other numbers of sequences. With F32 they are the same.
  */
 import { existsSync, mkdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
@@ -22,6 +25,7 @@ const { values } = parseArgs({
     group: { type: "string", default: "16" },
     sequences: { type: "string", default: "8" },
     rounds: { type: "string", default: "3" },
+    store: { type: "string", default: "q8_0" },
     flash: { type: "boolean", default: false },
   },
 });
@@ -31,6 +35,7 @@ const [captions, groupSize, sequences, rounds] = [values.captions, values.group,
   number,
   number,
 ];
+const store = values.store === "f32" ? "f32" : "q8_0";
 
 const [prefixTokens, captionTokens, newTokens] = [150, 15, 25];
 const consonants = "bdfgklmnprst";
@@ -40,7 +45,7 @@ const words = Array.from(consonants).flatMap((first) => Array.from("aeiou", (vow
 /** A model of 100 million parameters that never ends a line. */
 function model(): string {
   const folder = join(fileURLToPath(new URL("../../../", import.meta.url)), "build", "bench");
-  const path = join(folder, "random-llama-100m.q8_0.gguf");
+  const path = join(folder, `random-llama-100m.${store}.gguf`);
   if (existsSync(path)) return path;
   mkdirSync(folder, { recursive: true });
   const shape = { width: 640, feedForward: 1728, layers: 12, heads: 10, vocabulary: 32_000 };
@@ -49,7 +54,7 @@ function model(): string {
   // Five times as steep, the next token is about as certain as with a trained model.
   for (let i = 0; i < output.length; i++) output[i]! *= 5;
   for (const token of [2, 3 + 0x0a]) output.fill(0, token * shape.width, (token + 1) * shape.width);
-  writeGguf(`${path}.tmp`, { ...made, store: "q8_0" });
+  writeGguf(`${path}.tmp`, { ...made, store });
   renameSync(`${path}.tmp`, path);
   return path;
 }
@@ -123,5 +128,5 @@ for (let round = 0; round < rounds; round++) {
       `${(grouped.rate / ungrouped.rate).toFixed(2)} times; ${identical} of ${captions} texts the same\n`,
   );
 }
-const settings = { captions, group: groupSize, sequences, prefixTokens, captionTokens, newTokens, flashAttention: values.flash };
+const settings = { store, captions, group: groupSize, sequences, prefixTokens, captionTokens, newTokens, flashAttention: values.flash };
 process.stdout.write(`${JSON.stringify({ settings, rounds: found, medianRatio: median(found.map(({ ratio }) => ratio)) })}\n`);
