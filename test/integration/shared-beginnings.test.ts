@@ -46,13 +46,18 @@ function groups(form: PromptForm): RewriteGroup[] {
 
 const short = { ...paperSampling, maxTokens: 20 };
 
-async function write(options: Partial<LlamaCppOptions>, form = findPromptForm("paper"), path = model): Promise<Completion[]> {
+async function write(
+  options: Partial<LlamaCppOptions>,
+  form = findPromptForm("paper"),
+  path = model,
+  count = Infinity,
+): Promise<Completion[]> {
   const engine = new LlamaCppEngine({ model: path, gpu: false, threads: 1, flashAttention: false, sampling: short, ...options });
   try {
     await engine.describe();
     const written: Completion[] = [];
     const asked = (async function* (): AsyncGenerator<RewriteGroup> {
-      yield* groups(form);
+      yield* groups(form).slice(0, count);
     })();
     for await (const outcome of engine.rewrite(asked, new AbortController().signal)) {
       if (isFailure(outcome)) throw outcome.error;
@@ -136,14 +141,14 @@ const conversation: PromptForm = {
 
 test("conversations are put in the model's own template, and answers may have several lines", needsLlama, async () => {
   const tuned = writeGguf(join(folder, "tuned.gguf"), tinyLlama({ lineEnd: 4, template, words, contextLength: 512 }));
-  const whole = await write({ sequences: 3, sharePrefix: false }, conversation, tuned);
-  assert.equal(whole.length, 16);
+  const whole = await write({ sequences: 3, sharePrefix: false }, conversation, tuned, 2);
+  assert.equal(whole.length, 6);
   assert.ok(
     whole.some(({ text }) => /\n[^\n]/.test(text)),
     "a line's end ended the answers",
   );
   assert.ok(whole.every(({ tokens }) => tokens <= 200) && whole.some(({ tokens }) => tokens > 20));
-  assert.deepEqual(texts(await write({ sequences: 3 }, conversation, tuned)), texts(whole));
+  assert.deepEqual(texts(await write({ sequences: 3 }, conversation, tuned, 2)), texts(whole));
 });
 
 test("a model without a template is refused for conversations, in words", needsLlama, async () => {
@@ -151,4 +156,67 @@ test("a model without a template is refused for conversations, in words", needsL
     write({ sequences: 2 }, conversation),
     (error) => error instanceof UsageError && /no chat template/.test(error.message) && /--prompt/.test(error.mend ?? ""),
   );
+  const broken = writeGguf(join(folder, "broken.gguf"), tinyLlama({ template: "{% for message in %}{{ message }", words }));
+  await assert.rejects(
+    write({ sequences: 2 }, conversation, broken),
+    (error) => error instanceof UsageError && /template of this model can't be used/.test(error.message),
+  );
+});
+
+test("what the model draws follows temperature, then top-p (chi-square)", needsLlama, async () => {
+  // Without layers that say something and with the same vector for every token, each step has the same, known probabilities.
+  const flat = tinyLlama({ words });
+  const width = 32;
+  for (const { name, data } of flat.tensors) if (name.startsWith("blk.") && !name.includes("norm")) data.fill(0);
+  flat.tensors.find(({ name }) => name === "token_embd.weight")!.data.fill(1);
+  const output = flat.tensors.find(({ name }) => name === "output.weight")!.data;
+  const logits = Array.from(
+    { length: output.length / width },
+    (_, token) => -0.9 * Math.log(1 + ((token * 7919) % (output.length / width))),
+  );
+  // Newline and the control tokens, which would end a text, are never drawn.
+  for (const token of [0, 1, 2, 3 + 0x0a]) logits[token] = -1000;
+  logits.forEach((logit, token) => output.fill(logit / width, token * width, (token + 1) * width));
+  const path = writeGguf(join(folder, "flat.gguf"), flat);
+
+  const [temperature, topP] = [0.6, 0.8];
+  const engine = new LlamaCppEngine({ model: path, gpu: false, threads: 1, sequences: 4, sampling: { temperature, topP, maxTokens: 200 } });
+  const counts = logits.map(() => 0);
+  const prototype = library!.LlamaModel.prototype as unknown as Record<"detokenize", (this: unknown, tokens: readonly number[]) => string>;
+  const { detokenize } = prototype;
+  try {
+    // Texts of single bytes don't tell their tokens; what is turned into text does.
+    prototype.detokenize = function (tokens) {
+      if (tokens.length === 200) for (const token of tokens) counts[token]!++;
+      return detokenize.call(this, tokens);
+    };
+    await engine.describe();
+    const asked = (async function* (): AsyncGenerator<RewriteGroup> {
+      yield groups(findPromptForm("paper"))[4]!.flatMap((request) =>
+        Array.from({ length: 4 }, (_, i) => ({ ...request, id: `${request.id}/${i}`, seed: request.seed * 10 + i })),
+      );
+    })();
+    for await (const outcome of engine.rewrite(asked, new AbortController().signal)) assert.ok(!isFailure(outcome));
+  } finally {
+    prototype.detokenize = detokenize;
+    await engine.close();
+  }
+  const draws = counts.reduce((a, b) => a + b, 0);
+  assert.equal(draws, 28 * 200);
+  const order = logits.map((_, token) => token).sort((a, b) => logits[b]! - logits[a]!);
+  const weights = order.map((token) => Math.exp(logits[token]! / temperature));
+  const total = weights.reduce((a, b) => a + b, 0);
+  let inside = 0;
+  let sum = 0;
+  while (sum <= topP * total) sum += weights[inside++]!;
+  // With top-p first, as llama.cpp would draw, there would be many more of them.
+  assert.ok(inside > 5 && inside < 60, `${inside} tokens in the nucleus`);
+  const outside = order.slice(inside).reduce((drawn, token) => drawn + counts[token]!, 0);
+  assert.equal(outside, 0, "tokens outside of the nucleus were drawn");
+  const statistic = order.slice(0, inside).reduce((found, token, i) => {
+    const expected = (draws * weights[i]!) / sum;
+    return found + (counts[token]! - expected) ** 2 / expected;
+  }, 0);
+  const freedom = inside - 1;
+  assert.ok(statistic < freedom + 5 * Math.sqrt(2 * freedom), `chi-square ${statistic} with ${freedom} degrees of freedom`);
 });

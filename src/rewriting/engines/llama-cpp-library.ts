@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { closeSync, openSync, readSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import type { Llama } from "node-llama-cpp";
+import type { ChatWrapper, Llama, LlamaModel } from "node-llama-cpp";
 import type { GgufHeader } from "../../formats/index.ts";
 import { EndpointError, UsageError, log } from "../../support/index.ts";
 
@@ -50,6 +50,22 @@ export async function startLlama(library: Library, gpu: boolean, said: string[])
   } catch (error) {
     throw new UsageError(`llama.cpp can't be started on this machine: ${(error as Error).message}`, {
       mend: "Name a server instead: --llm http://host:port/v1.",
+      cause: error,
+    });
+  }
+}
+
+/**
+ * A model's own way to write conversations.
+ * @throws UsageError when its template can't be used
+ */
+export function chatWrapper(library: Library, model: LlamaModel): ChatWrapper {
+  try {
+    // Another model's template in its place would go unnoticed.
+    return library.resolveChatWrapper(model, { warningLogs: false, fallbackToOtherWrappersOnJinjaError: false });
+  } catch (error) {
+    throw new UsageError(`The chat template of this model can't be used: ${(error as Error).message.split("\n")[0]}`, {
+      mend: "Use another model file, or a --prompt that is no conversation.",
       cause: error,
     });
   }

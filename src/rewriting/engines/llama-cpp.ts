@@ -17,7 +17,7 @@ import { DataError, LaclipError, ModelFormatError, Random, log } from "../../sup
 import { inParallel, longestAnswer, paperSampling } from "../engine.ts";
 import type { Completion, EngineDescription, Outcome, RewriteEngine, RewriteGroup, RewriteRequest, SamplingOptions } from "../engine.ts";
 import { PromptBeginnings } from "./llama-cpp-beginnings.ts";
-import { hashOfModel, importLibrary, modelFile, startLlama } from "./llama-cpp-library.ts";
+import { chatWrapper, hashOfModel, importLibrary, modelFile, startLlama } from "./llama-cpp-library.ts";
 import { LlamaCppPrompts } from "./llama-cpp-prompts.ts";
 import { sampleAll, sampleNucleus } from "./nucleus.ts";
 
@@ -212,8 +212,7 @@ export class LlamaCppEngine implements RewriteEngine {
         beginnings: new PromptBeginnings(context.getSequence()),
         prompts: new LlamaCppPrompts(model, {
           mostTokens: (prompt) => context.contextSize - longestAnswer(prompt, this.#sampling) - 1,
-          wrapper: () =>
-            header.metadata.has("tokenizer.chat_template") ? library.resolveChatWrapper(model, { warningLogs: false }) : undefined,
+          wrapper: () => (header.metadata.has("tokenizer.chat_template") ? chatWrapper(library, model) : undefined),
         }),
       };
       log.debug(
