@@ -74,6 +74,21 @@ test("rewrites become further captions, in the order of the sources, whatever or
   assert.equal(pairs.samples.at(0).captions.length, 1, "the pairs themselves stay as they were");
 });
 
+test("rewrites of which most were rejected are not taken for those of another data set", async () => {
+  const pairs = await pairsOf("unfit", ids);
+  const path = await rewritesOf(
+    pairs,
+    ids.map((id) => ({ id, source: "bard", text: "nothing", flags: ["rejected:too-short"] })),
+  );
+  await assert.rejects(joinRewrites(pairs, path), (error: unknown) => {
+    assert.ok(error instanceof DataError);
+    assert.match(error.message, /0 of 4 samples .* 4 rewrites were rejected/);
+    assert.doesNotMatch(error.message, /another data set/);
+    assert.match(error.mend!, /laclip rewrites stats/);
+    return true;
+  });
+});
+
 test("rejected and empty rewrites are counted and left out", async () => {
   const pairs = await pairsOf("rejected", ids);
   const path = await rewritesOf(pairs, [

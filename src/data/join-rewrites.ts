@@ -114,12 +114,21 @@ function refuseOtherDataset({ samples, file, rewrites }: JoinedPairs, minimum: n
   const percent = Number(((matched / samples.length) * 100).toPrecision(3));
   const others =
     rewrites.foreign > 0 ? ` The folder has rewrites of other ids, such as ${foreign.map((id) => JSON.stringify(id)).join(", ")}.` : "";
-  const verdict = matched === 0 || rewrites.foreign > matched ? " They belong to another data set." : "";
+  const { unusable } = rewrites;
+  const other = rewrites.foreign > matched || (matched === 0 && unusable === 0);
+  const rejected = !other && unusable > 0;
+  const verdict = other
+    ? " They belong to another data set."
+    : rejected
+      ? ` ${unusable} rewrites were rejected as not fit for training.`
+      : "";
   throw new DataError(
     `${folder}: ${matched} of ${samples.length} samples of ${file} have a rewrite there (${percent} %), expected at least ${minimum * 100} %.${verdict}\n` +
       `  First ids without one: ${missing.map((id) => JSON.stringify(id)).join(", ")}.${others}`,
     {
-      mend: `Finish the job with \`laclip rewrite ${file} --out ${folder} --sources ${sources.join(",")}\`, or allow gaps (--min-matched).`,
+      mend: rejected
+        ? `Look at them with \`laclip rewrites stats ${folder}\`; rewrite with another model, or with --retries, into a new folder, or allow gaps (--min-matched).`
+        : `Finish the job with \`laclip rewrite ${file} --out ${folder} --sources ${sources.join(",")}\`, or allow gaps (--min-matched).`,
     },
   );
 }
