@@ -4,7 +4,7 @@
  * A generator is named by the things its draws depend on, for example (run seed, epoch, sample id), so that a draw is the same
  * whatever was drawn before it, on whichever worker. Generator: sfc32 (PractRand), seeded by SHA-256 of the names.
  */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 
 export class Random {
   #a: number;
@@ -18,8 +18,11 @@ export class Random {
 
   /** The generator that belongs to these names; the same names give the same draws on every machine. */
   static of(...names: readonly (string | number)[]): Random {
-    const digest = createHash("sha256").update(JSON.stringify(names)).digest();
-    return new Random([digest.readUInt32LE(0) | 0, digest.readUInt32LE(4) | 0, digest.readUInt32LE(8) | 0, digest.readUInt32LE(12) | 0]);
+    // The one-shot hash, and its digest as a string of bytes, take a third of the time of a hash object and a buffer.
+    const digest = hash("sha256", JSON.stringify(names), "binary");
+    const word = (at: number): number =>
+      digest.charCodeAt(at) | (digest.charCodeAt(at + 1) << 8) | (digest.charCodeAt(at + 2) << 16) | (digest.charCodeAt(at + 3) << 24);
+    return new Random([word(0), word(4), word(8), word(12)]);
   }
 
   /** 32 random bits, 0 to 2^32 - 1. */
