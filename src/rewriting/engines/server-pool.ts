@@ -70,11 +70,15 @@ class Server<Member extends PoolMember> {
     return mix(key ^ this.#hash);
   }
 
+  /** True once there is something to compare with others. */
+  get measured(): boolean {
+    return this.#usual !== undefined;
+  }
+
   /** Milliseconds that an answer takes now; a server that hangs shows by the age of what is open. */
-  pace(now: number): number | undefined {
+  pace(now: number): number {
     const [oldest] = this.open;
-    if (this.#usual === undefined) return undefined;
-    return Math.max(this.#usual, oldest ? now - oldest.begun : 0);
+    return Math.max(this.#usual ?? 0, oldest ? now - oldest.begun : 0);
   }
 
   answered(milliseconds: number): void {
@@ -215,13 +219,10 @@ export class ServerPool<Member extends PoolMember> {
     return second;
   }
 
+  /** The pace of the fastest server, or undefined while none has answered yet. */
   #fastest(now: number): number | undefined {
-    let fastest: number | undefined;
-    for (const server of this.#servers) {
-      const pace = server.state === "in" ? server.pace(now) : undefined;
-      if (pace !== undefined && (fastest === undefined || pace < fastest)) fastest = pace;
-    }
-    return fastest;
+    const paces = this.#servers.filter(({ state, measured }) => state === "in" && measured).map((server) => server.pace(now));
+    return paces.length === 0 ? undefined : Math.min(...paces);
   }
 
   /** The servers by their scores for this key; requests with the same key come in a row. */
@@ -321,9 +322,10 @@ export class ServerPool<Member extends PoolMember> {
 
 /** Requests that a server may have open: its window, less where it is clearly slow. */
 function roomOf(server: Server<PoolMember>, fastest: number | undefined, now: number): number {
-  const pace = fastest === undefined ? undefined : server.pace(now);
-  if (pace === undefined || pace <= clearlySlow * fastest!) return Math.floor(server.window);
-  return Math.max(1, Math.floor((server.window * clearlySlow * fastest!) / pace));
+  const pace = fastest === undefined ? 0 : server.pace(now);
+  const slowest = clearlySlow * (fastest ?? 0);
+  const share = pace > slowest ? slowest / pace : 1;
+  return Math.max(1, Math.floor(server.window * share));
 }
 
 function noAnswer(url: string, tried: number, error: PassingError): EndpointError {
