@@ -84,7 +84,16 @@ async function* inGroups(all: readonly RewriteRequest[], size: number): AsyncGen
   for (let i = 0; i < all.length; i += size) yield all.slice(i, i + size);
 }
 
-async function write(path: string, grouped: boolean): Promise<{ rate: number; texts: Map<string, string>; tokens: number }> {
+interface Written {
+  /** Captions a second, by the clock. */
+  rate: number;
+  /** Captions a second of processor time. */
+  cpuRate: number;
+  texts: Map<string, string>;
+  tokens: number;
+}
+
+async function write(path: string, grouped: boolean): Promise<Written> {
   const engine = new LlamaCppEngine({
     model: path,
     gpu: false,
@@ -103,13 +112,15 @@ async function write(path: string, grouped: boolean): Promise<{ rate: number; te
     const texts = new Map<string, string>();
     let tokens = 0;
     const started = performance.now();
+    const before = process.cpuUsage();
     const source = grouped ? inGroups(all, groupSize) : inGroups(ungrouped, 1);
     for await (const outcome of engine.rewrite(source, new AbortController().signal)) {
       if (isFailure(outcome)) throw outcome.error;
       texts.set(outcome.request.id, outcome.text);
       tokens += outcome.tokens;
     }
-    return { rate: captions / ((performance.now() - started) / 1000), texts, tokens };
+    const { user, system } = process.cpuUsage(before);
+    return { rate: captions / ((performance.now() - started) / 1000), cpuRate: captions / ((user + system) / 1e6), texts, tokens };
   } finally {
     await engine.close();
   }
@@ -117,16 +128,19 @@ async function write(path: string, grouped: boolean): Promise<{ rate: number; te
 
 const median = (numbers: readonly number[]): number => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)]!;
 const path = model();
-const found: { ungrouped: number; grouped: number; ratio: number; identical: number }[] = [];
+const found: { ungrouped: number; grouped: number; ratio: number; cpuRatio: number; identical: number }[] = [];
 for (let round = 0; round < rounds; round++) {
   const [ungrouped, grouped] = [await write(path, false), await write(path, true)];
   if (ungrouped.tokens !== captions * newTokens) throw new Error(`${ungrouped.tokens} tokens came, expected ${captions * newTokens}`);
   const identical = [...ungrouped.texts].filter(([id, text]) => grouped.texts.get(id) === text).length;
-  found.push({ ungrouped: ungrouped.rate, grouped: grouped.rate, ratio: grouped.rate / ungrouped.rate, identical });
+  const [ratio, cpuRatio] = [grouped.rate / ungrouped.rate, grouped.cpuRate / ungrouped.cpuRate];
+  found.push({ ungrouped: ungrouped.rate, grouped: grouped.rate, ratio, cpuRatio, identical });
   process.stderr.write(
     `round ${round + 1}: ungrouped ${ungrouped.rate.toFixed(2)}, grouped ${grouped.rate.toFixed(2)} captions/s, ` +
-      `${(grouped.rate / ungrouped.rate).toFixed(2)} times; ${identical} of ${captions} texts the same\n`,
+      `${ratio.toFixed(2)} times (${cpuRatio.toFixed(2)} by processor time); ${identical} of ${captions} texts the same\n`,
   );
 }
 const settings = { store, captions, group: groupSize, sequences, prefixTokens, captionTokens, newTokens, flashAttention: values.flash };
-process.stdout.write(`${JSON.stringify({ settings, rounds: found, medianRatio: median(found.map(({ ratio }) => ratio)) })}\n`);
+process.stdout.write(
+  `${JSON.stringify({ settings, rounds: found, medianRatio: median(found.map(({ ratio }) => ratio)), medianCpuRatio: median(found.map(({ cpuRatio }) => cpuRatio)) })}\n`,
+);
