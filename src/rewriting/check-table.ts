@@ -6,6 +6,7 @@
  */
 import type { CheckSubject } from "./check-subject.ts";
 import { givesNumber, shareKept } from "./content-words.ts";
+import { declinesTask } from "./prompt-forms/chat-answer.ts";
 
 /** What becomes of a rewrite in which a check finds something: kept out of training, only marked, or not looked for at all. */
 export type Verdict = "reject" | "flag" | "off";
@@ -73,7 +74,7 @@ export const rewriteChecks: readonly RewriteCheck[] = [
     name: "chatter",
     finds: "talks to whoever asked instead of describing the picture",
     verdict: "reject",
-    found: ({ rewrite, caption }) => chatter.test(rewrite.text) && !chatter.test(caption.text),
+    found: ({ rewrite, caption }) => (chatter.test(rewrite.text) && !chatter.test(caption.text)) || declinesTask(rewrite.text),
   },
   {
     name: "repetitive",

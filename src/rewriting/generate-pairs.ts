@@ -14,7 +14,7 @@ import { isFailure } from "./engine.ts";
 import type { Completion, EngineDescription, Outcome, RewriteEngine, RewriteRequest } from "./engine.ts";
 import type { RecordedSource } from "./pairs-file.ts";
 import { examplesPerPrompt } from "./pairs.ts";
-import { captionLines } from "./prompt-forms/chat-answer.ts";
+import { captionLines, declinesTask } from "./prompt-forms/chat-answer.ts";
 import { exampleFault } from "./prompt.ts";
 import type { PromptForm } from "./prompt.ts";
 import { sampleCaptions } from "./sample-captions.ts";
@@ -233,6 +233,7 @@ class Asking {
     const [output, ...more] = captionLines(text);
     if (finish === "length") return { fault: "cut off at the limit of tokens" };
     if (output === undefined) return { fault: "no caption in the answer" };
+    if (declinesTask(output)) return { fault: "the model declined" };
     if (more.length > 0) return { fault: "more than one line" };
     const words = output.split(/\s+/).length;
     if (words >= wordLimit) return { fault: `${wordLimit} words or more` };

@@ -40,10 +40,11 @@ export async function sampleCaptions(input: CaptionsInput, { count, seed }: { co
     for (const { id, caption } of batch) {
       if (isEmpty(caption)) continue;
       fingerprint.add(id, caption);
+      // Soon hardly any number is small enough: what costs more is done for those alone.
+      const number = numberOf(seed, caption);
+      if (number > limit) continue;
       const { text, shortened } = safeCaption(caption);
       if (shortened || !isUseful(text)) continue;
-      const number = numberOf(seed, text);
-      if (number > limit) continue;
       const known = smallest.get(number);
       // Captions that differ only in case or stops: the same one must win in any order of the rows.
       if (known === undefined || text < known) smallest.set(number, text);
@@ -66,8 +67,8 @@ function inOrder(captions: ReadonlyMap<number, string>): [number, string][] {
   return [...captions].sort(([a], [b]) => a - b);
 }
 
-function numberOf(seed: number, text: string): number {
-  const [low, high] = hash64(`${seed}\n${normalise(text)}`);
+function numberOf(seed: number, caption: string): number {
+  const [low, high] = hash64(`${seed}\n${normalise(caption)}`);
   return high * 2 ** 21 + (low >>> 11);
 }
 

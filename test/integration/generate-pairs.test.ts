@@ -179,6 +179,7 @@ test("what is no usable rewrite is asked for again with another seed, then anoth
     assert.ok([...seeds.keys()].some((caption) => stubborn.includes(caption)));
     assert.equal(asked, [...seeds.values()].flat().length);
     assert.ok(refused["no caption in the answer"]! >= 20, JSON.stringify(refused));
+    assert.ok(refused["the model declined"]! > 0, JSON.stringify(refused));
     assert.ok(Object.values(refused).reduce((a, b) => a + b, 0) === asked - 20);
   });
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { captionInAnswer, captionLines } from "./chat-answer.ts";
+import { captionInAnswer, captionLines, declinesTask } from "./chat-answer.ts";
 
 const caption = "Two dogs race along a sandy beach at dusk.";
 
@@ -95,11 +95,6 @@ test("an answer without a caption is empty", () => {
     "Here is the rewritten caption:",
     "<think>The user wants a caption with fewer than",
     "```\n```",
-    "I'm sorry, but I can't help with rewriting this caption.",
-    "I apologize, but I cannot assist with that request.",
-    "As an AI language model, I am not able to see images.",
-    "Please provide the caption that you would like me to rewrite.",
-    "I can\u2019t comply with that request.",
     "\ud83d",
     "***",
     "\u0000",
@@ -108,6 +103,25 @@ test("an answer without a caption is empty", () => {
     const read = captionInAnswer(answer);
     assert.ok(read === "" || !/[\p{L}\p{N}]/u.test(read), JSON.stringify([answer, read]));
   }
+});
+
+test("a model that declines is told from a caption in the first person", () => {
+  const declined = [
+    "I'm sorry, but I can't help with rewriting this caption.",
+    "I apologize, but I cannot assist with that request.",
+    "As an AI language model, I am not able to see images.",
+    "Please provide the caption that you would like me to rewrite.",
+    "I can\u2019t comply with that request.",
+    "Unfortunately, I am not able to rewrite it.",
+  ];
+  const captions = [
+    "I can't believe how large my cat is",
+    "I'm sorry for the mess in my garden",
+    "Unfortunately it rained",
+    "Please give way: a sign",
+  ];
+  for (const line of declined) assert.ok(declinesTask(captionInAnswer(line)), line);
+  for (const line of captions) assert.ok(!declinesTask(line), line);
 });
 
 test("rubbish of any length is read in bounded steps", () => {

@@ -1,6 +1,6 @@
 /**
  * The caption in what a chat model said. Asked for a caption and nothing else, such models still greet, explain, number, quote, offer
- * several versions, think aloud or decline; all this is taken off, and what is left is judged by the checks like any rewrite.
+ * several versions, or think aloud; all this is taken off, and what is left is judged by the checks like any rewrite.
  */
 
 /** Thinking aloud; where the beginning stands in the chat template, only its end is in the answer. */
@@ -51,8 +51,8 @@ const ofTheTask =
   /\b(?:rewrit\w+|rephras\w+|captions?|request|assist|help with|provide|comply|image descriptions?|language model|as an ai|content)\b/i;
 
 /**
- * The lines of an answer that may be captions, without what models put around them, best first; none where the model declined or
- * was cut off while thinking.
+ * The lines of an answer that may be captions, without what models put around them, in order; none where the model was cut off while
+ * thinking.
  */
 export function captionLines(answer: string): string[] {
   const spoken = answer.replace(thought, "").replace(openThought, "").slice(0, longestAnswer).replace(controlToken, "\n");
@@ -62,12 +62,17 @@ export function captionLines(answer: string): string[] {
     const line = plainLine(raw);
     if (line !== "") found.push(line);
   }
-  return found.length > 0 && declines.test(found[0]!) && ofTheTask.test(found[0]!) ? [] : found;
+  return found;
 }
 
 /** The caption in a chat model's answer: one line, "" where there is none. */
 export function captionInAnswer(answer: string): string {
   return captionLines(answer)[0] ?? "";
+}
+
+/** Whether a model says in this line that it will not, or can't, do what it was asked for. */
+export function declinesTask(line: string): boolean {
+  return declines.test(line) && ofTheTask.test(line);
 }
 
 /** A line without bullet, label, announcement and quotes; "" for a line that is nothing else. */
