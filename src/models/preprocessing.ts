@@ -2,13 +2,11 @@
 import { z } from "zod";
 import { Tensor, ops, scope, tensor } from "../torch/index.ts";
 
-const triple = z.tuple([z.number(), z.number(), z.number()]);
-
 /** How images are made ready; stored with the model, since other values silently cost accuracy. */
 export const preprocessingSchema = z.strictObject({
   /** Per channel, of pixels in 0..1. */
-  mean: triple,
-  std: triple,
+  mean: z.tuple([z.number(), z.number(), z.number()]),
+  std: z.tuple([z.number().positive(), z.number().positive(), z.number().positive()]),
   interpolation: z.enum(["bilinear", "bicubic"]),
 });
 

@@ -37,7 +37,8 @@ describe("recipes", () => {
     assert.deepEqual(changed.optimizer.betas, [0.8, 0.9]);
     assert.deepEqual(changed.captions.sources, ["bard"]);
     assert.equal(changed.model.imageSize, 48);
-    for (const wrong of ["training.stepz=1", "training=1", "nothing", "training.steps=1.5", "__proto__.x=1"]) {
+    const numbers = ["training.steps=1.5", "images.std=[0,1,1]", "optimizer.betas=[0.9,1]"];
+    for (const wrong of ["training.stepz=1", "training=1", "nothing", "__proto__.x=1", ...numbers]) {
       assert.throws(() => applySettings(emojiClip, [wrong]), /--set/, wrong);
     }
   });

@@ -10,7 +10,8 @@ import { UsageError, isRecord, nearest } from "../support/index.ts";
 const positive = z.number().positive();
 const count = z.number().int().positive();
 const share = z.number().min(0).max(1);
-const triple = z.tuple([z.number(), z.number(), z.number()]);
+/** A factor of a running mean: 1 would never take anything new in. */
+const memory = z.number().min(0).lt(1);
 
 export const recipeSchema = z.strictObject({
   /** What it is, in a sentence. */
@@ -32,8 +33,8 @@ export const recipeSchema = z.strictObject({
     /** Range of the random crop's share of the image's area. */
     scale: z.tuple([share, share]),
     interpolation: z.enum(["bilinear", "bicubic"]),
-    mean: triple,
-    std: triple,
+    mean: z.tuple([z.number(), z.number(), z.number()]),
+    std: z.tuple([positive, positive, positive]),
   }),
   optimizer: z.strictObject({
     /** Learning rate after the warm-up, at its start, and at the end of the cosine. */
@@ -41,7 +42,7 @@ export const recipeSchema = z.strictObject({
     startLr: z.number().nonnegative(),
     endLr: z.number().nonnegative(),
     weightDecay: z.number().nonnegative(),
-    betas: z.tuple([share, share]),
+    betas: z.tuple([memory, memory]),
     eps: positive,
   }),
   training: z.strictObject({

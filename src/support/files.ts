@@ -4,7 +4,7 @@
 import { createHash } from "node:crypto";
 import { closeSync, createReadStream, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
-import { DataError, LaclipError } from "./errors.ts";
+import { DataError, LaclipError, UsageError } from "./errors.ts";
 
 /** Replaces `path` by `content` in one step: a reader, or a crash at any moment, sees the old file or the new one. */
 export function writeFileAtomic(path: string, content: string | Uint8Array): void {
@@ -57,7 +57,7 @@ export function explainWriteFailure(error: unknown, path: string): unknown {
     });
   }
   if (code === "ENOTDIR" || code === "EEXIST" || code === "EISDIR") {
-    return new LaclipError(
+    return new UsageError(
       `${path}: nothing can be written there, since a file lies where a folder belongs, or a folder where a file does.`,
       {
         mend: "Give another place, or move what lies there elsewhere.",

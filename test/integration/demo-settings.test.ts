@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { type DemoOptions, type DemoResults, runDemo } from "../../src/demo/index.ts";
-import { DataError, FolderLock, LaclipError, UsageError, setLogLevel } from "../../src/support/index.ts";
+import { DataError, FolderLock, UsageError, setLogLevel } from "../../src/support/index.ts";
 
 setLogLevel("quiet");
 const root = mkdtempSync(join(tmpdir(), "laclip-demo-settings-"));
@@ -98,7 +98,7 @@ test("a file, and a place below a file, is refused as a folder", async () => {
   await assert.rejects(demo({ out: file }), (error: unknown) => error instanceof DataError && /this is a file/.test(error.message));
   await assert.rejects(
     demo({ out: join(file, "below") }),
-    (error: unknown) => error instanceof LaclipError && /a file lies where a folder belongs/.test(error.message),
+    (error: unknown) => error instanceof UsageError && /a file lies where a folder belongs/.test(error.message),
   );
   assert.ok(existsSync(file));
 });
