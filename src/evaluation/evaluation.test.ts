@@ -6,7 +6,7 @@ import { describe, test } from "node:test";
 import sharp from "sharp";
 import { Clip, imagenetPreprocessing, preset } from "../models/index.ts";
 import { setThreads } from "../torch/index.ts";
-import { classVectors, classificationMetrics, fillTemplate, zeroShot } from "./index.ts";
+import { ImageTextScorer, classVectors, classificationMetrics, fillTemplate, zeroShot } from "./index.ts";
 
 describe("metrics", () => {
   test("top-1, top-5 and the mean over classes are counted as CLIP_benchmark does", () => {
@@ -74,5 +74,44 @@ describe("zero-shot", () => {
     await assert.rejects(zeroShot(loaded, damaged, classes), /broken\.png/);
     const counted = await zeroShot(loaded, damaged, classes, { maximumSkipped: 0.5 });
     assert.deepEqual([counted.skipped, counted.predictions.length], [1, 5]);
+  });
+
+  test("texts fit images as they do in classification, in any batch; unreadable images are named", async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), "laclip-scorer-"));
+    t.after(() => rmSync(folder, { recursive: true }));
+    const items: { path: string; label: number }[] = [];
+    for (const [label, background] of ["red", "green", "blue"].entries()) {
+      const path = join(folder, `${label}.png`);
+      await sharp({ create: { width: 20, height: 24, channels: 3, background } })
+        .png()
+        .toFile(path);
+      items.push({ path, label });
+    }
+    const broken = join(folder, "broken.png");
+    writeFileSync(broken, "no picture");
+    const names = ["a red wall", "green", "the blue, blue sky"];
+    const loaded = { model, preprocessing: imagenetPreprocessing };
+    const { predictions } = await zeroShot(loaded, items, { names: names.map((name) => [name]), templates: ["{}"] });
+    const asked = [
+      { image: items[0]!.path, texts: names },
+      { image: broken, texts: names },
+      { image: items[1]!.path, texts: [] },
+      { image: items[2]!.path, texts: [names[2]!, names[0]!] },
+    ];
+    for (const batchSize of [1, 3]) {
+      const [first, second, third, last] = await new ImageTextScorer(loaded, "nano", "", { batchSize }).score(asked);
+      assert.ok("unreadable" in second! && second.unreadable.includes("broken.png"));
+      assert.deepEqual(third, { cosines: [] });
+      const expected = (row: number, labels: number[]): number[] =>
+        labels.map((label) => predictions[row]!.top.find((one) => one.label === label)!.cosine);
+      for (const [score, cosines] of [
+        [first, expected(0, [0, 1, 2])],
+        [last, expected(2, [2, 0])],
+      ] as const) {
+        assert.ok("cosines" in score! && score.cosines.length === cosines.length);
+        score.cosines.forEach((cosine, i) => assert.ok(Math.abs(cosine - cosines[i]!) < 1e-5));
+      }
+    }
+    assert.deepEqual(await new ImageTextScorer(loaded, "nano", "").score([]), []);
   });
 });

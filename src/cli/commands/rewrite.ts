@@ -4,7 +4,7 @@
  * One process does all of it, or one shard of it; the subcommands (rewrite-queue.ts) spread shards over a pool of machines.
  */
 import type { Command } from "commander";
-import { chooseShard, refuseOtherCut, rewriteCaptions, shardFolder } from "../../rewriting/index.ts";
+import { chooseShard, complaintsOn, refuseOtherCut, rewriteCaptions, shardFolder } from "../../rewriting/index.ts";
 import { log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { interruptSignal } from "../interrupt.ts";
@@ -76,6 +76,7 @@ async function run(path: string, options: Options, built: Command): Promise<void
     const shortened = summary.flags["caption-shortened"] ?? 0;
     if (shortened > 0) log.info(`${shortened} were made from a shortened caption, since the whole one was too long for a prompt`);
     for (const [flag, count] of Object.entries(summary.flags)) log.info(`  ${flag}: ${count}`);
+    for (const complaint of complaintsOn({ rewrites: written, rejected, flags: summary.flags })) log.warn(complaint);
     if (failed > 0) log.warn(`${failed} rewrites failed; start the same command again to try them again`);
     if (shard) log.info(`When all ${shard.of} shards are done: laclip rewrites merge ${out} --out FOLDER`);
   } finally {

@@ -1,0 +1,181 @@
+/**
+ * Rewrites held against their images, from the command line to the texts that a run draws: a real model folder, real image files,
+ * processes of their own.
+ */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import sharp from "sharp";
+import { RewritesWriter, chooseCaption, isUsable, joinRewrites, openPairs, openRewritesFolder } from "../../src/data/index.ts";
+import type { Rewrite } from "../../src/data/index.ts";
+import { ImageTextScorer } from "../../src/evaluation/index.ts";
+import { Clip, imagenetPreprocessing, preset, saveModel } from "../../src/models/index.ts";
+import type { CheckSummary, RewritesStatistics } from "../../src/rewriting/index.ts";
+import { readEvents } from "../../src/training/index.ts";
+
+const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
+const root = mkdtempSync(join(tmpdir(), "laclip-weighed-"));
+after(() => rmSync(root, { recursive: true }));
+const [captions, model, rewrites] = [join(root, "captions.csv"), join(root, "model"), join(root, "rewrites")];
+const colours = ["red", "green", "blue", "yellow", "black", "white", "grey", "purple"];
+const id = (colour: string): string => `the-${colour}-one`;
+const sources = ["one", "two", "three"];
+const textOf = (colour: string, source: string): string =>
+  ({ one: `${colour} it is, all of it`, two: `nothing but the colour ${colour}`, three: `a wall, painted ${colour}, in summer` })[source]!;
+
+before(async () => {
+  const rows = ["id,image,caption"];
+  for (const background of colours) {
+    const picture = sharp({ create: { width: 24, height: 20, channels: 3, background } });
+    await picture.png().toFile(join(root, `${background}.png`));
+    rows.push(`${id(background)},${background}.png,a picture of ${background}`);
+  }
+  writeFileSync(captions, `${rows.join("\n")}\n`);
+  const clip = new Clip(preset("nano"), { seed: 5 });
+  saveModel(model, { model: clip, preprocessing: imagenetPreprocessing });
+  clip.dispose();
+  const made = { engine: "people", model: "", modelHash: "", promptHash: "", provenance: "a test", sampling: {}, seed: 1 };
+  const { fingerprint } = await openPairs({ file: captions });
+  const writer = await RewritesWriter.open(rewrites, {
+    dataset: "captions.csv",
+    fingerprint,
+    sources: Object.fromEntries(sources.map((source) => [source, made])),
+    createdWith: "test",
+  });
+  for (const colour of colours) {
+    const rest = { flags: [], finish: "none", tokens: 0, seed: 1, examples: [] };
+    await writer.append(sources.map((source) => ({ id: id(colour), source, text: textOf(colour, source), ...rest })));
+  }
+  await writer.finish();
+});
+
+async function laclip(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const child = spawn(process.execPath, [main, ...args], { env: { ...process.env, LACLIP_THREADS: "1" } });
+  let [stdout, stderr] = ["", ""];
+  child.stdout.on("data", (chunk) => (stdout += String(chunk)));
+  child.stderr.on("data", (chunk) => (stderr += String(chunk)));
+  const [code] = (await once(child, "close")) as [number | null];
+  return { code, stdout, stderr };
+}
+
+async function check(name: string, ...flags: string[]): Promise<{ summary: CheckSummary; rows: Map<string, Rewrite> }> {
+  const out = join(root, name);
+  const { code, stdout, stderr } = await laclip("rewrites", "check", rewrites, "--captions", captions, "--out", out, "--json", ...flags);
+  assert.equal(code, 0, stderr);
+  return { summary: JSON.parse(stdout) as CheckSummary, rows: await rowsOf(out) };
+}
+
+async function rowsOf(path: string): Promise<Map<string, Rewrite>> {
+  const rows = new Map<string, Rewrite>();
+  for await (const batch of (await openRewritesFolder(path)).read())
+    for (const rewrite of batch) rows.set(`${rewrite.id} ${rewrite.source}`, rewrite);
+  return rows;
+}
+
+/** s - s0 of each rewrite, computed here, one image at a time. */
+async function differences(): Promise<Map<string, number>> {
+  const { loadModel } = await import("../../src/models/index.ts");
+  const loaded = loadModel(model);
+  const scorer = new ImageTextScorer(loaded, "nano", "", { batchSize: 1 });
+  const found = new Map<string, number>();
+  for (const colour of colours) {
+    const texts = [`a picture of ${colour}`, ...sources.map((source) => textOf(colour, source))];
+    const [score] = await scorer.score([{ image: join(root, `${colour}.png`), texts }]);
+    assert.ok("cosines" in score!);
+    for (const [i, source] of sources.entries()) found.set(`${id(colour)} ${source}`, score.cosines[i + 1]! - score.cosines[0]!);
+  }
+  loaded.model.dispose();
+  return found;
+}
+
+test("each policy does with the model's cosines what its formula says", async () => {
+  const fit = await differences();
+  const delta = -[...fit.values()].toSorted((a, b) => a - b)[8]!;
+  assert.ok(delta > 0, "a third of the rewrites fit less well than their caption");
+  const kept = await check("kept", "--model", model, "--policy", "keep", "--delta", String(delta - 1e-4));
+  for (const [key, rewrite] of kept.rows) assert.equal(isUsable(rewrite), fit.get(key)! >= -(delta - 1e-4), key);
+  assert.equal(kept.summary.images!.rejected, 9);
+  assert.equal(kept.summary.images!.compared, 24);
+
+  const best = await check("best", "--model", model, "--policy", "best-of", "--best", "1");
+  for (const colour of colours) {
+    const own = sources.map((source) => `${id(colour)} ${source}`);
+    const first = own.toSorted((a, b) => fit.get(b)! - fit.get(a)!)[0]!;
+    for (const key of own) assert.equal(isUsable(best.rows.get(key)!), key === first, key);
+  }
+
+  const weighed = await check("weighed", "--model", model, "--policy", "down-weight", "--softness", "0.02");
+  for (const [key, { weight = 1, flags }] of weighed.rows) {
+    assert.ok(Math.abs(weight - Math.max(1e-4, Math.min(1, Math.exp(fit.get(key)! / 0.02)))) < 1e-3, key);
+    assert.deepEqual(flags, []);
+  }
+  assert.ok(new Set([...weighed.rows.values()].map(({ weight }) => weight)).size > 5);
+  const { stdout } = await laclip("rewrites", "stats", join(root, "weighed"), "--json");
+  const { sources: statistics } = JSON.parse(stdout) as RewritesStatistics;
+  assert.ok(statistics.every(({ meanWeight, made }) => meanWeight < 1 && made.images!["policy"] === "down-weight"));
+});
+
+test("training draws the texts of a sample in proportion to their weights", async () => {
+  if (!existsSync(join(root, "weighed"))) await check("weighed", "--model", model, "--policy", "down-weight", "--softness", "0.02");
+  const { samples } = await joinRewrites(await openPairs({ file: captions }), join(root, "weighed"));
+  for (let row = 0; row < samples.length; row++) {
+    const sample = samples.at(row);
+    const total = sample.captions.reduce((sum, { weight = 1 }) => sum + weight, 0);
+    const draws = 4000;
+    const counts = new Map<string, number>();
+    for (let epoch = 0; epoch < draws; epoch++) {
+      const { source } = chooseCaption(sample, { seed: 1, epoch, choose: "uniform" });
+      counts.set(source, (counts.get(source) ?? 0) + 1);
+    }
+    for (const { source, weight = 1 } of sample.captions) {
+      const share = weight / total;
+      const deviation = Math.sqrt(draws * share * (1 - share));
+      const off = Math.abs((counts.get(source) ?? 0) - draws * share);
+      assert.ok(off < 4.5 * deviation + 1, `${sample.id} ${source}: ${counts.get(source)} of ${draws}, expected ${draws * share}`);
+    }
+  }
+  const out = join(root, "run");
+  const settings = ["model.preset=nano", "training.batchSize=8", "training.warmupSteps=2", "training.steps=4", "training.logEvery=1"];
+  const flags = settings.flatMap((setting) => ["--set", setting]);
+  const run = await laclip("train", "emoji-laclip", "--data", captions, "--rewrites", join(root, "weighed"), "--out", out, ...flags);
+  assert.equal(run.code, 0, run.stderr);
+  assert.ok(readEvents(join(out, "events.jsonl")).length > 0);
+  // The same rewrites with other weights are other data.
+  const other = await laclip("train", "emoji-laclip", "--data", captions, "--rewrites", rewrites, "--out", out, ...flags);
+  assert.equal(other.code, 2, other.stderr);
+  assert.match(other.stderr, /rewrites/);
+});
+
+test("an image that can't be read is an error, or stays as it is where that is allowed", async () => {
+  writeFileSync(join(root, "red.png"), readFileSync(join(root, "red.png")).subarray(0, 30));
+  const flags = ["rewrites", "check", rewrites, "--captions", captions, "--model", model];
+  const refused = await laclip(...flags, "--out", join(root, "refused"));
+  assert.equal(refused.code, 3, refused.stderr);
+  assert.match(refused.stderr, /1 of 8 images can't be read.*red\.png/s);
+  const { summary, rows } = await check("allowed", "--model", model, "--policy", "best-of", "--best", "1", "--max-skipped", "0.2");
+  assert.deepEqual([summary.images!.images, summary.images!.unreadable], [7, 1]);
+  assert.deepEqual(
+    sources.map((source) => rows.get(`${id("red")} ${source}`)!.flags),
+    [[], [], []],
+  );
+});
+
+test("flags that say nothing are refused before anything is read", async () => {
+  const flags = ["rewrites", "check", rewrites, "--captions", captions, "--out", join(root, "none")];
+  for (const [more, says] of [
+    [["--policy", "keep"], /a model is needed/],
+    [["--model", model, "--policy", "best-of", "--delta", "0.1"], /--delta says nothing to --policy best-of/],
+    [["--model", model, "--policy", "worst-of"], /Expected one of: keep, best-of, down-weight/],
+    [["--check", "too-short"], /expected NAME=VALUE/],
+  ] as const) {
+    const { code, stderr } = await laclip(...flags, ...more);
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, says);
+  }
+  assert.ok(!existsSync(join(root, "none")));
+});
