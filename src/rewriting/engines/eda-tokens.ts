@@ -14,12 +14,20 @@ export interface Token {
 /** Before "'s" these mean "it is" and its like, and possess nothing. */
 const contracted = /^(?:it|he|she|that|this|there|here|what|who|where|let)$/i;
 
+/** Most words. */
+const plainWord = /^[A-Za-z]+$/;
+
 /** The words of a caption. What has no letter or number goes with the word before it. */
 export function readTokens(caption: string): Token[] {
   const tokens: Token[] = [];
   let opening = "";
   for (const written of caption.split(/\s+/)) {
     if (written === "") continue;
+    if (plainWord.test(written)) {
+      tokens.push({ before: opening, core: written, after: "" });
+      opening = "";
+      continue;
+    }
     const parts = /^([^\p{L}\p{N}<]*)(.*?)((?:['’]s)?[^\p{L}\p{N}>]*)$/u.exec(written)!;
     const [before, core, after] = [parts[1]!, parts[2]!, parts[3]!];
     if (core !== "") {

@@ -160,13 +160,17 @@ function remove(tokens: readonly Token[], chance: number, random: Random): Token
 
 /** "a" and "an" by the word that follows now, where another one did before. */
 function settleArticles(tokens: readonly Token[], original: readonly Token[]): Token[] {
-  const settled = new Set(original.map(({ core }, i) => `${core.toLowerCase()} ${original[i + 1]?.core.toLowerCase()}`));
   return tokens.map((token, i) => {
-    const article = token.core.toLowerCase();
     const next = tokens[i + 1];
-    if ((article !== "a" && article !== "an") || !next || settled.has(`${article} ${next.core.toLowerCase()}`)) return token;
+    if (!next || !isArticle(token)) return token;
+    if (original.some((one, j) => isArticle(one) && one.core.length === token.core.length && original[j + 1]?.core === next.core))
+      return token;
     return { ...token, core: isCapital(token.core) ? capital(articleBefore(next.core)) : articleBefore(next.core) };
   });
+}
+
+function isArticle({ core }: Token): boolean {
+  return core.length < 3 && /^an?$/i.test(core);
 }
 
 function opensSentence(tokens: readonly Token[], at: number): boolean {

@@ -20,7 +20,8 @@ test("WordNet is found by bisection: first and last lemmas, frequent senses firs
   const dog = wordnet.senses("dog");
   assert.deepEqual(dog[0]!.words, ["dog", "domestic_dog", "Canis_familiaris"]);
   assert.deepEqual([dog[0]!.part, dog[0]!.topic, dog.filter(({ part }) => part === "verb").length], ["noun", 5, 1]);
-  assert.ok(wordnet.phrases.has("fire hydrant") && !wordnet.phrases.has("dog"));
+  assert.ok(wordnet.continuations("fire").has("hydrant") && wordnet.continuations("living").has("room"));
+  assert.equal(wordnet.continuations("zymosis").size, 0);
   for (const none of ["zzzzz", "aaaaaa", "qwertyu", "dogg", "~", "!"]) assert.deepEqual(wordnet.senses(none), []);
 });
 

