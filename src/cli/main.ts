@@ -13,6 +13,7 @@ const commands: readonly [name: string, description: string, load: () => Promise
   ["demo", "the whole story on real pictures in minutes", async () => (await import("./commands/demo.ts")).demoCommand],
   ["rewrite", "every caption in other words, by a language model", async () => (await import("./commands/rewrite.ts")).rewriteCommand],
   ["rewrites", "look at rewrites, export them", async () => (await import("./commands/rewrites.ts")).rewritesCommand],
+  ["batch", "rewrite through batch files", async () => (await import("./commands/batch.ts")).batchCommand],
   ["pairs", "example pairs for rewriting: look, generate, import", async () => (await import("./commands/pairs.ts")).pairsCommand],
   ["tokenize", "token ids as the model sees them", async () => (await import("./commands/tokenize.ts")).tokenizeCommand],
   ["train", "train CLIP or LaCLIP on image-text pairs", async () => (await import("./commands/train.ts")).trainCommand],

@@ -1,4 +1,5 @@
 /** Rewriting captions with language models by example, and what is needed around it. Loads without libtorch. */
+export * from "./batch.ts";
 export * from "./captions-input.ts";
 export * from "./captions-survey.ts";
 export * from "./check-rewrites.ts";
@@ -11,6 +12,7 @@ export * from "./engine.ts";
 export * from "./engines/eda.ts";
 export * from "./engines/llama-cpp.ts";
 export { hashOfModel } from "./engines/llama-cpp-library.ts";
+export * from "./engines/openai-batch.ts";
 export * from "./engines/openai-compatible.ts";
 export * from "./coco-pairs.ts";
 export * from "./generate-pairs.ts";
