@@ -145,15 +145,19 @@ c10::List<Element> to_list(Call& call, const ArgumentPlan& plan, napi_value valu
   return list;
 }
 
-}  // namespace
-
-double to_double(napi_env env, napi_value value) {
-  double result;
-  const napi_status status = napi_get_value_double(env, value, &result);
-  if (status == napi_number_expected) throw std::runtime_error("expected a number, got " + describe(env, value));
+// Turns "this is something else" into a message that says what came.
+template <typename Value>
+Value read(napi_env env, napi_value value, napi_status (*getter)(napi_env, napi_value, Value*), napi_status otherwise, const char* expected) {
+  Value result;
+  const napi_status status = getter(env, value, &result);
+  if (status == otherwise) throw std::runtime_error(std::string("expected ") + expected + ", got " + describe(env, value));
   check(env, status);
   return result;
 }
+
+}  // namespace
+
+double to_double(napi_env env, napi_value value) { return read(env, value, napi_get_value_double, napi_number_expected, "a number"); }
 
 int64_t to_int(napi_env env, napi_value value) {
   if (type_of(env, value) == napi_bigint) {
@@ -168,13 +172,7 @@ int64_t to_int(napi_env env, napi_value value) {
   return static_cast<int64_t>(number);
 }
 
-bool to_bool(napi_env env, napi_value value) {
-  bool result;
-  const napi_status status = napi_get_value_bool(env, value, &result);
-  if (status == napi_boolean_expected) throw std::runtime_error("expected a boolean, got " + describe(env, value));
-  check(env, status);
-  return result;
-}
+bool to_bool(napi_env env, napi_value value) { return read(env, value, napi_get_value_bool, napi_boolean_expected, "a boolean"); }
 
 std::string to_string(napi_env env, napi_value value) {
   size_t length;

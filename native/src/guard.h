@@ -32,12 +32,13 @@ class Call {
   Call(napi_env env, napi_callback_info info) : env(env) {
     count_ = kMost;
     check(env, napi_get_cb_info(env, info, &count_, values_, nullptr, &data_));
+    if (count_ > kMost) throw std::runtime_error("a call takes at most " + std::to_string(kMost) + " arguments, got " + std::to_string(count_));
   }
   napi_value operator[](size_t i) const {
     if (i >= count_) throw std::runtime_error("internal: argument " + std::to_string(i) + " is missing");
     return values_[i];
   }
-  size_t size() const { return count_ < kMost ? count_ : kMost; }
+  size_t size() const { return count_; }
   bool has(size_t i) const { return i < count_; }
   Environment& environment() const { return *static_cast<Environment*>(data_); }
 

@@ -173,6 +173,7 @@ describe("errors name operator, argument, expected and got", () => {
       assert.throws(() => add(x), refused("aten::add.Tensor", "argument 'other' (Tensor) is missing"));
       assert.throws(() => add(), refused("argument 'self' (Tensor) is missing"));
       assert.throws(() => add(x, x, 1, 1), refused("aten::add.Tensor", "takes 3 arguments, got 4"));
+      assert.throws(() => add(...Array.from({ length: 40 }, () => x)), refused("a call takes at most 32 arguments, got 41"));
       assert.throws(() => add(x, "two"), refused("'other'", "expected Tensor", 'got the string "two"'));
       assert.throws(() => add(x, {}), refused("'other'", "got an object"));
       assert.throws(() => add(x, [x]), refused("'other'", "got an array"));
