@@ -5,7 +5,7 @@
  * WordNet's other senses. What WordNet knows as one word stays one: "fire hydrant" is a "fireplug", no "flame hydrant".
  */
 import { baseForms, inflect } from "./morphology.ts";
-import type { BaseForm } from "./morphology.ts";
+import type { BaseForm, Form } from "./morphology.ts";
 import { isFunctionWord, readWords } from "./parts-of-speech.ts";
 import type { Reading } from "./parts-of-speech.ts";
 import { WordNet } from "./wordnet.ts";
@@ -47,7 +47,7 @@ const remembered = 100_000;
 export class Synonyms {
   readonly #wordnet: WordNet;
   readonly #readings = new Map<string, readonly Reading[]>();
-  readonly #synonyms = new Map<string, readonly string[]>();
+  readonly #synonyms = new WeakMap<readonly Sense[], Map<Form, readonly string[]>>();
 
   constructor(wordnet = new WordNet()) {
     this.#wordnet = wordnet;
@@ -66,12 +66,14 @@ export class Synonyms {
       units.push(unit.text);
       at += unit.length;
     }
-    const readings = readWords(units, (unit) => this.readings(unit));
-    return readings.flatMap((reading, i) => {
-      const synonyms = reading ? this.#of(reading, units[i]!) : [];
+    const found: Replaceable[] = [];
+    for (const [i, reading] of readWords(units, (unit) => this.readings(unit)).entries()) {
+      if (!reading) continue;
+      const synonyms = this.#of(reading, units[i]!);
       const at = starts[i]!;
-      return synonyms.length > 0 ? [{ at, length: (starts[i + 1] ?? words.length) - at, synonyms }] : [];
-    });
+      if (synonyms.length > 0) found.push({ at, length: (starts[i + 1] ?? words.length) - at, synonyms });
+    }
+    return found;
   }
 
   /** All ways to read a word, or several that are one, by themselves; none for what is not in the dictionary. */
@@ -128,15 +130,12 @@ export class Synonyms {
   }
 
   #of(reading: Reading, word: string): readonly string[] {
-    const { lemma, part, form } = reading;
-    const key = `${part} ${form} ${lemma}`;
-    let synonyms = this.#synonyms.get(key);
-    if (!synonyms) {
-      synonyms = this.#find(reading);
-      if (this.#synonyms.size >= remembered) this.#synonyms.clear();
-      this.#synonyms.set(key, synonyms);
-    }
-    return synonyms.includes(word) ? synonyms.filter((synonym) => synonym !== word) : synonyms;
+    // The senses of a reading are the same list in all its forms, and go when the word is forgotten.
+    let forms = this.#synonyms.get(reading.senses);
+    if (!forms) this.#synonyms.set(reading.senses, (forms = new Map()));
+    let synonyms = forms.get(reading.form);
+    if (!synonyms) forms.set(reading.form, (synonyms = this.#find(reading).filter((synonym) => synonym !== word)));
+    return synonyms;
   }
 
   #find({ lemma, part, form, senses }: Reading): string[] {
