@@ -65,7 +65,9 @@ export class LlamaCppPrompts {
   /** What the prompts of all requests with these examples begin with; nothing where that leaves no room for a caption. */
   beginning(request: RewriteRequest): Token[] {
     const { tokens, kind } = this.#tokenize(request, request.caption);
-    const other = this.#tokenize(request, request.caption.startsWith("x") ? "y" : "x");
+    const differing = (text: string): string => (text.startsWith("x") ? "y" : "x");
+    const { caption, second } = request;
+    const other = this.#tokenize({ ...request, second: second === undefined ? undefined : differing(second) }, differing(caption));
     const length = commonLength(tokens, other.tokens);
     return length < this.limits.mostTokens({ kind }) ? tokens.slice(0, length) : [];
   }
