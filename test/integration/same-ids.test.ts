@@ -17,6 +17,17 @@ const tables: Record<string, string> = {
   "lines.jsonl": '{"text":"a \\u2028 b","path":"a.jpg"}\n{"text":null,"path":"b.jpg"}\n{"text":"c d","path":"c.jpg"}\n',
 };
 
+test("ids that are hashes", async () => {
+  const file = join(folder, "addresses.csv");
+  writeFileSync(file, "url,image,caption\nhttp://a/1.jpg,1.jpg,a dog\nhttp://a/2.jpg,2.jpg,a cat\n");
+  const pairs = await openPairs({ file, checkImages: false, idColumn: "hash:url" });
+  // As rewritten before the images were there: the same addresses and captions, in the form in which they were published.
+  const published = join(folder, "published.tsv");
+  writeFileSync(published, "a cat\thttp://a/2.jpg\na dog\thttp://a/1.jpg\n");
+  assert.deepEqual((await (await openCaptions(published)).survey()).fingerprint, pairs.fingerprint);
+  assert.deepEqual((await (await openCaptions(file, { idColumn: "hash:url" })).survey()).fingerprint, pairs.fingerprint);
+});
+
 for (const [name, content] of Object.entries(tables)) {
   test(`ids and fingerprint of ${name}`, async () => {
     const file = join(folder, name);
