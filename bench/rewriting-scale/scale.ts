@@ -34,6 +34,8 @@ class InstantEngine implements RewriteEngine {
   readonly usesExamples = true;
   /** When the first caption came, by the clock of `performance`. */
   began: number | undefined;
+  /** Microseconds of processor time that had been used by then, by all threads. */
+  used = 0;
 
   async describe(): Promise<EngineDescription> {
     return await Promise.resolve({ model: "instant", modelHash: "", sampling: {} });
@@ -41,7 +43,10 @@ class InstantEngine implements RewriteEngine {
 
   async *rewrite(groups: AsyncIterable<RewriteGroup>): AsyncGenerator<Completion> {
     for await (const request of ungrouped(groups)) {
-      this.began ??= performance.now();
+      if (this.began === undefined) {
+        this.began = performance.now();
+        this.used = processorTime();
+      }
       const words = request.caption.split(" ");
       yield { request, text: ` ${[...words.slice(3), "and", ...words.slice(0, 3)].join(" ")}`, finish: "stop", tokens: words.length + 1 };
     }
@@ -50,14 +55,23 @@ class InstantEngine implements RewriteEngine {
   async close(): Promise<void> {}
 }
 
+function processorTime(): number {
+  const { user, system } = process.cpuUsage();
+  return user + system;
+}
+
 /** What one process measured. */
 interface Measured {
   /** Seconds from the start of the process to the first caption that the engine got, or to the end where it got none. */
   start: number;
+  /** Seconds of processor time until then, by all threads. */
+  startUsed: number;
   written: number;
   kept: number;
   /** Rewrites a second, from the first to the end. */
   rate: number;
+  /** Microseconds of processor time for each, by all threads: less than the rate does it depend on what else the machine does. */
+  cost: number;
   /** Most resident memory, in MB. */
   memory: number;
 }
@@ -77,9 +91,11 @@ async function measure(captions: string, out: string, limit: number | undefined)
   const began = engine.began ?? end;
   return {
     start: began / 1000,
+    startUsed: (engine.began === undefined ? processorTime() : engine.used) / 1e6,
     written: summary.written,
     kept: summary.kept,
     rate: summary.written / Math.max(1e-9, (end - began) / 1000),
+    cost: (processorTime() - engine.used) / Math.max(1, summary.written),
     memory: process.resourceUsage().maxRSS / 1024,
   };
 }
@@ -151,16 +167,26 @@ if (values.run !== undefined) {
   console.log(JSON.stringify(await measure(values.run, values.out!, limit)));
 } else {
   const cell = (text: string | number): string => String(typeof text === "number" ? Math.round(text).toLocaleString("en-US") : text);
-  console.log("| captions | start | what | to the first rewrite, s | rewrites a second | most memory, MB |");
-  console.log("|--:|---|---|--:|--:|--:|");
+  console.log(
+    "| captions | start | what | to the first rewrite, s | processor time until then, s | rewrites a second | processor time each, us | most memory, MB |",
+  );
+  console.log("|--:|---|---|--:|--:|--:|--:|--:|");
   for (const count of values.captions.split(",").map(Number)) {
     const folder = mkdtempSync(join(tmpdir(), "laclip-scale-"));
     try {
       const [captions, out] = [join(folder, "captions.csv"), join(folder, "rewrites")];
       makeCaptions(captions, count);
       const tail = Math.min(count, Number(values.tail));
-      const show = (start: string, { start: seconds, written, kept, rate, memory }: Measured): void => {
-        const cells = [count, start, `${cell(kept)} there, ${cell(written)} written`, seconds.toFixed(1), written > 0 ? rate : "", memory];
+      const show = (start: string, { start: seconds, startUsed, written, kept, rate, cost, memory }: Measured): void => {
+        const cells = [
+          count,
+          start,
+          `${cell(kept)} there, ${cell(written)} written`,
+          seconds.toFixed(1),
+          startUsed.toFixed(1),
+          ...(written > 0 ? [rate, cost] : ["", ""]),
+          memory,
+        ];
         console.log(`| ${cells.map((value) => cell(value)).join(" | ")} |`);
       };
       show("first", inProcess(captions, out, tail));
