@@ -88,7 +88,10 @@ export function addTextOptions(target: Command): Command {
     .option(...checkOption)
     .option("--max-failed <share>", "share of requests that may fail before the work is given up, 0 to 1", parseShare, 0.01)
     .optionsGroup("Which captions:")
-    .option("--id-column <name>", "column with the ids (default: id, else the image path, else a hash of the url); hash:NAME for a hash of one; for a webdataset, a key of the .json")
+    .option(
+      "--id-column <name>",
+      "column with the ids (default: id, else the image path, else a hash of the url); hash:NAME for a hash of one; for a webdataset, a key of the .json",
+    )
     .option("--caption-column <name>", "column with the captions (default: caption, title or text)")
     .option("--second-column <name>", "column with a machine's caption of the same image, for --prompt fusion and fusion-chat")
     .option("--second-from <folder>", "a rewrites folder of these captions with such machine captions")

@@ -24,7 +24,10 @@ const llmFlag = "--llm <model>";
 
 export function rewriteCommand(): Command {
   const built = command("rewrite", "every caption of a data set in other words, written by a language model")
-    .argument("<captions>", "a table (csv, tsv, jsonl, parquet), a text file with one caption a line, annotation files, or a webdataset: docs/caption-formats.md")
+    .argument(
+      "<captions>",
+      "a table (csv, tsv, jsonl, parquet), a text file with one caption a line, annotation files, or a webdataset: docs/caption-formats.md",
+    )
     .option(outFlag, "the rewrites folder (required); started again with the same one, the work goes on");
   addEngineOptions(built);
   addTextOptions(built)
