@@ -44,7 +44,7 @@ export interface CheckRewritesOptions {
   pairs?: readonly PairSource[];
   /** Program and version, for the manifest. */
   createdWith: string;
-  /** Captions that are in memory at a time, about. Default 50,000. */
+  /** Captions that are in memory at a time, about. Default 20,000. */
   captionsAtOnce?: number;
   /** Stops the work; what is done is kept, and InterruptedError thrown. */
   signal?: AbortSignal;

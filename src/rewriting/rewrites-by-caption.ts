@@ -22,7 +22,7 @@ export interface RewrittenCaption extends CaptionRow {
 
 /** How the work is cut up. */
 export interface ByCaptionOptions {
-  /** Captions that are in memory at a time, about. Default 50,000. */
+  /** Captions that are in memory at a time, about. Default 20,000. */
   captionsAtOnce?: number;
   /** Folder for the small files; made when it is needed, and removed at the end. */
   working: string;
@@ -38,7 +38,7 @@ const bufferSize = 1 << 16;
 export async function* rewritesByCaption(
   folder: RewritesFolder,
   captions: CaptionsInput,
-  { captionsAtOnce = 50_000, working }: ByCaptionOptions,
+  { captionsAtOnce = 20_000, working }: ByCaptionOptions,
 ): AsyncGenerator<RewrittenCaption[]> {
   const { dataset, shard } = folder.manifest;
   const expected = shard ? shard.to - shard.from : dataset.count;

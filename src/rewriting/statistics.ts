@@ -7,7 +7,7 @@
  */
 import { isUsable } from "../data/index.ts";
 import type { Rewrite, RewriteSource, RewritesFolder } from "../data/index.ts";
-import { DataError } from "../support/index.ts";
+import { DataError, Progress } from "../support/index.ts";
 import { contextLength } from "../text/index.ts";
 import { CaptionSample, FewOf } from "./caption-sample.ts";
 import type { CaptionsInput } from "./captions-input.ts";
@@ -123,7 +123,10 @@ export async function rewritesStatistics(folder: RewritesFolder, options: Statis
     few.add(example);
   };
   let rewrites = 0;
+  // A guess, since reading is counting; the bar is for folders that take minutes.
+  const progress = new Progress({ label: "read", total: planned * table.size + 1, unit: "rewrites" });
   for await (const batch of folder.read()) {
+    progress.advance(batch.length);
     for (const rewrite of batch) {
       rewrites++;
       const { id, source, text, flags, tokens, weight = 1 } = rewrite;
@@ -141,6 +144,7 @@ export async function rewritesStatistics(folder: RewritesFolder, options: Statis
       sample.add(id, rewrite);
     }
   }
+  progress.finish();
   const chosen = [...shown.values()].flatMap((few) => few.values);
   const known = captions && (await captionsOf(captions, [...sample.captions().map(([id]) => id), ...chosen.map(({ id }) => id)], folder));
   for (const example of chosen) {
