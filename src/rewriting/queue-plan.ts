@@ -31,6 +31,8 @@ export interface RewritePlan {
   readonly shards: number;
   /** With all their example pairs, for engines that use examples. */
   readonly sources: readonly PairSource[];
+  /** Languages to translate into and back, in place of the sources. */
+  readonly backTranslate?: readonly string[] | undefined;
   readonly settings: SharedSettings;
   /** Who is to write, where a worker does not say: a value of `--llm`, and which of a server's models. */
   readonly llm?: string | undefined;
@@ -46,6 +48,7 @@ const storedSchema = z.object({
   out: z.string(),
   shards: z.number().int().positive(),
   sources: z.array(z.looseObject({ name: z.string(), provenance: z.string() })),
+  backTranslate: z.array(z.string()).optional(),
   settings: z.looseObject({
     seed: z.number().int(),
     form: z.string().optional(),

@@ -65,13 +65,26 @@ export function plansKey(queue: string): string {
  * @throws EndpointError when Redis can't be reached; UsageError or DataError when `out` holds something else
  */
 export async function enqueueShards(options: EnqueueOptions): Promise<EnqueueReport> {
-  const { redis, queue: name = defaultQueue, captions, shardSize = 50_000, columns, second, sources, settings, llm, model } = options;
+  const { redis, queue: name = defaultQueue, captions, shardSize = 50_000, ...shared } = options;
   const { fingerprint, repeated } = await captions.survey();
-  const total = Math.min(fingerprint.count - repeated, settings.limit ?? Infinity);
+  const total = Math.min(fingerprint.count - repeated, shared.settings.limit ?? Infinity);
   const shards = Math.max(1, Math.ceil(total / shardSize));
   const out = resolve(options.out);
   refuseOtherCut(out, { of: shards });
-  const plan = { captions: resolve(captions.path), columns, second, fingerprint, out, shards, sources, settings, llm, model };
+  const { columns, second, sources, backTranslate, settings, llm, model } = shared;
+  const plan = {
+    captions: resolve(captions.path),
+    columns,
+    second,
+    fingerprint,
+    out,
+    shards,
+    sources,
+    backTranslate,
+    settings,
+    llm,
+    model,
+  };
   const { id, text } = storePlan(plan);
   return await withQueue(redis, async (connection) => {
     const queue = connection.queue(name);

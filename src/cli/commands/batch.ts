@@ -61,6 +61,11 @@ function readCommand(): Command {
 
 async function runWrite(captions: string, { requests, model, json, ...options }: WriteOptions): Promise<void> {
   if (options.retries > 0) throw new UsageError("--retries: a batch asks for each rewrite once.", { mend: "Leave it out." });
+  if (options.backTranslate) {
+    throw new UsageError("--back-translate: a batch asks for each text once, and the way back can't be asked for before the way there.", {
+      mend: "Translate with `laclip rewrite`.",
+    });
+  }
   const run = await runOf(captions, options);
   const { prompt = defaultForm, pairs, secondFrom, ...flags } = options;
   // The second half may be started in another folder.

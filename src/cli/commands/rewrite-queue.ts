@@ -69,6 +69,7 @@ async function enqueue(path: string, options: EnqueueOptions): Promise<void> {
     out,
     shardSize,
     sources: sourcesOf(options),
+    backTranslate: options.backTranslate,
     settings: runSettingsOf(options),
     llm,
     model,
@@ -113,7 +114,8 @@ async function work(options: WorkOptions): Promise<void> {
     engine: (plan) => {
       const llm = options.llm ?? plan.llm;
       const model = options.model ?? plan.model;
-      if (llm !== undefined) return engineOf(llm, { ...options, ...(model === undefined ? {} : { model }) });
+      const backTranslate = plan.backTranslate && [...plan.backTranslate];
+      if (llm !== undefined) return engineOf(llm, { ...options, backTranslate, ...(model === undefined ? {} : { model }) });
       throw new UsageError("Neither the queue nor this command says who is to write.", {
         mend: "Add --llm, here or to `laclip rewrite enqueue`.",
       });
