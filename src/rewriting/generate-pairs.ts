@@ -72,7 +72,7 @@ export interface GeneratedPairs {
 export async function generatePairs(options: GeneratePairsOptions): Promise<GeneratedPairs> {
   const { captions, engine, name, seed, count = 16, createdWith, signal = new AbortController().signal } = options;
   if (!engine.usesExamples) {
-    throw new UsageError(`--llm ${engine.name} is no language model: it can't follow an instruction.`, {
+    throw new UsageError(`--llm ${engine.name} follows no instructions.`, {
       mend: "Name a chat model: --llm http://host:port/v1, or a GGUF file of one.",
     });
   }

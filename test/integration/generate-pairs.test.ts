@@ -221,7 +221,7 @@ test("captions that are too few, or an engine that follows no instruction, are r
       (error) => error instanceof DataError && /only 1 captions are fit .* 16 are needed/.test(error.message),
     );
     await assert.rejects(generate(url, { count: 2 }), UsageError);
-    await assert.rejects(generate(url, { engine: new EdaEngine() }), /--llm eda is no language model/);
+    await assert.rejects(generate(url, { engine: new EdaEngine() }), /--llm eda follows no instructions/);
     assert.equal(asked.length, 0);
   });
 });
