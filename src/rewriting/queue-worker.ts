@@ -41,6 +41,8 @@ export interface QueueWorkerOptions {
   lockSeconds?: number;
   /** Seconds until a shard that could not be finished is tried again. Default 30. */
   retrySeconds?: number;
+  /** So many shards in a row that could not be finished mean that something is wrong with this machine or its model. Default 3. */
+  patience?: number;
   /** Program and version, for the manifests. */
   createdWith: string;
   /** Stops the work; the shard that is being written goes back into the queue. */
@@ -64,8 +66,6 @@ export interface WorkReport {
 
 /** A shard that was given back so often is set aside: it would hold up the pool for ever. */
 const mostGivenBack = 10;
-/** So many shards in a row that could not be finished mean that something is wrong with this machine or its model. */
-const mostInARow = 3;
 
 /**
  * Works until nothing is left in the queue.
@@ -117,7 +117,8 @@ class QueueWorker {
         name: `${hostname()}:${process.pid}`,
         concurrency: 1,
         lockDuration: lockSeconds * 1000,
-        stalledInterval: (lockSeconds * 1000) / 3,
+        // A whole number: Redis takes no other.
+        stalledInterval: Math.ceil((lockSeconds * 1000) / 3),
         // A shard that is lost with its worker is never given up for that.
         maxStalledCount: Number.MAX_SAFE_INTEGER,
         // BullMQ goes by the time of day there, and would renew nothing after that was put back; see #keepLock.
@@ -247,7 +248,7 @@ class QueueWorker {
   async #giveBack(job: Job<ShardJob>, token: string, error: unknown): Promise<never> {
     const { WaitingError, DelayedError, UnrecoverableError } = this.#connection.bullmq;
     const { number, of, givenBack = 0 } = job.data;
-    const { retrySeconds = 30 } = this.#options;
+    const { retrySeconds = 30, patience = 3 } = this.#options;
     if (error instanceof InterruptedError) {
       await job.moveToWait(token);
       throw new WaitingError();
@@ -258,7 +259,7 @@ class QueueWorker {
       throw new DelayedError();
     }
     const words = error instanceof Error ? error.message : String(error);
-    if (error instanceof OtherCaptionsError || !LaclipError.is(error) || ++this.#inARow >= mostInARow) {
+    if (error instanceof OtherCaptionsError || !LaclipError.is(error) || ++this.#inARow >= patience) {
       this.#fault = error;
       this.#stop.abort();
     }

@@ -1,0 +1,395 @@
+/**
+ * A pool of machines on one queue: real worker processes, a real Redis, a server on loopback that writes. Workers are killed, Redis is
+ * killed; whatever happens, the shards together must be what one undisturbed process writes, and nothing may be asked for twice but
+ * what was under way when somebody was killed. Locks run out after a second here, that the tests take seconds.
+ */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { openRewritesFolder } from "../../src/data/index.ts";
+import {
+  OpenAiCompatibleEngine,
+  chooseSources,
+  defaultChecks,
+  defaultForm,
+  enqueueShards,
+  mergeShards,
+  openCaptions,
+  promptForms,
+  queueStatus,
+  readPlan,
+  rewriteCaptions,
+  setCheck,
+  shardFolder,
+  storePlan,
+  verifyRewrites,
+  workOnQueue,
+} from "../../src/rewriting/index.ts";
+import type { EnqueueOptions, EnqueueReport, QueueStatus, RewritePlan } from "../../src/rewriting/index.ts";
+import { EndpointError, FolderLock, UsageError, setLogLevel, sha256 } from "../../src/support/index.ts";
+import { RedisServer, whyNoRedis } from "./programs/redis-server.ts";
+
+setLogLevel("quiet");
+const cli = join(fileURLToPath(new URL("../../../", import.meta.url)), "dist/src/cli/main.js");
+const folder = mkdtempSync(join(tmpdir(), "laclip-pool-"));
+const skip = (await whyNoRedis()) ?? false;
+const concurrency = 4;
+let places = 0;
+const place = (name: string): string => join(folder, `${places++}-${name}`);
+const sources = chooseSources(["chatgpt"]);
+
+let redis: RedisServer;
+let model: Server;
+let url = "";
+let asked = 0;
+let milliseconds = 5;
+const children = new Set<ChildProcess>();
+
+before(async () => {
+  if (skip !== false) return;
+  redis = await RedisServer.start();
+  model = createServer((request, response) => {
+    void (async () => {
+      let body = "";
+      for await (const chunk of request) body += String(chunk);
+      if (request.url === "/v1/models") return void response.end(JSON.stringify({ data: [{ id: "tiny" }] }));
+      asked++;
+      const { prompt, seed } = JSON.parse(body) as { prompt: string; seed: number };
+      await sleep(milliseconds);
+      const text = ` once more in other words ${sha256(`${prompt}|${seed}`).slice(0, 12)}`;
+      response.end(JSON.stringify({ choices: [{ text, finish_reason: "stop" }], usage: { completion_tokens: 9 } }));
+    })().catch(() => response.destroy());
+  });
+  model.listen(0, "127.0.0.1");
+  await once(model, "listening");
+  url = `http://127.0.0.1:${(model.address() as AddressInfo).port}/v1`;
+});
+
+after(async () => {
+  for (const child of children) child.kill("SIGKILL");
+  await redis?.remove();
+  model?.closeAllConnections();
+  model?.close();
+  rmSync(folder, { recursive: true });
+});
+
+interface Pool {
+  queue: string;
+  out: string;
+  captions: string;
+}
+
+function captionsFile(count: number, word = "dog"): string {
+  const path = place("captions.csv");
+  const rows = Array.from({ length: count }, (_, i) => `id-${i},a photo of a big ${word} number ${i} on the grass`);
+  writeFileSync(path, `id,caption\n${rows.join("\n")}\n`);
+  return path;
+}
+
+async function enqueue(pool: Pool, change: Partial<EnqueueOptions> = {}): Promise<EnqueueReport> {
+  return await enqueueShards({
+    redis: redis.url,
+    queue: pool.queue,
+    captions: await openCaptions(pool.captions),
+    columns: {},
+    out: pool.out,
+    shardSize: 50,
+    sources,
+    settings: { seed: 1, form: defaultForm },
+    llm: url,
+    ...change,
+  });
+}
+
+async function newPool(count: number, change: Partial<EnqueueOptions> = {}): Promise<Pool> {
+  const pool = { queue: `test-${places}`, out: place("shards"), captions: captionsFile(count) };
+  await enqueue(pool, change);
+  return pool;
+}
+
+interface Started {
+  child: ChildProcess;
+  /** Exit code, undefined where it was killed; and all it said. */
+  end: Promise<{ code: number | undefined; said: string }>;
+}
+
+/** Starts `laclip rewrite work` as a process. */
+function start(pool: Pool, ...flags: string[]): Started {
+  const timing = ["--lock-seconds", "1", "--retry-seconds", "1", "--concurrency", String(concurrency)];
+  const args = [cli, "rewrite", "work", "--redis", redis.url, "--queue", pool.queue, "--verbose", ...timing, ...flags];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
+  children.add(child);
+  let said = "";
+  child.stderr!.on("data", (chunk) => (said += String(chunk)));
+  const end = once(child, "close").then(([code]) => {
+    children.delete(child);
+    return { code: (code as number | null) ?? undefined, said };
+  });
+  return { child, end };
+}
+
+const status = async (pool: Pool): Promise<QueueStatus> => await queueStatus({ redis: redis.url, queue: pool.queue });
+
+/** Waits for something that is bound to happen. */
+async function until(what: string, happened: () => boolean | Promise<boolean>): Promise<void> {
+  for (let tries = 0; tries < 1200; tries++) {
+    if (await happened()) return;
+    await sleep(25);
+  }
+  assert.fail(`waited in vain: ${what}`);
+}
+
+const askedSince = async (start: number, count: number): Promise<void> => await until(`${count} requests`, () => asked >= start + count);
+
+async function lines(path: string): Promise<string[]> {
+  const all: string[] = [];
+  for await (const batch of (await openRewritesFolder(path)).read()) all.push(...batch.map((rewrite) => JSON.stringify(rewrite)));
+  return all.sort();
+}
+
+/** All is there, once, and what an undisturbed process writes. */
+async function assertWhole(pool: Pool): Promise<void> {
+  const captions = await openCaptions(pool.captions);
+  assert.deepEqual((await verifyRewrites(pool.out, { captions })).faults, []);
+  const merged = place("merged");
+  await mergeShards({ shards: [pool.out], out: merged, createdWith: "test" });
+  const engine = new OpenAiCompatibleEngine({ url });
+  const whole = place("whole");
+  const pace = milliseconds;
+  milliseconds = 0;
+  await rewriteCaptions({ captions, out: whole, engine, sources, seed: 1, createdWith: "test" });
+  milliseconds = pace;
+  await engine.close();
+  assert.deepEqual(await lines(merged), await lines(whole));
+}
+
+test("a worker that is killed: another one finishes its shard, and nothing is written twice", { skip }, async () => {
+  const pool = await newPool(200);
+  milliseconds = 25;
+  const before = asked;
+  const first = start(pool);
+  await askedSince(before, 20);
+  first.child.kill("SIGKILL");
+  const second = start(pool);
+  assert.equal((await first.end).code, undefined);
+  const { code, said } = await second.end;
+  assert.equal(code, 0, said);
+  assert.match(said, /the worker of shard 1 is gone/);
+  // What was under way when it was killed, and the few milliseconds of answers that were not on disk yet, is asked for again.
+  assert.ok(asked - before <= 200 + 4 * concurrency, `${asked - before} requests for 200 captions`);
+  const { done, failed, waiting, active } = await status(pool);
+  assert.deepEqual({ done, failed, waiting, active }, { done: 4, failed: [], waiting: 0, active: [] });
+  await assertWhole(pool);
+});
+
+test("a shard whose worker is killed five times is not given up", { skip }, async () => {
+  const pool = await newPool(150, { shardSize: 150 });
+  milliseconds = 25;
+  for (let kill = 0; kill < 5; kill++) {
+    const before = asked;
+    const { child, end } = start(pool);
+    await askedSince(before, 12);
+    child.kill("SIGKILL");
+    await end;
+  }
+  const { active, failed } = await status(pool);
+  assert.deepEqual(failed, []);
+  assert.ok(active.length === 0 || active[0]!.lost >= 3);
+  const { code, said } = await start(pool).end;
+  assert.equal(code, 0, said);
+  await assertWhole(pool);
+});
+
+test("a shard that takes much longer than its lock lasts stays its worker's", { skip }, async () => {
+  const pool = await newPool(40, { shardSize: 40 });
+  milliseconds = 800;
+  // Not a second here: on a machine with more to do than it can, a process may stand still for as long.
+  const [first, second] = [start(pool, "--lock-seconds", "3"), start(pool, "--lock-seconds", "3")];
+  const said = (await Promise.all([first.end, second.end])).map((end) => {
+    assert.equal(end.code, 0, end.said);
+    return end.said;
+  });
+  milliseconds = 5;
+  assert.doesNotMatch(said.join(), /is gone|still being written/);
+  assert.equal(said.filter((words) => words.includes("shard 1 of 1")).length, 1);
+  await assertWhole(pool);
+});
+
+test("an engine that never waits does not keep its worker from renewing the lock", { skip }, async () => {
+  const pool = await newPool(60_000, { shardSize: 60_000, llm: "eda" });
+  const [first, second] = [start(pool, "--lock-seconds", "2"), start(pool, "--lock-seconds", "2")];
+  const said = (await Promise.all([first.end, second.end])).map((end) => {
+    assert.equal(end.code, 0, end.said);
+    return end.said;
+  });
+  assert.doesNotMatch(said.join(), /is gone|still being written/);
+  assert.deepEqual((await verifyRewrites(pool.out)).faults, []);
+});
+
+test("Redis that is killed and comes back: the workers wait and go on, nothing is lost, nothing twice", { skip }, async () => {
+  const pool = await newPool(300, { shardSize: 75 });
+  milliseconds = 25;
+  const before = asked;
+  const workers = [start(pool), start(pool)];
+  await askedSince(before, 30);
+  await redis.kill();
+  // Longer than the locks last: in the end each believes that the other is gone.
+  await sleep(2500);
+  await redis.start();
+  const ends = await Promise.all(workers.map(async ({ end }) => await end));
+  for (const { code, said } of ends) assert.equal(code, 0, said);
+  assert.match(ends.map(({ said }) => said).join(), /went away; waiting for it[\s\S]*is back/);
+  assert.equal(asked - before, 300);
+  assert.equal((await status(pool)).done, 4);
+  await assertWhole(pool);
+});
+
+test("a worker that is stopped gives its shard back at once", { skip }, async () => {
+  const pool = await newPool(100, { shardSize: 100 });
+  milliseconds = 25;
+  const before = asked;
+  const { child, end } = start(pool);
+  await askedSince(before, 20);
+  child.kill("SIGTERM");
+  assert.equal((await end).code, 75);
+  const { waiting, active } = await status(pool);
+  assert.deepEqual({ waiting, active }, { waiting: 1, active: [] });
+  assert.equal((await start(pool).end).code, 0);
+  assert.ok(asked - before <= 100 + concurrency);
+  await assertWhole(pool);
+});
+
+test("a worker that sees other captions refuses to work, and leaves the shards to others", { skip }, async () => {
+  const pool = await newPool(60);
+  const { code, said } = await start(pool, "--captions", captionsFile(60, "cat")).end;
+  assert.equal(code, 3, said);
+  assert.match(said, /not the captions that were enqueued: 60 captions with fingerprint/);
+  assert.ok(!existsSync(join(pool.out, "shards")));
+  milliseconds = 5;
+  assert.equal((await start(pool).end).code, 0);
+  await assertWhole(pool);
+});
+
+test("a worker without its model gives up after a few shards, and they are still there for others", { skip }, async () => {
+  const pool = await newPool(200);
+  const { code, said } = await start(pool, "--llm", "http://127.0.0.1:9/v1", "--patience", "1").end;
+  assert.equal(code, 4, said);
+  const { waiting, failed, done } = await status(pool);
+  assert.deepEqual({ waiting, failed, done }, { waiting: 4, failed: [], done: 0 });
+  assert.equal((await start(pool).end).code, 0);
+  await assertWhole(pool);
+});
+
+test("two workers on one shard: the second waits for the first, whatever the queue says", { skip }, async () => {
+  const pool = await newPool(50);
+  const path = shardFolder(pool.out, { number: 1, of: 1 });
+  const engine = new OpenAiCompatibleEngine({ url });
+  const captions = await openCaptions(pool.captions);
+  await assert.rejects(
+    rewriteCaptions({
+      captions,
+      out: path,
+      engine,
+      sources,
+      seed: 1,
+      shard: { number: 1, of: 1 },
+      createdWith: "test",
+      signal: AbortSignal.abort(),
+    }),
+  );
+  await engine.close();
+  const lock = FolderLock.take(join(path, "lock"), "rewrites folder");
+  const before = asked;
+  const worker = start(pool);
+  let waited = false;
+  worker.child.stderr!.on("data", (chunk) => (waited ||= String(chunk).includes("still being written")));
+  await until("the worker finds the folder locked", () => waited);
+  assert.equal(asked, before);
+  lock.release();
+  assert.equal((await worker.end).code, 0);
+  await assertWhole(pool);
+});
+
+test("the same captions are enqueued once; others for the same folder are refused; what failed is put back", { skip }, async () => {
+  const pool = await newPool(120);
+  assert.deepEqual({ ...(await enqueue(pool)) }, { queue: pool.queue, out: pool.out, captions: 120, shards: 3, added: 0, again: 0 });
+  await assert.rejects(enqueue(pool, { settings: { seed: 2 } }), UsageError);
+  await assert.rejects(enqueue(pool, { redis: "localhost" }), UsageError);
+  await assert.rejects(enqueue(pool, { redis: "redis://127.0.0.1:9" }), EndpointError);
+  assert.equal((await start(pool).end).code, 0);
+  assert.equal((await status(pool)).rewrites, 120);
+  // A queue that forgot everything: what is written is found in the folder.
+  const other = { ...pool, queue: `${pool.queue}-anew` };
+  const before = asked;
+  assert.equal((await enqueue(other)).added, 3);
+  assert.equal((await start(other).end).code, 0);
+  assert.equal(asked, before);
+  assert.deepEqual(readdirSync(pool.out), ["shards"]);
+});
+
+test("a shard that can never be finished is set aside, with the reason, and the others are done", { skip }, async () => {
+  const pool = await newPool(60, { shardSize: 20 });
+  // A part that is no part: whoever opens the shard's folder finds it damaged.
+  const engine = new OpenAiCompatibleEngine({ url });
+  const damaged = shardFolder(pool.out, { number: 1, of: 3 });
+  const captions = await openCaptions(pool.captions);
+  await rewriteCaptions({ captions, out: damaged, engine, sources, seed: 1, shard: { number: 1, of: 3 }, createdWith: "test" });
+  await engine.close();
+  writeFileSync(join(damaged, "parts", "000000.parquet"), "nonsense");
+  const report = await workOnQueue({
+    redis: redis.url,
+    queue: pool.queue,
+    engine: () => new OpenAiCompatibleEngine({ url }),
+    lockSeconds: 1,
+    retrySeconds: 0,
+    patience: 100,
+    createdWith: "test",
+    signal: new AbortController().signal,
+  });
+  assert.deepEqual({ shards: report.shards, setAside: report.setAside }, { shards: 2, setAside: 1 });
+  const [failed] = (await status(pool)).failed;
+  assert.equal(failed!.number, 1);
+  assert.match(failed!.reason, /000000\.parquet: this table can't be read/);
+  rmSync(damaged, { recursive: true });
+  assert.equal((await enqueue(pool)).again, 1);
+  assert.equal((await start(pool).end).code, 0);
+  await assertWhole(pool);
+});
+
+test("a plan comes out of the queue as it went in, with every setting", () => {
+  const plan: RewritePlan = {
+    captions: "/data/captions.csv",
+    columns: { idColumn: "key" },
+    second: { folder: "/data/machine", source: "blip" },
+    fingerprint: { count: 7, hash: "abc" },
+    out: "/data/out",
+    shards: 2,
+    sources,
+    settings: {
+      seed: 3,
+      form: promptForms.at(-1)!,
+      retries: 2,
+      rounds: 1,
+      checks: setCheck(defaultChecks, "length-ratio=0.1..9"),
+      limit: 9,
+    },
+    llm: "eda",
+    model: undefined,
+  };
+  const { id, text } = storePlan(plan);
+  assert.deepEqual(readPlan(text, id), { ...plan, model: undefined });
+  assert.equal(storePlan({ ...plan, llm: "other.gguf" }).id, id);
+  assert.notEqual(storePlan({ ...plan, settings: { ...plan.settings, seed: 4 } }).id, id);
+  assert.throws(() => readPlan("{}", id), /not one that this version/);
+  assert.throws(() => readPlan(null, id), /is gone/);
+});
