@@ -204,6 +204,19 @@ test("429 with Retry-After rests that server alone", async () => {
   assert.ok(other.asked.length > 100);
 });
 
+test("a server that only ever asks for patience is not asked without end", async () => {
+  for (const headers of [{}, { "retry-after": "0" }]) {
+    const busy = await Stub.start((_, response) => {
+      response.writeHead(429, headers).end('{"error":{"message":"later"}}');
+      return true;
+    });
+    const { failures } = await work([busy], groups(3, 1), { patienceSeconds: 0.5 });
+    assert.equal(failures.length, 3);
+    for (const failure of failures) assert.match(isFailure(failure) ? failure.error.message : "", /no usable answer for .*429: later/);
+    assert.ok(busy.asked.length < 60, `it was asked ${busy.asked.length} times in half a second`);
+  }
+});
+
 test("nonsense counts as a failed try and is asked for elsewhere: HTML, half a JSON, two choices, none, an endless answer", async () => {
   const nonsense: ((response: ServerResponse) => void)[] = [
     (response) => response.end("<!doctype html><html><body>Sign in</body></html>"),

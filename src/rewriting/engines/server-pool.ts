@@ -9,13 +9,10 @@
  *
  * While one server lives the work goes on. When none does, it waits for some minutes, and then ends.
  */
-import { EndpointError, Random, formatDuration, log } from "../../support/index.ts";
+import { EndpointError, LaclipError, Random, formatDuration, log } from "../../support/index.ts";
+import { PooledServer, hashOf } from "./pooled-server.ts";
+import type { PoolMember } from "./pooled-server.ts";
 import { FinalError, PassingError } from "./server-answers.ts";
-
-/** What the pool must know of a server. */
-export interface PoolMember {
-  readonly url: string;
-}
 
 export interface ServerPoolOptions<Member extends PoolMember> {
   /** Requests under way at once at each server. */
@@ -37,68 +34,10 @@ export interface ServerPoolOptions<Member extends PoolMember> {
 const failuresInARow = 3;
 /** Seconds between two looks at a server that is left out, at most. */
 const longestPause = 60;
-/** A server that takes this many times as long as the fastest gets a smaller window. */
-const clearlySlow = 2;
-
-/** One server and how it has fared. */
-class Server<Member extends PoolMember> {
-  /** Begin of each open request, in milliseconds; the oldest first. */
-  readonly open = new Set<{ readonly begun: number }>();
-  readonly #hash: number;
-  /** Requests that may be open at once. */
-  window: number;
-  /** "out": left out until a look at it succeeds; "gone": not asked again. */
-  state: "in" | "out" | "gone" = "in";
-  /** No request before this time. */
-  restUntil = 0;
-  /** Failures since the last usable answer. */
-  failures = 0;
-  /** Times it was left out since the last usable answer. */
-  outages = 0;
-  /** Smoothed milliseconds of an answer. */
-  #usual: number | undefined;
-
-  constructor(
-    readonly member: Member,
-    private readonly widest: number,
-  ) {
-    this.#hash = hashOf(member.url);
-    this.window = widest;
-  }
-
-  score(key: number): number {
-    return mix(key ^ this.#hash);
-  }
-
-  /** True once there is something to compare with others. */
-  get measured(): boolean {
-    return this.#usual !== undefined;
-  }
-
-  /** Milliseconds that an answer takes now; a server that hangs shows by the age of what is open. */
-  pace(now: number): number {
-    const [oldest] = this.open;
-    return Math.max(this.#usual ?? 0, oldest ? now - oldest.begun : 0);
-  }
-
-  answered(milliseconds: number): void {
-    this.#usual = this.#usual === undefined ? milliseconds : this.#usual + (milliseconds - this.#usual) / 16;
-    this.window = Math.min(this.widest, this.window + 1 / this.window);
-    this.failures = 0;
-    this.outages = 0;
-  }
-
-  /** It asked for patience: fewer requests, and none for a while. */
-  rest(seconds: number, now: number): void {
-    // Of the requests that were open together, one halving is enough.
-    if (now >= this.restUntil) this.window = Math.max(1, this.window / 2);
-    this.restUntil = Math.max(this.restUntil, now + seconds * 1000);
-  }
-}
 
 /** Routes requests to servers, tries again elsewhere, and keeps account of who answers. */
 export class ServerPool<Member extends PoolMember> {
-  readonly #servers: readonly Server<Member>[];
+  readonly #servers: readonly PooledServer<Member>[];
   readonly #options: ServerPoolOptions<Member>;
   readonly #waiting: (() => void)[] = [];
   readonly #timers = new Set<NodeJS.Timeout>();
@@ -106,12 +45,12 @@ export class ServerPool<Member extends PoolMember> {
   /** Since when no server is in use. */
   #noneSince = performance.now();
   #ended: FinalError | undefined;
-  #order: { key: string; servers: readonly Server<Member>[] } | undefined;
+  #order: { key: string; servers: readonly PooledServer<Member>[] } | undefined;
   #closed = false;
 
   constructor(members: readonly Member[], options: ServerPoolOptions<Member>) {
     this.#options = options;
-    this.#servers = members.map((member) => new Server(member, options.window));
+    this.#servers = members.map((member) => new PooledServer(member, options.window));
   }
 
   /** Addresses of servers that are asked at present. */
@@ -128,35 +67,38 @@ export class ServerPool<Member extends PoolMember> {
    */
   async run<T>(key: string, signal: AbortSignal, attempt: (member: Member) => Promise<T>): Promise<T> {
     const { tries, patienceSeconds } = this.#options;
-    const failed = new Set<Server<Member>>();
+    const failed = new Set<PooledServer<Member>>();
     const started = performance.now();
     for (let tried = 0; ;) {
       const server = await this.#turn(key, failed, signal);
       const place = { begun: performance.now() };
       server.open.add(place);
+      let trouble: PassingError;
       try {
         const result = await attempt(server.member);
         this.#lastGood = performance.now();
         server.answered(this.#lastGood - place.begun);
         return result;
       } catch (error) {
-        if (error instanceof FinalError) this.#dismiss(server, error);
-        else if (!(error instanceof PassingError) || error.trouble === "stopped") throw error;
-        else {
-          const now = performance.now();
-          const counts = error.trouble === "failing";
-          if (counts) tried++;
-          failed.add(server);
-          this.#trouble(server, error, now);
-          // A server that asks for patience is not at fault, but nobody waits for ever.
-          const tired = error.trouble === "busy" && now - Math.max(started, this.#lastGood) > patienceSeconds * 1000;
-          if (tried >= tries || tired) throw noAnswer(server.member.url, tried, error);
-          if (counts && !this.#hasOther(failed, now)) await this.#pause(server, error, tried, signal);
+        if (error instanceof FinalError) {
+          this.#dismiss(server, error);
+          continue;
         }
+        if (!(error instanceof PassingError) || error.trouble === "stopped") throw error;
+        trouble = error;
+        failed.add(server);
+        this.#note(server, error);
       } finally {
         server.open.delete(place);
         this.#wake(1);
       }
+      const now = performance.now();
+      if (trouble.trouble === "failing" && ++tried >= tries)
+        throw noAnswer(server.member.url, `no usable answer after ${tried} ${tried === 1 ? "try" : "tries"}`, trouble);
+      // A server that asks for patience is not at fault, but nobody waits for ever.
+      const waited = (now - Math.max(started, this.#lastGood)) / 1000;
+      if (waited > patienceSeconds) throw noAnswer(server.member.url, `no usable answer for ${formatDuration(waited)}`, trouble);
+      if (trouble.trouble === "failing" && !this.#hasOther(failed, now)) await this.#pause(server, trouble, tried, signal);
     }
   }
 
@@ -167,8 +109,7 @@ export class ServerPool<Member extends PoolMember> {
   leaveOut(member: Member, reason: string): void {
     const server = this.#servers.find((candidate) => candidate.member === member)!;
     if (server.state !== "in") return;
-    server.state = "out";
-    if (this.inUse.length === 0) this.#noneSince = performance.now();
+    this.#remove(server, "out");
     const pause = Math.min(longestPause, this.#options.pauseSeconds * 2 ** (server.outages + 1));
     server.outages++;
     log.warn(`${member.url}: ${reason}; no more requests for now, looked at again in ${pause.toFixed(1)} s`);
@@ -189,7 +130,7 @@ export class ServerPool<Member extends PoolMember> {
   }
 
   /** A server with room for this request, as soon as there is one. */
-  async #turn(key: string, failed: ReadonlySet<Server<Member>>, signal: AbortSignal): Promise<Server<Member>> {
+  async #turn(key: string, failed: ReadonlySet<PooledServer<Member>>, signal: AbortSignal): Promise<PooledServer<Member>> {
     for (;;) {
       if (signal.aborted || this.#closed) throw new PassingError("stopped", "stopped");
       if (this.#ended) throw this.#ended;
@@ -207,16 +148,17 @@ export class ServerPool<Member extends PoolMember> {
     }
   }
 
-  #choose(key: string, failed: ReadonlySet<Server<Member>>, now: number): Server<Member> | undefined {
-    let second: Server<Member> | undefined;
+  #choose(key: string, failed: ReadonlySet<PooledServer<Member>>, now: number): PooledServer<Member> | undefined {
+    let second: PooledServer<Member> | undefined;
     const fastest = this.#servers.length > 1 ? this.#fastest(now) : undefined;
     for (const server of this.#inOrder(key)) {
       if (server.state !== "in" || server.restUntil > now) continue;
-      if (server.open.size >= roomOf(server, fastest, now)) continue;
+      if (server.open.size >= server.room(fastest, now)) continue;
       if (!failed.has(server)) return server;
       second ??= server;
     }
-    return second;
+    // To wait for another is better than to ask again where there was no answer.
+    return this.#hasOther(failed, now) ? undefined : second;
   }
 
   /** The pace of the fastest server, or undefined while none has answered yet. */
@@ -226,7 +168,7 @@ export class ServerPool<Member extends PoolMember> {
   }
 
   /** The servers by their scores for this key; requests with the same key come in a row. */
-  #inOrder(key: string): readonly Server<Member>[] {
+  #inOrder(key: string): readonly PooledServer<Member>[] {
     if (this.#servers.length === 1) return this.#servers;
     if (this.#order?.key === key) return this.#order.servers;
     const hash = hashOf(key);
@@ -235,13 +177,14 @@ export class ServerPool<Member extends PoolMember> {
     return servers;
   }
 
-  #hasOther(failed: ReadonlySet<Server<Member>>, now: number): boolean {
+  #hasOther(failed: ReadonlySet<PooledServer<Member>>, now: number): boolean {
     return this.#servers.some((server) => server.state === "in" && server.restUntil <= now && !failed.has(server));
   }
 
-  #trouble(server: Server<Member>, error: PassingError, now: number): void {
+  #note(server: PooledServer<Member>, error: PassingError): void {
     if (error.trouble === "busy" || error.wait !== undefined) {
-      server.rest(error.wait ?? Math.min(longestPause, this.#options.pauseSeconds * (this.#options.window / server.window)), now);
+      const pause = Math.min(longestPause, (this.#options.pauseSeconds * this.#options.window) / server.window);
+      server.rest(Math.max(error.wait ?? 0, pause), performance.now());
       return;
     }
     server.failures++;
@@ -249,16 +192,22 @@ export class ServerPool<Member extends PoolMember> {
   }
 
   /** Takes a server out for good; the last one ends the work. */
-  #dismiss(server: Server<Member>, error: EndpointError): void {
+  #dismiss(server: PooledServer<Member>, error: LaclipError): void {
     const others = this.#servers.some((other) => other !== server && other.state !== "gone");
     if (!others) throw error;
     if (server.state !== "gone") log.warn(`${error.message} It is not asked again.`);
-    server.state = "gone";
+    this.#remove(server, "gone");
   }
 
-  async #lookAgain(server: Server<Member>): Promise<void> {
+  #remove(server: PooledServer<Member>, state: "out" | "gone"): void {
+    server.state = state;
+    if (this.inUse.length === 0) this.#noneSince = performance.now();
+  }
+
+  async #lookAgain(server: PooledServer<Member>): Promise<void> {
     try {
       await this.#options.look(server.member);
+      if (server.state === "gone") return;
       server.state = "in";
       server.failures = 0;
       log.info(`${server.member.url} is there again`);
@@ -267,10 +216,11 @@ export class ServerPool<Member extends PoolMember> {
       if (this.#closed) return;
       const reason = (error as Error).message;
       if (!(error instanceof PassingError)) {
-        const others = this.#servers.some((other) => other !== server && other.state !== "gone");
-        server.state = "gone";
-        log.warn(`${server.member.url} is not asked again: ${reason}`);
-        if (!others) this.#end(reason, error);
+        try {
+          this.#dismiss(server, LaclipError.is(error) ? error : new EndpointError(`${server.member.url}: ${reason}`));
+        } catch (last) {
+          this.#end(reason, last);
+        }
         return;
       }
       const waited = performance.now() - this.#noneSince;
@@ -291,7 +241,7 @@ export class ServerPool<Member extends PoolMember> {
     this.wakeAll();
   }
 
-  async #pause(server: Server<Member>, error: PassingError, tried: number, signal: AbortSignal): Promise<void> {
+  async #pause(server: PooledServer<Member>, error: PassingError, tried: number, signal: AbortSignal): Promise<void> {
     // Without chance in the pauses, all that failed together would come back together.
     const chance = Random.of("pause", server.member.url, server.failures, tried, this.#waiting.length).uniform();
     const pause = Math.min(30, this.#options.pauseSeconds * 2 ** (tried - 1)) * (0.5 + chance);
@@ -320,32 +270,9 @@ export class ServerPool<Member extends PoolMember> {
   }
 }
 
-/** Requests that a server may have open: its window, less where it is clearly slow. */
-function roomOf(server: Server<PoolMember>, fastest: number | undefined, now: number): number {
-  const pace = fastest === undefined ? 0 : server.pace(now);
-  const slowest = clearlySlow * (fastest ?? 0);
-  const share = pace > slowest ? slowest / pace : 1;
-  return Math.max(1, Math.floor(server.window * share));
-}
-
-function noAnswer(url: string, tried: number, error: PassingError): EndpointError {
-  return new EndpointError(`${url}: no usable answer after ${tried} ${tried === 1 ? "try" : "tries"}: ${error.message}`, {
+function noAnswer(url: string, what: string, error: PassingError): EndpointError {
+  return new EndpointError(`${url}: ${what}: ${error.message}`, {
     mend: "Check that the server runs at this address and has not run out of memory or quota; then start the same command again: what is done is kept.",
     cause: error.reason ?? error,
   });
-}
-
-/** FNV-1a over UTF-16 units, 32 bits. */
-function hashOf(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  return hash;
-}
-
-/** Spreads the bits of a number over 0 .. 2^32 - 1 (the finalizer of MurmurHash3). */
-function mix(bits: number): number {
-  let hash = bits;
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
 }

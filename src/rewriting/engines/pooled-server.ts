@@ -1,0 +1,91 @@
+/** One server of several: what is open there, how fast it answers, and how much it is given. */
+
+/** What the pool must know of a server. */
+export interface PoolMember {
+  readonly url: string;
+}
+
+/** A server that takes this many times as long as the fastest gets a smaller window. */
+const clearlySlow = 2;
+
+/** One server and how it has fared. */
+export class PooledServer<Member extends PoolMember> {
+  /** Begin of each open request, in milliseconds; the oldest first. */
+  readonly open = new Set<{ readonly begun: number }>();
+  readonly #hash: number;
+  /** Requests that may be open at once. */
+  window: number;
+  /** "out": left out until a look at it succeeds; "gone": not asked again. */
+  state: "in" | "out" | "gone" = "in";
+  /** No request before this time. */
+  restUntil = 0;
+  /** Failures since the last usable answer. */
+  failures = 0;
+  /** Times it was left out since the last usable answer. */
+  outages = 0;
+  /** Smoothed milliseconds of an answer. */
+  #usual: number | undefined;
+
+  constructor(
+    readonly member: Member,
+    private readonly widest: number,
+  ) {
+    this.#hash = hashOf(member.url);
+    this.window = widest;
+  }
+
+  /** The higher, the sooner it is asked what has this key. */
+  score(key: number): number {
+    return mix(key ^ this.#hash);
+  }
+
+  /** True once there is something to compare with others. */
+  get measured(): boolean {
+    return this.#usual !== undefined;
+  }
+
+  /** Milliseconds that an answer takes now; a server that hangs shows by the age of what is open. */
+  pace(now: number): number {
+    const [oldest] = this.open;
+    return Math.max(this.#usual ?? 0, oldest ? now - oldest.begun : 0);
+  }
+
+  /**
+   * Requests that may be open: its window, less where it is clearly slow.
+   * @param fastest pace of the fastest server, or undefined while none is known
+   */
+  room(fastest: number | undefined, now: number): number {
+    if (fastest === undefined) return Math.floor(this.window);
+    const share = Math.min(1, (clearlySlow * fastest) / this.pace(now));
+    return Math.max(1, Math.floor(this.window * share));
+  }
+
+  answered(milliseconds: number): void {
+    this.#usual = this.#usual === undefined ? milliseconds : this.#usual + (milliseconds - this.#usual) / 16;
+    this.window = Math.min(this.widest, this.window + 1 / this.window);
+    this.failures = 0;
+    this.outages = 0;
+  }
+
+  /** It asked for patience: fewer requests, and none for a while. */
+  rest(seconds: number, now: number): void {
+    // Of the requests that were open together, one halving is enough.
+    if (now >= this.restUntil) this.window = Math.max(1, this.window / 2);
+    this.restUntil = Math.max(this.restUntil, now + seconds * 1000);
+  }
+}
+
+/** FNV-1a over UTF-16 units, 32 bits. */
+export function hashOf(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return hash;
+}
+
+/** Spreads the bits of a number over 0 .. 2^32 - 1 (the finalizer of MurmurHash3). */
+function mix(bits: number): number {
+  let hash = bits;
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}
