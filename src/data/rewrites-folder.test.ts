@@ -300,3 +300,32 @@ test("weights survive log and part; parts of before there were weights are read 
   await writeParquet(part, before, [{ rows: 1, columns }]);
   assert.deepEqual(await all(path), [plain]);
 });
+
+test("checks are no part of a rewrite unless what they reject is asked for again; a look at images is", async () => {
+  const made = (change: Partial<RewriteSource>): RewriteSource => ({
+    ...source,
+    checks: { "too-short": { verdict: "reject", limit: [2] } },
+    ...change,
+  });
+  const other: Partial<RewriteSource> = { checks: { "too-short": { verdict: "reject", limit: [3] } } };
+  const reopen = async (first: Partial<RewriteSource>, second: Partial<RewriteSource>): Promise<string> => {
+    const path = fresh();
+    (await RewritesWriter.open(path, { ...options, sources: { chatgpt: made(first) } })).close();
+    try {
+      (await RewritesWriter.open(path, { ...options, sources: { chatgpt: made(second) } })).close();
+      return "";
+    } catch (error) {
+      assert.ok(error instanceof DataError);
+      return error.message;
+    }
+  };
+  assert.equal(await reopen({}, other), "");
+  assert.equal(await reopen({ retries: 2 }, other), "");
+  assert.equal(await reopen({ retries: 2 }, { retries: 3 }), "");
+  assert.match(await reopen({ retries: 2 }, { ...other, retries: 2 }), /checks that reject: "too-short 2" there, "too-short 3" now/);
+  assert.equal(
+    await reopen({ retries: 2 }, { retries: 2, checks: { "too-short": { verdict: "reject", limit: [2] }, arrow: { verdict: "flag" } } }),
+    "",
+  );
+  assert.match(await reopen({ images: { policy: "keep", delta: 0.1 } }, {}), /look at the images/);
+});

@@ -8,7 +8,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { jsonlToParquet } from "../formats/index.ts";
-import { DataError, FolderLock, explainWriteFailure, invariant, sha256, syncFolder, writeFileAtomic } from "../support/index.ts";
+import { DataError, FolderLock, explainWriteFailure, invariant, log, sha256, syncFolder, writeFileAtomic } from "../support/index.ts";
 import type { BitSet } from "./bit-set.ts";
 import type { CaptionsFingerprint } from "./captions-fingerprint.ts";
 import { FinishedRewrites } from "./finished-rewrites.ts";
@@ -218,7 +218,13 @@ function mergeManifest(path: string, options: WriteRewritesOptions): RewritesMan
   refuseOtherShard(path, manifest.shard, shard);
   for (const [name, source] of Object.entries(sources)) {
     const before = Object.hasOwn(manifest.sources, name) ? manifest.sources[name] : undefined;
-    if (before) refuseOtherSource(path, name, before, source);
+    if (!before) continue;
+    refuseOtherSource(path, name, before, source);
+    if (before.checks && source.checks && JSON.stringify(before.checks) !== JSON.stringify(source.checks)) {
+      log.warn(
+        `${path}: rewrites from "${name}" are looked at with other checks from now on than those that are there; \`laclip rewrites check\` brings all under the same.`,
+      );
+    }
   }
   const added = Object.keys(sources).filter((name) => !Object.hasOwn(manifest.sources, name));
   if (added.length === 0) return manifest;
@@ -257,6 +263,7 @@ export function differencesOfSource(before: RewriteSource, now: RewriteSource): 
     ["sampling", (source) => JSON.stringify(Object.fromEntries(Object.entries(source.sampling).sort(([a], [b]) => (a < b ? -1 : 1))))],
     // What is rejected is asked for again: then the checks decide the text too. Otherwise they decide its flags alone.
     ["checks that reject", (source) => (before.retries && now.retries ? rejectingChecks(source) : "")],
+    ["look at the images", ({ images }) => (images ? JSON.stringify(images) : "none")],
   ];
   return named.filter(([, of]) => of(before) !== of(now)).map(([what, of]) => `${what}: "${of(before)}" there, "${of(now)}" now`);
 }

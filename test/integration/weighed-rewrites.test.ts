@@ -165,6 +165,20 @@ test("an image that can't be read is an error, or stays as it is where that is a
   );
 });
 
+test("checks can be set where rewrites are written, and the folder says how they were", async () => {
+  const out = join(root, "strict");
+  const flags = ["--check", "too-short=50", "--check", "same-as-caption=off", "--retries", "1"];
+  const { code, stdout, stderr } = await laclip("rewrite", captions, "--out", out, "--llm", "eda", "--json", ...flags);
+  assert.equal(code, 0, stderr);
+  const { written, rejected } = JSON.parse(stdout) as { written: number; rejected: number };
+  assert.deepEqual([written, rejected], [8, 8]);
+  const { checks, retries } = (await openRewritesFolder(out)).manifest.sources["eda"]!;
+  assert.deepEqual(
+    [checks!["too-short"], checks!["same-as-caption"], retries],
+    [{ verdict: "reject", limit: [50] }, { verdict: "off" }, 1],
+  );
+});
+
 test("flags that say nothing are refused before anything is read", async () => {
   const flags = ["rewrites", "check", rewrites, "--captions", captions, "--out", join(root, "none")];
   for (const [more, says] of [
