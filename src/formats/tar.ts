@@ -5,6 +5,7 @@
  * Here an archive without the two empty blocks that end one is refused.
  */
 import { createReadStream, createWriteStream, renameSync, rmSync } from "node:fs";
+import type { WriteStream } from "node:fs";
 import { dirname } from "node:path";
 import { Readable } from "node:stream";
 import type { Writable } from "node:stream";
@@ -72,6 +73,7 @@ export async function* readTar(path: string): AsyncGenerator<TarMember> {
     throw explainRead(error, path, last);
   } finally {
     file.destroy();
+    bytes.destroy();
     archive.destroy();
   }
 }
@@ -121,6 +123,7 @@ function explainRead(error: unknown, path: string, last: string): unknown {
 export class TarWriter {
   readonly #beside: string;
   readonly #pack: Pack;
+  readonly #stream: WriteStream;
   readonly #done: Promise<void>;
   #failure: unknown;
 
@@ -130,10 +133,10 @@ export class TarWriter {
   ) {
     this.#beside = `${path}.tmp-${process.pid}`;
     this.#pack = pack;
-    const stream = createWriteStream(this.#beside, { highWaterMark: 1 << 20, flush: true });
+    this.#stream = createWriteStream(this.#beside, { highWaterMark: 1 << 20, flush: true });
     const packed = pack as unknown as Readable;
-    (compressed(path) ? packed.pipe(createGzip()) : packed).pipe(stream);
-    this.#done = finished(stream);
+    (compressed(path) ? packed.pipe(createGzip()) : packed).pipe(this.#stream);
+    this.#done = finished(this.#stream);
     this.#done.catch((error: unknown) => {
       this.#failure = error;
       // Without this, a member that is being written would wait for ever for room on a full disk.
@@ -173,15 +176,18 @@ export class TarWriter {
       await this.#done;
       renameSync(this.#beside, this.path);
     } catch (error) {
-      this.abandon();
+      await this.abandon();
       throw explainWriteFailure(error, this.path);
     }
     syncFolder(dirname(this.path));
   }
 
   /** Removes what was written so far. */
-  abandon(): void {
+  async abandon(): Promise<void> {
     this.#pack.destroy();
+    this.#stream.destroy();
+    // Only then is it sure that the file will not be made after it was removed.
+    await this.#done.catch(() => undefined);
     rmSync(this.#beside, { force: true });
   }
 }

@@ -1,7 +1,7 @@
 /**
  * Long text written piece by piece: a file that is there whole or not at all, or a stream that is somebody else's.
  */
-import { createWriteStream, existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { createWriteStream, mkdirSync, renameSync, rmSync } from "node:fs";
 import type { WriteStream } from "node:fs";
 import { dirname } from "node:path";
 import type { Writable } from "node:stream";
@@ -46,18 +46,18 @@ export class TextFile {
       await this.#done;
       renameSync(this.#beside, this.path);
     } catch (error) {
-      this.abandon();
+      await this.abandon();
       throw explainPlace(error, this.path);
     }
     syncFolder(dirname(this.path));
   }
 
   /** Removes what was written so far. */
-  abandon(): void {
+  async abandon(): Promise<void> {
     this.#stream.destroy();
-    // The stream may not have opened its file yet, and would make it after this.
-    this.#stream.once("close", () => rmSync(this.#beside, { force: true }));
-    if (existsSync(this.#beside)) rmSync(this.#beside);
+    // Only then is it sure that the file will not be made after it was removed.
+    await this.#done.catch(() => undefined);
+    rmSync(this.#beside, { force: true });
   }
 }
 

@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { DuckDBAppender, DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
 import { explainWriteFailure, invariant } from "../support/index.ts";
+import { collectGarbage } from "./collect-garbage.ts";
 import { copyToParquet } from "./tables.ts";
 import { explainPlace } from "./text-file.ts";
 
@@ -21,7 +22,10 @@ export interface JoinedRow extends KeyedText {
 }
 
 /** Most that the database keeps in memory; the rest goes to its folder. */
-const memory = "1GB";
+const memory = "512MB";
+
+/** Chunks of the result, of about 2,000 rows, after which those that were read are freed. */
+const chunksBetweenCollections = 128;
 
 /** Rows and columns of texts that are being collected, then joined once. */
 export class TextJoin {
@@ -99,9 +103,10 @@ export class TextJoin {
     let count = 0;
     try {
       const result = await this.#connection.stream(query);
-      for (;;) {
+      for (let chunks = 1; ; chunks++) {
         const chunk = await result.fetchChunk();
         if (chunk === null || chunk.rowCount === 0) break;
+        if (chunks % chunksBetweenCollections === 0) collectGarbage();
         const [keys, own, ...others] = chunk.getColumns() as (string | null)[][];
         count += chunk.rowCount;
         yield keys!.map((key, row) => ({ key: key!, text: own![row]!, texts: others.map((column) => column[row] ?? undefined) }));

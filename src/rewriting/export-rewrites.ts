@@ -5,7 +5,7 @@
 import { dirname, join } from "node:path";
 import type { Writable } from "node:stream";
 import type { Rewrite, RewritesFolder } from "../data/index.ts";
-import { TextFile, makeFolder, writeText } from "../formats/index.ts";
+import { TextFile, csvLine, makeFolder, writeText } from "../formats/index.ts";
 import { withAlignedRewrites } from "./aligned-rewrites.ts";
 import type { AlignOptions } from "./aligned-rewrites.ts";
 
@@ -25,7 +25,7 @@ export async function exportRows(
     let rows = 0;
     if (to === "csv") await put("id,source,text,flags,finish,tokens,seed,examples,weight\n");
     for await (const batch of folder.read(sources ? { sources } : {})) {
-      await put(batch.map((rewrite) => (to === "csv" ? csvLine(rewrite) : `${JSON.stringify(rewrite)}\n`)).join(""));
+      await put(batch.map((rewrite) => (to === "csv" ? csvLine(fieldsOf(rewrite)) : `${JSON.stringify(rewrite)}\n`)).join(""));
       rows += batch.length;
     }
     return rows;
@@ -100,10 +100,8 @@ function oneLine(text: string): string {
   return text.replace(/[\p{Cc}\u2028\u2029]+/gu, " ");
 }
 
-function csvLine({ id, source, text, flags, finish, tokens, seed, examples, weight = 1 }: Rewrite): string {
-  const field = (value: string): string => (/[",\r\n]/.test(value) || value === "" ? `"${value.replaceAll('"', '""')}"` : value);
-  const values = [id, source, text, flags.join(" "), finish, String(tokens), String(seed), examples.join(" "), String(weight)];
-  return `${values.map((value) => field(value)).join(",")}\n`;
+function fieldsOf({ id, source, text, flags, finish, tokens, seed, examples, weight = 1 }: Rewrite): string[] {
+  return [id, source, text, flags.join(" "), finish, String(tokens), String(seed), examples.join(" "), String(weight)];
 }
 
 /** Writes files that are there all or none. */
@@ -114,7 +112,7 @@ async function intoFiles<T>(paths: readonly string[], write: (files: readonly Te
     for (const file of files) await file.finish();
     return result;
   } catch (error) {
-    for (const file of files) file.abandon();
+    for (const file of files) await file.abandon();
     throw error;
   }
 }

@@ -228,7 +228,7 @@ async function copyTar(from: string, to: string, { rows, keys, count, signal }: 
     await close();
     await writer.finish();
   } catch (error) {
-    writer.abandon();
+    await writer.abandon();
     throw error;
   }
   return { otherCaptions };

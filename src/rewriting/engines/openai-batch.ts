@@ -95,7 +95,7 @@ export class BatchRequests implements RewriteEngine {
   }
 
   async close(): Promise<void> {
-    this.#file?.abandon();
+    await this.#file?.abandon();
   }
 
   async #write(request: RewriteRequest): Promise<void> {
