@@ -12,7 +12,7 @@ import { promisify } from "node:util";
 import { checkGguf, readGgufHeader } from "../../src/formats/index.ts";
 import { openRewritesFolder } from "../../src/data/index.ts";
 import type { Rewrite } from "../../src/data/index.ts";
-import { LlamaCppEngine, builtInSources, chooseSources, openCaptions, rewriteCaptions } from "../../src/rewriting/index.ts";
+import { LlamaCppEngine, builtInSources, chooseSources, findPromptForm, openCaptions, rewriteCaptions } from "../../src/rewriting/index.ts";
 import type { LlamaCppOptions, PairSource, RewriteSummary } from "../../src/rewriting/index.ts";
 import { ModelFormatError } from "../../src/support/index.ts";
 import { tinyLlama, writeGguf } from "./tiny-gguf.ts";
@@ -69,6 +69,63 @@ writeFileSync(
   captions,
   'id,caption\na,a red bus\nb,two birds => on a wire\nc,"line\nbreak"\nd,ein Hund läuft durch 雪\ne,\nf,a bus and a tree\n',
 );
+
+test("the longer of two captions that are to be merged gives way where the context leaves no room for the answer", needsLlama, async () => {
+  const words = [
+    "Merge",
+    "the",
+    "alt",
+    "text",
+    "of",
+    "an",
+    "image",
+    "with",
+    "a",
+    "machine",
+    "caption",
+    "into",
+    "one",
+    "Keep",
+    "names",
+    "and",
+    "facts",
+  ];
+  const model = writeGguf(place("merging.gguf"), tinyLlama({ lineEnd: 3, contextLength: 512, words }));
+  const path = place("merging.csv");
+  writeFileSync(path, `id,caption,seen\na,a red bus,${"雪".repeat(390)}\nb,${"雪".repeat(390)},a bus\nc,a red bus,a bus\n`);
+  const merging: PairSource = {
+    name: "merging",
+    provenance: "a test",
+    triples: [
+      ["a", "b", "a b"],
+      ["c", "d", "c d"],
+      ["e", "f", "e f"],
+    ],
+  };
+  const engine = new LlamaCppEngine({ model, gpu: false, threads: 1 });
+  const out = place("merged");
+  try {
+    await rewriteCaptions({
+      captions: await openCaptions(path, { secondColumn: "seen" }),
+      out,
+      engine,
+      form: findPromptForm("fusion"),
+      sources: [merging],
+      seed: 1,
+      createdWith: "test",
+    });
+  } finally {
+    await engine.close();
+  }
+  const shortened = new Map<string, boolean>();
+  for await (const batch of (await openRewritesFolder(out)).read())
+    for (const { id, flags } of batch) shortened.set(id, flags.includes("caption-shortened"));
+  assert.deepEqual([...shortened].sort(), [
+    ["a", true],
+    ["b", true],
+    ["c", false],
+  ]);
+});
 
 test("a model written here is loaded, sampled and stopped; the same seed writes the same", needsLlama, async () => {
   const model = writeGguf(place("tiny.gguf"), tinyLlama({ lineEnd: 3 }));

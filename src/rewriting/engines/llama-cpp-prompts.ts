@@ -41,17 +41,20 @@ export class LlamaCppPrompts {
   }
 
   /**
-   * The prompt's tokens, the caption shortened until they fit.
+   * The prompt's tokens, the captions shortened until they fit.
    * @throws DataError when the examples alone are too long
    * @throws UsageError for a conversation with a model that has no template for one
    */
   fit(request: RewriteRequest): FittedPrompt {
-    let { caption } = request;
-    let { tokens, kind } = this.#tokenize(request, caption);
+    let { caption, second = "" } = request;
+    let { tokens, kind } = this.#tokenize(request, request);
     const most = this.limits.mostTokens({ kind });
-    while (tokens.length > most && caption.length > 1) {
-      caption = shorten(caption, Math.min(caption.length - 1, Math.floor(caption.length * Math.max(0.5, most / tokens.length)))).text;
-      ({ tokens } = this.#tokenize(request, caption));
+    while (tokens.length > most && Math.max(caption.length, second.length) > 1) {
+      const share = Math.max(0.5, most / tokens.length);
+      // Where two are merged, the longer gives way.
+      if (second.length > caption.length) second = toShare(second, share);
+      else caption = toShare(caption, share);
+      ({ tokens } = this.#tokenize(request, { caption, second: request.second === undefined ? undefined : second }));
     }
     if (tokens.length > most) {
       throw new DataError(
@@ -59,15 +62,16 @@ export class LlamaCppPrompts {
         { mend: "Use shorter example pairs, a larger --context, or a model that was trained with a larger one." },
       );
     }
-    return { tokens, kind, shortened: request.shortened || caption !== request.caption };
+    const shortened = request.shortened || caption !== request.caption || second !== (request.second ?? "");
+    return { tokens, kind, shortened };
   }
 
   /** What the prompts of all requests with these examples begin with; nothing where that leaves no room for a caption. */
   beginning(request: RewriteRequest): Token[] {
-    const { tokens, kind } = this.#tokenize(request, request.caption);
+    const { tokens, kind } = this.#tokenize(request, request);
     const differing = (text: string): string => (text.startsWith("x") ? "y" : "x");
     const { caption, second } = request;
-    const other = this.#tokenize({ ...request, second: second === undefined ? undefined : differing(second) }, differing(caption));
+    const other = this.#tokenize(request, { caption: differing(caption), second: second === undefined ? undefined : differing(second) });
     const length = commonLength(tokens, other.tokens);
     return length < this.limits.mostTokens({ kind }) ? tokens.slice(0, length) : [];
   }
@@ -82,8 +86,9 @@ export class LlamaCppPrompts {
     return this.#turnEnds.has(token);
   }
 
-  #tokenize(request: RewriteRequest, caption: string): { tokens: Token[]; kind: Prompt["kind"] } {
-    const prompt: Prompt = request.form.render({ ...request, caption });
+  #tokenize(request: RewriteRequest, captions: Pick<RewriteRequest, "caption" | "second">): { tokens: Token[]; kind: Prompt["kind"] } {
+    const { examples, form } = request;
+    const prompt: Prompt = form.render({ examples, caption: captions.caption, second: captions.second });
     const { kind } = prompt;
     if (kind === "text") return { kind, tokens: [...this.#start, ...this.model.tokenize(prompt.shared + prompt.own, false)] };
     const tokens = this.#wrap(prompt.messages).contextText.tokenize(this.model.tokenizer);
@@ -102,6 +107,11 @@ export class LlamaCppPrompts {
     const chatHistory: ChatHistoryItem[] = [...messages.map((message) => turn(message)), { type: "model", response: [] }];
     return this.#wrapper.generateContextState({ chatHistory });
   }
+}
+
+/** A text cut to this share of its length, and by a character at least. */
+function toShare(text: string, share: number): string {
+  return shorten(text, Math.min(text.length - 1, Math.floor(text.length * share))).text;
 }
 
 function turn({ role, content }: ChatMessage): ChatHistoryItem {
