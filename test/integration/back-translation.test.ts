@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -15,6 +15,8 @@ import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { openRewritesFolder } from "../../src/data/index.ts";
 import type { Rewrite } from "../../src/data/index.ts";
+import { readPlan, storePlan } from "../../src/rewriting/index.ts";
+import type { RewritePlan } from "../../src/rewriting/index.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-back-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -151,6 +153,29 @@ test("an unfinished run gives up cleanly when too much fails", async () => {
   );
   assert.equal(code, 4, stderr);
   assert.match(stderr, /tuned to follow instructions/);
+});
+
+test("the languages travel with the plan of a queue; a batch, which asks once, refuses them", async () => {
+  const plan: RewritePlan = {
+    captions: "/captions.csv",
+    columns: {},
+    fingerprint: { count: 2, hash: "h" },
+    out: "/out",
+    shards: 1,
+    sources: [],
+    backTranslate: ["German", "French"],
+    settings: { seed: 0 },
+  };
+  const { id, text } = storePlan(plan);
+  assert.deepEqual(readPlan(text, id).backTranslate, ["German", "French"]);
+  assert.notEqual(storePlan({ ...plan, backTranslate: ["German"] }).id, id);
+
+  const table = join(folder, "batch.jsonl");
+  writeFileSync(table, JSON.stringify({ id: "c", caption: "a dog on a beach" }));
+  const flags = ["--out", join(folder, "batch"), "--requests", join(folder, "requests"), "--model", "m", "--back-translate", "German"];
+  const child = spawn(process.execPath, [cli, "batch", "write", table, ...flags], { stdio: "ignore" });
+  assert.deepEqual(await once(child, "close"), [2, null]);
+  assert.equal(existsSync(join(folder, "requests")), false);
 });
 
 test("English, nonsense, EDA and other flags that do not go together are refused before anything is asked", async () => {
