@@ -8,6 +8,13 @@ export function parseShare(text: string): number {
   return value;
 }
 
+/** An amount, 0 or more. */
+export function parseAmount(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !(value >= 0 && value < Infinity)) throw new InvalidArgumentError("Expected an amount, such as 0.15.");
+  return value;
+}
+
 /** A reader of whole numbers from `minimum` up. */
 export function parseWhole(minimum: number): (text: string) => number {
   return (text) => {

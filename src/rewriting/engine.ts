@@ -37,6 +37,8 @@ export interface Completion {
   readonly finish: "stop" | "length" | "none";
   /** Number of tokens generated, 0 where unknown. */
   readonly tokens: number;
+  /** Number of tokens in the prompt, where the engine knows. */
+  readonly promptTokens?: number;
   /** True where the engine had to shorten the caption further. */
   readonly shortened?: boolean;
 }

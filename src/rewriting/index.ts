@@ -9,6 +9,7 @@ export * from "./checks.ts";
 export * from "./complaints.ts";
 export * from "./choose-engine.ts";
 export * from "./engine.ts";
+export * from "./estimate-rewriting.ts";
 export * from "./engines/back-translation.ts";
 export * from "./engines/eda.ts";
 export * from "./engines/llama-cpp.ts";

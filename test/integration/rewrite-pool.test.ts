@@ -361,7 +361,7 @@ test("a shard that can never be finished is set aside, with the reason, and the 
   assert.equal(failed!.number, 1);
   assert.match(failed!.reason, /000000\.parquet: this table can't be read/);
   rmSync(damaged, { recursive: true });
-  assert.equal((await enqueue(pool)).again, 1);
+  assert.equal((await enqueue(pool, { shardSize: 20 })).again, 1);
   assert.equal((await start(pool).end).code, 0);
   await assertWhole(pool);
 });
@@ -384,10 +384,17 @@ test("a plan comes out of the queue as it went in, with every setting", () => {
       limit: 9,
     },
     llm: "eda",
-    model: undefined,
+    model: "large",
   };
   const { id, text } = storePlan(plan);
-  assert.deepEqual(readPlan(text, id), { ...plan, model: undefined });
+  const back = readPlan(text, id);
+  assert.equal(back.settings.form, plan.settings.form);
+  assert.deepEqual([...back.settings.checks!.keys()], [...plan.settings.checks!.keys()]);
+  const { least, most } = back.settings.checks!.get("length-ratio")!;
+  assert.deepEqual([least, most], [0.1, 9]);
+  const { checks: _checks, ...others } = plan.settings;
+  const { checks: _backChecks, ...backOthers } = back.settings;
+  assert.deepEqual({ ...back, settings: backOthers }, { ...plan, settings: others });
   assert.equal(storePlan({ ...plan, llm: "other.gguf" }).id, id);
   assert.notEqual(storePlan({ ...plan, settings: { ...plan.settings, seed: 4 } }).id, id);
   assert.throws(() => readPlan("{}", id), /not one that this version/);

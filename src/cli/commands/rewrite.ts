@@ -8,7 +8,9 @@ import { chooseShard, complaintsOn, refuseOtherCut, rewriteCaptions, shardFolder
 import { log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { interruptSignal } from "../interrupt.ts";
+import { parseAmount, parseWhole } from "../options.ts";
 import { createdWith } from "../version.ts";
+import { dryRun } from "./rewrite-dry-run.ts";
 import { addEngineOptions, addTextOptions, captionsOf, engineOf, required, runSettingsOf, sourcesFor } from "./rewrite-options.ts";
 import type { EngineOptions, TextOptions } from "./rewrite-options.ts";
 import { enqueueCommand, statusCommand, workCommand } from "./rewrite-queue.ts";
@@ -16,6 +18,10 @@ import { enqueueCommand, statusCommand, workCommand } from "./rewrite-queue.ts";
 interface Options extends TextOptions, EngineOptions {
   out?: string;
   shard?: string;
+  dryRun?: boolean;
+  sample: number;
+  priceIn?: number;
+  priceOut?: number;
   json?: boolean;
 }
 
@@ -36,6 +42,11 @@ export function rewriteCommand(): Command {
       "--shard <number/count>",
       "do only this part, into a folder of its own in --out: 1/16 is the first, 16/16 the last of sixteen; auto reads the variables of a Slurm array or Kubernetes Indexed Job, auto/16 only the number",
     )
+    .optionsGroup("What it will take:")
+    .option("--dry-run", "rewrite a sample, write nothing, and say how long all captions will take")
+    .option("--sample <count>", "with --dry-run: captions to try, best several times those written at once", parseWhole(1), 50)
+    .option("--price-in <amount>", "with --dry-run: price of a million tokens of prompt, for the cost", parseAmount)
+    .option("--price-out <amount>", "with --dry-run: price of a million generated tokens", parseAmount)
     .action(async (captions: string, options: Options) => await run(captions, options, built));
   // Without it, the flags after a subcommand would be taken for this command's own.
   built.enablePositionalOptions().addCommand(enqueueCommand()).addCommand(workCommand()).addCommand(statusCommand());
@@ -45,27 +56,28 @@ export function rewriteCommand(): Command {
     "laclip rewrite captions.csv --out rewrites --llm http://localhost:8000/v1 --concurrency 256",
     "laclip rewrite captions.csv --out rewrites-eda --llm eda",
     "laclip rewrite captions.csv --out rewrites --llm http://localhost:8000/v1 --shard 3/16",
+    "laclip rewrite captions.csv --llm http://localhost:8000/v1 --dry-run --sample 500",
   );
 }
 
 async function run(path: string, options: Options, built: Command): Promise<void> {
-  const out = required(options.out, outFlag, built);
+  const out = options.dryRun ? "" : required(options.out, outFlag, built);
   const engine = engineOf(required(options.llm, llmFlag, built), options);
   try {
     const sources = sourcesFor(engine, options);
     const shard = options.shard === undefined ? undefined : chooseShard(options.shard);
-    if (shard) refuseOtherCut(out, shard);
+    if (shard && !options.dryRun) refuseOtherCut(out, shard);
     const captions = await captionsOf(path, options);
     log.info(`${path}: ids from ${captions.idFrom}`);
     if (shard) log.info(`shard ${shard.number} of ${shard.of} (${shard.from})`);
+    const work = { captions, engine, sources, ...runSettingsOf(options), ...(shard ? { shard } : {}), createdWith };
+    if (options.dryRun) {
+      const { sample, priceIn, priceOut } = options;
+      return await dryRun({ ...work, sample, priceIn, priceOut, signal: interruptSignal("stopping") }, options);
+    }
     const summary = await rewriteCaptions({
-      captions,
+      ...work,
       out: shard ? shardFolder(out, shard) : out,
-      engine,
-      sources,
-      ...runSettingsOf(options),
-      ...(shard ? { shard } : {}),
-      createdWith,
       signal: interruptSignal("saving what is done"),
     });
     if (options.json) return print(summary);

@@ -37,7 +37,7 @@ export function requestBody(prompt: Prompt, { model, seed, sampling }: RequestSe
 export function completionOf(request: RewriteRequest, kind: Prompt["kind"], value: unknown): Completion {
   const answer = value as {
     choices?: { text?: unknown; message?: { content?: unknown }; finish_reason?: unknown }[];
-    usage?: { completion_tokens?: unknown };
+    usage?: { completion_tokens?: unknown; prompt_tokens?: unknown };
   } | null;
   const choices = Array.isArray(answer?.choices) ? answer.choices : [];
   const [choice] = choices;
@@ -47,11 +47,12 @@ export function completionOf(request: RewriteRequest, kind: Prompt["kind"], valu
     const came = choices.length > 1 ? `${choices.length} choices, not one` : `no ${expected}`;
     throw new PassingError("failing", `the answer has ${came}: ${JSON.stringify(value).slice(0, 200)}`);
   }
-  const tokens = answer?.usage?.completion_tokens;
+  const { completion_tokens: tokens, prompt_tokens: promptTokens } = answer?.usage ?? {};
   return {
     request,
     text,
     finish: choice?.finish_reason === "length" ? "length" : "stop",
     tokens: typeof tokens === "number" && Number.isInteger(tokens) ? tokens : 0,
+    ...(typeof promptTokens === "number" && Number.isInteger(promptTokens) ? { promptTokens } : {}),
   };
 }

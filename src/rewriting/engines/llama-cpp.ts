@@ -126,6 +126,7 @@ export class LlamaCppEngine implements RewriteEngine {
       text: model.detokenize(written),
       finish,
       tokens: written.length,
+      promptTokens: prompt.length,
       shortened,
     });
     let next = prompt.slice(sequence.nextTokenIndex);
