@@ -98,7 +98,7 @@ test("a file of another kind is refused with the field that is wrong", async () 
   const torn = join(folder, "torn.json");
   writeFileSync(torn, JSON.stringify({ annotations: annotations(20) }).slice(0, 500));
   const options = { name: "coco", seed: 0, createdWith: "test" };
-  await assert.rejects(cocoPairs(torn, options), /torn\.json: this annotation file is not valid JSON/);
-  await assert.rejects(cocoPairs(join(folder, "none.json"), options), /no such annotation file/);
+  await assert.rejects(cocoPairs(torn, options), /torn\.json: this COCO annotation file is not valid JSON/);
+  await assert.rejects(cocoPairs(join(folder, "none.json"), options), /no such COCO annotation file/);
   await assert.rejects(cocoPairs(torn, { ...options, count: 2 }), UsageError);
 });

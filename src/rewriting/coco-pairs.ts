@@ -66,7 +66,7 @@ export async function cocoPairs(path: string, options: CocoPairsOptions): Promis
 type Annotations = z.infer<typeof annotationsSchema>;
 
 function readAnnotations(path: string): Annotations {
-  const found = annotationsSchema.safeParse(readJson(path, "annotation file"));
+  const found = annotationsSchema.safeParse(readJson(path, "COCO annotation file"));
   if (found.success) return found.data;
   const issue = found.error.issues[0]!;
   throw new DataError(`${path}: this is no file of COCO captions: ${issue.path.join(".") || "top level"}: ${issue.message}.`, {

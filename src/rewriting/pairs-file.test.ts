@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { DataError, UsageError } from "../support/index.ts";
-import { readPairsFile, writeSource } from "./pairs-file.ts";
+import { readPairsFile, requireWritable, writeSource } from "./pairs-file.ts";
 import type { RecordedSource } from "./pairs-file.ts";
 import { drawExamples, fusionSource, hashOfPairs } from "./pairs.ts";
 
@@ -90,6 +90,8 @@ test("a file that is something else is not written over, nor one made for a sour
     assert.throws(() => writeSource(path, source("new"), { replace: true }), DataError);
     assert.equal(readFileSync(path, "utf8"), content);
   }
+  assert.throws(() => requireWritable(join(folder, "none", "pairs.json"), "x"), /there is no folder .*none to write it to/);
+  assert.throws(() => requireWritable(folder, "x"), /this is a folder, expected a pairs file/);
   const path = place();
   assert.throws(
     () =>

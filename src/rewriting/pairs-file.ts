@@ -7,10 +7,10 @@
  *
  * A file is made to be edited by hand, so that every fault is told with its place; what is in it already is never lost.
  */
-import { existsSync } from "node:fs";
-import { basename } from "node:path";
+import { accessSync, constants, existsSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import { z } from "zod";
-import { DataError, UsageError, readJson, writeFileAtomic } from "../support/index.ts";
+import { DataError, UsageError, explainWriteFailure, readJson, writeFileAtomic } from "../support/index.ts";
 import { describeProvenance, provenanceSchema } from "./pairs-provenance.ts";
 import type { PairsProvenance } from "./pairs-provenance.ts";
 import { examplesPerPrompt } from "./pairs.ts";
@@ -66,7 +66,8 @@ export interface WriteSourceOptions {
 
 /**
  * Refuses a name or a file that `writeSource` would refuse, before work is spent on it.
- * @throws UsageError for a name that is taken or not allowed; DataError for a file that is no pairs file
+ * @throws UsageError for a name that is taken or not allowed; DataError for a file that is no pairs file; LaclipError where nothing
+ *   can be written
  */
 export function requireWritable(path: string, name: string, { replace = false }: WriteSourceOptions = {}): void {
   if (!sourceName.test(name)) {
@@ -74,8 +75,12 @@ export function requireWritable(path: string, name: string, { replace = false }:
       mend: "Use letters, digits, dots and dashes, beginning with a letter or digit.",
     });
   }
-  if (!existsSync(path) || replace) return void (existsSync(path) && readEntries(path));
-  if (readEntries(path).some(({ entry }) => entry.name === name)) {
+  try {
+    accessSync(dirname(path), constants.W_OK);
+  } catch (error) {
+    throw explainWriteFailure(error, path);
+  }
+  if (existsSync(path) && readEntries(path).some(({ entry }) => entry.name === name) && !replace) {
     throw new UsageError(`${path} has a source named "${name}" already.`, {
       mend: "Choose another --name, or put the new pairs in its place with --replace.",
     });

@@ -56,6 +56,12 @@ export function explainWriteFailure(error: unknown, path: string): unknown {
       cause: error,
     });
   }
+  if (code === "ENOENT") {
+    return new UsageError(`${path}: there is no folder ${dirname(path)} to write it to.`, {
+      mend: "Make the folder first, or give another place.",
+      cause: error,
+    });
+  }
   if (code === "ENOTDIR" || code === "EEXIST" || code === "EISDIR") {
     return new UsageError(
       `${path}: nothing can be written there, since a file lies where a folder belongs, or a folder where a file does.`,
