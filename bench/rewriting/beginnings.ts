@@ -102,7 +102,7 @@ async function write(path: string, grouped: boolean): Promise<Written> {
     contextSize: 256,
     sampling: { temperature: 0.9, topP: 0.95, maxTokens: newTokens },
     sharePrefix: grouped,
-    ...(values.flash ? {} : { flashAttention: false }),
+    flashAttention: values.flash,
   });
   try {
     await engine.describe();

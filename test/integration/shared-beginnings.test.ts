@@ -52,7 +52,7 @@ async function write(
   path = model,
   count = Infinity,
 ): Promise<Completion[]> {
-  const engine = new LlamaCppEngine({ model: path, gpu: false, threads: 1, flashAttention: false, sampling: short, ...options });
+  const engine = new LlamaCppEngine({ model: path, gpu: false, threads: 1, sampling: short, ...options });
   try {
     await engine.describe();
     const written: Completion[] = [];
@@ -76,7 +76,7 @@ test("the same texts come with shared beginnings, without them, and for any numb
   const whole = await write({ sequences: 1, sharePrefix: false });
   assert.equal(whole.length, 16);
   assert.ok(new Set(whole.map(({ text }) => text)).size > 10, "the texts hardly differ");
-  for (const sequences of [1, 2, 5]) assert.deepEqual(texts(await write({ sequences })), texts(whole));
+  for (const sequences of [1, 5]) assert.deepEqual(texts(await write({ sequences })), texts(whole));
 });
 
 test("with a library that can't copy, or whose copying fails, the texts are the same", needsLlama, async () => {

@@ -7,7 +7,7 @@
  * tokens with their exact share of the whole vocabulary, and nucleus.ts draws.
  *
  * The package is optional and loaded with the first model. Two runs with the same seed, settings and machine write the same texts
- * up to rounding: which captions share a batch may change a last digit, and rarely a word.
+ * up to rounding: which captions share a batch may change a last digit, and rarely a word (bench/rewriting/README.md).
  */
 import { availableParallelism } from "node:os";
 import { basename } from "node:path";
@@ -38,7 +38,7 @@ export interface LlamaCppOptions {
   modelsFolder?: string;
   /**
    * Whether attention may be computed in one pass. Off, what shares a batch changes no more than the last digits of a sum, and hardly
-   * ever a word. Default: where llama.cpp can.
+   * ever a word. Default: on a GPU where llama.cpp can; not on a CPU, where it brings nothing for prompts of this length.
    */
   flashAttention?: boolean;
   /** False evaluates each prompt whole, for comparison. Default true. */
@@ -197,7 +197,7 @@ export class LlamaCppEngine implements RewriteEngine {
         ...(signal === undefined ? {} : { loadSignal: signal }),
       });
       const sequences = this.#options.sequences ?? (llama.supportsGpuOffloading ? 32 : 4);
-      const { flashAttention = "auto" } = this.#options;
+      const { flashAttention = llama.supportsGpuOffloading ? "auto" : false } = this.#options;
       const contextSize = Math.min(this.#options.contextSize ?? 512, model.trainContextSize);
       const context = await model.createContext({
         sequences: sequences + 1,
