@@ -64,13 +64,14 @@ export class RewritesWriter {
    */
   static async open(path: string, options: WriteRewritesOptions): Promise<RewritesWriter> {
     refuseForeignFolder(path);
+    let lock: FolderLock;
     try {
       mkdirSync(join(path, "parts"), { recursive: true });
       mkdirSync(join(path, "log"), { recursive: true });
+      lock = await FolderLock.acquire(join(path, "lock"), "rewrites folder");
     } catch (error) {
       throw explainWriteFailure(error, path);
     }
-    const lock = await FolderLock.acquire(join(path, "lock"), "rewrites folder");
     try {
       const manifest = mergeManifest(path, options);
       sweep(path);

@@ -66,9 +66,10 @@ export interface CaptionsInput {
   rows(): AsyncGenerator<CaptionRow[]>;
   /**
    * Reads everything once: counts, fingerprint, checks.
-   * @throws DataError when an id is empty or stands for two different captions
+   * @param signal gives up
+   * @throws DataError when an id is empty or stands for two different captions, InterruptedError when stopped
    */
-  survey(): Promise<CaptionsSurvey>;
+  survey(signal?: AbortSignal): Promise<CaptionsSurvey>;
 }
 
 /**
@@ -119,7 +120,7 @@ function kindOf(path: string): Kind {
 }
 
 function input(path: string, idFrom: string, rows: () => AsyncGenerator<CaptionRow[]>): CaptionsInput {
-  return { path, idFrom, rows, survey: async () => await surveyCaptions(path, rows()) };
+  return { path, idFrom, rows, survey: async (signal) => await surveyCaptions(path, rows(), signal) };
 }
 
 async function openTable(path: string, options: CaptionsOptions): Promise<CaptionTable> {
@@ -138,7 +139,7 @@ async function openTable(path: string, options: CaptionsOptions): Promise<Captio
 
 async function* tableRows(table: CaptionTable): AsyncGenerator<CaptionRow[]> {
   for await (const batch of readCaptionRows(table))
-    yield batch.map(({ id, caption, image, second }) => ({ id, caption, image, ...(second === undefined ? {} : { second }) }));
+    yield batch.map(({ id, caption, image, second }) => (second === undefined ? { id, caption, image } : { id, caption, image, second }));
 }
 
 async function* inTurn(tars: NonNullable<CaptionsInput["tars"]>): AsyncGenerator<CaptionRow[]> {

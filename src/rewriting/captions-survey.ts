@@ -6,7 +6,7 @@
  */
 import { FingerprintBuilder, HashedKeys } from "../data/index.ts";
 import type { CaptionsFingerprint } from "../data/index.ts";
-import { DataError } from "../support/index.ts";
+import { DataError, InterruptedError, log } from "../support/index.ts";
 import type { CaptionRow } from "./captions-input.ts";
 
 /** What reading all captions once has shown. */
@@ -16,27 +16,39 @@ export interface CaptionsSurvey {
   readonly empty: number;
   /** Rows that repeat the id and the caption of an earlier one. */
   readonly repeated: number;
-  /** Captions with a replacement character (U+FFFD), as it stands where bytes were no UTF-8. */
-  readonly undecodable: number;
   /** Fingerprint of the second captions that are not empty, where such were asked for. */
   readonly second?: CaptionsFingerprint;
   /** The number of each id: 0 for the first row with a caption, one more for each that is neither empty nor a repetition. */
   readonly numbers: HashedKeys;
 }
 
+/** Milliseconds between two lines that say how far the look has come. */
+const saidEvery = 10_000;
+
 /**
  * Reads all captions once.
  * @param path the file, for messages
- * @throws DataError when an id is empty or stands for two different captions, or there is no caption
+ * @param signal gives up
+ * @throws DataError when an id is empty or stands for two different captions, or there is no caption; InterruptedError when stopped
  */
-export async function surveyCaptions(path: string, batches: AsyncIterable<readonly CaptionRow[]>): Promise<CaptionsSurvey> {
+export async function surveyCaptions(
+  path: string,
+  batches: AsyncIterable<readonly CaptionRow[]>,
+  signal?: AbortSignal,
+): Promise<CaptionsSurvey> {
   const fingerprint = new FingerprintBuilder();
   const seconds = new FingerprintBuilder();
   let withSecond = false;
   const numbers = new HashedKeys();
   const words = new WordList();
-  let [row, empty, repeated, undecodable] = [0, 0, 0, 0];
+  let [row, empty, repeated] = [0, 0, 0];
+  let said = performance.now();
   for await (const batch of batches) {
+    if (signal?.aborted) throw new InterruptedError("Stopped before the first rewrite.", { mend: "Start the same command again." });
+    if (performance.now() - said > saidEvery) {
+      said = performance.now();
+      log.info(`${path}: ${row} captions looked at, before the first is rewritten`);
+    }
     for (const { id, caption, second, where } of batch) {
       row++;
       if (isEmpty(caption)) {
@@ -57,7 +69,6 @@ export async function surveyCaptions(path: string, batches: AsyncIterable<readon
           mend: "Ids join rewrites to captions. Name a column with --id-column whose values are unique.",
         });
       }
-      if (caption.includes("\ufffd")) undecodable++;
       if (second === undefined) continue;
       withSecond = true;
       if (!isEmpty(second)) seconds.add(id, second);
@@ -72,7 +83,6 @@ export async function surveyCaptions(path: string, batches: AsyncIterable<readon
     fingerprint: fingerprint.finish(),
     empty,
     repeated,
-    undecodable,
     ...(withSecond ? { second: seconds.finish() } : {}),
     numbers,
   };

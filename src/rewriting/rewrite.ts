@@ -99,12 +99,7 @@ export async function rewriteCaptions(options: RewriteOptions): Promise<RewriteS
   const description = await describe(engine, signal);
   const sources = runSources(options, description);
   if (engine.usesExamples) requireFit(options.form ?? defaultForm, options.sources, captions);
-  const survey = await captions.survey();
-  if (survey.undecodable > 0) {
-    log.warn(
-      `${captions.path}: ${survey.undecodable} captions hold characters that could not be decoded. If the file is not UTF-8, convert it first, for example: iconv -f LATIN1 -t UTF-8`,
-    );
-  }
+  const survey = await captions.survey(signal);
   const { fingerprint } = survey;
   const made = Object.fromEntries(sources.map((source) => [source.name, describeSource(source, description, options, survey)]));
   if (options.shard) refuseOtherNeighbour(out, { fingerprint, sources: made });
@@ -189,6 +184,7 @@ class Run {
     const finished = sources.map(({ name }) => writer.finished(name));
     // What is there already does not count towards the rate.
     for (const numbers of finished) this.summary.kept += numbers.count(from, to);
+    if (this.summary.kept > 0) log.info(`${this.summary.out}: ${this.summary.kept} of ${this.#planned} rewrites are there already`);
     const started = performance.now();
     const progress = new Progress({ label: "rewrite", total: this.#planned, unit: "rewrites", start: this.summary.kept });
     const isDone = (number: number): boolean => finished.every((numbers) => numbers.has(number));

@@ -27,8 +27,8 @@ export async function withSecondCaptions(captions: CaptionsInput, folder: Rewrit
     ...captions,
     secondFrom: `source "${source}" of ${folder.path}`,
     rows: attached,
-    survey: async () => {
-      const survey = await captions.survey();
+    survey: async (signal) => {
+      const survey = await captions.survey(signal);
       folder.assertMadeFor(survey.fingerprint, captions.path);
       return { ...survey, second: fingerprint };
     },
