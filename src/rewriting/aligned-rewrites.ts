@@ -8,7 +8,8 @@ import type { RewritesFolder } from "../data/index.ts";
 import { TextJoin } from "../formats/index.ts";
 import { InterruptedError } from "../support/index.ts";
 import { datasetName } from "./captions-input.ts";
-import type { CaptionsInput } from "./captions-input.ts";
+import type { CaptionRow, CaptionsInput } from "./captions-input.ts";
+import { surveyCaptions } from "./captions-survey.ts";
 
 /** What is put beside what, and where the work is done. */
 export interface AlignOptions {
@@ -50,10 +51,11 @@ export async function withAlignedRewrites<T>(
   { captions, sources = folder.sources, signal }: AlignOptions,
   use: (aligned: AlignedRewrites) => Promise<T>,
 ): Promise<T> {
-  const { fingerprint } = await captions.survey();
-  folder.assertMadeFor(fingerprint, datasetName(captions.path));
   const join = await TextJoin.create(scratch, sources.length);
   try {
+    // Captions are looked at on their way: reading those of a webdataset twice would mean to read all its images twice.
+    const { fingerprint } = await surveyCaptions(captions.path, passing(captions.rows(), join, signal));
+    folder.assertMadeFor(fingerprint, datasetName(captions.path));
     const columns = new Map(sources.map((source, i) => [source, i]));
     const usable = sources.map(() => 0);
     for await (const batch of folder.read({ sources })) {
@@ -64,10 +66,6 @@ export async function withAlignedRewrites<T>(
         join.addText(column, { key: rewrite.id, text: rewrite.text });
         usable[column]! += 1;
       }
-    }
-    for await (const batch of captions.rows()) {
-      refuseStopped(signal);
-      join.addRows(batch.map(({ id, caption }) => ({ key: id, text: caption })));
     }
     return await use({
       sources,
@@ -83,6 +81,18 @@ export async function withAlignedRewrites<T>(
     });
   } finally {
     join.close();
+  }
+}
+
+async function* passing(
+  batches: AsyncIterable<readonly CaptionRow[]>,
+  join: TextJoin,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<readonly CaptionRow[]> {
+  for await (const batch of batches) {
+    refuseStopped(signal);
+    join.addRows(batch.map(({ id, caption }) => ({ key: id, text: caption })));
+    yield batch;
   }
 }
 

@@ -192,6 +192,9 @@ interface OpenSample {
   like: TarHeader;
 }
 
+/** Members up to this size are copied in one piece, larger ones by the chunk. */
+const smallMember = 4 << 20;
+
 async function copyTar(from: string, to: string, { rows, keys, count, signal }: CopyOptions): Promise<{ otherCaptions: number }> {
   const writer = await TarWriter.create(to);
   const borders = new SampleBorders();
@@ -208,11 +211,13 @@ async function copyTar(from: string, to: string, { rows, keys, count, signal }: 
   };
   const changed = (): DataError => new DataError(`${from}: this tar has changed since its captions were read.`);
   try {
-    for await (const { name, header, chunks, bytes } of readTar(from)) {
+    for await (const { name, size, header, chunks, bytes } of readTar(from)) {
       refuseStopped(signal);
       const member = sampleMember(name);
+      // A stream for each small member would cost more than its bytes.
+      const content = size <= smallMember ? bytes : async () => chunks();
       if (!member) {
-        await writer.add(header, chunks());
+        await writer.add(header, await content());
         continue;
       }
       if (borders.begins(member)) {
@@ -222,7 +227,7 @@ async function copyTar(from: string, to: string, { rows, keys, count, signal }: 
         open = { key: member.key, row, like: header };
       }
       if (member.suffix === "json") open!.json = { header, text: decodeText(await bytes(), () => `${from}: the member ${name}`) };
-      else await writer.add(header, chunks());
+      else await writer.add(header, await content());
     }
     if (samples !== count) throw changed();
     await close();
