@@ -23,19 +23,34 @@ async function read(path: string, options?: CaptionsOptions): Promise<CaptionRow
 }
 
 test("ids come from the id column, else the image path, else the caption", async () => {
-  assert.deepEqual(await read(write("a.csv", "image,caption,id\nx.jpg,a dog,007\n")), [{ id: "007", caption: "a dog" }]);
-  assert.deepEqual(await read(write("b.csv", "Filepath,Title\nx.jpg,a dog\n")), [{ id: "x.jpg", caption: "a dog" }]);
+  assert.deepEqual(await read(write("a.csv", "image,caption,id\nx.jpg,a dog,007\n")), [{ id: "007", caption: "a dog", image: "x.jpg" }]);
+  assert.deepEqual(await read(write("b.csv", "Filepath,Title\nx.jpg,a dog\n")), [{ id: "x.jpg", caption: "a dog", image: "x.jpg" }]);
   const [row] = await read(write("c.jsonl", '{"caption":"a dog"}\n'));
   assert.match(row!.id, /^[0-9a-f]{16}$/);
   assert.equal((await openCaptions(join(folder, "c.jsonl"))).idFrom, "a hash of the caption");
-  assert.deepEqual(await read(join(folder, "a.csv"), { idColumn: "image", captionColumn: "id" }), [{ id: "x.jpg", caption: "007" }]);
+  assert.deepEqual(await read(join(folder, "a.csv"), { idColumn: "image", captionColumn: "id" }), [
+    { id: "x.jpg", caption: "007", image: "x.jpg" },
+  ]);
 });
 
 test("LaCLIP's csv without a header line keeps its first row", async () => {
   assert.deepEqual(await read(write("laclip.csv", "0/1.jpg,a dog\n0/2.jpg,a cat\n")), [
-    { id: "0/1.jpg", caption: "a dog" },
-    { id: "0/2.jpg", caption: "a cat" },
+    { id: "0/1.jpg", caption: "a dog", image: "0/1.jpg" },
+    { id: "0/2.jpg", caption: "a cat", image: "0/2.jpg" },
   ]);
+});
+
+test("a second caption comes from the column that is named, also where captions stand in for ids; else there is none", async () => {
+  const path = write("second.csv", "id,caption,blip\n1,a dog,seen\n2,a cat,\n");
+  const seconds = async (file: string, options?: CaptionsOptions): Promise<(string | undefined)[]> =>
+    (await read(file, options)).map(({ second }) => second);
+  assert.deepEqual(await seconds(path, { secondColumn: "blip" }), ["seen", ""]);
+  assert.deepEqual(await seconds(path), [undefined, undefined]);
+  assert.deepEqual(await seconds(write("alone.csv", "text,blip\na dog,seen\n"), { secondColumn: "blip" }), ["seen"]);
+  await assert.rejects(openCaptions(path, { secondColumn: "blop" }), /no column "blop".*blip/);
+  const { second, fingerprint } = await (await openCaptions(path, { secondColumn: "blip" })).survey();
+  assert.equal(second!.count, 1);
+  assert.deepEqual(fingerprint, (await (await openCaptions(path)).survey()).fingerprint);
 });
 
 test("a text file's lines end where Python's do, however its bytes are read", async () => {

@@ -146,6 +146,7 @@ export class OpenAiCompatibleEngine implements RewriteEngine {
    */
   async #meetAll(signal: AbortSignal): Promise<void> {
     if (this.#described) return;
+    if (signal.aborted) throw new EndpointError("stopped before a server was asked");
     const stop = (): void => this.#stop();
     signal.addEventListener("abort", stop, { once: true });
     try {
