@@ -84,7 +84,7 @@ async function backTranslate(
   }
 }
 
-const captions = Array.from({ length: 700 }, (_, i) => `picture ${i} of a dog`);
+const captions = Array.from({ length: 400 }, (_, i) => `picture ${i} of a dog`);
 
 test("each caption goes into every language and back, with the likeliest tokens and a seed of its own", async () => {
   const { code, stderr, asked, rewrites, out } = await backTranslate("two", captions, ["--back-translate", "German, Brazilian Portuguese"]);
