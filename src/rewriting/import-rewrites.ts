@@ -128,7 +128,9 @@ export async function importRewrites(options: ImportOptions): Promise<ImportRepo
 }
 
 function rewriteOf(source: string, { id, caption, text }: Matched & { text: string }, checks: CheckSettings): Rewrite {
-  const checked = checkRewrite(text, { caption, knownOutputs: new Set(), finish: "none", shortened: false }, checks);
+  // People break lines where a model that does has gone astray.
+  const line = text.replace(/\s+/g, " ").trim();
+  const checked = checkRewrite(line, { caption, knownOutputs: new Set(), finish: "none", shortened: false }, checks);
   return { id, source, ...checked, finish: "none", tokens: 0, seed: 0, examples: [] };
 }
 
@@ -237,7 +239,10 @@ async function matchRows(options: ImportOptions, { numbers }: CaptionsSurvey): P
 /** Names tried for the texts, in this order and in any case. */
 const textColumns = ["text", "rewrite", "caption"];
 
-/** The rows of a table of texts; of one that names sources, such as `laclip rewrites export` writes, those of this source. */
+/**
+ * The rows of a table of texts; of one that names sources, as `laclip rewrites export` writes it, those of this source. A text that
+ * has a flag of rejection there comes as "".
+ */
 async function* tableTexts(
   path: string,
   { textIdColumn, textColumn, source }: ImportOptions,
@@ -252,15 +257,16 @@ async function* tableTexts(
       mend: `Name it with ${idColumn === undefined ? "--text-id-column" : "--text-column"}.`,
     });
   }
-  const sourceColumn = findColumn(known, ["source"]);
+  const [sourceColumn, flagsColumn] = [findColumn(known, ["source"]), findColumn(known, ["flags"])];
+  const wanted = [idColumn, column, sourceColumn, flagsColumn].filter((name) => name !== undefined);
   let row = 0;
-  for await (const { rows, columns } of readTable(path, {
-    columns: [...new Set([idColumn, column, ...(sourceColumn === undefined ? [] : [sourceColumn])])],
-  })) {
+  for await (const { rows, columns } of readTable(path, { columns: [...new Set(wanted)] })) {
     for (let i = 0; i < rows; i++) {
       row++;
       if (sourceColumn !== undefined && columns[sourceColumn]![i] !== source) continue;
-      yield { row, id: String(columns[idColumn]![i] ?? ""), text: String(columns[column]![i] ?? "") };
+      // What was rejected with more knowledge than there is here, of the examples in the prompt for instance, stays out.
+      const rejected = flagsColumn !== undefined && String(columns[flagsColumn]![i]).includes("rejected:");
+      yield { row, id: String(columns[idColumn]![i] ?? ""), text: rejected ? "" : String(columns[column]![i] ?? "") };
     }
   }
 }

@@ -77,7 +77,7 @@ test("other numbers of lines are refused with both, and nothing is written", asy
 });
 
 test("tables belong by their ids; strangers, missing and ambiguous ones are refused", async () => {
-  const report = await bring([write("t.csv", 'ID,Text\n10,"boats, out at sea"\n7,the dog is running\n'), write("t.jsonl", '{"id":9,"text":"a cat is asleep"}\n{"id":7,"text":"the dog is running"}\n')]); // prettier-ignore
+  const report = await bring([write("t.csv", 'ID,Text\n10,"boats, out at sea"\n7,the dog is running\n'), write("t.jsonl", '{"id":9,"text":"a cat is\\n\\tasleep "}\n{"id":7,"text":"the dog is running"}\n')]); // prettier-ignore
   assert.deepEqual([report.written, report.missing], [3, 0]);
   assert.deepEqual(await textsIn(report.out), {
     7: "chatgpt: the dog is running",
@@ -114,6 +114,16 @@ test("what was exported is brought in again, as lines and as rows of one source"
     assert.deepEqual(await textsIn(fromRows.out), await textsIn(first.out));
     await refuses(bring([rows], { source: "bard" }), /no text of the source "bard"/);
   }
+});
+
+test("texts that were rejected when they were made stay out", async () => {
+  const rows = write(
+    "flags.csv",
+    "id,source,text,flags\n7,chatgpt,an example's output,rejected:copies-example\n9,chatgpt,the cat is asleep,length-ratio\n",
+  );
+  const report = await bring([rows]);
+  assert.deepEqual([report.written, report.rejected, report.missing], [1, 0, 2]);
+  assert.deepEqual(await textsIn(report.out), { 9: "chatgpt: the cat is asleep" });
 });
 
 test("a stopped import goes on", async () => {
