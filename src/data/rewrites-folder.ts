@@ -78,6 +78,8 @@ const manifestSchema = z.strictObject({
   format: z.literal("laclip-rewrites"),
   version: z.literal(1),
   dataset: z.strictObject({ name: z.string(), count: z.number().int().nonnegative(), hash: z.string() }),
+  /** How many captions were to be rewritten, the most of all runs: fewer than there are with a limit, or where some are there twice. */
+  captions: z.number().int().nonnegative().optional(),
   /** Set where the folder is to hold a part of the data set only. */
   shard: shardSchema.optional(),
   sources: z.record(z.string(), sourceSchema),

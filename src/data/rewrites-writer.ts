@@ -24,6 +24,8 @@ export interface WriteRewritesOptions {
   fingerprint: CaptionsFingerprint;
   /** The part of the data set that this folder is for. Default: all of it. */
   shard?: RewritesShard | undefined;
+  /** How many captions are to be rewritten. Default: not known. */
+  captions?: number | undefined;
   /** The sources that will be written now. A folder may already hold others. */
   sources: Readonly<Record<string, RewriteSource>>;
   /** Program and version, for the manifest: "laclip 0.1.0". */
@@ -196,7 +198,7 @@ function refuseForeignFolder(path: string): void {
 }
 
 function mergeManifest(path: string, options: WriteRewritesOptions): RewritesManifest {
-  const { dataset, fingerprint, shard, sources, createdWith } = options;
+  const { dataset, fingerprint, shard, captions, sources, createdWith } = options;
   for (const name of Object.keys(sources)) {
     if (!/^[a-z0-9][a-z0-9._-]*$/i.test(name))
       throw new DataError(`"${name}" is no name for a source: expected letters, digits, dots and dashes.`);
@@ -206,6 +208,7 @@ function mergeManifest(path: string, options: WriteRewritesOptions): RewritesMan
       format: "laclip-rewrites",
       version: 1,
       dataset: { name: dataset, ...fingerprint },
+      ...(captions === undefined ? {} : { captions }),
       ...(shard ? { shard } : {}),
       sources: { ...sources },
       created: new Date().toISOString(),
@@ -228,8 +231,10 @@ function mergeManifest(path: string, options: WriteRewritesOptions): RewritesMan
     }
   }
   const added = Object.keys(sources).filter((name) => !Object.hasOwn(manifest.sources, name));
-  if (added.length === 0) return manifest;
-  const merged = { ...manifest, sources: { ...manifest.sources, ...Object.fromEntries(added.map((name) => [name, sources[name]!])) } };
+  const most = captions === undefined ? manifest.captions : Math.max(captions, manifest.captions ?? 0);
+  if (added.length === 0 && most === manifest.captions) return manifest;
+  const known = most === undefined ? {} : { captions: most };
+  const merged = { ...manifest, ...known, sources: { ...manifest.sources, ...Object.fromEntries(added.map((name) => [name, sources[name]!])) } };
   saveManifest(path, merged);
   return merged;
 }

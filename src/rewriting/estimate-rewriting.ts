@@ -68,7 +68,7 @@ const charactersPerToken = 4;
  */
 export async function estimateRewriting(options: EstimateOptions): Promise<RewriteEstimate> {
   const { captions, sample: size = 50, priceIn, priceOut, limit, shard, ...settings } = options;
-  const survey = await captions.survey();
+  const survey = await captions.survey(options.signal);
   const range = shardRows(shard ?? { number: 1, of: 1 }, Math.min(survey.fingerprint.count - survey.repeated, limit ?? Infinity));
   const total = range.to - range.from;
   const rows = await drawRows(captions, survey, drawPositions(range, Math.min(size, total), options.seed));

@@ -95,7 +95,8 @@ export async function mergeShards(options: MergeOptions): Promise<MergeReport> {
   if (!partial) refuse(gaps, "Not all rewrites are there", again);
 
   const { shard, ...manifest } = shards[0]!.manifest;
-  await write(stock.pieces, { ...manifest, sources: sourcesOfAll(shards), createdWith }, options);
+  const captions = Math.max(...shards.map((one) => one.shard.to));
+  await write(stock.pieces, { ...manifest, captions, sources: sourcesOfAll(shards), createdWith }, options);
   const missing = Object.fromEntries(Object.keys(stock.sources).map((source) => [source, 0]));
   for (const { source, count } of stock.gaps) missing[source]! += count;
   return {

@@ -8,7 +8,6 @@ import { z } from "zod";
 import type { CaptionsFingerprint } from "../data/index.ts";
 import { DataError, sha256 } from "../support/index.ts";
 import type { CaptionsOptions } from "./captions-input.ts";
-import type { CheckSettings } from "./checks.ts";
 import type { PairSource } from "./pairs.ts";
 import { findPromptForm } from "./prompt-forms.ts";
 import type { RewriteOptions } from "./rewrite.ts";
@@ -98,7 +97,7 @@ export function readPlan(text: string | null, name: string): RewritePlan {
     settings: {
       ...others,
       ...(form === undefined ? {} : { form: findPromptForm(form) }),
-      ...(checks ? { checks: new Map(checks) as CheckSettings } : {}),
+      ...(checks ? { checks: new Map(checks) } : {}),
     },
   };
 }

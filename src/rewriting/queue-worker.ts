@@ -233,7 +233,7 @@ class QueueWorker {
     const plan = readPlan(await this.#connection.redis.hget(plansKey(this.#name), id), id);
     const file = await openCaptions(this.#options.captions ?? plan.captions, plan.columns);
     const captions = plan.second ? await withSecondCaptions(file, await openRewritesFolder(plan.second.folder), plan.second.source) : file;
-    const survey = await captions.survey();
+    const survey = await captions.survey(this.#stop.signal);
     const { count, hash } = plan.fingerprint;
     if (survey.fingerprint.hash !== hash || survey.fingerprint.count !== count) {
       throw new OtherCaptionsError(

@@ -101,13 +101,15 @@ export async function rewriteCaptions(options: RewriteOptions): Promise<RewriteS
   if (engine.usesExamples) requireFit(options.form ?? defaultForm, options.sources, captions);
   const survey = await captions.survey(signal);
   const { fingerprint } = survey;
+  const { from, to } = rowsOf(options, survey);
   const made = Object.fromEntries(sources.map((source) => [source.name, describeSource(source, description, options, survey)]));
   if (options.shard) refuseOtherNeighbour(out, { fingerprint, sources: made });
   const writer = await RewritesWriter.open(out, {
     dataset: datasetName(captions.path),
     fingerprint,
     sources: made,
-    ...(options.shard ? { shard: { number: options.shard.number, of: options.shard.of, ...rowsOf(options, survey) } } : {}),
+    captions: to - from,
+    ...(options.shard ? { shard: { number: options.shard.number, of: options.shard.of, from, to } } : {}),
     createdWith: options.createdWith,
     numbers: survey.numbers,
     ...(options.rowsPerPart === undefined ? {} : { rowsPerPart: options.rowsPerPart }),

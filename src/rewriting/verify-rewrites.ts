@@ -128,14 +128,12 @@ class Look {
       }
     }
     if (this.#known) return;
-    const { shard, dataset } = manifest;
-    const expected = shard ? shard.to - shard.from : dataset.count;
+    const expected = manifest.captions ?? manifest.dataset.count;
     for (const [source, count] of counts) {
       if (count > expected) this.fault("too many", `${path}: ${count} rewrites from ${source} of ${expected} captions.`);
       if (count >= expected || mergesCaptions(manifest.sources[source]!)) continue;
       this.sources[source]!.missing += expected - count;
-      const hint = shard ? "" : " (captions that are there twice need one rewrite only: give --captions to know)";
-      this.fault("missing", `${path}: ${expected - count} of ${expected} captions have no rewrite from ${source}${hint}.`);
+      this.fault("missing", `${path}: ${expected - count} of ${expected} captions have no rewrite from ${source}.`);
     }
   }
 
@@ -143,7 +141,7 @@ class Look {
   async findMissing(captions: CaptionsInput | undefined): Promise<void> {
     if (!captions) return;
     const shards = this.#folders.flatMap(({ manifest: { shard } }) => shard ?? []);
-    const end = shards.length > 0 ? Math.max(...shards.map(({ to }) => to)) : this.#numbers.size;
+    const end = shards.length > 0 ? Math.max(...shards.map(({ to }) => to)) : (this.#folders[0]!.manifest.captions ?? this.#numbers.size);
     const open = new Map<string, string[]>();
     for (const [source, done] of this.#done) {
       if (this.#folders.some(({ manifest }) => Object.hasOwn(manifest.sources, source) && mergesCaptions(manifest.sources[source]!)))

@@ -21,7 +21,7 @@ async function holder(path: string): Promise<ChildProcess> {
   const module = new URL("./folder-lock.js", import.meta.url).href;
   const program = `import { FolderLock } from ${JSON.stringify(module)}; FolderLock.take(${JSON.stringify(path)}, "thing"); console.log("held"); setInterval(() => {}, 1000);`;
   const child = spawn(process.execPath, ["--input-type=module", "-e", program], { stdio: ["ignore", "pipe", "inherit"] });
-  await once(child.stdout!, "data");
+  await once(child.stdout, "data");
   return child;
 }
 

@@ -130,7 +130,7 @@ function start(pool: Pool, ...flags: string[]): Started {
   const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
   children.add(child);
   let said = "";
-  child.stderr!.on("data", (chunk) => (said += String(chunk)));
+  child.stderr.on("data", (chunk) => (said += String(chunk)));
   const end = once(child, "close").then(([code]) => {
     children.delete(child);
     return { code: (code as number | null) ?? undefined, said };
