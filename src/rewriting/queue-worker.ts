@@ -133,10 +133,11 @@ class QueueWorker {
       log.warn(`the worker of shard ${id.slice(id.indexOf("-") + 1)} is gone; the shard goes back into the queue`),
     );
     log.info(`waiting for shards in queue ${this.#name} of ${this.#connection.address}`);
+    const stopped = new Promise<undefined>((done) => this.#stop.signal.addEventListener("abort", () => done(undefined), { once: true }));
     while (!this.#stop.signal.aborted) {
       await pause(Math.min(2000, lockSeconds * 200), this.#stop.signal);
       if (stay || this.#busy > 0 || this.#stop.signal.aborted) continue;
-      const counts = await orStopped(queue.getJobCounts("wait", "active", "delayed", "prioritized"), this.#stop.signal);
+      const counts = await Promise.race([queue.getJobCounts("wait", "active", "delayed", "prioritized"), stopped]);
       if (counts && Object.values(counts).every((count) => count === 0)) break;
     }
     // A server that is away can't take the shard back: its lock runs out by itself.
@@ -295,12 +296,6 @@ class QueueWorker {
 
 /** The captions of this machine are not those of the plan: nothing that this worker could do would be right. */
 class OtherCaptionsError extends DataError {}
-
-/** The value, or undefined as soon as the signal is raised. */
-async function orStopped<T>(value: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
-  const stopped = new Promise<undefined>((resolve) => signal.addEventListener("abort", () => resolve(undefined), { once: true }));
-  return await Promise.race([value, stopped]);
-}
 
 async function pause(milliseconds: number, signal?: AbortSignal): Promise<void> {
   await new Promise<void>((resolve) => {

@@ -18,6 +18,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { openRewritesFolder } from "../../src/data/index.ts";
 import {
+  EdaEngine,
   OpenAiCompatibleEngine,
   chooseSources,
   defaultChecks,
@@ -225,15 +226,23 @@ test("a shard that takes much longer than its lock lasts stays its worker's", { 
   await assertWhole(pool);
 });
 
-test("an engine that never waits does not keep its worker from renewing the lock", { skip }, async () => {
-  const pool = await newPool(60_000, { shardSize: 60_000, llm: "eda" });
-  const [first, second] = [start(pool, "--lock-seconds", "2"), start(pool, "--lock-seconds", "2")];
-  const said = (await Promise.all([first.end, second.end])).map((end) => {
-    assert.equal(end.code, 0, end.said);
-    return end.said;
-  });
-  assert.doesNotMatch(said.join(), /is gone|still being written/);
-  assert.deepEqual((await verifyRewrites(pool.out)).faults, []);
+test("EDA, which never waits for anything, lets the timers run that renew locks", async () => {
+  let ticks = 0;
+  const timer = setInterval(() => ticks++, 1);
+  const during: number[] = [];
+  class Observed extends EdaEngine {
+    override async *rewrite(...args: Parameters<EdaEngine["rewrite"]>): ReturnType<EdaEngine["rewrite"]> {
+      for await (const outcome of super.rewrite(...args)) {
+        during.push(ticks);
+        yield outcome;
+      }
+    }
+  }
+  const captions = await openCaptions(captionsFile(3000));
+  await rewriteCaptions({ captions, out: place("eda"), engine: new Observed(), sources: [], seed: 1, createdWith: "test" });
+  clearInterval(timer);
+  assert.equal(during.length, 3000);
+  assert.ok(during.at(-1)! - during[0]! >= 3, `${during.at(-1)! - during[0]!} ticks`);
 });
 
 test("Redis that is killed and comes back: the workers wait and go on, nothing is lost, nothing twice", { skip }, async () => {
