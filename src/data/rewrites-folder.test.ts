@@ -285,16 +285,16 @@ test("a hundred thousand keys are found again, others are not", () => {
   assert.deepEqual([keys.get("another"), keys.size], [4, 100_001]);
 });
 
-test("weights survive log and part; parts of before there were weights are read as 1", async () => {
+test("weights and fits survive log and part; parts of before there were any are read without", async () => {
   const path = fresh();
   const writer = await RewritesWriter.open(path, options);
-  const [plain, weighed] = [rewrite(0), { ...rewrite(1), weight: 0.125 }];
+  const [plain, weighed] = [rewrite(0), { ...rewrite(1), weight: 0.125, fit: -0.25 }];
   await writer.append([plain, weighed]);
   writer.flush();
   assert.deepEqual(await all(path), [plain, weighed]);
   await writer.finish();
   assert.deepEqual(await all(path), [plain, weighed]);
-  const { weight: _none, ...before } = rewriteColumns;
+  const { weight: _weight, fit: _fit, ...before } = rewriteColumns;
   const part = join(path, "parts", "000000.parquet");
   const columns = Object.fromEntries(Object.keys(before).map((name) => [name, [plain[name as keyof typeof before]]]));
   await writeParquet(part, before, [{ rows: 1, columns }]);

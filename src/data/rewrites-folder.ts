@@ -38,6 +38,8 @@ export interface Rewrite {
   readonly examples: readonly string[];
   /** Chance of being drawn in training, relative to the original caption's, above 0 and up to 1. Default 1. */
   readonly weight?: number;
+  /** How much better it fits the image than the original caption does, as a difference of cosines, -2..2; where that was measured. */
+  readonly fit?: number;
 }
 
 const sourceSchema = z.strictObject({
@@ -105,6 +107,7 @@ export const rewriteColumns = {
   seed: "integer",
   examples: "text[]",
   weight: "number",
+  fit: "number",
 } as const satisfies Readonly<Record<keyof Rewrite, ColumnType>>;
 
 /** False for a rewrite that was rejected: it is kept to be looked at, and must not be trained on. */
@@ -271,15 +274,19 @@ export async function* readSegment(path: string, segment: string): AsyncGenerato
       if ((error as NodeJS.ErrnoException).code !== "ENOENT" || !existsSync(part)) throw error;
     }
   }
-  // Folders of before there were weights have no such column; where it is, it is empty unless somebody weighed.
-  const { weight: _optional, ...required } = rewriteColumns;
-  const weighed = (await tableColumns(part)).includes("weight");
+  // Folders of before rewrites were held against images lack these columns; where they are, they are empty unless somebody did.
+  const { weight: _weight, fit: _fit, ...required } = rewriteColumns;
+  const known = await tableColumns(part);
   const names = Object.keys(required);
-  for await (const { rows, columns } of readTable(part, { columns: weighed ? [...names, "weight"] : names })) {
+  const optional = (["weight", "fit"] as const).filter((name) => known.includes(name));
+  for await (const { rows, columns } of readTable(part, { columns: [...names, ...optional] })) {
     yield Array.from({ length: rows }, (_, i) => {
-      const rewrite = Object.fromEntries(names.map((name) => [name, columns[name]![i]])) as unknown as Rewrite;
-      const weight = columns["weight"]?.[i] ?? 1;
-      return weight === 1 ? rewrite : { ...rewrite, weight: Number(weight) };
+      const rewrite = Object.fromEntries(names.map((name) => [name, columns[name]![i]]));
+      for (const name of optional) {
+        const value = columns[name]![i];
+        if (value !== null && value !== undefined) rewrite[name] = Number(value);
+      }
+      return rewrite as unknown as Rewrite;
     });
   }
 }

@@ -112,6 +112,7 @@ const rewriteSchema = z.object({
   seed: z.number().int(),
   examples: z.array(z.string()),
   weight: z.number().positive().max(1).exactOptional(),
+  fit: z.number().min(-2).max(2).exactOptional(),
 }) satisfies z.ZodType<Rewrite>;
 
 /**

@@ -54,17 +54,18 @@ export class CaptionSample<T> {
   }
 }
 
-/** The few values of a stream whose ids come first in the order of `placeOf`. */
-export class FewOf<T extends { readonly id: string }> {
+/** The few values of a stream whose place, by a measure, comes first. */
+export class Few<T> {
   readonly #held: { place: number; value: T }[] = [];
 
+  /** @param most values that are held @param placeOfValue the smaller, the sooner */
   constructor(
     readonly most: number,
-    readonly seed: number,
+    readonly placeOfValue: (value: T) => number,
   ) {}
 
   add(value: T): void {
-    const place = placeOf(value.id, this.seed);
+    const place = this.placeOfValue(value);
     const last = this.#held.at(-1);
     if (this.#held.length >= this.most && (last === undefined || place >= last.place)) return;
     const at = this.#held.findIndex((held) => held.place > place);

@@ -187,11 +187,28 @@ for (const [policy, expected] of [
     assert.deepEqual(rows.find(({ id }) => id === "b")!.flags, []);
     const { images, unreadable, compared } = summary.images!;
     assert.deepEqual([images, unreadable, compared], [1, 1, 3]);
-    assert.ok(Math.abs(summary.images!.differences[3]! + 0.04) < 1e-9, "the middle one of -0.1, -0.04 and 0.02");
+    assert.ok(Math.abs(summary.images!.fits[3]! + 0.04) < 1e-9, "the middle one of -0.1, -0.04 and 0.02");
     const { model, policy: kind } = (await openRewritesFolder(out)).manifest.sources["one"]!.images!;
     assert.deepEqual([model, kind], ["table", policy.kind]);
   });
 }
+
+test("another policy takes what was measured, without a model; where nothing was, it is refused", async () => {
+  const [weighed, kept, direct] = [fresh(), fresh(), fresh()];
+  const folder = await folderOf(captions, imageRows);
+  await check(folder, weighed, { comparison: { scorer, policy: { kind: "down-weight", softness: 0.1 }, maximumSkipped: 1 } });
+  const keep = { kind: "keep", delta: 0.05 } as const;
+  await check(await openRewritesFolder(weighed), kept, { comparison: { policy: keep } });
+  await check(folder, direct, { comparison: { scorer, policy: keep, maximumSkipped: 1 } });
+  assert.deepEqual(await rowsOf(kept), await rowsOf(direct));
+  assert.deepEqual(
+    (await openRewritesFolder(kept)).manifest.sources["one"]!.images,
+    (await openRewritesFolder(direct)).manifest.sources["one"]!.images,
+  );
+  const fits = Object.fromEntries((await rowsOf(kept)).map(({ id, source, fit }) => [`${id} ${source}`, fit]));
+  assert.deepEqual(fits, { "a one": 0.02, "a two": -0.04, "a three": -0.1, "a four": undefined, "b one": undefined });
+  await assert.rejects(async () => await check(folder, fresh(), { comparison: { policy: keep } }), UsageError);
+});
 
 test("without a look at images, weights and flags of an earlier one stay", async () => {
   const [weighed, again] = [fresh(), fresh()];

@@ -12,7 +12,7 @@ import { CheckSubject } from "./check-subject.ts";
 import { rewriteChecks } from "./check-table.ts";
 import { checkOfFlag, defaultChecks, flagsOf, normalise, recordChecks } from "./checks.ts";
 import type { CheckSettings } from "./checks.ts";
-import { ImageTally, applyPolicy, recordPolicy, withoutPolicy } from "./image-policies.ts";
+import { ImageTally, applyPolicy, recordPolicy, withFits, withoutPolicy } from "./image-policies.ts";
 import type { ImagePolicy, ImageReport, ImageTextScorer } from "./image-policies.ts";
 import { builtInSources, outputsOf } from "./pairs.ts";
 import type { PairSource } from "./pairs.ts";
@@ -21,8 +21,9 @@ import type { RewrittenCaption } from "./rewrites-by-caption.ts";
 
 /** How rewrites are held against their images. */
 export interface ImageComparison {
-  scorer: ImageTextScorer;
   policy: ImagePolicy;
+  /** Default: what an earlier look at the images has measured is used again. */
+  scorer?: ImageTextScorer;
   /** Folder that image paths are relative to. Default: that of the captions. */
   images?: string;
   /** Share of images that may be unreadable, 0..1. Default 0.01. */
@@ -128,8 +129,14 @@ function newSource(
   checks: CheckSettings,
   comparison: ImageComparison | undefined,
 ): RewriteSource {
-  const images = comparison ? recordPolicy(comparison.policy, comparison.scorer) : before;
+  const images = comparison ? recordPolicy(comparison.policy, measuredBy(comparison, before)) : before;
   return { ...source, checks: recordChecks(checks), ...(images ? { images } : {}) };
+}
+
+function measuredBy({ scorer }: ImageComparison, before: RewriteSource["images"]): { model: number | string; modelHash: number | string } {
+  if (scorer) return scorer;
+  if (before) return { model: before["model"]!, modelHash: before["modelHash"]! };
+  throw new UsageError("These rewrites were never held against their images.", { mend: "Give a model folder (--model)." });
 }
 
 /** A folder that was begun with other checks would end up with flags of two kinds. */
@@ -197,7 +204,7 @@ class Check {
     const { checks = defaultChecks, comparison } = this.#options;
     const said = new Set<string>();
     return rewrites.map((before) => {
-      const rewrite = comparison ? withoutPolicy(before) : before;
+      const rewrite = comparison ? withoutPolicy(comparison.scorer ? withoutFit(before) : before) : before;
       const { source, text, finish } = rewrite;
       const earlier = new Set(rewrite.flags.map(checkOfFlag));
       const plain = normalise(text);
@@ -217,7 +224,20 @@ class Check {
     });
   }
 
-  async #compare(all: readonly CheckedCaption[], { scorer, policy }: ImageComparison): Promise<CheckedCaption[]> {
+  async #compare(all: readonly CheckedCaption[], comparison: ImageComparison): Promise<CheckedCaption[]> {
+    const measured = comparison.scorer ? await this.#measure(all, comparison.scorer) : all;
+    return measured.map(({ caption, rewrites }) => {
+      const usable = rewrites.filter((rewrite) => isUsable(rewrite) && rewrite.fit !== undefined);
+      if (usable.length === 0) return { caption, rewrites };
+      const judged = applyPolicy(comparison.policy, usable);
+      this.#tally.add(judged);
+      const changed = new Map(usable.map((rewrite, i) => [rewrite, judged[i]!]));
+      return { caption, rewrites: rewrites.map((rewrite) => changed.get(rewrite) ?? rewrite) };
+    });
+  }
+
+  /** The usable rewrites with their fits, as far as there is an image to look at. */
+  async #measure(all: readonly CheckedCaption[], scorer: ImageTextScorer): Promise<CheckedCaption[]> {
     const withImage = all.filter(({ caption, rewrites }) => {
       const usable = rewrites.some(isUsable);
       if (usable && (caption.image ?? "") === "") this.#noImage(`${caption.id}: its row names no image`);
@@ -237,11 +257,9 @@ class Check {
         this.#noImage(score.unreadable);
         return one;
       }
-      const [original, ...cosines] = score.cosines;
       const usable = one.rewrites.filter(isUsable);
-      const weighed = applyPolicy(policy, usable, original!, cosines);
-      this.#tally.add(weighed, original!, cosines);
-      const changed = new Map(usable.map((rewrite, i) => [rewrite, weighed[i]!]));
+      const measured = withFits(usable, score.cosines);
+      const changed = new Map(usable.map((rewrite, i) => [rewrite, measured[i]!]));
       return { ...one, rewrites: one.rewrites.map((rewrite) => changed.get(rewrite) ?? rewrite) };
     });
   }
@@ -268,6 +286,10 @@ interface CheckedCaption {
 }
 
 const checkNames: ReadonlySet<string> = new Set(rewriteChecks.map(({ name }) => name));
+
+function withoutFit({ fit: _before, ...rewrite }: Rewrite): Rewrite {
+  return rewrite;
+}
 
 function noCounts(): CheckCounts {
   return { rewrites: 0, usableBefore: 0, usable: 0, flags: {} };

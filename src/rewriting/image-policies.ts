@@ -42,39 +42,42 @@ export interface ImageTextScorer {
 /** Flags of rewrites that a policy keeps out of training. */
 export const imageFlags = { keep: "rejected:unlike-image", "best-of": "rejected:not-among-best" } as const;
 
-/** Weights are kept to this many digits: enough for chances, and the same on all machines more often than not. */
+/** Digits that are kept: enough for chances and differences, and the same on all machines more often than not. */
 const weightDigits = 4;
+const fitDigits = 5;
 
-/**
- * The rewrites of one caption with the flags and weights that their cosines call for.
- * @param rewrites the usable ones of the caption
- * @param original cosine of image and caption
- * @param cosines of image and each rewrite
- */
-export function applyPolicy(policy: ImagePolicy, rewrites: readonly Rewrite[], original: number, cosines: readonly number[]): Rewrite[] {
-  if (policy.kind === "down-weight") {
-    return rewrites.map((rewrite, i) => {
-      const weight = Math.min(1, Math.exp((cosines[i]! - original) / policy.softness));
+/** Rewrites with how well they fit the image beside their caption. @param cosines of image and caption, then of image and each rewrite */
+export function withFits(rewrites: readonly Rewrite[], [original, ...cosines]: readonly number[]): Rewrite[] {
+  return rewrites.map((rewrite, i) => ({ ...rewrite, fit: rounded(cosines[i]! - original!, fitDigits) }));
+}
+
+/** The rewrites of one caption with the flags and weights that their fits call for; those without a fit stay as they are. */
+export function applyPolicy(policy: ImagePolicy, rewrites: readonly Rewrite[]): Rewrite[] {
+  const best = new Set(policy.kind === "best-of" ? bestOf(rewrites, policy.count) : []);
+  return rewrites.map((rewrite) => {
+    const { fit } = rewrite;
+    if (fit === undefined) return rewrite;
+    if (policy.kind === "down-weight") {
       // Never 0: a text that is not to be trained on is rejected, not weighed.
-      return withWeight(rewrite, Math.max(10 ** -weightDigits, Number(weight.toFixed(weightDigits))));
-    });
-  }
-  const stays = policy.kind === "keep" ? cosines.map((cosine) => cosine >= original - policy.delta) : amongBest(cosines, policy.count);
-  return rewrites.map((rewrite, i) => (stays[i] ? rewrite : { ...rewrite, flags: [imageFlags[policy.kind], ...rewrite.flags] }));
+      const weight = Math.max(10 ** -weightDigits, rounded(Math.min(1, Math.exp(fit / policy.softness)), weightDigits));
+      return weight === 1 ? rewrite : { ...rewrite, weight };
+    }
+    const stays = policy.kind === "keep" ? fit >= -policy.delta : best.has(rewrite);
+    return stays ? rewrite : { ...rewrite, flags: [imageFlags[policy.kind], ...rewrite.flags] };
+  });
 }
 
-function withWeight(rewrite: Rewrite, weight: number): Rewrite {
-  return weight === 1 ? rewrite : { ...rewrite, weight };
+/** Those with the largest fit; of equal ones those that come first. */
+function bestOf(rewrites: readonly Rewrite[], count: number): Rewrite[] {
+  const measured = rewrites.filter(({ fit }) => fit !== undefined);
+  return measured.toSorted((a, b) => b.fit! - a.fit!).slice(0, count);
 }
 
-/** Which are among the `count` largest; of equal ones those that come first. */
-function amongBest(cosines: readonly number[], count: number): boolean[] {
-  const best = cosines.map((_, i) => i).sort((a, b) => cosines[b]! - cosines[a]! || a - b);
-  const chosen = new Set(best.slice(0, count));
-  return cosines.map((_, i) => chosen.has(i));
+function rounded(value: number, digits: number): number {
+  return Number(value.toFixed(digits));
 }
 
-/** A rewrite as if it had never been held against an image. */
+/** A rewrite as if no policy had ever been applied to it; its fit stays. */
 export function withoutPolicy({ weight: _before, ...rewrite }: Rewrite): Rewrite {
   const known: readonly string[] = Object.values(imageFlags);
   return { ...rewrite, flags: rewrite.flags.filter((flag) => !known.includes(flag)) };
@@ -83,7 +86,7 @@ export function withoutPolicy({ weight: _before, ...rewrite }: Rewrite): Rewrite
 /** The numbers of a policy, for the manifest. */
 export function recordPolicy(
   policy: ImagePolicy,
-  { model, modelHash }: Pick<ImageTextScorer, "model" | "modelHash">,
+  { model, modelHash }: { readonly model: number | string; readonly modelHash: number | string },
 ): Record<string, number | string> {
   const { kind, ...numbers } = policy;
   return { model, modelHash, policy: kind, ...numbers };
@@ -100,38 +103,39 @@ export interface ImageReport {
   /** Mean weight of those that were not rejected. */
   meanWeight: number;
   /** s - s0 at 0, 5, 25, 50, 75, 95 and 100 per cent of the rewrites (of a sample of them, where they are many). */
-  differences: number[];
+  fits: number[];
 }
 
 /** Adds up what came of a comparison. */
 export class ImageTally {
   readonly #report = { images: 0, unreadable: 0, compared: 0, rejected: 0 };
   #weights = 0;
-  /** Every so many differences are kept: enough for quantiles, and bounded. */
+  /** Every so many fits are kept: enough for quantiles, and bounded. */
   #every = 1;
-  #differences: number[] = [];
+  #fits: number[] = [];
 
   addUnreadable(): void {
     this.#report.unreadable++;
   }
 
-  add(rewrites: readonly Rewrite[], original: number, cosines: readonly number[]): void {
+  /** @param rewrites those of one caption that were compared, after the policy */
+  add(rewrites: readonly Rewrite[]): void {
     this.#report.images++;
-    for (const [i, rewrite] of rewrites.entries()) {
-      if (this.#report.compared++ % this.#every === 0) this.#differences.push(cosines[i]! - original);
+    for (const rewrite of rewrites) {
+      if (this.#report.compared++ % this.#every === 0) this.#fits.push(rewrite.fit!);
       if (isUsable(rewrite)) this.#weights += rewrite.weight ?? 1;
       else this.#report.rejected++;
     }
-    if (this.#differences.length < 200_000) return;
-    this.#differences = this.#differences.filter((_, i) => i % 2 === 0);
+    if (this.#fits.length < 200_000) return;
+    this.#fits = this.#fits.filter((_, i) => i % 2 === 0);
     this.#every *= 2;
   }
 
   get report(): ImageReport {
-    const sorted = this.#differences.toSorted((a, b) => a - b);
+    const sorted = this.#fits.toSorted((a, b) => a - b);
     const at = (share: number): number => sorted[Math.round(share * (sorted.length - 1))]!;
     const kept = this.#report.compared - this.#report.rejected;
-    const differences = sorted.length === 0 ? [] : [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1].map(at);
-    return { ...this.#report, meanWeight: kept === 0 ? 1 : this.#weights / kept, differences };
+    const fits = sorted.length === 0 ? [] : [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1].map(at);
+    return { ...this.#report, meanWeight: kept === 0 ? 1 : this.#weights / kept, fits };
   }
 }

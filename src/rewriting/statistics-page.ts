@@ -54,7 +54,8 @@ export function renderStatistics(statistics: RewritesStatistics, created = new D
           </div>`,
       )}
     </header>
-    ${flags(sources)} ${lengths(statistics)} ${variety(statistics)} ${faithfulness(sources)} ${examples(statistics)} ${made(sources)}
+    ${flags(sources)} ${lengths(statistics)} ${variety(statistics)} ${faithfulness(sources)} ${fits(sources)} ${examples(statistics)}
+    ${made(sources)}
     <footer>Made by <code>laclip rewrites stats</code>. Everything on this page is in the file itself; it loads nothing.</footer>`;
   return renderPage({ title: `Rewrites of ${dataset.name}`, body, style });
 }
@@ -137,7 +138,7 @@ function lengths({ sources, captionLength }: RewritesStatistics): Html | undefin
     <div class="two">
       <figure class="card">
         <h3>CLIP tokens of a text</h3>
-        ${histogram("CLIP tokens of a text", inBins(bins, 4), { binWidth: 4, unit: "tokens", mark: { value: 77, label: "77" } })}
+        ${histogram("CLIP tokens of a text", inBins(upToLongest(bins), 4), { binWidth: 4, unit: "tokens", mark: { value: 77, label: "77" } })}
         <figcaption>
           Start and end included. CLIP reads 77 tokens; what lies right of the line is cut off. The last bin holds all longer ones.
         </figcaption>
@@ -175,16 +176,17 @@ function variety({ sources }: RewritesStatistics): Html | undefined {
     ["same as another rewrite", (source) => share(source.duplicates, source.sampled)],
     ["BLEU, other rewrites", (source) => decimal(source.siblingBleu)],
     ["BLEU, caption", (source) => decimal(source.captionBleu)],
-    ["self-BLEU", (source) => decimal(source.selfBleu)],
-    ["distinct-1", (source) => source.distinct1.toFixed(3)],
-    ["distinct-2", (source) => source.distinct2.toFixed(3)],
+    ["self\u2011BLEU", (source) => decimal(source.selfBleu)],
+    ["distinct\u20111", (source) => source.distinct1.toFixed(3)],
+    ["distinct\u20112", (source) => source.distinct2.toFixed(3)],
+    ["of texts", (source) => count(source.diversityTexts)],
   ];
   return html`<section>
     <h2>How varied they are</h2>
     <p>
       LaCLIP lives on hearing of one thing in many words. BLEU is 1 where two texts are the same and near 0 where they share little: against
       the other rewrites of the same caption, against the caption itself, and against all other texts of the source (self-BLEU). Distinct-1
-      and -2 are the different words and pairs of words among all, in ${count(shown[0]!.diversityTexts)} texts.
+      and -2 are the different words and pairs of words among all. These three depend on the number of texts in the last column.
     </p>
     ${sourceTable(sources, shown, columns)}
   </section>`;
@@ -205,6 +207,60 @@ function faithfulness(sources: readonly SourceStatistics[]): Html | undefined {
       counts as lost. A source that stands out from the others is worth reading.
     </p>
     ${sourceTable(sources, shown, columns)}
+  </section>`;
+}
+
+function fits(sources: readonly SourceStatistics[]): Html | undefined {
+  const shown = sources.flatMap((source, i) => (source.fit ? [{ ...source, fit: source.fit, series: colourOf(i) }] : []));
+  const [first] = shown;
+  if (!first) return undefined;
+  const { binWidth, start } = first.fit;
+  const filled = shown.flatMap(({ fit }) => fit.histogram.flatMap((value, bin) => (value > 0 ? [bin] : [])));
+  // Where captions stand, at 0, is always to be seen.
+  const from = Math.min(Math.round((-0.05 - start) / binWidth), ...filled);
+  const to = Math.max(Math.round((0.05 - start) / binWidth), ...filled) + 1;
+  // Some forty bins, however far the fits reach.
+  const width = Math.ceil((to - from) / 40);
+  const bins = shown.map(({ source, series, fit }) => ({ label: source, series, counts: fit.histogram.slice(from, to) }));
+  return html`<section>
+    <h2>How well they fit the image</h2>
+    <div class="two">
+      <figure class="card">
+        <h3>Cosine of image and rewrite, less that of image and caption</h3>
+        ${histogram("Fit to the image", inBins(bins, width), {
+          binWidth: Number((binWidth * width).toFixed(4)),
+          start: Number((start + from * binWidth).toFixed(4)),
+          unit: "difference of cosines",
+          mark: { value: 0, label: "caption" },
+        })}
+        <figcaption>
+          Left of the line the image-text model finds that the caption fits better. Its opinion depends on what it was trained on.
+        </figcaption>
+      </figure>
+      <div class="card">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">source</th>
+              <th scope="col">mean</th>
+              <th scope="col" class="wrapped">less than the caption</th>
+              <th scope="col" class="wrapped">mean weight</th>
+            </tr>
+          </thead>
+          <tbody>
+            ${shown.map(
+              ({ source, series, fit, meanWeight }) =>
+                html`<tr>
+                  <td>${dot(series)}<b>${source}</b></td>
+                  <td data-label="mean">${fit.mean.toFixed(3)}</td>
+                  <td data-label="less than the caption">${percent(fit.worse)}</td>
+                  <td data-label="mean weight">${meanWeight.toFixed(2)}</td>
+                </tr>`,
+            )}
+          </tbody>
+        </table>
+      </div>
+    </div>
   </section>`;
 }
 
@@ -240,6 +296,7 @@ function examples({ sources, examples: all }: RewritesStatistics): Html | undefi
     const own = all.filter((example) => example.source === source);
     const groups = Object.entries(raised).sort(([, a], [, b]) => b - a);
     const plain = own.filter(({ flag }) => flag === undefined);
+    const worst = own.filter(({ flag }) => flag === "fits-least");
     return html`<div class="card">
       <h3>${source}</h3>
       ${
@@ -247,6 +304,13 @@ function examples({ sources, examples: all }: RewritesStatistics): Html | undefi
         html`<details open>
           <summary>without flags</summary>
           ${pairs(plain)}
+        </details>`
+      }
+      ${
+        worst.length > 0 &&
+        html`<details>
+          <summary>least like their image</summary>
+          ${pairs(worst)}
         </details>`
       }
       ${groups.map(
@@ -327,16 +391,19 @@ function dot(series: number): Html {
   return html`<svg class="dot" viewBox="0 0 11 11" aria-hidden="true"><circle class="series-${series}" cx="5.5" cy="5.5" r="5.5" /></svg>`;
 }
 
-/** Every `width` neighbouring counts as one; the bins that none of the series fills are left out at the end. */
+/** Every `width` neighbouring counts as one. */
 function inBins<T extends { counts: readonly number[] }>(all: readonly T[], width: number): (T & { counts: number[] })[] {
-  const bins = all.map((one) => {
+  return all.map((one) => {
     const counts = Array.from({ length: Math.ceil(one.counts.length / width) }, () => 0);
-    one.counts.forEach((count_, length) => (counts[Math.floor(length / width)]! += count_));
+    one.counts.forEach((value, i) => (counts[Math.floor(i / width)]! += value));
     return { ...one, counts };
   });
-  // The line at 77 is to be seen even where all texts are short.
-  const last = Math.max(Math.floor(84 / width), ...bins.map(({ counts }) => counts.findLastIndex((value) => value > 0)));
-  return bins.map((one) => ({ ...one, counts: one.counts.slice(0, last + 1) }));
+}
+
+/** Counts by length up to the longest text, and at least so far that the line at 77 is to be seen. */
+function upToLongest<T extends { counts: readonly number[] }>(all: readonly T[]): T[] {
+  const last = Math.max(83, ...all.map(({ counts }) => counts.findLastIndex((value) => value > 0)));
+  return all.map((one) => ({ ...one, counts: one.counts.slice(0, last + 1) }));
 }
 
 function share(part: number, whole: number): string {

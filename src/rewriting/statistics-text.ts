@@ -21,6 +21,8 @@ export function describeStatistics(statistics: RewritesStatistics): string {
       lines.push(`  ${flag}: ${count} (${share(count / source.rewrites)})`);
       for (const example of own) if (example.flag === flag) lines.push(...describeExample(example));
     }
+    const worst = own.filter(({ flag }) => flag === "fits-least");
+    if (worst.length > 0) lines.push("  least like their image", ...worst.flatMap(describeExample));
     const plain = own.filter(({ flag }) => flag === undefined);
     if (plain.length > 0) lines.push("  without flags, such as", ...plain.flatMap(describeExample));
   }
@@ -41,6 +43,12 @@ function describeSource(source: SourceStatistics): string[] {
     `  distinct-1 ${source.distinct1.toFixed(3)}, distinct-2 ${source.distinct2.toFixed(3)}${number(", self-BLEU", source.selfBleu)} (of ${source.diversityTexts} texts)`,
   );
   if (source.meanWeight !== 1) lines.push(`  weight in training ${source.meanWeight.toFixed(2)} on average, a caption's being 1`);
+  const { fit } = source;
+  if (fit) {
+    lines.push(
+      `  fit to the image, less the caption's: ${fit.mean.toFixed(3)} on average; ${share(fit.worse)} of ${fit.rewrites} fit less well than their caption`,
+    );
+  }
   const faithful = describeMeasures(source).map(({ says, value }) => [value, says]);
   if (source.captionBleu !== undefined) faithful.push([source.captionBleu.toFixed(2), "BLEU against the caption"]);
   if (faithful.length > 0)
@@ -59,8 +67,14 @@ export function describeMeasures({ measures = {} }: SourceStatistics): { says: s
 }
 
 function describeExample({ id, text, caption }: StatisticsExample): string[] {
-  const rewrite = `    ${id}: ${text}`;
-  return caption === undefined ? [rewrite] : [`    ${id}: ${caption}`, `    ${" ".repeat(id.length)}> ${text}`];
+  const name = printable(id);
+  const rewrite = `    ${name}: ${printable(text)}`;
+  return caption === undefined ? [rewrite] : [`    ${name}: ${printable(caption)}`, `    ${" ".repeat(name.length)}> ${printable(text)}`];
+}
+
+/** One line that can't steer the terminal, whatever a caption holds. */
+function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Bidi_C}\u2028\u2029]+/gu, " ");
 }
 
 function number(says: string, value: number | undefined): string {

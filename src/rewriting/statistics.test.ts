@@ -91,6 +91,25 @@ test("each flag has examples, beside their captions where these are given", asyn
   assert.match(describeStatistics(await rewritesStatistics(folder)), /names-lost: 1 \(33\.3 %\)\n {4}b: two dogs somewhere/);
 });
 
+test("fits to the image are counted for all rewrites that have one, and the least are shown", async () => {
+  const fits = [0.02, -0.04, -0.3, -5e-3];
+  const measured = rows.slice(0, 4).map((row, i) => ({ ...row, fit: fits[i]! }));
+  const statistics = await rewritesStatistics(await folderOf([...measured, ...rows.slice(4)]), { examples: 1 });
+  const [one, two] = statistics.sources;
+  assert.ok(Math.abs(one!.fit!.mean + 0.14) < 1e-9);
+  assert.deepEqual([one!.fit!.rewrites, one!.fit!.worse, two!.fit!.worse], [2, 0.5, 1]);
+  const { histogram, start, binWidth } = one!.fit!;
+  assert.deepEqual(
+    histogram.flatMap((count, bin) => (count > 0 ? [Number((start + bin * binWidth).toFixed(2))] : [])),
+    [-0.3, 0.02],
+  );
+  assert.deepEqual(
+    statistics.examples.filter(({ flag }) => flag === "fits-least").map(({ id }) => id),
+    ["b", "a"],
+  );
+  assert.match(renderStatistics(statistics), /How well they fit the image/);
+});
+
 test("captions of another data set are refused", async () => {
   const other = join(temporary, "other.csv");
   writeFileSync(other, "id,caption\nx,a house\n");

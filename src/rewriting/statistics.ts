@@ -9,7 +9,7 @@ import { isUsable } from "../data/index.ts";
 import type { Rewrite, RewriteSource, RewritesFolder } from "../data/index.ts";
 import { DataError, Progress } from "../support/index.ts";
 import { contextLength } from "../text/index.ts";
-import { CaptionSample, FewOf } from "./caption-sample.ts";
+import { CaptionSample, Few, placeOf } from "./caption-sample.ts";
 import type { CaptionsInput } from "./captions-input.ts";
 import { CheckSubject, clipTokens } from "./check-subject.ts";
 import { isMeasuring, rewriteChecks } from "./check-table.ts";
@@ -28,6 +28,18 @@ export interface LengthStatistics {
   histogram: number[];
 }
 
+/** Differences of cosines: image and rewrite, less image and caption. */
+export interface FitStatistics {
+  rewrites: number;
+  mean: number;
+  /** Share of rewrites that fit less well than their caption. */
+  worse: number;
+  /** Rewrites in each bin of `binWidth` from `start` on; the first and the last also count what lies beyond. */
+  histogram: number[];
+  start: number;
+  binWidth: number;
+}
+
 /** What one source has written. */
 export interface SourceStatistics {
   readonly source: string;
@@ -42,6 +54,8 @@ export interface SourceStatistics {
   flags: Record<string, number>;
   /** Mean chance in training relative to the caption's, of the usable ones; 1 unless they were weighed. */
   meanWeight: number;
+  /** How much better rewrites fit their image than the caption does, over all that were held against it; where any was. */
+  fit?: FitStatistics;
   /** Sentences on what too many rewrites have in common. */
   complaints: string[];
   /** Of the sample's usable rewrites, as is all that follows. */
@@ -66,7 +80,7 @@ export interface SourceStatistics {
 
 /** A rewrite to be looked at. */
 export interface StatisticsExample extends Pick<Rewrite, "id" | "source" | "text" | "flags"> {
-  /** The flag that it is an example of; undefined for one without flags. */
+  /** The flag that it is an example of, or "fits-least" for what fits its image least; undefined for one without flags. */
   readonly flag?: string;
   /** The caption, where captions were given. */
   caption?: string;
@@ -104,6 +118,8 @@ export interface StatisticsOptions {
 const diversityTexts = 1000;
 /** Lengths that the histogram tells apart; longer ones count as this. */
 const longestShown = 96;
+/** Range and steps in which fits are counted. */
+const [leastFit, mostFit, fitStep] = [-1, 1, 0.01];
 
 /**
  * Reads a folder once, and its captions once where they are given.
@@ -115,13 +131,16 @@ export async function rewritesStatistics(folder: RewritesFolder, options: Statis
   const planned = shard ? shard.to - shard.from : dataset.count;
   const table = new Map(Object.entries(sources).map(([source, made]) => [source, emptyStatistics(source, made)]));
   const sample = new CaptionSample<Rewrite>(size, seed);
-  const shown = new Map<string, FewOf<StatisticsExample>>();
+  const shown = new Map<string, Few<StatisticsExample>>();
   const show = (example: StatisticsExample): void => {
     const key = `${example.source}\n${example.flag ?? ""}`;
     let few = shown.get(key);
-    if (!few) shown.set(key, (few = new FewOf(examples, seed)));
+    if (!few) shown.set(key, (few = new Few(examples, ({ id }) => placeOf(id, seed))));
     few.add(example);
   };
+  const worst = new Map(
+    [...table.keys()].map((source) => [source, new Few<StatisticsExample & { fit: number }>(examples, ({ fit }) => fit)]),
+  );
   let rewrites = 0;
   // A guess, since reading is counting; the bar is for folders that take minutes.
   const progress = new Progress({ label: "read", total: planned * table.size + 1, unit: "rewrites" });
@@ -138,6 +157,10 @@ export async function rewritesStatistics(folder: RewritesFolder, options: Statis
         show({ id, source, text, flags, flag });
       }
       if (flags.length === 0) show({ id, source, text, flags });
+      if (rewrite.fit !== undefined) {
+        addFit(entry, rewrite.fit);
+        worst.get(source)!.add({ id, source, text, flags, flag: "fits-least", fit: rewrite.fit });
+      }
       if (!isUsable(rewrite)) continue;
       entry.usable++;
       entry.meanWeight += weight;
@@ -145,13 +168,17 @@ export async function rewritesStatistics(folder: RewritesFolder, options: Statis
     }
   }
   progress.finish();
-  const chosen = [...shown.values()].flatMap((few) => few.values);
+  const chosen: StatisticsExample[] = [...shown.values(), ...worst.values()].flatMap((few) => few.values);
   const known = captions && (await captionsOf(captions, [...sample.captions().map(([id]) => id), ...chosen.map(({ id }) => id)], folder));
   for (const example of chosen) {
     const caption = known?.get(example.id);
     if (caption !== undefined) example.caption = caption;
   }
   for (const entry of table.values()) {
+    if (entry.fit) {
+      entry.fit.mean /= entry.fit.rewrites;
+      entry.fit.worse /= entry.fit.rewrites;
+    }
     entry.meanTokens /= Math.max(1, entry.rewrites);
     entry.meanWeight = entry.usable === 0 ? 1 : entry.meanWeight / entry.usable;
     entry.missing = Math.max(0, planned - entry.usable);
@@ -189,6 +216,16 @@ function emptyStatistics(source: string, made: RewriteSource): SourceStatistics 
     distinct2: 0,
     diversityTexts: 0,
   };
+}
+
+/** Sums, until all are there. */
+function addFit(entry: SourceStatistics, fit: number): void {
+  const bins = Math.round((mostFit - leastFit) / fitStep);
+  entry.fit ??= { rewrites: 0, mean: 0, worse: 0, histogram: Array.from({ length: bins }, () => 0), start: leastFit, binWidth: fitStep };
+  entry.fit.rewrites++;
+  entry.fit.mean += fit;
+  if (fit < 0) entry.fit.worse++;
+  entry.fit.histogram[Math.min(bins - 1, Math.max(0, Math.floor((fit - leastFit) / fitStep)))]! += 1;
 }
 
 /** The captions of these ids. */

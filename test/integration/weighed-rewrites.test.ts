@@ -182,7 +182,8 @@ test("checks can be set where rewrites are written, and the folder says how they
 test("flags that say nothing are refused before anything is read", async () => {
   const flags = ["rewrites", "check", rewrites, "--captions", captions, "--out", join(root, "none")];
   for (const [more, says] of [
-    [["--policy", "keep"], /a model is needed/],
+    [["--delta", "0.1"], /a model or a policy is needed/],
+    [["--policy", "keep"], /never held against their images/],
     [["--model", model, "--policy", "best-of", "--delta", "0.1"], /--delta says nothing to --policy best-of/],
     [["--model", model, "--policy", "worst-of"], /Expected one of: keep, best-of, down-weight/],
     [["--check", "too-short"], /expected NAME=VALUE/],

@@ -46,7 +46,10 @@ export function checkCommand(): Command {
     .option("--id-column <name>", "column with the ids (default: id, else the image path)")
     .option("--caption-column <name>", "column with the captions (default: caption, title or text)")
     .optionsGroup("Holding rewrites against their images:")
-    .option("--model <folder>", "model folder of an image-text model, such as `model` in a run folder")
+    .option(
+      "--model <folder>",
+      "model folder of an image-text model, such as `model` in a run folder (default: what an earlier one measured)",
+    )
     .option("--images <folder>", "folder that image paths are relative to (default: the captions' folder)")
     .option("--policy <name>", `what follows from a poor fit: ${policies.join(", ")} (default: keep)`, parsePolicy)
     .option("--delta <cosine>", `keep: how much poorer than the caption a rewrite may fit (default: ${defaults.delta})`, parseCosine)
@@ -76,7 +79,8 @@ async function run(path: string, options: CheckOptions): Promise<void> {
     createdWith,
     signal: interruptSignal("saving what was looked at"),
   };
-  if (!policy || options.model === undefined) return tell(await checkRewrites(job), options);
+  if (!policy) return tell(await checkRewrites(job), options);
+  if (options.model === undefined) return tell(await checkRewrites({ ...job, comparison: { policy } }), options);
   // Only now, so that checking words alone needs no libtorch.
   const [{ ImageTextScorer }, { loadModel }] = await Promise.all([import("../../evaluation/index.ts"), import("../../models/index.ts")]);
   const loaded = loadModel(options.model);
@@ -91,13 +95,13 @@ async function run(path: string, options: CheckOptions): Promise<void> {
   }
 }
 
-/** The policy that the flags ask for; undefined where images are not looked at. */
+/** The policy that the flags ask for; undefined where images play no part. */
 function policyOf({ model, images, policy, delta, best, softness }: CheckOptions): ImagePolicy | undefined {
   const numbers = { delta, best, softness };
-  if (model === undefined) {
-    if (images === undefined && policy === undefined && Object.values(numbers).every((value) => value === undefined)) return undefined;
-    throw new UsageError("To hold rewrites against their images a model is needed.", {
-      mend: "Give a model folder with --model, or leave --images, --policy and its numbers out.",
+  if (model === undefined && policy === undefined) {
+    if (images === undefined && Object.values(numbers).every((value) => value === undefined)) return undefined;
+    throw new UsageError("To hold rewrites against their images a model or a policy is needed.", {
+      mend: "Give a model folder with --model; or --policy, for rewrites that a model has looked at before.",
     });
   }
   const kind = policy ?? "keep";
@@ -130,11 +134,11 @@ function tell(summary: CheckSummary, { json }: CheckOptions): void {
   if (summary.images) for (const line of describeImages(summary.images)) log.info(line);
 }
 
-function describeImages({ images, unreadable, compared, rejected, meanWeight, differences }: ImageReport): string[] {
+function describeImages({ images, unreadable, compared, rejected, meanWeight, fits }: ImageReport): string[] {
   const lines = [`${compared} rewrites were held against ${images} images; ${rejected} of them were rejected for it`];
   if (unreadable > 0) lines.push(`  ${unreadable} images could not be looked at: what belongs to them stays as it is`);
   if (compared > 0) {
-    const [, low, , median, , high] = differences.map((value) => value.toFixed(3));
+    const [, low, , median, , high] = fits.map((value) => value.toFixed(3));
     lines.push(`  fit of a rewrite less that of its caption: ${median} in the middle, ${low} to ${high} for nine in ten`);
   }
   if (meanWeight !== 1) lines.push(`  mean weight ${meanWeight.toFixed(3)}, a caption's being 1`);
