@@ -21,11 +21,11 @@ export interface JoinedRow extends KeyedText {
   readonly texts: readonly (string | undefined)[];
 }
 
-/** Most that the database keeps in memory; the rest goes to its folder. */
-const memory = "512MB";
+/** What the database may take; what has no room in its memory goes to its folder. More threads would need more memory each. */
+const limits = { memory_limit: "256MB", threads: "2" };
 
 /** Chunks of the result, of about 2,000 rows, after which those that were read are freed. */
-const chunksBetweenCollections = 128;
+const chunksBetweenCollections = 32;
 
 /** Rows and columns of texts that are being collected, then joined once. */
 export class TextJoin {
@@ -63,7 +63,7 @@ export class TextJoin {
       throw explainPlace(error, beside);
     }
     const database = await DuckDBInstance.create(join(folder, "join.duckdb"), {
-      memory_limit: memory,
+      ...limits,
       temp_directory: join(folder, "spilled"),
       preserve_insertion_order: "false",
       autoinstall_known_extensions: "false",
