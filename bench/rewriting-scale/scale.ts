@@ -166,7 +166,7 @@ if (values.run !== undefined) {
   const limit = values.limit === undefined ? undefined : Number(values.limit);
   console.log(JSON.stringify(await measure(values.run, values.out!, limit)));
 } else {
-  const cell = (text: string | number): string => String(typeof text === "number" ? Math.round(text).toLocaleString("en-US") : text);
+  const cell = (text: string | number): string => (typeof text === "number" ? Math.round(text).toLocaleString("en-US") : text);
   console.log(
     "| captions | start | what | to the first rewrite, s | processor time until then, s | rewrites a second | processor time each, us | most memory, MB |",
   );

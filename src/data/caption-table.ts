@@ -109,16 +109,16 @@ export async function openCaptionTable(options: CaptionTableOptions): Promise<Ca
     : unknownColumn(file, "image", imageColumns, known);
 }
 
-/** The rows of a table, some thousands at a time, in its order. */
-export async function* readCaptionRows(table: CaptionTable): AsyncGenerator<CaptionRow[]> {
+/** The rows of a table, some thousands at a time, in its order, from row `from` on (0 is the first). */
+export async function* readCaptionRows(table: CaptionTable, from = 0): AsyncGenerator<CaptionRow[]> {
   const { file, header, imageColumn, captionColumn, idColumn, hashColumns, secondColumn } = table;
   const columns = [
     ...new Set([captionColumn, imageColumn, idColumn, ...(hashColumns ?? []), secondColumn].filter((name) => name !== undefined)),
   ];
   // Conceptual Captions' tsv knows no quotes: one that opens a caption is part of it.
   const quoted = header || imageColumn !== undefined;
-  let before = 0;
-  for await (const batch of readTable(file, { columns, header, quoted })) {
+  let before = from;
+  for await (const batch of readTable(file, { columns, header, quoted, from })) {
     const captions = batch.columns[captionColumn]!;
     const images = imageColumn === undefined ? undefined : batch.columns[imageColumn]!;
     const ids = hashColumns ? undefined : idColumn === undefined ? images! : batch.columns[idColumn]!;

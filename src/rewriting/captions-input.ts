@@ -62,8 +62,8 @@ export interface CaptionsInput {
   readonly secondFrom?: string | undefined;
   /** The tars that the captions are in, where they are in tars, each with a row for each of its samples. */
   readonly tars?: readonly { readonly path: string; rows(): AsyncGenerator<CaptionRow[]> }[];
-  /** All rows in file order, in batches. */
-  rows(): AsyncGenerator<CaptionRow[]>;
+  /** All rows in file order, in batches, from row `from` on (default 0, the first). */
+  rows(from?: number): AsyncGenerator<CaptionRow[]>;
   /**
    * Reads everything once: counts, fingerprint, checks.
    * @param signal gives up
@@ -84,18 +84,18 @@ export async function openCaptions(path: string, options: CaptionsOptions = {}):
   if (kind === "lines") {
     const named = idColumn ?? captionColumn ?? secondColumn;
     if (named !== undefined) throw new UsageError(`${path}: a text file has no column "${named}": each line is a caption.`);
-    return input(path, "a hash of the caption", () => lineRows(path));
+    return input(path, "a hash of the caption", (from = 0) => without(from, lineRows(path)));
   }
   if (kind === "tars") {
     const tars = tarPaths(path).map((tar) => ({ path: tar, rows: () => tarRows(tar, options) }));
-    return { ...input(path, tarIdsFrom(options), () => inTurn(tars)), tars, secondFrom };
+    return { ...input(path, tarIdsFrom(options), (from = 0) => without(from, inTurn(tars))), tars, secondFrom };
   }
   if (kind === "annotations") {
     const files = annotationFiles(path);
-    return { ...input(path, annotationIdsFrom(options), () => annotationRows(files, options)), secondFrom };
+    return { ...input(path, annotationIdsFrom(options), (from = 0) => without(from, annotationRows(files, options))), secondFrom };
   }
   const table = await openTable(path, options);
-  return { ...input(table.file, describeIds(table), () => tableRows(table)), secondFrom };
+  return { ...input(table.file, describeIds(table), (from) => tableRows(table, from)), secondFrom };
 }
 
 type Kind = "table" | "lines" | "tars" | "annotations";
@@ -119,8 +119,17 @@ function kindOf(path: string): Kind {
   return /\.json$/i.test(path) ? "annotations" : "table";
 }
 
-function input(path: string, idFrom: string, rows: () => AsyncGenerator<CaptionRow[]>): CaptionsInput {
+function input(path: string, idFrom: string, rows: (from?: number) => AsyncGenerator<CaptionRow[]>): CaptionsInput {
   return { path, idFrom, rows, survey: async (signal) => await surveyCaptions(path, rows(), signal) };
+}
+
+/** Rows without the first so many, of files that can only be read from their beginning. */
+async function* without(count: number, batches: AsyncIterable<CaptionRow[]>): AsyncGenerator<CaptionRow[]> {
+  let left = count;
+  for await (const batch of batches) {
+    if (left < batch.length) yield left === 0 ? batch : batch.slice(left);
+    left = Math.max(0, left - batch.length);
+  }
 }
 
 async function openTable(path: string, options: CaptionsOptions): Promise<CaptionTable> {
@@ -137,8 +146,8 @@ async function openTable(path: string, options: CaptionsOptions): Promise<Captio
   }
 }
 
-async function* tableRows(table: CaptionTable): AsyncGenerator<CaptionRow[]> {
-  for await (const batch of readCaptionRows(table))
+async function* tableRows(table: CaptionTable, from?: number): AsyncGenerator<CaptionRow[]> {
+  for await (const batch of readCaptionRows(table, from))
     yield batch.map(({ id, caption, image, second }) => (second === undefined ? { id, caption, image } : { id, caption, image, second }));
 }
 

@@ -20,7 +20,12 @@ export interface CaptionsSurvey {
   readonly second?: CaptionsFingerprint;
   /** The number of each id: 0 for the first row with a caption, one more for each that is neither empty nor a repetition. */
   readonly numbers: HashedKeys;
+  /** The row, from 0, of the captions with the numbers 0, 65,536, 2 x 65,536 and so on: who wants a late one need not read all before it. */
+  readonly marks: readonly number[];
 }
+
+/** Captions from one mark to the next. */
+export const captionsPerMark = 65_536;
 
 /** Milliseconds between two lines that say how far the look has come. */
 const saidEvery = 10_000;
@@ -41,6 +46,7 @@ export async function surveyCaptions(
   let withSecond = false;
   const numbers = new HashedKeys();
   const words = new WordList();
+  const marks: number[] = [];
   let [row, empty, repeated] = [0, 0, 0];
   let said = performance.now();
   for await (const batch of batches) {
@@ -62,8 +68,10 @@ export async function surveyCaptions(
       const word = fingerprint.add(id, caption);
       const known = numbers.size;
       const number = numbers.intern(id);
-      if (number === known) words.add(word);
-      else if (words.at(number) === word) repeated++;
+      if (number === known) {
+        words.add(word);
+        if (number % captionsPerMark === 0) marks.push(row - 1);
+      } else if (words.at(number) === word) repeated++;
       else {
         throw new DataError(`${path}: ${where ?? `row ${row}`}: the id ${JSON.stringify(id)} occurs twice with different captions.`, {
           mend: "Ids join rewrites to captions. Name a column with --id-column whose values are unique.",
@@ -85,6 +93,7 @@ export async function surveyCaptions(
     repeated,
     ...(withSecond ? { second: seconds.finish() } : {}),
     numbers,
+    marks,
   };
 }
 

@@ -15,8 +15,8 @@ import type { CaptionRow, CaptionsInput } from "./captions-input.ts";
  */
 export async function withSecondCaptions(captions: CaptionsInput, folder: RewritesFolder, source: string): Promise<CaptionsInput> {
   const { numbers, texts, fingerprint } = await readTexts(folder, source);
-  async function* attached(): AsyncGenerator<CaptionRow[]> {
-    for await (const batch of captions.rows()) {
+  async function* attached(from?: number): AsyncGenerator<CaptionRow[]> {
+    for await (const batch of captions.rows(from)) {
       yield batch.map((row) => {
         const number = numbers.get(row.id);
         return { ...row, second: number === undefined ? "" : texts.at(number) };
