@@ -107,8 +107,6 @@ class QueueWorker {
   async run(): Promise<WorkReport> {
     const { signal, lockSeconds = 15, stay = false } = this.#options;
     const queue = this.#connection.queue(this.#name);
-    signal.addEventListener("abort", () => this.#stop.abort(), { once: true });
-    if (signal.aborted) this.#stop.abort();
     const worker = new this.#connection.bullmq.Worker<ShardJob, ShardResult>(
       this.#name,
       async (job, token) => await this.#process(job, token!),
@@ -128,6 +126,8 @@ class QueueWorker {
     );
     // At once, so that no other shard is taken when this one is given back.
     this.#stop.signal.addEventListener("abort", () => (this.#closed = worker.close()), { once: true });
+    signal.addEventListener("abort", () => this.#stop.abort(), { once: true });
+    if (signal.aborted) this.#stop.abort();
     worker.on("error", (error) => log.debug(`queue ${this.#name}: ${error.message}`));
     worker.on("stalled", (id) =>
       log.warn(`the worker of shard ${id.slice(id.indexOf("-") + 1)} is gone; the shard goes back into the queue`),
