@@ -173,6 +173,17 @@ test("a start that goes on knows what each of many sources has written, from par
   }
 });
 
+test("a damaged part is named when the work is to go on, and nothing is changed", async () => {
+  const path = fresh();
+  const writer = await RewritesWriter.open(path, { ...options, rowsPerPart: 4 });
+  for (let i = 0; i < 12; i++) await writer.append([rewrite(i)]);
+  await writer.finish();
+  const part = join(path, "parts", "000001.parquet");
+  truncateSync(part, readFileSync(part).length - 100);
+  await assert.rejects(RewritesWriter.open(path, options), (error) => error instanceof DataError && /000001\.parquet/.test(error.message));
+  assert.deepEqual(readdirSync(join(path, "parts")), ["000000.parquet", "000001.parquet", "000002.parquet"]);
+});
+
 test("a damaged line in the middle of a log is refused, not skipped", async () => {
   const path = fresh();
   const writer = await RewritesWriter.open(path, options);
