@@ -2,7 +2,7 @@
  * Rewrites held against the image: what a CLIP model thinks of rewrite and caption decides whether, and how often, a rewrite is
  * trained on.
  *
- * A language model that has not seen the picture makes things up (laclip.md names it the first weakness of LaCLIP). With s the cosine
+ * A language model that has not seen the picture makes things up, and CLIP then learns what is not there. With s the cosine
  * of image and rewrite and s0 that of image and caption, three answers are offered:
  *
  *   keep         a rewrite stays if s >= s0 - delta
