@@ -110,6 +110,11 @@ export const rewriteColumns = {
   fit: "number",
 } as const satisfies Readonly<Record<keyof Rewrite, ColumnType>>;
 
+/** A shard in words: "shard 3/16 (captions 250 to 374)". */
+export function describeShard({ number, of, from, to }: RewritesShard): string {
+  return `shard ${number}/${of} (captions ${from + 1} to ${to})`;
+}
+
 /** False for a rewrite that was rejected: it is kept to be looked at, and must not be trained on. */
 export function isUsable(rewrite: Pick<Rewrite, "flags">): boolean {
   return !rewrite.flags.some((flag) => flag.startsWith("rejected:"));
@@ -263,7 +268,10 @@ export function logPath(path: string, segment: string): string {
   return join(path, "log", `${segment}.jsonl`);
 }
 
-/** The rewrites of one segment, in batches; none where its log is gone and its part is not there. */
+/**
+ * The rewrites of one segment, in batches.
+ * @throws DataError when its part or log is damaged
+ */
 export async function* readSegment(path: string, segment: string): AsyncGenerator<Rewrite[]> {
   const [part, log] = [partPath(path, segment), logPath(path, segment)];
   if (!existsSync(part)) {

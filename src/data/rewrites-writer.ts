@@ -13,7 +13,7 @@ import type { BitSet } from "./bit-set.ts";
 import type { CaptionsFingerprint } from "./captions-fingerprint.ts";
 import { FinishedRewrites } from "./finished-rewrites.ts";
 import { HashedKeys } from "./hashed-keys.ts";
-import { RewritesFolder, isRewritesFolder, logPath, partPath, readManifest, rewriteColumns, segments } from "./rewrites-folder.ts";
+import { RewritesFolder, describeShard, isRewritesFolder, logPath, partPath, readManifest, rewriteColumns, segments } from "./rewrites-folder.ts";
 import type { Rewrite, RewriteSource, RewritesManifest, RewritesShard } from "./rewrites-folder.ts";
 import { RewritesLog, cutTornLine } from "./rewrites-log.ts";
 
@@ -241,8 +241,7 @@ function mergeManifest(path: string, options: WriteRewritesOptions): RewritesMan
 
 /** Another part of the data set in the same folder could not be told from missing rewrites later. */
 function refuseOtherShard(path: string, before: RewritesShard | undefined, now: RewritesShard | undefined): void {
-  const words = (shard: RewritesShard | undefined): string =>
-    shard ? `shard ${shard.number}/${shard.of} (captions ${shard.from + 1} to ${shard.to})` : "all of the data set";
+  const words = (shard: RewritesShard | undefined): string => (shard ? describeShard(shard) : "all of the data set");
   if (words(before) === words(now)) return;
   throw new DataError(`${path}: this rewrites folder was begun for ${words(before)}, not for ${words(now)}.`, {
     mend: "Use the same --shard and --limit as before, or write to another folder.",

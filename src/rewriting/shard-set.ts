@@ -5,10 +5,10 @@
  * again.
  */
 import { dirname } from "node:path";
-import { differencesOfSource, isRewritesFolder, readManifest } from "../data/index.ts";
+import { describeShard, differencesOfSource, isRewritesFolder, readManifest } from "../data/index.ts";
 import type { CaptionsFingerprint, RewriteSource, RewritesManifest, RewritesShard } from "../data/index.ts";
 import { DataError } from "../support/index.ts";
-import { describeShard, shardFolders } from "./shards.ts";
+import { shardFolders } from "./shards.ts";
 
 /** One shard's folder. */
 export interface ShardFolder {

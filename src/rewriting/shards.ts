@@ -9,7 +9,6 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { isRewritesFolder } from "../data/index.ts";
-import type { RewritesShard } from "../data/index.ts";
 import { DataError, UsageError } from "../support/index.ts";
 
 /** One of several shards, counted from 1. */
@@ -85,11 +84,6 @@ export function refuseOtherCut(out: string, { of }: Pick<Shard, "of">): void {
   throw new UsageError(`${other}: the data set was cut into another number of shards before, not ${of}.`, {
     mend: "Use the same count for all shards (--shard auto/COUNT where only some tasks of a job array are started again), or another --out.",
   });
-}
-
-/** A shard as a manifest has it, in words: "shard 3/16 (captions 250 to 374)". */
-export function describeShard({ number, of, from, to }: RewritesShard): string {
-  return `shard ${number}/${of} (captions ${from + 1} to ${to})`;
 }
 
 function shardOfTask(count: number | undefined, environment: Readonly<Record<string, string | undefined>>): ChosenShard {
