@@ -13,7 +13,16 @@ import type { BitSet } from "./bit-set.ts";
 import type { CaptionsFingerprint } from "./captions-fingerprint.ts";
 import { FinishedRewrites } from "./finished-rewrites.ts";
 import { HashedKeys } from "./hashed-keys.ts";
-import { RewritesFolder, describeShard, isRewritesFolder, logPath, partPath, readManifest, rewriteColumns, segments } from "./rewrites-folder.ts";
+import {
+  RewritesFolder,
+  describeShard,
+  isRewritesFolder,
+  logPath,
+  partPath,
+  readManifest,
+  rewriteColumns,
+  segments,
+} from "./rewrites-folder.ts";
 import type { Rewrite, RewriteSource, RewritesManifest, RewritesShard } from "./rewrites-folder.ts";
 import { RewritesLog, cutTornLine } from "./rewrites-log.ts";
 
@@ -234,7 +243,11 @@ function mergeManifest(path: string, options: WriteRewritesOptions): RewritesMan
   const most = captions === undefined ? manifest.captions : Math.max(captions, manifest.captions ?? 0);
   if (added.length === 0 && most === manifest.captions) return manifest;
   const known = most === undefined ? {} : { captions: most };
-  const merged = { ...manifest, ...known, sources: { ...manifest.sources, ...Object.fromEntries(added.map((name) => [name, sources[name]!])) } };
+  const merged = {
+    ...manifest,
+    ...known,
+    sources: { ...manifest.sources, ...Object.fromEntries(added.map((name) => [name, sources[name]!])) },
+  };
   saveManifest(path, merged);
   return merged;
 }
