@@ -97,13 +97,14 @@ async function disturb(job: Omit<RewriteJob, "out">, count: number, name: string
   await run({ ...job, out: whole });
   const seconds = (performance.now() - started) / 1000;
   const expected = await content(whole);
+  // Late enough for the work and its end to be hit, early enough for a large job to be hit more often than it ends.
+  const latest = Math.min(seconds * 1.2, Math.max(4, seconds * 0.3)) * 1000;
   const random = Random.of("kill", name);
   const result: Disturbance = { kills: 0, finished: 0 };
   for (;;) {
     const out = join(folder, `${name}-${result.finished}`);
     // The longer ones come through to their end, or a folder would never be finished in large jobs.
-    while (!(await run({ ...job, out }, result.kills < count ? random.uniform() * Math.min(4, seconds * 1.2) * 1000 : undefined)))
-      result.kills++;
+    while (!(await run({ ...job, out }, result.kills < count ? random.uniform() * latest : undefined))) result.kills++;
     assert.equal(await content(out), expected, `${name}, after ${result.kills} kills`);
     assert.deepEqual(readdirSync(join(out, "log")), []);
     assert.deepEqual(
