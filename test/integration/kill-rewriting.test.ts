@@ -28,7 +28,7 @@ const installed = await import("node-llama-cpp").then(
 );
 
 const kills = Number(process.env["LACLIP_KILLS"] ?? 6);
-const captionCount = Number(process.env["LACLIP_KILL_CAPTIONS"] ?? 250);
+const captionCount = Number(process.env["LACLIP_KILL_CAPTIONS"] ?? 150);
 const program = fileURLToPath(new URL("programs/rewrite-job.js", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "laclip-kills-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -76,12 +76,12 @@ async function run(job: RewriteJob, killAfter?: number): Promise<boolean> {
 }
 
 /** All rewrites as lines of JSON, sorted by id and source; a rewrite that is there twice is there twice. */
-async function content(path: string): Promise<string> {
+async function content(path: string): Promise<string[]> {
   const lines: string[] = [];
   for await (const batch of (await openRewritesFolder(path)).read()) {
     for (const rewrite of batch) lines.push(`${rewrite.id}\t${rewrite.source}\t${JSON.stringify(rewrite)}`);
   }
-  return lines.sort().join("\n");
+  return lines.sort();
 }
 
 interface Disturbance {
@@ -105,7 +105,13 @@ async function disturb(job: Omit<RewriteJob, "out">, count: number, name: string
     const out = join(folder, `${name}-${result.finished}`);
     // The longer ones come through to their end, or a folder would never be finished in large jobs.
     while (!(await run({ ...job, out }, result.kills < count ? random.uniform() * latest : undefined))) result.kills++;
-    assert.equal(await content(out), expected, `${name}, after ${result.kills} kills`);
+    const found = await content(out);
+    assert.deepEqual(
+      found.filter((line, i) => line !== expected[i]),
+      [],
+      `${name}, after ${result.kills} kills`,
+    );
+    assert.equal(found.length, expected.length);
     assert.deepEqual(readdirSync(join(out, "log")), []);
     assert.deepEqual(
       readdirSync(join(out, "parts")).filter((file) => !/^\d{6}\.parquet$/.test(file)),
@@ -156,7 +162,7 @@ test(
     const count = Math.ceil(captionCount / 10);
     const model = writeGguf(join(folder, "tiny.gguf"), tinyLlama({ lineEnd: 3 }));
     const captions = captionsFile("model.csv", count);
-    const job = { captions, llm: model, sources: [shortPairs], concurrency: 3, rowsPerPart: Math.ceil(count / 4), chunk: count };
+    const job = { captions, llm: model, sources: [shortPairs], concurrency: 1, rowsPerPart: Math.ceil(count / 4), chunk: count };
     const result = await disturb(job, Math.ceil(kills / 2), "model");
     context.diagnostic(`${result.kills} kills, ${result.finished} finished jobs of ${count} captions`);
   },

@@ -20,9 +20,10 @@ export interface RewriteJob {
 }
 
 const { captions, out, llm, sources, concurrency, rowsPerPart, chunk } = JSON.parse(process.argv[2]!) as RewriteJob;
-// Without flash attention a text does not depend on which others are written at the same time, not even in its last digits.
+// One prompt at a time, each evaluated whole: then nothing that was written before, or is written at the same time, can change the
+// last digits of a sum and with them, once in ten thousand tokens, a text.
 const engine = llm.endsWith(".gguf")
-  ? new LlamaCppEngine({ model: llm, sequences: concurrency, gpu: false, threads: 1, flashAttention: false })
+  ? new LlamaCppEngine({ model: llm, sequences: 1, sharePrefix: false, gpu: false, threads: 1, flashAttention: false })
   : chooseEngine(llm, { concurrency });
 try {
   await rewriteCaptions({
