@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { InterruptedError, setLogLevel } from "../support/index.ts";
-import { chooseSources, estimateRewriting, openCaptions, ungrouped } from "./index.ts";
+import { BackTranslationEngine, chooseSources, estimateRewriting, openCaptions, ungrouped } from "./index.ts";
 import type { EstimateOptions, Outcome, RewriteEngine, RewriteGroup } from "./index.ts";
 
 setLogLevel("quiet");
@@ -38,7 +38,7 @@ class Writer implements RewriteEngine {
   close: RewriteEngine["close"] = async () => {};
 }
 
-async function estimate(engine: Writer, change: Partial<EstimateOptions> = {}): ReturnType<typeof estimateRewriting> {
+async function estimate(engine: RewriteEngine, change: Partial<EstimateOptions> = {}): ReturnType<typeof estimateRewriting> {
   const sources = chooseSources(["chatgpt", "human"]);
   return await estimateRewriting({ captions: await openCaptions(captions), engine, sources, seed: 1, createdWith: "test", ...change });
 }
@@ -58,6 +58,16 @@ test("time, tokens and cost follow from the sample, source by source", async () 
   assert.ok(Math.abs(found.cost! - (chatgpt!.cost! + human!.cost!)) < 1e-9);
   for (const { rate, seconds } of found.sources) assert.ok(rate > 0 && Math.abs(seconds - 500 / rate) < 1e-6);
   assert.deepEqual(temporary(), before);
+});
+
+test("an engine that writes several sources of its own is asked for each of them, both ways of a translation counted", async () => {
+  const engine = new BackTranslationEngine(new Writer(), ["German", "French"]);
+  const { sources, promptTokensGuessed } = await estimate(engine, { sample: 10 });
+  assert.deepEqual(
+    sources.map(({ source, requests, promptTokens, tokens }) => ({ source, requests, promptTokens, tokens })),
+    [{ source: "back-translation-german, back-translation-french", requests: 2, promptTokens: 400, tokens: 80 }],
+  );
+  assert.equal(promptTokensGuessed, false);
 });
 
 test("the seed decides the sample; a shard is sampled within itself; more than there is means all", async () => {

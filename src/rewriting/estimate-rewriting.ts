@@ -163,10 +163,12 @@ class Meter implements RewriteEngine {
   tokens = 0;
   promptTokens = 0;
   guessed = false;
+  readonly sources: NonNullable<RewriteEngine["sources"]> | undefined;
   readonly #engine: RewriteEngine;
 
   constructor(engine: RewriteEngine) {
     this.#engine = engine;
+    this.sources = engine.sources;
   }
 
   get name(): string {

@@ -25,7 +25,7 @@ interface Leg {
   readonly request: RewriteRequest;
   readonly language: Language;
   /** Undefined on the way there. */
-  readonly abroad: { readonly tokens: number; readonly cut: boolean } | undefined;
+  readonly abroad: { readonly tokens: number; readonly promptTokens: number | undefined; readonly cut: boolean } | undefined;
 }
 
 const sourcePrefix = "back-translation";
@@ -151,11 +151,14 @@ class Trips {
     }
     const cut = outcome.finish === "length" || abroad?.cut === true;
     const tokens = outcome.tokens + (abroad?.tokens ?? 0);
+    const { promptTokens } = outcome;
     if (!abroad) {
-      this.#abroad.push(this.#depart({ request, language, abroad: { tokens, cut } }, text));
+      this.#abroad.push(this.#depart({ request, language, abroad: { tokens, promptTokens, cut } }, text));
       return undefined;
     }
-    return { request, text, finish: cut ? "length" : "stop", tokens, shortened: request.shortened };
+    const both = promptTokens !== undefined && abroad.promptTokens !== undefined ? promptTokens + abroad.promptTokens : undefined;
+    const counted = both === undefined ? {} : { promptTokens: both };
+    return { request, text, finish: cut ? "length" : "stop", tokens, ...counted, shortened: request.shortened };
   }
 
   /** The request that the translator gets for this leg. */
