@@ -6,12 +6,13 @@
  */
 import type { Job } from "bullmq";
 import { resolve } from "node:path";
+import { isRewritesFolder } from "../data/index.ts";
 import { UsageError } from "../support/index.ts";
 import type { CaptionsInput } from "./captions-input.ts";
 import { defaultQueue, withQueue } from "./queue-connection.ts";
 import { readPlan, storePlan } from "./queue-plan.ts";
 import type { RewritePlan } from "./queue-plan.ts";
-import { refuseOtherCut } from "./shards.ts";
+import { refuseOtherCut, shardFolder } from "./shards.ts";
 
 /** A job: one shard of a plan. */
 export interface ShardJob {
@@ -51,7 +52,7 @@ export interface EnqueueReport {
   shards: number;
   /** Of those: new in the queue. */
   added: number;
-  /** Put back into the queue, since they had failed or lacked rewrites. */
+  /** Put back into the queue, since they had failed, lacked rewrites, or are gone from the folder. */
   again: number;
 }
 
@@ -111,7 +112,8 @@ export async function enqueueShards(options: EnqueueOptions): Promise<EnqueueRep
       again++;
     }
     for (const job of ((await queue.getCompleted()) as Job<ShardJob, ShardResult>[]).filter(mine)) {
-      if (job.returnvalue.failed === 0) continue;
+      // What was damaged and deleted since is to be written again; where this machine doesn't see the folder, workers find it done.
+      if (job.returnvalue.failed === 0 && isRewritesFolder(shardFolder(out, job.data))) continue;
       await job.retry("completed");
       again++;
     }

@@ -358,6 +358,10 @@ test("a shard that can never be finished is set aside, with the reason, and the 
   rmSync(damaged, { recursive: true });
   assert.equal((await enqueue(pool, { shardSize: 20 })).again, 1);
   assert.equal((await start(pool).end).code, 0);
+  // One that the queue believes done may turn out to be damaged, too.
+  rmSync(shardFolder(pool.out, { number: 2, of: 3 }), { recursive: true });
+  assert.equal((await enqueue(pool, { shardSize: 20 })).again, 1);
+  assert.equal((await start(pool).end).code, 0);
   await assertWhole(pool);
 });
 
