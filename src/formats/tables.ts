@@ -367,13 +367,17 @@ async function guarded<T>(path: string, work: () => Promise<T>): Promise<T> {
     const [, line, text, reason] =
       /CSV Error on Line: (\d+)\nOriginal Line: ([^]*?)\n+([^\n]+)\n+Possible/.exec(error.message.replaceAll("\r", "")) ?? [];
     if (line !== undefined) {
+      const otherEncoding = /^Invalid unicode/i.test(reason!);
       const plainly = reason!
+        .replace(/^Invalid unicode.*$/i, "it is not valid UTF-8")
         .replace(/^Expected Number of Columns: (\d+) Found: (\d+)$/, "expected $1 fields, found $2")
         .replace(/^Value with unterminated quote found\.$/, "a quoted field does not end, or goes on after its quote")
         .replace(/\.$/, "");
       const start = text!.length > 100 ? `${text!.slice(0, 100)}...` : text!;
       throw new DataError(`${path}: line ${line} can't be read: ${plainly}. It begins: ${JSON.stringify(start)}.`, {
-        mend: "A field with a comma, a quote or a line break stands in quotes, and a quote in it is written twice.",
+        mend: otherEncoding
+          ? "Convert the file, for instance with `iconv -f WINDOWS-1252 -t UTF-8`, or mend that line."
+          : "A field with a comma, a quote or a line break stands in quotes, and a quote in it is written twice.",
         cause: error,
       });
     }
