@@ -79,11 +79,13 @@ export async function importRewrites(options: ImportOptions): Promise<ImportRepo
   if (!lines && !texts.every((path) => tableFormat(path) !== undefined)) {
     throw new UsageError(`${texts.join(", ")}: expected text files (.txt) only, or tables (csv, tsv, jsonl, parquet) only.`);
   }
-  const survey = await captions.survey();
+  const survey = await captions.survey(signal);
+  const rewritable = survey.fingerprint.count - survey.repeated;
   const matched = lines ? await matchLines(options, survey) : await matchRows(options, survey);
   const writer = await RewritesWriter.open(out, {
     dataset: datasetName(captions.path),
     fingerprint: survey.fingerprint,
+    captions: rewritable,
     sources: {
       [source]: {
         engine: "import",
@@ -99,9 +101,7 @@ export async function importRewrites(options: ImportOptions): Promise<ImportRepo
     createdWith,
     numbers: survey.numbers,
   });
-  const report: ImportReport = { out, source, captions: 0, written: 0, kept: 0, rejected: 0, missing: 0, flags: {} };
-  report.captions = survey.fingerprint.count - survey.repeated;
-  report.kept = writer.count;
+  const report: ImportReport = { out, source, captions: rewritable, written: 0, kept: writer.count, rejected: 0, missing: 0, flags: {} };
   const progress = new Progress({ label: "import", total: report.captions, unit: "captions", start: report.kept });
   try {
     const seen = survey.repeated > 0 ? new HashedKeys() : undefined;

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { openRewritesFolder } from "../../src/data/index.ts";
-import { exportLines, exportRows, importRewrites, openCaptions } from "../../src/rewriting/index.ts";
+import { exportLines, exportRows, importRewrites, openCaptions, verifyRewrites } from "../../src/rewriting/index.ts";
 import type { ImportOptions, ImportReport } from "../../src/rewriting/index.ts";
 import { DataError, InterruptedError, UsageError } from "../../src/support/index.ts";
 
@@ -57,6 +57,8 @@ test("lines belong to captions by their number, through the checks, several file
   const { manifest } = await openRewritesFolder(report.out);
   assert.equal(manifest.sources["chatgpt"]!.provenance, "published");
   assert.equal(manifest.sources["chatgpt"]!.model, "one.txt, two.txt");
+  // A caption that is there twice has one rewrite: only the one without a text is missing.
+  assert.equal((await verifyRewrites(report.out)).sources["chatgpt"]!.missing, 1);
 
   const again = await bring([one, two], { out: report.out });
   assert.deepEqual([again.written, again.kept], [0, 2]);
