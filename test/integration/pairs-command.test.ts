@@ -1,7 +1,7 @@
 /** `laclip pairs` without a model: COCO annotations and tables into a pairs file, and out again. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -51,6 +51,13 @@ test("a file gathers sources from COCO and from people, shows them, and gives th
     readPairsFile(file).map(({ pairs: { length } = [] }) => length),
     [16, 16],
   );
+});
+
+test("a source is found by its name also where a folder is called like it", () => {
+  mkdirSync(place("human"));
+  const { status, stdout, stderr } = spawnSync(process.execPath, [cli, "pairs", "show", "human"], { encoding: "utf8", cwd: folder });
+  assert.equal(status, 0, stderr);
+  assert.match(stdout, /^human: 16 example pairs/);
 });
 
 test("what can't be done is refused, and nothing is written", () => {

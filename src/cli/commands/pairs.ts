@@ -175,7 +175,9 @@ function keep(source: Omit<RecordedSource, "provenance">, options: OutOptions, m
 function sourcesOf(asked: string | undefined, pairs: string | undefined): RecordedSource[] {
   const extra = pairs === undefined ? [] : readPairsFile(pairs);
   if (asked === undefined) return [...extra, ...knownSources];
-  if (/\.json$/i.test(asked) || existsSync(asked)) return readPairsFile(asked);
+  const isName = [...extra, ...knownSources].some(({ name }) => name === asked);
+  // A rewrites folder may well be called like a source.
+  if (!isName && (/\.json$/i.test(asked) || existsSync(asked))) return readPairsFile(asked);
   return chooseSources([asked], extra);
 }
 
