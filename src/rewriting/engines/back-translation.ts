@@ -25,7 +25,9 @@ interface Leg {
   readonly request: RewriteRequest;
   readonly language: Language;
   /** Undefined on the way there. */
-  readonly abroad: { readonly tokens: number; readonly promptTokens: number | undefined; readonly cut: boolean } | undefined;
+  readonly abroad:
+    | { readonly tokens: number; readonly promptTokens: number | undefined; readonly cut: boolean; readonly shortened: boolean }
+    | undefined;
 }
 
 const sourcePrefix = "back-translation";
@@ -152,13 +154,15 @@ class Trips {
     const cut = outcome.finish === "length" || abroad?.cut === true;
     const tokens = outcome.tokens + (abroad?.tokens ?? 0);
     const { promptTokens } = outcome;
+    // A model may have shortened it on either way.
+    const shortened = outcome.shortened === true || abroad?.shortened === true || request.shortened;
     if (!abroad) {
-      this.#abroad.push(this.#depart({ request, language, abroad: { tokens, promptTokens, cut } }, text));
+      this.#abroad.push(this.#depart({ request, language, abroad: { tokens, promptTokens, cut, shortened } }, text));
       return undefined;
     }
     const both = promptTokens !== undefined && abroad.promptTokens !== undefined ? promptTokens + abroad.promptTokens : undefined;
     const counted = both === undefined ? {} : { promptTokens: both };
-    return { request, text, finish: cut ? "length" : "stop", tokens, ...counted, shortened: request.shortened };
+    return { request, text, finish: cut ? "length" : "stop", tokens, ...counted, shortened };
   }
 
   /** The request that the translator gets for this leg. */
