@@ -11,6 +11,8 @@ import { openCaptions } from "./captions-input.ts";
 import { checkRewrites } from "./check-rewrites.ts";
 import type { CheckRewritesOptions } from "./check-rewrites.ts";
 import { defaultChecks, setCheck } from "./checks.ts";
+import { builtInSources, fusionSource } from "./pairs.ts";
+import { rewritesStatistics } from "./statistics.ts";
 import type { ImagePolicy, ImageTextScorer } from "./image-policies.ts";
 
 const temporary = mkdtempSync(join(tmpdir(), "laclip-check-"));
@@ -22,9 +24,19 @@ const fresh = (): string => join(temporary, `place-${places++}`);
 async function folderOf(
   captions: readonly { id: string; caption: string }[],
   rows: readonly (Pick<Rewrite, "id" | "source" | "text"> & Partial<Rewrite>)[],
+  { prompt }: { prompt?: string } = {},
 ): Promise<RewritesFolder> {
   const path = fresh();
-  const made = { engine: "test", model: "m", modelHash: "", promptHash: "", provenance: "a test", sampling: {}, seed: 1 };
+  const made = {
+    engine: "test",
+    model: "m",
+    modelHash: "",
+    promptHash: "",
+    provenance: "a test",
+    sampling: {},
+    seed: 1,
+    ...(prompt ? { prompt } : {}),
+  };
   const writer = await RewritesWriter.open(path, {
     dataset: "captions",
     fingerprint: captionsFingerprint(captions),
@@ -100,6 +112,33 @@ test("flags are found again, carried over, or dropped; nothing else changes, and
   assert.deepEqual([summary.rewrites, summary.usableBefore, summary.usable], [6, 4, 3]);
   assert.deepEqual(summary.sources["one"]!.usable, 1);
   assert.deepEqual((await openRewritesFolder(out)).manifest.sources["one"]!.checks!["too-short"], { verdict: "reject", limit: [2] });
+});
+
+test("what a second caption says is not made up where the two were merged, and it must be at hand", async () => {
+  const text = "two dogs in Prague with 7 people from Rome";
+  const folder = await folderOf(captions, [{ id: "b", source: "fusion", text }], { prompt: "fusion" });
+  await assert.rejects(check(folder, fresh()), (error) => error instanceof UsageError && /merged of two captions/.test(error.message));
+  const table = join(temporary, "seconds.jsonl");
+  const second = (id: string): string => (id === "b" ? "7 people walk in Rome" : "");
+  writeFileSync(table, captions.map((row) => `${JSON.stringify({ ...row, blip: second(row.id) })}\n`).join(""));
+  const [out, input] = [fresh(), await openCaptions(table, { secondColumn: "blip" })];
+  await check(folder, out, { captions: input });
+  assert.deepEqual((await rowsOf(out))[0]!.flags, []);
+  const { sources } = await rewritesStatistics(folder, { captions: input });
+  assert.deepEqual(sources[0]!.measures!["names-invented"], { mean: 0, texts: 1 });
+  assert.deepEqual(sources[0]!.measures!["numbers-invented"], { mean: 0, texts: 1 });
+});
+
+test("copies of example pairs are found in each built-in source, also in one that was written beside another", async () => {
+  const [merged] = fusionSource.triples!;
+  const [pair] = builtInSources[0]!.pairs!;
+  const folder = await folderOf(captions, [
+    { id: "a", source: "fusion", text: merged!.at(-1)! },
+    { id: "a", source: "chatgpt.hot", text: pair![1] },
+  ]);
+  const out = fresh();
+  await check(folder, out);
+  for (const { source, flags } of await rowsOf(out)) assert.ok(flags.includes("rejected:copies-example"), source);
 });
 
 test("many captions are dealt into small files and come out the same", async () => {

@@ -14,8 +14,9 @@ import { checkOfFlag, defaultChecks, flagsOf, normalise, recordChecks } from "./
 import type { CheckSettings } from "./checks.ts";
 import { ImageTally, applyPolicy, recordPolicy, withFits, withoutPolicy } from "./image-policies.ts";
 import type { ImagePolicy, ImageReport, ImageTextScorer } from "./image-policies.ts";
-import { builtInSources, outputsOf } from "./pairs.ts";
+import { knownSources, outputsOf } from "./pairs.ts";
 import type { PairSource } from "./pairs.ts";
+import { promptForms } from "./prompt-forms.ts";
 import { rewritesByCaption } from "./rewrites-by-caption.ts";
 import type { RewrittenCaption } from "./rewrites-by-caption.ts";
 
@@ -75,7 +76,7 @@ const imagesAtOnce = 1024;
 /**
  * Looks at all rewrites of a folder again and writes them, with what was found, to another.
  * @throws DataError for captions of another data set, an `out` that was made otherwise, or too many unreadable images; UsageError
- *   where `out` is the folder itself, or images are asked for that the captions do not name
+ *   where `out` is the folder itself, an image policy has neither a model nor earlier fits, or second captions are missing
  * @throws InterruptedError when stopped
  */
 export async function checkRewrites(options: CheckRewritesOptions): Promise<CheckSummary> {
@@ -84,6 +85,7 @@ export async function checkRewrites(options: CheckRewritesOptions): Promise<Chec
   if (existsSync(out) && realpathSync(out) === realpathSync(folder.path)) {
     throw new UsageError(`${out} is the folder that is to be checked: it stays as it is.`, { mend: "Name another folder with --out." });
   }
+  requireSeconds(manifest.sources, captions);
   const { fingerprint } = await captions.survey();
   folder.assertMadeFor(fingerprint, captions.path);
   const sources = Object.fromEntries(
@@ -124,6 +126,16 @@ export async function checkRewrites(options: CheckRewritesOptions): Promise<Chec
   }
 }
 
+/** Names and numbers of a second caption would count as made up. */
+function requireSeconds(sources: Readonly<Record<string, RewriteSource>>, { secondFrom, path }: CaptionsInput): void {
+  if (secondFrom !== undefined) return;
+  const merged = Object.keys(sources).find((name) => promptForms.some((form) => form.merges && form.name === sources[name]!.prompt));
+  if (merged === undefined) return;
+  throw new UsageError(`Rewrites of source "${merged}" were merged of two captions, and ${path} gives one of them.`, {
+    mend: "Say where the second captions are, as for `laclip rewrite`: with --second-column, or with --second-from.",
+  });
+}
+
 function newSource(
   { images: before, ...source }: RewriteSource,
   checks: CheckSettings,
@@ -153,7 +165,9 @@ function refuseOtherChecks(out: string, sources: Readonly<Record<string, Rewrite
 }
 
 function knownOutputs(name: string, pairs: readonly PairSource[] = []): ReadonlySet<string> {
-  const source = [...pairs, ...builtInSources].find((candidate) => candidate.name === name);
+  const all = [...pairs, ...knownSources];
+  // "chatgpt.NAME" was written beside "chatgpt", with the same examples.
+  const source = [name, name.replace(/\.[^.]*$/, "")].map((own) => all.find((candidate) => candidate.name === own)).find(Boolean);
   return new Set(source ? outputsOf(source).map(normalise) : []);
 }
 

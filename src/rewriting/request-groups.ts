@@ -37,7 +37,7 @@ export async function* requestGroups(
     for (let i = 0; i < captions.length; i += programGroup) {
       yield captions
         .slice(i, i + programGroup)
-        .map((caption) => request(source.name, { caption, seed: seedFor(source, runSeed, caption.id) }, [], form));
+        .map((caption) => request(source.name, { caption, seed: seedFor(source, runSeed, caption.id, attempt) }, [], form));
     }
     return;
   }
@@ -60,8 +60,8 @@ export async function* requestGroups(
 const programGroup = 256;
 
 /** Engines without examples take a whole number from the same generator. */
-function seedFor({ pairs }: RunSource, runSeed: number, id: string): number {
-  return Random.of("rewrite", runSeed, pairs.name, id).bits() >>> 1;
+function seedFor({ pairs }: RunSource, runSeed: number, id: string, attempt: number): number {
+  return Random.of("rewrite", runSeed, pairs.name, id, ...(attempt === 0 ? [] : [attempt])).bits() >>> 1;
 }
 
 function request(source: string, { caption, seed }: Drawn, examples: readonly Example[], form: PromptForm): RewriteRequest {

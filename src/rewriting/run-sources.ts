@@ -33,6 +33,11 @@ export function runSources(options: RewriteOptions, description: EngineDescripti
   const { engine, beside, rounds = 1 } = options;
   if (beside !== undefined && !/^[a-z0-9][a-z0-9_-]*$/i.test(beside))
     throw new UsageError(`--beside ${beside}: expected a name of letters, digits and dashes.`);
+  if (engine.usesExamples && rounds > 1) {
+    throw new UsageError(`A language model writes one text of each caption for each source, not ${rounds}.`, {
+      mend: "Leave --rounds out. For more texts of a source, start again with another --seed and --beside NAME.",
+    });
+  }
   const drawn = engine.usesExamples ? options.sources : programSources(engine, description, rounds);
   if (drawn.length === 0) throw new UsageError("No source was named to rewrite captions in the manner of.");
   return drawn.map((pairs) => ({
@@ -76,7 +81,10 @@ export function describeSource(
     modelHash,
     promptHash: prompt,
     ...(engine.usesExamples ? { prompt: form.name } : {}),
-    provenance: form.merges ? `${source.provenance}; merged with captions from ${options.captions.secondFrom}` : source.provenance,
+    provenance:
+      engine.usesExamples && form.merges
+        ? `${source.provenance}; merged with captions from ${options.captions.secondFrom}`
+        : source.provenance,
     sampling: { ...sampling },
     seed,
     checks: recordChecks(options.checks ?? defaultChecks),

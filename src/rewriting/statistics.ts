@@ -10,7 +10,7 @@ import type { Rewrite, RewriteSource, RewritesFolder } from "../data/index.ts";
 import { DataError, Progress } from "../support/index.ts";
 import { contextLength } from "../text/index.ts";
 import { CaptionSample, Few, placeOf } from "./caption-sample.ts";
-import type { CaptionsInput } from "./captions-input.ts";
+import type { CaptionRow, CaptionsInput } from "./captions-input.ts";
 import { CheckSubject, clipTokens } from "./check-subject.ts";
 import { isMeasuring, rewriteChecks } from "./check-table.ts";
 import { complaintsOn } from "./complaints.ts";
@@ -171,7 +171,7 @@ export async function rewritesStatistics(folder: RewritesFolder, options: Statis
   const chosen: StatisticsExample[] = [...shown.values(), ...worst.values()].flatMap((few) => few.values);
   const known = captions && (await captionsOf(captions, [...sample.captions().map(([id]) => id), ...chosen.map(({ id }) => id)], folder));
   for (const example of chosen) {
-    const caption = known?.get(example.id);
+    const caption = known?.get(example.id)?.caption;
     if (caption !== undefined) example.caption = caption;
   }
   for (const entry of table.values()) {
@@ -192,7 +192,7 @@ export async function rewritesStatistics(folder: RewritesFolder, options: Statis
     rewrites,
     sample: { captions: sample.captions().length, whole: sample.isWhole },
     sources: [...table.values()],
-    ...(known ? { captionLength: lengthsOf(sample.captions().flatMap(([id]) => known.get(id) ?? [])) } : {}),
+    ...(known ? { captionLength: lengthsOf(sample.captions().flatMap(([id]) => known.get(id)?.caption ?? [])) } : {}),
     examples: chosen,
   };
 }
@@ -229,11 +229,10 @@ function addFit(entry: SourceStatistics, fit: number): void {
 }
 
 /** The captions of these ids. */
-async function captionsOf(captions: CaptionsInput, ids: readonly string[], { path }: RewritesFolder): Promise<Map<string, string>> {
+async function captionsOf(captions: CaptionsInput, ids: readonly string[], { path }: RewritesFolder): Promise<Map<string, CaptionRow>> {
   const wanted = new Set(ids);
-  const found = new Map<string, string>();
-  for await (const batch of captions.rows())
-    for (const { id, caption } of batch) if (wanted.has(id) && !found.has(id)) found.set(id, caption);
+  const found = new Map<string, CaptionRow>();
+  for await (const batch of captions.rows()) for (const row of batch) if (wanted.has(row.id) && !found.has(row.id)) found.set(row.id, row);
   if (wanted.size > 0 && found.size === 0) {
     throw new DataError(
       `${captions.path}: none of its captions has a rewrite in ${path}: ids there are like ${JSON.stringify(ids[0])}, here they come from ${captions.idFrom}.`,
@@ -247,7 +246,7 @@ async function captionsOf(captions: CaptionsInput, ids: readonly string[], { pat
 function measureSample(
   sample: readonly [id: string, rewrites: readonly Rewrite[]][],
   table: ReadonlyMap<string, SourceStatistics>,
-  captions: ReadonlyMap<string, string> | undefined,
+  captions: ReadonlyMap<string, CaptionRow> | undefined,
 ): void {
   const order = new Map([...table.keys()].map((source, i) => [source, i]));
   const texts = new Map([...table.keys()].map((source) => [source, [] as string[]]));
@@ -255,7 +254,7 @@ function measureSample(
   const measures = new Map([...table.keys()].map((source) => [source, new Means()]));
   for (const [id, unordered] of sample) {
     const rewrites = unordered.toSorted((a, b) => order.get(a.source)! - order.get(b.source)!);
-    const caption = captions?.get(id);
+    const { caption, second } = captions?.get(id) ?? {};
     const captionWords = caption === undefined ? undefined : wordsOf(caption);
     const words = rewrites.map(({ text }) => wordsOf(text));
     const said = new Set<string>();
@@ -274,7 +273,7 @@ function measureSample(
       );
       if (caption === undefined) continue;
       copies.add(source, bleu(words[i]!, [captionWords!]));
-      const subject = new CheckSubject(text, { caption, knownOutputs: new Set(), finish, shortened: false });
+      const subject = new CheckSubject(text, { caption, second, knownOutputs: new Set(), finish, shortened: false });
       for (const check of rewriteChecks)
         if (isMeasuring(check) && check.againstCaption) measures.get(source)!.add(check.name, check.measure(subject));
     }

@@ -174,6 +174,9 @@ test("what does not fit together is refused before anything is asked", async () 
     [["--prompt", "fusion"], /needs a second caption/],
     [["--prompt", "fusion", "--second-column", "blip", "--second-from", out], /both say where/],
     [["--second-source", "blip"], /--second-from/],
+    [["--rounds", "2"], /one text of each caption/],
+    [["--back-translate", "German", "--prompt", "fusion"], /--prompt would not be used/],
+    [["--back-translate", "German", "--second-column", "blip"], /--second-column would not be used/],
   ];
   for (const [flags, expected] of refusals) {
     const { code, stderr } = await rewrite(captions, out, ...flags);

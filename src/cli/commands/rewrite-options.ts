@@ -46,6 +46,9 @@ export interface TextOptions {
   maxFailed: number;
 }
 
+/** Which captions, and where second ones are. */
+export type CaptionOptions = Pick<TextOptions, "idColumn" | "captionColumn" | "secondColumn" | "secondFrom" | "secondSource">;
+
 /** Who writes, on this machine. */
 export interface EngineOptions {
   llm?: string;
@@ -59,7 +62,7 @@ export interface EngineOptions {
 
 /** Adds the flags that decide which texts are written. */
 export function addTextOptions(target: Command): Command {
-  return target
+  target
     .optionsGroup("What is written:")
     .option(
       "--sources <names>",
@@ -92,11 +95,16 @@ export function addTextOptions(target: Command): Command {
       "--id-column <name>",
       "column with the ids (default: id, else the image path, else a hash of the url); hash:NAME for a hash of one; for a webdataset, a key of the .json",
     )
-    .option("--caption-column <name>", "column with the captions (default: caption, title or text)")
+    .option("--caption-column <name>", "column with the captions (default: caption, title or text)");
+  return addSecondOptions(target).option("--limit <count>", "rewrite the first so many captions only", parseWhole(1));
+}
+
+/** Adds the flags that say where second captions are. */
+export function addSecondOptions(target: Command): Command {
+  return target
     .option("--second-column <name>", "column with a machine's caption of the same image, for --prompt fusion and fusion-chat")
     .option("--second-from <folder>", "a rewrites folder of these captions with such machine captions")
-    .option("--second-source <name>", "its source that holds them (default: the only one)")
-    .option("--limit <count>", "rewrite the first so many captions only", parseWhole(1));
+    .option("--second-source <name>", "its source that holds them (default: the only one)");
 }
 
 /** Adds the flags that say which model writes and what it may use. */
@@ -128,14 +136,14 @@ export function sourcesOf({ sources, pairs, prompt = defaultForm }: TextOptions)
 }
 
 /** The captions that the flags ask for, with second captions where these are named. */
-export async function captionsOf(path: string, options: TextOptions): Promise<CaptionsInput> {
+export async function captionsOf(path: string, options: CaptionOptions): Promise<CaptionsInput> {
   const second = await secondOf(options);
   const captions = await openCaptions(path, options);
   return second ? await withSecondCaptions(captions, await openRewritesFolder(second.folder), second.source) : captions;
 }
 
 /** The rewrites folder with second captions that the flags name, and its source; undefined where they name none. */
-export async function secondOf(options: TextOptions): Promise<{ folder: string; source: string } | undefined> {
+export async function secondOf(options: CaptionOptions): Promise<{ folder: string; source: string } | undefined> {
   const { secondColumn, secondFrom, secondSource } = options;
   if (secondFrom === undefined) {
     if (secondSource !== undefined) throw new UsageError("--second-source names a source of the rewrites folder of --second-from.");
@@ -155,8 +163,11 @@ export async function secondOf(options: TextOptions): Promise<{ folder: string; 
 /** The sources that an engine is to write, none for an engine that has only itself. */
 export function sourcesFor(engine: RewriteEngine, options: TextOptions): PairSource[] {
   if (engine.usesExamples) return sourcesOf(options);
-  const { sources } = options;
+  const { sources, prompt, pairs, secondColumn, secondFrom } = options;
   const own = engine.sources?.map(({ name }) => name) ?? [engine.name];
+  const settings = { prompt, pairs, "second-column": secondColumn, "second-from": secondFrom };
+  const [unused] = Object.entries(settings).find(([, value]) => value !== undefined) ?? [];
+  if (unused) throw new UsageError(`${engine.name} uses no example pairs: --${unused} would not be used.`, { mend: "Leave it out." });
   if (sources && sources.join() !== own.join()) {
     throw new UsageError(`${engine.name} uses no example pairs: it writes ${own.join(", ")}, not ${sources.join(", ")}.`, {
       mend: "Leave --sources out.",

@@ -5,7 +5,7 @@ import { basename, dirname, join } from "node:path";
 import { InvalidArgumentError } from "commander";
 import type { Command } from "commander";
 import { openRewritesFolder } from "../../data/index.ts";
-import { checkRewrites, defaultChecks, openCaptions, readPairsFile, setCheck } from "../../rewriting/index.ts";
+import { checkRewrites, defaultChecks, readPairsFile, setCheck } from "../../rewriting/index.ts";
 import type { CheckSummary, ImagePolicy, ImageReport } from "../../rewriting/index.ts";
 import { UsageError, log, sha256File } from "../../support/index.ts";
 import { checkOption } from "../check-option.ts";
@@ -13,14 +13,14 @@ import { command, examples, print } from "../command.ts";
 import { interruptSignal } from "../interrupt.ts";
 import { parseShare, parseWhole } from "../options.ts";
 import { createdWith } from "../version.ts";
+import { addSecondOptions, captionsOf } from "./rewrite-options.ts";
+import type { CaptionOptions } from "./rewrite-options.ts";
 
-interface CheckOptions {
+interface CheckOptions extends CaptionOptions {
   captions: string;
   out: string;
   check: string[];
   pairs?: string;
-  idColumn?: string;
-  captionColumn?: string;
   model?: string;
   images?: string;
   policy?: ImagePolicy["kind"];
@@ -44,7 +44,8 @@ export function checkCommand(): Command {
     .option(...checkOption)
     .option("--pairs <file>", "the example pairs of sources that are not built in, to find copies of them")
     .option("--id-column <name>", "column with the ids (default: id, else the image path)")
-    .option("--caption-column <name>", "column with the captions (default: caption, title or text)")
+    .option("--caption-column <name>", "column with the captions (default: caption, title or text)");
+  addSecondOptions(built)
     .optionsGroup("Holding rewrites against their images:")
     .option(
       "--model <folder>",
@@ -69,7 +70,7 @@ async function run(path: string, options: CheckOptions): Promise<void> {
   const policy = policyOf(options);
   const checks = options.check.reduce(setCheck, defaultChecks);
   const folder = await openRewritesFolder(path);
-  const captions = await openCaptions(options.captions, options);
+  const captions = await captionsOf(options.captions, options);
   const job = {
     folder,
     captions,

@@ -3,15 +3,15 @@
  */
 import type { Command } from "commander";
 import { openRewritesFolder } from "../../data/index.ts";
-import { describeStatistics, openCaptions, renderStatistics, rewritesStatistics } from "../../rewriting/index.ts";
+import { describeStatistics, renderStatistics, rewritesStatistics } from "../../rewriting/index.ts";
 import { log, writeFileAtomic } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { parseWhole } from "../options.ts";
+import { addSecondOptions, captionsOf } from "./rewrite-options.ts";
+import type { CaptionOptions } from "./rewrite-options.ts";
 
-interface StatsOptions {
+interface StatsOptions extends CaptionOptions {
   captions?: string;
-  idColumn?: string;
-  captionColumn?: string;
   html?: string;
   examples: number;
   sample: number;
@@ -24,7 +24,8 @@ export function statsCommand(): Command {
     .argument("<folder>", "a rewrites folder")
     .option("--captions <file>", "the captions that were rewritten: examples beside their caption, and what is kept of it")
     .option("--id-column <name>", "column with the ids (default: id, else the image path)")
-    .option("--caption-column <name>", "column with the captions (default: caption, title or text)")
+    .option("--caption-column <name>", "column with the captions (default: caption, title or text)");
+  addSecondOptions(built)
     .option("--html <file>", "also write a page with plots, one file that loads nothing")
     .option("--examples <count>", "examples of each source and flag", parseWhole(0), 3)
     .option("--sample <count>", "captions whose texts are looked at word by word", parseWhole(1), 20_000)
@@ -40,7 +41,7 @@ export function statsCommand(): Command {
 
 async function run(path: string, { captions, html, json, examples: shown, sample, seed, ...columns }: StatsOptions): Promise<void> {
   const folder = await openRewritesFolder(path);
-  const input = captions === undefined ? {} : { captions: await openCaptions(captions, columns) };
+  const input = captions === undefined ? {} : { captions: await captionsOf(captions, columns) };
   const statistics = await rewritesStatistics(folder, { ...input, examples: shown, sample, seed });
   if (html !== undefined) {
     writeFileAtomic(html, renderStatistics(statistics));
