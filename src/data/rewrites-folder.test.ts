@@ -157,6 +157,20 @@ test("rewrites that are added while a log becomes a part are not lost with it", 
   assert.equal((await all(path)).length, 20);
 });
 
+test("a folder that another process took over while a log became a part loses nothing of what that one adds to the log", async (context) => {
+  const path = fresh();
+  const writer = await RewritesWriter.open(path, options);
+  await writer.append([rewrite(0)]);
+  const finishing = writer.finish();
+  // Stood still for a minute, in which another machine has seen no heartbeat.
+  rmSync(join(path, "lock"));
+  writeFileSync(join(path, "lock"), JSON.stringify({ pid: 7, host: "another-machine", started: "1", token: "theirs" }));
+  context.mock.timers.enable({ apis: ["Date"], now: Date.now() + 60_000 });
+  await assert.rejects(finishing, /another process took it over/);
+  assert.match(readFileSync(join(path, "log", "000000.jsonl"), "utf8"), /id-0/);
+  assert.match(readFileSync(join(path, "lock"), "utf8"), /theirs/);
+});
+
 test("a start that goes on knows what each of many sources has written, from parts, logs and other sources' rows", async () => {
   const path = fresh();
   const names = Array.from({ length: 60 }, (_, i) => `eda-${i}`);

@@ -174,6 +174,8 @@ export class RewritesWriter {
     this.lock.assertHeld();
     this.#log.sync();
     await jsonlToParquet(this.#log.path, partPath(this.path, this.#segment), rewriteColumns);
+    // That took a while. Another process that has taken the folder over adds to this log, and makes this part anew from all of it.
+    this.lock.assertHeld();
     this.#log.remove();
     this.#segment = String(Number(this.#segment) + 1).padStart(6, "0");
     this.#log = new RewritesLog(logPath(this.path, this.#segment));
