@@ -158,7 +158,10 @@ class QueueWorker {
   /** Ends the worker; waits for no server that is away. */
   async close(): Promise<void> {
     this.#stop.abort();
-    await Promise.race([this.#closed, pause(this.#connection.redis.status === "ready" ? 5000 : 100)]);
+    const waited = new AbortController();
+    await Promise.race([this.#closed, pause(this.#connection.redis.status === "ready" ? 5000 : 100, waited.signal)]);
+    // A timer that nobody waits for any more would keep the process.
+    waited.abort();
     const engines = await Promise.allSettled(this.#plans.values());
     for (const opened of engines) if (opened.status === "fulfilled") await opened.value.engine.close();
   }
