@@ -111,7 +111,7 @@ void test("a header that does not hold together is refused, and the message name
 void test("a folder that is not there is told, and data that do not fit the shape are never written", () => {
   const tensor: StoredTensor = { dtype: "F32", shape: [2], data: new Uint8Array(7) };
   assert.throws(() => writeSafetensors(join(folder, "x"), [["a", tensor]]), /"a" has 7 bytes, its shape needs 8/u);
-  assert.throws(() => writeSafetensors(join(folder, "nowhere", "x"), []), /ENOENT/u);
+  assert.throws(() => writeSafetensors(join(folder, "nowhere", "x"), []), /there is no folder .*nowhere to write it to/u);
 });
 
 void test("a full disk is said so", { skip: process.platform !== "linux" && "needs /dev/full" }, () => {
