@@ -10,7 +10,7 @@ import type { Job } from "bullmq";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { openRewritesFolder } from "../data/index.ts";
-import { DataError, FolderBusyError, InterruptedError, LaclipError, log } from "../support/index.ts";
+import { DataError, FolderBusyError, InterruptedError, LaclipError, UsageError, log } from "../support/index.ts";
 import { openCaptions } from "./captions-input.ts";
 import type { CaptionsInput } from "./captions-input.ts";
 import type { RewriteEngine } from "./engine.ts";
@@ -69,6 +69,7 @@ const mostGivenBack = 10;
 
 /**
  * Works until nothing is left in the queue.
+ * @throws UsageError when nothing was ever put into the queue, and this is not to wait for it
  * @throws InterruptedError when stopped
  * @throws DataError when the captions here are not those of the plan
  * @throws LaclipError what went wrong with several shards in a row; they are back in the queue
@@ -106,12 +107,19 @@ class QueueWorker {
 
   async run(): Promise<WorkReport> {
     const { signal, lockSeconds = 15, stay = false } = this.#options;
+    const { redis, address } = this.#connection;
     const queue = this.#connection.queue(this.#name);
+    // A mistyped name, or a worker that was faster than `enqueue`, must not look like work that is done.
+    if (!stay && (await redis.hlen(plansKey(this.#name))) === 0) {
+      throw new UsageError(`Nothing was ever put into queue ${this.#name} of ${address}.`, {
+        mend: "Check --redis and --queue; enqueue the captions first, or wait for them with --stay.",
+      });
+    }
     const worker = new this.#connection.bullmq.Worker<ShardJob, ShardResult>(
       this.#name,
       async (job, token) => await this.#process(job, token!),
       {
-        connection: this.#connection.redis,
+        connection: redis,
         name: `${hostname()}:${process.pid}`,
         concurrency: 1,
         lockDuration: lockSeconds * 1000,
@@ -132,7 +140,7 @@ class QueueWorker {
     worker.on("stalled", (id) =>
       log.warn(`the worker of shard ${id.slice(id.indexOf("-") + 1)} is gone; the shard goes back into the queue`),
     );
-    log.info(`waiting for shards in queue ${this.#name} of ${this.#connection.address}`);
+    log.info(`waiting for shards in queue ${this.#name} of ${address}`);
     const stopped = new Promise<undefined>((done) => this.#stop.signal.addEventListener("abort", () => done(undefined), { once: true }));
     while (!this.#stop.signal.aborted) {
       await pause(Math.min(2000, lockSeconds * 200), this.#stop.signal);

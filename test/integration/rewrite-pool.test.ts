@@ -321,6 +321,9 @@ test("the same captions are enqueued once; others for the same folder are refuse
   await assert.rejects(enqueue(pool, { settings: { seed: 2 } }), UsageError);
   await assert.rejects(enqueue(pool, { redis: "localhost" }), UsageError);
   await assert.rejects(enqueue(pool, { redis: "redis://127.0.0.1:9" }), EndpointError);
+  const astray = await start({ ...pool, queue: "mistyped" }).end;
+  assert.equal(astray.code, 2);
+  assert.match(astray.said, /Nothing was ever put into queue mistyped of redis:/);
   assert.equal((await start(pool).end).code, 0);
   assert.equal((await status(pool)).rewrites, 120);
   // A queue that forgot everything: what is written is found in the folder.
