@@ -7,6 +7,8 @@ export interface PoolMember {
 
 /** A server that takes this many times as long as the fastest gets a smaller window. */
 const clearlySlow = 2;
+/** How fast a window grows that is nearly as wide as the one that was too wide, compared with others. */
+const slowGrowth = 1 / 16;
 
 /** One server and how it has fared. */
 export class PooledServer<Member extends PoolMember> {
@@ -23,6 +25,10 @@ export class PooledServer<Member extends PoolMember> {
   failures = 0;
   /** Times it was left out since the last usable answer. */
   outages = 0;
+  /** Times it asked for patience since the last usable answer. */
+  #rests = 0;
+  /** The window at which it last asked for patience. */
+  #tooWide = Infinity;
   /** Smoothed milliseconds of an answer. */
   #usual: number | undefined;
 
@@ -62,16 +68,28 @@ export class PooledServer<Member extends PoolMember> {
 
   answered(milliseconds: number): void {
     this.#usual = this.#usual === undefined ? milliseconds : this.#usual + (milliseconds - this.#usual) / 16;
-    this.window = Math.min(this.widest, this.window + 1 / this.window);
+    // A server that refuses what is beyond its limit would else rest most of the time; past that, the limit has gone.
+    const growth = Math.abs(this.window - this.#tooWide) < 1 ? slowGrowth : 1;
+    this.window = Math.min(this.widest, this.window + growth / this.window);
     this.failures = 0;
     this.outages = 0;
+    this.#rests = 0;
   }
 
-  /** It asked for patience: fewer requests, and none for a while. */
-  rest(seconds: number, now: number): void {
+  /**
+   * It asked for patience: fewer requests, and none for a while.
+   * @param asked seconds that it named, 0 for none
+   * @param pauses seconds of the first pause, which doubles until there is an answer, and of the longest
+   */
+  rest(asked: number, pauses: { readonly first: number; readonly longest: number }, now: number): void {
     // Of the requests that were open together, one halving is enough.
-    if (now >= this.restUntil) this.window = Math.max(1, this.window / 2);
-    this.restUntil = Math.max(this.restUntil, now + seconds * 1000);
+    if (now >= this.restUntil) {
+      this.#tooWide = this.window;
+      this.window = Math.max(1, this.window / 2);
+      this.#rests++;
+    }
+    const pause = Math.min(pauses.longest, pauses.first * 2 ** (this.#rests - 1));
+    this.restUntil = Math.max(this.restUntil, now + Math.max(asked, pause) * 1000);
   }
 }
 

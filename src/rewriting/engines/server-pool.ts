@@ -183,8 +183,7 @@ export class ServerPool<Member extends PoolMember> {
 
   #note(server: PooledServer<Member>, error: PassingError): void {
     if (error.trouble === "busy" || error.wait !== undefined) {
-      const pause = Math.min(longestPause, (this.#options.pauseSeconds * this.#options.window) / server.window);
-      server.rest(Math.max(error.wait ?? 0, pause), performance.now());
+      server.rest(error.wait ?? 0, { first: this.#options.pauseSeconds, longest: longestPause }, performance.now());
       return;
     }
     server.failures++;
