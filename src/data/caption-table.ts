@@ -150,7 +150,7 @@ export function findColumn(known: readonly string[], names: readonly string[]): 
 }
 
 /** The error for a table in which no column can be told to hold what is needed. */
-export function unknownColumn(file: string, kind: "image" | "caption", tried: readonly string[], known: readonly string[]): DataError {
+function unknownColumn(file: string, kind: "image" | "caption", tried: readonly string[], known: readonly string[]): DataError {
   const what = kind === "image" ? "image path" : "caption";
   return new DataError(
     `${file}: which column holds the ${what}? Expected one of: ${tried.join(", ")}. Its columns are: ${known.join(", ") || "none"}.`,

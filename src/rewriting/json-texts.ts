@@ -11,7 +11,7 @@ export type JsonObject = Readonly<Record<string, unknown>>;
  * Parses JSON that may hold the numbers NaN and Infinity; they come as null.
  * @throws SyntaxError when it is no JSON
  */
-export function parsePythonJson(text: string): unknown {
+function parsePythonJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {

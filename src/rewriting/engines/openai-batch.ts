@@ -33,7 +33,7 @@ export interface BatchLine {
 }
 
 /** The name under which a request's answer comes back: its source, and a hash of its caption's id, which may be of any length. */
-export function customId({ source, id }: Pick<RewriteRequest, "source" | "id">): string {
+function customId({ source, id }: Pick<RewriteRequest, "source" | "id">): string {
   return `${source}-${createHash("sha256").update(id).digest("hex").slice(0, 24)}`;
 }
 
