@@ -43,6 +43,8 @@ export interface WriteRewritesOptions {
   numbers?: HashedKeys;
   /** Rewrites in a parquet part. Default 200,000. */
   rowsPerPart?: number;
+  /** Gives up waiting for a lock that another machine may still hold. */
+  signal?: AbortSignal | undefined;
 }
 
 /** A rewrites folder that this process writes; no other can at the same time. */
@@ -71,7 +73,7 @@ export class RewritesWriter {
   /**
    * Opens a folder for writing, or begins it.
    * @throws DataError when the folder is being written by another process, belongs to another data set, or holds one of the
-   *   sources made by another writer, prompt, sampling or seed
+   *   sources made by another writer, prompt, sampling or seed; InterruptedError when stopped
    */
   static async open(path: string, options: WriteRewritesOptions): Promise<RewritesWriter> {
     refuseForeignFolder(path);
@@ -79,7 +81,7 @@ export class RewritesWriter {
     try {
       mkdirSync(join(path, "parts"), { recursive: true });
       mkdirSync(join(path, "log"), { recursive: true });
-      lock = await FolderLock.acquire(join(path, "lock"), "rewrites folder");
+      lock = await FolderLock.acquire(join(path, "lock"), "rewrites folder", { signal: options.signal });
     } catch (error) {
       throw explainWriteFailure(error, path);
     }

@@ -100,6 +100,7 @@ export async function importRewrites(options: ImportOptions): Promise<ImportRepo
     },
     createdWith,
     numbers: survey.numbers,
+    signal,
   });
   const report: ImportReport = { out, source, captions: rewritable, written: 0, kept: writer.count, rejected: 0, missing: 0, flags: {} };
   const progress = new Progress({ label: "import", total: report.captions, unit: "captions", start: report.kept });

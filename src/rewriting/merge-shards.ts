@@ -89,7 +89,7 @@ export async function mergeShards(options: MergeOptions): Promise<MergeReport> {
   const again = "Start the missing shards again (what is done is kept), or merge what there is with --partial.";
   if (!partial) refuse(faults.missing, "Not all shards are there", again);
   refuseOtherFolder(out);
-  for (const { path } of shards) await refuseBusy(path);
+  for (const { path } of shards) await refuseBusy(path, options.signal);
   const stock = await takeStock(shards, options.signal);
   const gaps = stock.gaps.map(({ path, source, count }) => `${path}: ${count} rewrites from ${source} are missing.`);
   if (!partial) refuse(gaps, "Not all rewrites are there", again);
@@ -261,8 +261,8 @@ function replace(beside: string, out: string): void {
 }
 
 /** A shard that somebody writes is not whole; the lock of a killed process says nothing. */
-async function refuseBusy(path: string): Promise<void> {
-  if (existsSync(join(path, "lock"))) (await FolderLock.acquire(join(path, "lock"), "shard")).release();
+async function refuseBusy(path: string, signal: AbortSignal | undefined): Promise<void> {
+  if (existsSync(join(path, "lock"))) (await FolderLock.acquire(join(path, "lock"), "shard", { signal })).release();
 }
 
 /** True where a source merges two captions of an image: captions without a second one have no rewrite, and only they can tell how many. */

@@ -112,6 +112,7 @@ export async function rewriteCaptions(options: RewriteOptions): Promise<RewriteS
     ...(options.shard ? { shard: { number: options.shard.number, of: options.shard.of, from, to } } : {}),
     createdWith: options.createdWith,
     numbers: survey.numbers,
+    signal,
     ...(options.rowsPerPart === undefined ? {} : { rowsPerPart: options.rowsPerPart }),
   });
   try {

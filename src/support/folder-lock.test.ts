@@ -7,7 +7,7 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, u
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { DataError, FolderLock, setLogLevel } from "./index.ts";
+import { DataError, FolderLock, InterruptedError, setLogLevel } from "./index.ts";
 
 setLogLevel("quiet");
 const folder = mkdtempSync(join(tmpdir(), "laclip-lock-"));
@@ -64,6 +64,13 @@ test("a holder on another machine keeps its lock while its heartbeat goes on, an
   const lock = await FolderLock.acquire(path, "thing", quick);
   assert.equal(JSON.parse(readFileSync(path, "utf8")).pid, process.pid);
   lock.release();
+});
+
+test("whoever waits for a lock can be stopped", async () => {
+  const path = place();
+  foreign(path);
+  await assert.rejects(FolderLock.acquire(path, "thing", { signal: AbortSignal.timeout(100) }), InterruptedError);
+  assert.equal(JSON.parse(readFileSync(path, "utf8")).token, "theirs");
 });
 
 test("what the clocks say has no part in it: neither a time long past nor one to come makes a holder dead or alive", async () => {

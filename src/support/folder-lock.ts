@@ -11,7 +11,7 @@ import { randomUUID } from "node:crypto";
 import { closeSync, fstatSync, futimesSync, linkSync, openSync, readFileSync, readlinkSync, readSync, renameSync, rmSync } from "node:fs";
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
-import { DataError } from "./errors.ts";
+import { DataError, InterruptedError } from "./errors.ts";
 import { explainWriteFailure, writeFileSynced } from "./files.ts";
 import { log } from "./log.ts";
 
@@ -30,7 +30,7 @@ interface Holder {
 export interface AcquireOptions {
   /** Seconds without a heartbeat after which a holder on another machine counts as gone. Default 30. */
   staleSeconds?: number;
-  /** Gives up waiting; then the lock counts as busy. */
+  /** Gives up waiting; then InterruptedError is thrown. */
   signal?: AbortSignal | undefined;
 }
 
@@ -75,13 +75,15 @@ export class FolderLock {
    * Takes the lock or fails, and watches a holder on another machine for its heartbeat first.
    * @param path the lock file
    * @param what the thing that is locked, in words
-   * @throws DataError when another process holds it and is alive
+   * @throws DataError when another process holds it and is alive, InterruptedError when stopped
    */
   static async acquire(path: string, what: string, { staleSeconds = 30, signal }: AcquireOptions = {}): Promise<FolderLock> {
     for (;;) {
       const taken = FolderLock.#attempt(path, what);
       if (taken instanceof FolderLock) return taken;
-      if (!(await fellSilent(path, { holder: taken, what, seconds: staleSeconds, signal }))) throw busy(path, what, taken);
+      const silent = await fellSilent(path, { holder: taken, what, seconds: staleSeconds, signal });
+      if (signal?.aborted) throw new InterruptedError(`Stopped while ${path} was waited for.`, { mend: "Start the same command again." });
+      if (!silent) throw busy(path, what, taken);
       evict(path, (holder) => holder.token !== taken.token);
     }
   }
