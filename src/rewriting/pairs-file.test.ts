@@ -90,6 +90,10 @@ test("a file that is something else is not written over, nor one made for a sour
     assert.throws(() => writeSource(path, source("new"), { replace: true }), DataError);
     assert.equal(readFileSync(path, "utf8"), content);
   }
+  const empty = file("[]");
+  assert.throws(() => readPairsFile(empty), /no source of example pairs in this file/);
+  writeSource(empty, source("first"));
+  assert.equal(readPairsFile(empty).length, 1);
   assert.throws(() => requireWritable(join(folder, "none", "pairs.json"), "x"), /there is no folder .*none to write it to/);
   assert.throws(() => requireWritable(folder, "x"), /this is a folder, expected a pairs file/);
   const path = place();

@@ -51,11 +51,13 @@ export interface RecordedSource extends PairSource {
 
 /**
  * Reads the sources of a pairs file.
- * @throws DataError naming the source and the field when the file is not of that form, a text could not stand in a prompt, or two
- *   sources have one name
+ * @throws DataError naming the source and the field when the file is not of that form, a text could not stand in a prompt, two
+ *   sources have one name, or there is none
  */
 export function readPairsFile(path: string): RecordedSource[] {
-  return readEntries(path).map(({ entry }) => toSource(entry, path));
+  const entries = readEntries(path);
+  if (entries.length === 0) throw new DataError(`${path}: there is no source of example pairs in this file.`);
+  return entries.map(({ entry }) => toSource(entry, path));
 }
 
 /** What `writeSource` does with a source of the same name. */
