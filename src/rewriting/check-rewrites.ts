@@ -86,7 +86,7 @@ export async function checkRewrites(options: CheckRewritesOptions): Promise<Chec
     throw new UsageError(`${out} is the folder that is to be checked: it stays as it is.`, { mend: "Name another folder with --out." });
   }
   requireSeconds(manifest.sources, captions);
-  const { fingerprint } = await captions.survey();
+  const { fingerprint } = await captions.survey(signal);
   folder.assertMadeFor(fingerprint, captions.path);
   const sources = Object.fromEntries(
     Object.entries(manifest.sources).map(([name, source]) => [name, newSource(source, checks, comparison)]),

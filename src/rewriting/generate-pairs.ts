@@ -79,7 +79,7 @@ export async function generatePairs(options: GeneratePairsOptions): Promise<Gene
   if (count < examplesPerPrompt) throw new UsageError(`A prompt shows ${examplesPerPrompt} pairs; ${count} are too few for a source.`);
   const { style, instruction } = findInstruction(options.style);
   const description = await stoppable(signal, async () => await engine.describe(signal));
-  const sample = await sampleCaptions(captions, { count: count * captionsPerPair, seed });
+  const sample = await stoppable(signal, async () => await sampleCaptions(captions, { count: count * captionsPerPair, seed, signal }));
   if (sample.captions.length < count) {
     throw new DataError(
       `${captions.path}: only ${sample.captions.length} captions are fit for example pairs; ${count} are needed. Fit are different captions of four to thirty words.`,

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { openCaptions } from "./captions-input.ts";
+import type { CaptionsInput } from "./captions-input.ts";
 import { sampleCaptions } from "./sample-captions.ts";
 import type { CaptionSample } from "./sample-captions.ts";
 
@@ -59,4 +60,20 @@ test("what makes no example is not drawn", async () => {
   const { captions: drawn, dataset } = await sample([...useless, "", "  ", "a dog runs along a beach", "two words => and an arrow"], 10);
   assert.deepEqual([...drawn].sort(), ["a dog runs along a beach", "two words -> and an arrow"]);
   assert.equal(dataset.count, useless.length + 2);
+});
+
+test("a draw that is stopped reads no further", async () => {
+  let batches = 0;
+  const stop = new AbortController();
+  const input = {
+    path: "captions.csv",
+    async *rows() {
+      for (;;) {
+        if (++batches === 3) stop.abort();
+        yield [{ id: `${batches}`, caption: `a dog on beach number ${batches}` }];
+      }
+    },
+  } as unknown as CaptionsInput;
+  await assert.rejects(sampleCaptions(input, { count: 4, seed: 0, signal: stop.signal }), /abort/i);
+  assert.equal(batches, 3);
 });

@@ -30,13 +30,18 @@ export interface CaptionSample {
 /**
  * Draws different captions that would make good examples, as they go into a prompt.
  * @param count at most so many; fewer where the file has fewer
+ * @param signal gives up, with its own reason
  * @throws DataError when the file has no caption
  */
-export async function sampleCaptions(input: CaptionsInput, { count, seed }: { count: number; seed: number }): Promise<CaptionSample> {
+export async function sampleCaptions(
+  input: CaptionsInput,
+  { count, seed, signal }: { count: number; seed: number; signal?: AbortSignal },
+): Promise<CaptionSample> {
   const fingerprint = new FingerprintBuilder();
   let smallest = new Map<number, string>();
   let limit = Infinity;
   for await (const batch of input.rows()) {
+    signal?.throwIfAborted();
     for (const { id, caption } of batch) {
       if (isEmpty(caption)) continue;
       fingerprint.add(id, caption);
