@@ -97,12 +97,18 @@ test("a wrong column lists the columns there are", async () => {
 
 test("repeated ids are refused and named", async () => {
   const rows = "img/0.jpg,a b\nimg/1.jpg,c d\nimg/0.jpg,e f\n";
-  await assert.rejects(openPairs({ file: table("twice.csv", `image,caption\n${rows}`) }), /1 of 3 ids \(column "image"\).*First: "img\/0.jpg"/);
+  await assert.rejects(
+    openPairs({ file: table("twice.csv", `image,caption\n${rows}`) }),
+    /1 of 3 ids \(column "image"\).*First: "img\/0.jpg"/,
+  );
   await assert.rejects(
     openPairs({ file: table("ids.csv", "id,image,caption\n1,img/0.jpg,a\n1,img/1.jpg,b\n") }),
     /ids \(column "id"\).*First: "1"/,
   );
-  await assert.rejects(openPairs({ file: table("no-id.csv", "id,image,caption\n1,img/0.jpg,a\n,img/1.jpg,b\n") }), /row 2 has no id \(column "id"\)/);
+  await assert.rejects(
+    openPairs({ file: table("no-id.csv", "id,image,caption\n1,img/0.jpg,a\n,img/1.jpg,b\n") }),
+    /row 2 has no id \(column "id"\)/,
+  );
 });
 
 test("rows without caption or image are counted, with a limit on their share", async () => {
