@@ -27,10 +27,12 @@ async function run(program: string, args: readonly string[] = [], { flags = [] a
 describe("memory of training", { concurrency: 2 }, () => {
   const steps = 200;
   /**
-   * What may come on top after the tenth step: 28 MB were measured, all of it before the hundredth, since the allocator still meets new
-   * sizes (captions of other lengths). A gradient that is lost in each step would be 34 MB a step. In the second half, a third of it.
+   * What may come on top after the tenth step: 30 MB were measured, all of it before the hundredth, since the allocator still meets new
+   * sizes (captions of other lengths). A gradient that is lost in each step would be 34 MB a step.
    */
-  const slack = 48 * 2 ** 20;
+  const slack = 64 * 2 ** 20;
+  /** What the floor may rise by from the second quarter of the steps to the last; up to 5 MB were measured. */
+  const slope = 16 * 2 ** 20;
 
   for (const [way, what] of [
     ["tight", "in a tight synchronous loop"],
@@ -44,11 +46,13 @@ describe("memory of training", { concurrency: 2 }, () => {
       }[];
       assert.equal(rows.length, steps);
       assert.deepEqual([...new Set(rows.map(({ live }) => live))], [rows[0]!.live], "tensors alive after each step");
-      const peak = (from: number, to: number): number => Math.max(...rows.slice(from, to).map(({ resident }) => resident));
-      const growth = peak(10, steps) - rows[9]!.resident;
+      const resident = rows.map((row) => row.resident);
+      const growth = Math.max(...resident.slice(10)) - resident[9]!;
       assert.ok(growth < slack, `resident memory grew by ${(growth / 2 ** 20).toFixed(1)} MB after the tenth step`);
-      const late = peak(steps / 2, steps) - peak(10, steps / 2);
-      assert.ok(late < slack / 3, `resident memory grew by ${(late / 2 ** 20).toFixed(1)} MB in the second half`);
+      // The lowest of many steps: what the collector of JavaScript's objects has not come to yet makes peaks, and no leak.
+      const floor = (from: number, to: number): number => Math.min(...resident.slice(from * steps, to * steps));
+      const late = floor(0.75, 1) - floor(0.25, 0.5);
+      assert.ok(late < slope, `resident memory rose by ${(late / 2 ** 20).toFixed(1)} MB from the second quarter of the steps to the last`);
       assert.ok(rows.every(({ loss }) => Number.isFinite(loss)));
     });
   }
