@@ -54,7 +54,7 @@ const job = workerData as BatchJob;
 const skipped = new SkippedImages(job.images, job.maximumSkipped);
 const maker =
   job.kind === "training"
-    ? new TrainingBatches(SampleTable.fromMemory(job.samples), job.settings, ClipTokenizer.load())
+    ? new TrainingBatches(new SampleTable(job.samples), job.settings, ClipTokenizer.load())
     : new EvaluationImages(job.items, job.settings);
 /** Batches under way, in order. */
 const underWay: Promise<Made>[] = [];

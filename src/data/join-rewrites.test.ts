@@ -177,7 +177,7 @@ test("a missing folder is a data error", async () => {
   await assert.rejects(joinRewrites(await pairsOf("lonely", ids), join(folder, "nowhere")), DataError);
 });
 
-test("weights come with their texts, whatever the order on disk; a folder without any makes no column", async () => {
+test("weights come with their texts, whatever the order on disk; a folder without any gives none", async () => {
   const pairs = await pairsOf("weighed", ["a", "b"]);
   const path = await rewritesOf(pairs, [
     { id: "b", source: "bard", text: "bard on b", weight: 0.25 },
@@ -186,7 +186,7 @@ test("weights come with their texts, whatever the order on disk; a folder withou
     { id: "b", source: "chatgpt", text: "chatgpt on b" },
   ]);
   const joined = await joinRewrites(pairs, path, { sources: ["chatgpt", "bard"] });
-  const table = SampleTable.fromMemory(joined.samples.memory);
+  const table = new SampleTable(joined.samples.memory);
   assert.deepEqual(
     [0, 1].map((row) => table.at(row).captions.map(({ text, weight = 1 }) => [text, weight])),
     [
@@ -206,5 +206,6 @@ test("weights come with their texts, whatever the order on disk; a folder withou
     pairs,
     ["a", "b"].map((id) => ({ id, source: "chatgpt", text: `on ${id}` })),
   );
-  assert.equal((await joinRewrites(pairs, plain)).samples.rewrites!.weights, undefined);
+  const weights = (await joinRewrites(pairs, plain)).samples.at(0).captions.map(({ weight }) => weight);
+  assert.deepEqual(weights, [undefined, undefined]);
 });

@@ -7,8 +7,8 @@ import { DataError, log } from "../support/index.ts";
 import { imageExtensions } from "./caption-table.ts";
 import type { Pairs } from "./pairs.ts";
 import { isUsable, openRewritesFolder } from "./rewrites-folder.ts";
-import { RewriteGrouping } from "./sample-table.ts";
-import { TextIndex } from "./text-column.ts";
+import { type CaptionsFingerprint, FingerprintBuilder } from "./captions-fingerprint.ts";
+import { RewritesBuilder } from "./sample-table.ts";
 
 /** What is taken from a rewrites folder, and how well it must fit. */
 export interface JoinRewritesOptions {
@@ -18,6 +18,8 @@ export interface JoinRewritesOptions {
   minimumMatched?: number | undefined;
   /** Accept ids that are mere numbers (`7`, `0001.jpg`) although the captions are not those that were rewritten. Default false. */
   otherCaptions?: boolean | undefined;
+  /** See `openPairs`. */
+  workFolder?: string | undefined;
 }
 
 /** What came of a join. */
@@ -29,6 +31,8 @@ export interface JoinReport {
   unmatched: number;
   /** Rewrites taken, by source. */
   texts: Record<string, number>;
+  /** Of all texts that were taken, with source, id and weight. */
+  fingerprint: CaptionsFingerprint;
   /** Rewrites left out: of samples that this data set lacks; rejected by the checks or empty. */
   foreign: number;
   unusable: number;
@@ -52,9 +56,9 @@ export async function joinRewrites(pairs: Pairs, folderPath: string, options: Jo
   const folder = await openRewritesFolder(folderPath);
   const sources = [...(options.sources ?? folder.sources)];
   const sourceNumbers = new Map(sources.map((source, i) => [source, i]));
-  const index = new TextIndex(samples.ids);
-  const grouping = new RewriteGrouping(samples.length, sources);
-  const report: JoinReport = {
+  const builder = new RewritesBuilder(samples.length, sources, { folder: options.workFolder });
+  const fingerprint = new FingerprintBuilder();
+  const report: Omit<JoinReport, "fingerprint"> = {
     folder: folderPath,
     sources,
     matched: 0,
@@ -66,26 +70,29 @@ export async function joinRewrites(pairs: Pairs, folderPath: string, options: Jo
   const foreignIds: string[] = [];
   for await (const batch of folder.read({ sources })) {
     for (const rewrite of batch) {
-      const row = index.find(rewrite.id);
-      if (row < 0) {
+      const row = pairs.rowOf.get(rewrite.id);
+      if (row === undefined) {
         report.foreign++;
         if (foreignIds.length < 3) foreignIds.push(rewrite.id);
       } else if (!isUsable(rewrite) || rewrite.text.trim() === "") {
         report.unusable++;
       } else {
-        grouping.add(row, sourceNumbers.get(rewrite.source)!, rewrite.text, rewrite.weight);
-        report.texts[rewrite.source]! += 1;
+        const { id, source, text, weight = 1 } = rewrite;
+        builder.add(row, sourceNumbers.get(source)!, text, weight);
+        // As a text is read back: weights are kept in single precision.
+        fingerprint.add(`${source}/${id}${weight === 1 ? "" : `*${Math.fround(weight)}`}`, text);
+        report.texts[source]! += 1;
       }
     }
   }
-  const rewrites = grouping.finish();
+  const table = samples.withRewrites(builder);
   const missing: string[] = [];
-  for (let row = 0; row < samples.length; row++) {
-    if (rewrites.starts[row] !== rewrites.starts[row + 1]) report.matched++;
-    else if (missing.length < 3) missing.push(samples.ids.at(row));
+  for (let row = 0; row < table.length; row++) {
+    if (table.hasRewrites(row)) report.matched++;
+    else if (missing.length < 3) missing.push(table.id(row));
   }
-  report.unmatched = samples.length - report.matched;
-  const joined = { ...pairs, samples: samples.withRewrites(rewrites), rewrites: report };
+  report.unmatched = table.length - report.matched;
+  const joined = { ...pairs, samples: table, rewrites: { ...report, fingerprint: fingerprint.finish() } };
   refuseOtherDataset(joined, minimumMatched, missing, foreignIds);
 
   const { dataset } = folder.manifest;
@@ -93,7 +100,7 @@ export async function joinRewrites(pairs: Pairs, folderPath: string, options: Jo
     const differ = `were made for other captions ("${dataset.name}", ${dataset.count} of them) than those in ${pairs.file} (${pairs.fingerprint.count})`;
     if (!otherCaptions && idsAreNumbers(joined)) {
       throw new DataError(
-        `${folderPath}: these rewrites ${differ}. The ids are mere numbers (such as ${JSON.stringify(samples.ids.at(0))}): they fit any data set by accident.`,
+        `${folderPath}: these rewrites ${differ}. The ids are mere numbers (such as ${JSON.stringify(samples.id(0))}): they fit any data set by accident.`,
         {
           mend: "Give the captions file that was rewritten, or ids that say more than a row's number. If the ids do mean the same, allow it (--other-captions).",
         },
@@ -147,7 +154,7 @@ function idsAreNumbers({ samples }: Pairs): boolean {
   const names = new Set<string>();
   let numbers = 0;
   for (let i = 0; i < count; i++) {
-    const parts = samples.ids.at(Math.floor((i * samples.length) / count)).split(/[/\\]/);
+    const parts = samples.id(Math.floor((i * samples.length) / count)).split(/[/\\]/);
     const found = mereNumber.exec(parts.pop()!);
     if (found && (found[1] === undefined || imageExtensions.has(`.${found[1].toLowerCase()}`))) numbers++;
     names.add(parts.filter((part) => !mereNumber.test(part)).join("/"));

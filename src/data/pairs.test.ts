@@ -21,7 +21,7 @@ function table(name: string, content: string): string {
 
 async function captions(file: string): Promise<string[]> {
   const { samples } = await openPairs({ file });
-  return Array.from({ length: samples.length }, (_, row) => samples.originals.at(row));
+  return Array.from({ length: samples.length }, (_, row) => samples.at(row).captions[0]!.text);
 }
 
 test("csv with quotes, separators, line ends and hash signs in captions", async () => {

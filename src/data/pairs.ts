@@ -15,8 +15,8 @@ import {
   readCaptionRows,
 } from "./caption-table.ts";
 import { type CaptionsFingerprint, FingerprintBuilder } from "./captions-fingerprint.ts";
-import { SampleTable } from "./sample-table.ts";
-import { TextColumnBuilder, TextIndex } from "./text-column.ts";
+import { HashedKeys } from "./hashed-keys.ts";
+import { type SampleTable, SampleTableBuilder } from "./sample-table.ts";
 
 /** A table of captions, where its images are, and how many may be missing. */
 export interface OpenPairsOptions extends CaptionTableOptions {
@@ -24,9 +24,17 @@ export interface OpenPairsOptions extends CaptionTableOptions {
   images?: string | undefined;
   /** Share of rows without a caption or an image file that is still accepted, 0..1. Default 0.01. */
   maximumSkipped?: number | undefined;
-  /** Whether to look for every image file now; without it, missing ones show when they are read. Default true. */
+  /**
+   * Whether to look for the image files now; without it, missing ones show when they are read. Of a large table, only the files of the
+   * first 100,000 rows and of every hundredth after them are looked for. Default true.
+   */
   checkImages?: boolean | undefined;
+  /** Folder for what a large table is kept in while it is open; nothing is seen there. Default: the system's folder for temporary files. */
+  workFolder?: string | undefined;
 }
+
+/** Rows whose image file is looked for in any case; of those that follow, every so many. */
+const [checkedRows, checkedAfter] = [100_000, 100];
 
 /** Rows that were left out. */
 export interface SkippedRows {
@@ -46,6 +54,8 @@ export interface Pairs {
   /** Of all rows that have a caption, also those whose image is missing: as rewriting sees the table. */
   fingerprint: CaptionsFingerprint;
   samples: SampleTable;
+  /** Row of each sample by its id. */
+  rowOf: HashedKeys;
 }
 
 /**
@@ -60,7 +70,9 @@ export async function openPairs(options: OpenPairsOptions): Promise<Pairs> {
   const imageFolder = resolve(options.images ?? dirname(table.file));
   if (!existsSync(imageFolder)) throw new DataError(`${imageFolder}: no such folder of images.`);
 
-  const [ids, images, captions] = [new TextColumnBuilder(), new TextColumnBuilder(), new TextColumnBuilder()];
+  const builder = new SampleTableBuilder(imageFolder, { folder: options.workFolder });
+  const rowOf = new HashedKeys();
+  const repeated = { count: 0, ids: [] as string[] };
   const skipped: SkippedRows = { emptyCaptions: 0, missingImages: 0, examples: [] };
   const fingerprint = new FingerprintBuilder();
   const skip = (row: number, reason: string): void => {
@@ -76,21 +88,23 @@ export async function openPairs(options: OpenPairsOptions): Promise<Pairs> {
         continue;
       }
       if (id !== "") fingerprint.add(id, caption);
-      if (image === "" || (checkImages && !existsSync(isAbsolute(image) ? image : join(imageFolder, image)))) {
+      const looked = checkImages && (row <= checkedRows || row % checkedAfter === 0);
+      if (image === "" || (looked && !existsSync(isAbsolute(image) ? image : join(imageFolder, image)))) {
         skipped.missingImages++;
         skip(row, image === "" ? "no image path" : `no file ${image}`);
         continue;
       }
       if (id === "") throw new DataError(`${table.file}: row ${row} has no id (${describeIds(table)}).`);
-      ids.add(id);
-      images.add(image);
-      captions.add(caption);
+      const position = builder.add(id, image, caption);
+      if (rowOf.intern(id) === position) continue;
+      repeated.count++;
+      if (repeated.ids.length < 3) repeated.ids.push(id);
     }
   }
   checkSkipped(table.file, rows, skipped, maximumSkipped, imageFolder);
-  const samples = new SampleTable({ imageFolder, ids: ids.finish(), images: images.finish(), originals: captions.finish() });
-  refuseDuplicates(table, samples);
-  return { file: table.file, rows, skipped, fingerprint: fingerprint.finish(), samples };
+  const samples = builder.finish();
+  refuseRepeated(table, samples.length, repeated);
+  return { file: table.file, rows, skipped, fingerprint: fingerprint.finish(), samples, rowOf };
 }
 
 function checkSkipped(file: string, rows: number, skipped: SkippedRows, maximum: number, imageFolder: string): void {
@@ -108,14 +122,10 @@ function checkSkipped(file: string, rows: number, skipped: SkippedRows, maximum:
   log.warn(`${file}: left out ${share}: ${details}.${examples}`);
 }
 
-function refuseDuplicates(table: CaptionTable, { ids, length }: SampleTable): void {
-  const { duplicates, duplicateCount } = new TextIndex(ids);
-  if (duplicateCount === 0) return;
-  const first = duplicates.slice(0, 3).map(({ row }) => JSON.stringify(ids.at(row)));
-  throw new DataError(
-    `${table.file}: ${duplicateCount} of ${length} ids (${describeIds(table)}) were there before. First: ${first.join(", ")}.`,
-    {
-      mend: "Give each row an id of its own (a column `id`), or remove the repeated rows.",
-    },
-  );
+function refuseRepeated(table: CaptionTable, rows: number, { count, ids }: { count: number; ids: string[] }): void {
+  if (count === 0) return;
+  const first = ids.map((id) => JSON.stringify(id)).join(", ");
+  throw new DataError(`${table.file}: ${count} of ${rows} ids (${describeIds(table)}) were there before. First: ${first}.`, {
+    mend: "Give each row an id of its own (a column `id`), or remove the repeated rows.",
+  });
 }

@@ -1,195 +1,228 @@
 /**
- * A whole data set in compact columns that threads share; a Sample is made when it is asked for.
+ * A whole data set as records that threads share; a Sample is made when it is asked for.
+ *
+ * What a sample says lies in one record, each of its rewrites in another that knows the one before it. So rewrites may come in any
+ * order, and memory holds two numbers a sample, whatever is said about it.
  */
 import { isAbsolute, join } from "node:path";
 import { invariant } from "../support/index.ts";
+import { ByteLog, ByteLogBuilder, type ByteLogMemory, type ByteLogOptions } from "./byte-log.ts";
 import { type Caption, originalSource, type Sample } from "./sample.ts";
-import { TextColumn, TextColumnBuilder, type TextColumnMemory } from "./text-column.ts";
 
-/** Rewrites of a table's samples, grouped by sample. */
-export interface RewriteColumns {
-  /** Names of the sources. */
-  sources: readonly string[];
-  texts: TextColumn;
-  /** `[samples + 1]`: where each sample's rewrites begin in `order`. */
-  starts: Uint32Array;
-  /** `[texts]`: rows of `texts`, sample by sample, within a sample in the order of the sources. */
-  order: Uint32Array;
-  /** `[texts]`: index into `sources` of each row of `texts`. */
-  sourceOf: Uint8Array;
-  /** `[texts]`: chance of each text relative to an original's, above 0 and up to 1; undefined where all are 1. */
-  weights?: Float32Array | undefined;
-}
-
-/** A table as plain memory: posting it to another thread shares it. */
+/** A table as plain memory: posting it to another thread of the process shares it. */
 export interface SampleTableMemory {
   imageFolder: string;
-  ids: TextColumnMemory;
-  images: TextColumnMemory;
-  originals: TextColumnMemory;
-  rewrites: (Omit<RewriteColumns, "texts"> & { texts: TextColumnMemory }) | undefined;
+  length: number;
+  samples: ByteLogMemory;
+  /** Pieces of `[pieceLength]` float64: where the record of each sample is. */
+  offsets: readonly SharedArrayBuffer[];
+  rewrites: RewritesMemory | undefined;
 }
 
-/** Ids, image paths, captions and rewrites of a whole data set in a few flat arrays, which threads share. */
+interface RewritesMemory {
+  sources: readonly string[];
+  texts: ByteLogMemory;
+  /** `[samples]` float64: where each sample's last rewrite is, plus 1; 0 where it has none. */
+  last: SharedArrayBuffer;
+}
+
+const pieceLength = 1 << 20;
+
+/** The samples of a data set by their row. */
 export class SampleTable {
-  /** Folder that the image paths are relative to. */
-  readonly imageFolder: string;
-  readonly ids: TextColumn;
-  /** Image paths as written, absolute or relative to `imageFolder`. */
-  readonly images: TextColumn;
-  /** The data set's own captions. */
-  readonly originals: TextColumn;
-  readonly rewrites: RewriteColumns | undefined;
+  readonly memory: SampleTableMemory;
+  readonly #samples: ByteLog;
+  readonly #offsets: readonly Float64Array[];
+  readonly #rewrites: { sources: readonly string[]; texts: ByteLog; last: Float64Array } | undefined;
 
-  constructor(columns: {
-    imageFolder: string;
-    ids: TextColumn;
-    images: TextColumn;
-    originals: TextColumn;
-    rewrites?: RewriteColumns | undefined;
-  }) {
-    this.imageFolder = columns.imageFolder;
-    this.ids = columns.ids;
-    this.images = columns.images;
-    this.originals = columns.originals;
-    this.rewrites = columns.rewrites;
-    invariant(this.images.length === this.length && this.originals.length === this.length, "columns of a sample table differ in length");
-  }
-
-  static fromMemory(memory: SampleTableMemory): SampleTable {
-    const { imageFolder, ids, images, originals, rewrites } = memory;
-    return new SampleTable({
-      imageFolder,
-      ids: new TextColumn(ids),
-      images: new TextColumn(images),
-      originals: new TextColumn(originals),
-      rewrites: rewrites && { ...rewrites, texts: new TextColumn(rewrites.texts) },
-    });
+  constructor(memory: SampleTableMemory) {
+    this.memory = memory;
+    this.#samples = new ByteLog(memory.samples);
+    this.#offsets = memory.offsets.map((piece) => new Float64Array(piece));
+    const { rewrites } = memory;
+    this.#rewrites = rewrites && {
+      sources: rewrites.sources,
+      texts: new ByteLog(rewrites.texts),
+      last: new Float64Array(rewrites.last),
+    };
   }
 
   /** A table of samples made by hand, for small sets. The first caption of each is its original. */
   static of(samples: readonly Sample[]): SampleTable {
-    const sources = [...new Set(samples.flatMap(({ captions }) => captions.slice(1).map(({ source }) => source)))];
-    const originals = samples.map(({ id, captions }) => {
+    const builder = new SampleTableBuilder("");
+    for (const { id, image, captions } of samples) {
       invariant(captions[0]?.source === originalSource, `the first caption of sample ${id} is not its original`);
-      return captions[0].text;
-    });
-    const grouping = new RewriteGrouping(samples.length, sources);
+      builder.add(id, image, captions[0].text);
+    }
+    const table = builder.finish();
+    const sources = [...new Set(samples.flatMap(({ captions }) => captions.slice(1).map(({ source }) => source)))];
+    if (sources.length === 0) return table;
+    const rewrites = new RewritesBuilder(table.length, sources);
     samples.forEach(({ captions }, row) =>
-      captions.slice(1).forEach(({ source, text, weight }) => grouping.add(row, sources.indexOf(source), text, weight)),
+      captions.slice(1).forEach(({ source, text, weight }) => rewrites.add(row, sources.indexOf(source), text, weight)),
     );
-    return new SampleTable({
-      imageFolder: "",
-      ids: TextColumn.of(samples.map(({ id }) => id)),
-      images: TextColumn.of(samples.map(({ image }) => image)),
-      originals: TextColumn.of(originals),
-      rewrites: sources.length > 0 ? grouping.finish() : undefined,
-    });
+    return table.withRewrites(rewrites);
   }
 
   get length(): number {
-    return this.ids.length;
+    return this.memory.length;
   }
 
-  get memory(): SampleTableMemory {
-    const { imageFolder, rewrites } = this;
-    return {
-      imageFolder,
-      ids: this.ids.memory,
-      images: this.images.memory,
-      originals: this.originals.memory,
-      rewrites: rewrites && { ...rewrites, texts: rewrites.texts.memory },
-    };
+  id(row: number): string {
+    const record = this.#record(row);
+    return record.toString("utf8", header, header + record.readUInt32LE(0));
   }
 
   /** Path of a sample's image file. */
   imagePath(row: number): string {
-    const path = this.images.at(row);
-    return isAbsolute(path) ? path : join(this.imageFolder, path);
+    return this.#path(split(this.#record(row)).image);
+  }
+
+  hasRewrites(row: number): boolean {
+    return this.#rewrites !== undefined && this.#rewrites.last[row]! > 0;
   }
 
   at(row: number): Sample {
-    const captions: Caption[] = [{ source: originalSource, text: this.originals.at(row) }];
-    if (this.rewrites) {
-      const { starts, order, sourceOf, sources, texts, weights } = this.rewrites;
-      for (let i = starts[row]!; i < starts[row + 1]!; i++) {
-        const text = order[i]!;
-        const caption = { source: sources[sourceOf[text]!]!, text: texts.at(text) };
-        captions.push(weights ? { ...caption, weight: weights[text]! } : caption);
-      }
-    }
-    return { id: this.ids.at(row), image: this.imagePath(row), captions };
+    const { id, image, caption } = split(this.#record(row));
+    return { id, image: this.#path(image), captions: [{ source: originalSource, text: caption }, ...this.#rewritesOf(row)] };
   }
 
   /** The same samples with these rewrites instead of those it had. */
-  withRewrites(rewrites: RewriteColumns): SampleTable {
-    const { imageFolder, ids, images, originals } = this;
-    return new SampleTable({ imageFolder, ids, images, originals, rewrites });
+  withRewrites(rewrites: RewritesBuilder): SampleTable {
+    return new SampleTable({ ...this.memory, rewrites: rewrites.finish() });
+  }
+
+  /** Gives back what lies on disk, once no thread reads it any more. */
+  close(): void {
+    this.#samples.close();
+    this.#rewrites?.texts.close();
+  }
+
+  #record(row: number): Buffer {
+    invariant(row >= 0 && row < this.length, `no row ${row} in a table of ${this.length}`);
+    return this.#samples.at(this.#offsets[Math.floor(row / pieceLength)]![row % pieceLength]!);
+  }
+
+  #path(image: string): string {
+    return isAbsolute(image) ? image : join(this.memory.imageFolder, image);
+  }
+
+  /** In the order of the sources; several of one source are sorted, so that the order in which they were written down does not matter. */
+  #rewritesOf(row: number): Caption[] {
+    if (!this.#rewrites) return [];
+    const { sources, texts, last } = this.#rewrites;
+    const found: { source: number; text: string; bytes: Buffer; weight: number }[] = [];
+    for (let next = last[row]!; next > 0;) {
+      const record = texts.at(next - 1);
+      next = record.readDoubleLE(0);
+      const bytes = Buffer.from(record.subarray(rewriteHeader));
+      found.push({ source: record[12]!, weight: record.readFloatLE(8), bytes, text: bytes.toString("utf8") });
+    }
+    return found
+      .sort((a, b) => a.source - b.source || a.bytes.compare(b.bytes))
+      .map(({ source, text, weight }) => ({ source: sources[source]!, text, ...(weight === 1 ? {} : { weight }) }));
   }
 }
 
-/** Collects rewrites in any order and groups them by sample. */
-export class RewriteGrouping {
-  readonly #samples: number;
+/** Bytes before the texts of a sample's record: the lengths of id and image path, uint32. What follows them is the caption. */
+const header = 8;
+/** Bytes before a rewrite's text: where the one before it is, plus 1 (float64); weight (float32); source (uint8). */
+const rewriteHeader = 13;
+
+function split(record: Buffer): { id: string; image: string; caption: string } {
+  const idEnd = header + record.readUInt32LE(0);
+  const imageEnd = idEnd + record.readUInt32LE(4);
+  return {
+    id: record.toString("utf8", header, idEnd),
+    image: record.toString("utf8", idEnd, imageEnd),
+    caption: record.toString("utf8", imageEnd),
+  };
+}
+
+/** A buffer that grows to what is put together in it. */
+class Scratch {
+  bytes = Buffer.allocUnsafe(1 << 12);
+
+  /** Room for this many UTF-16 units of text, three bytes each at the most, and a header. */
+  take(units: number): Buffer {
+    const size = 16 + units * 3;
+    if (this.bytes.byteLength < size) this.bytes = Buffer.allocUnsafe(size * 2);
+    return this.bytes;
+  }
+}
+
+/** Collects samples in the order of their rows. */
+export class SampleTableBuilder {
+  readonly #imageFolder: string;
+  readonly #log: ByteLogBuilder;
+  readonly #offsets: Float64Array[] = [];
+  readonly #scratch = new Scratch();
+  #length = 0;
+
+  /** @param imageFolder what image paths are relative to */
+  constructor(imageFolder: string, options: ByteLogOptions = {}) {
+    this.#imageFolder = imageFolder;
+    this.#log = new ByteLogBuilder(options);
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Adds a sample; returns its row. @throws LaclipError when the disk is full */
+  add(id: string, image: string, caption: string): number {
+    const bytes = this.#scratch.take(id.length + image.length + caption.length);
+    const idEnd = header + bytes.write(id, header, "utf8");
+    const imageEnd = idEnd + bytes.write(image, idEnd, "utf8");
+    const end = imageEnd + bytes.write(caption, imageEnd, "utf8");
+    bytes.writeUInt32LE(idEnd - header, 0);
+    bytes.writeUInt32LE(imageEnd - idEnd, 4);
+    const row = this.#length++;
+    if (row % pieceLength === 0) this.#offsets.push(new Float64Array(new SharedArrayBuffer(pieceLength * 8)));
+    this.#offsets.at(-1)![row % pieceLength] = this.#log.append(bytes.subarray(0, end));
+    return row;
+  }
+
+  finish(): SampleTable {
+    return new SampleTable({
+      imageFolder: this.#imageFolder,
+      length: this.#length,
+      samples: this.#log.finish().memory,
+      offsets: this.#offsets.map(({ buffer }) => buffer as SharedArrayBuffer),
+      rewrites: undefined,
+    });
+  }
+}
+
+/** Collects rewrites of a table's samples, in any order. */
+export class RewritesBuilder {
   readonly #sources: readonly string[];
-  readonly #texts = new TextColumnBuilder();
-  #rows = new Uint32Array(1 << 10);
-  #sourceOf = new Uint8Array(1 << 10);
-  /** Made when the first text comes that weighs other than 1: most folders have none. */
-  #weights: Float32Array | undefined;
+  readonly #log: ByteLogBuilder;
+  readonly #last: Float64Array;
+  readonly #scratch = new Scratch();
 
-  constructor(samples: number, sources: readonly string[]) {
+  constructor(samples: number, sources: readonly string[], options: ByteLogOptions = {}) {
     invariant(sources.length <= 256, "more than 256 rewrite sources");
-    this.#samples = samples;
     this.#sources = sources;
+    this.#log = new ByteLogBuilder(options);
+    this.#last = new Float64Array(new SharedArrayBuffer(samples * 8));
   }
 
-  /** @param weight chance relative to the original's, above 0 and up to 1. Default 1 */
+  /**
+   * @param source number of its source
+   * @param weight chance relative to the original's, above 0 and up to 1. Default 1
+   * @throws LaclipError when the disk is full
+   */
   add(row: number, source: number, text: string, weight = 1): void {
-    const at = this.#texts.length;
-    if (at === this.#rows.length) {
-      this.#rows = grown(this.#rows, new Uint32Array(at * 2));
-      this.#sourceOf = grown(this.#sourceOf, new Uint8Array(at * 2));
-      this.#weights &&= grown(this.#weights, new Float32Array(at * 2).fill(1, at));
-    }
-    this.#rows[at] = row;
-    this.#sourceOf[at] = source;
-    if (weight !== 1) this.#weights ??= new Float32Array(this.#rows.length).fill(1);
-    if (this.#weights) this.#weights[at] = weight;
-    this.#texts.add(text);
+    const bytes = this.#scratch.take(text.length);
+    bytes.writeDoubleLE(this.#last[row]!, 0);
+    bytes.writeFloatLE(weight, 8);
+    bytes[12] = source;
+    const end = rewriteHeader + bytes.write(text, rewriteHeader, "utf8");
+    this.#last[row] = this.#log.append(bytes.subarray(0, end)) + 1;
   }
 
-  finish(): RewriteColumns {
-    const count = this.#texts.length;
-    const starts = new Uint32Array(new SharedArrayBuffer((this.#samples + 1) * 4));
-    for (let i = 0; i < count; i++) starts[this.#rows[i]! + 1]! += 1;
-    for (let row = 0; row < this.#samples; row++) starts[row + 1]! += starts[row]!;
-    const order = new Uint32Array(new SharedArrayBuffer(count * 4));
-    const next = starts.slice();
-    // One pass a source keeps a sample's texts in the order of the sources, whatever order they came in.
-    for (let source = 0; source < this.#sources.length; source++) {
-      for (let i = 0; i < count; i++) if (this.#sourceOf[i] === source) order[next[this.#rows[i]!]!++] = i;
-    }
-    const sourceOf = new Uint8Array(new SharedArrayBuffer(count));
-    sourceOf.set(this.#sourceOf.subarray(0, count));
-    let weights: Float32Array | undefined;
-    if (this.#weights) {
-      weights = new Float32Array(new SharedArrayBuffer(count * 4));
-      weights.set(this.#weights.subarray(0, count));
-    }
-    const texts = this.#texts.finish();
-    // Several texts of one source are sorted, so that the order in which they were written down does not matter.
-    for (let row = 0; row < this.#samples; row++) {
-      for (let from = starts[row]!, to = from; from < starts[row + 1]!; from = to) {
-        while (to < starts[row + 1]! && sourceOf[order[to]!] === sourceOf[order[from]!]) to++;
-        if (to - from > 1) order.subarray(from, to).sort((a, b) => texts.bytesAt(a).compare(texts.bytesAt(b)));
-      }
-    }
-    return { sources: this.#sources, texts, starts, order, sourceOf, weights };
+  finish(): RewritesMemory {
+    return { sources: this.#sources, texts: this.#log.finish().memory, last: this.#last.buffer as SharedArrayBuffer };
   }
-}
-
-function grown<T extends Uint32Array | Uint8Array | Float32Array>(from: T, to: T): T {
-  to.set(from);
-  return to;
 }

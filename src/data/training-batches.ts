@@ -153,7 +153,7 @@ export class TrainingBatches {
       const { imageSize: size, seed, scale, interpolation } = this.#settings;
       try {
         const pixels = this.#cache.get(row) ?? (await this.#decode(row));
-        const random = Random.of(seed, "crop", epoch, this.#samples.ids.at(row));
+        const random = Random.of(seed, "crop", epoch, this.#samples.id(row));
         return trainingView(pixels, { size, scale, interpolation, random });
       } catch (error) {
         if (!LaclipError.is(error)) throw error;

@@ -1,7 +1,7 @@
 /**
  * A recipe meets data: opens the pairs, joins the rewrites, builds the model, trains.
  */
-import { FingerprintBuilder, type JoinedPairs, type Pairs, checkLoader, joinRewrites, openLoader, openPairs } from "../data/index.ts";
+import { type JoinedPairs, type Pairs, checkLoader, joinRewrites, openLoader, openPairs } from "../data/index.ts";
 import { Clip, type Preprocessing, preset } from "../models/index.ts";
 import { ClipLoss } from "../objectives/index.ts";
 import { AdamW, warmupCosine } from "../optim/index.ts";
@@ -141,13 +141,7 @@ function stepsOf({ training }: Recipe, samples: number): number {
 
 /** What the run folder records of the data: enough to notice other data, nothing that differs between machines. */
 function describe(pairs: Pairs | JoinedPairs): object {
-  if (!("rewrites" in pairs)) return { captions: pairs.fingerprint, rewrites: null };
-  const rewrites = new FingerprintBuilder();
-  for (let row = 0; row < pairs.samples.length; row++) {
-    const { id, captions } = pairs.samples.at(row);
-    for (const { source, text, weight = 1 } of captions.slice(1)) rewrites.add(`${source}/${id}${weight === 1 ? "" : `*${weight}`}`, text);
-  }
-  return { captions: pairs.fingerprint, rewrites: rewrites.finish() };
+  return { captions: pairs.fingerprint, rewrites: "rewrites" in pairs ? pairs.rewrites.fingerprint : null };
 }
 
 function definedOnly<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {

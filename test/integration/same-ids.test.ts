@@ -36,7 +36,7 @@ for (const [name, content] of Object.entries(tables)) {
     const captions = await openCaptions(file);
     const rewritten: string[] = [];
     for await (const batch of captions.rows()) rewritten.push(...batch.filter(({ caption }) => caption.trim() !== "").map(({ id }) => id));
-    const trained = Array.from({ length: pairs.samples.length }, (_, row) => pairs.samples.ids.at(row));
+    const trained = Array.from({ length: pairs.samples.length }, (_, row) => pairs.samples.id(row));
     assert.deepEqual(trained, rewritten);
     assert.deepEqual((await captions.survey()).fingerprint, pairs.fingerprint);
   });
