@@ -178,7 +178,7 @@ test("busy servers are asked again, no sooner than they say; those that ask for 
 });
 
 test("a file that changes meanwhile is an error, and never a mixture", async () => {
-  const other = Buffer.from(content).reverse();
+  const other = Buffer.from(content.toReversed());
   for (const [label, again] of [
     ["another ETag", { body: other, headers: { etag: '"new"' } }],
     ["another ETag in an answer to a range", { body: other, headers: { etag: '"new"' } }],

@@ -16,6 +16,9 @@ import type { Connection, ConnectionRequest, RemoteFile } from "./resumed-bytes.
 const mostRedirects = 5;
 const passing: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504]);
 
+const unreadable =
+  "Check that you may read it. A signed address may have expired; a name and a password are written https://NAME:PASSWORD@HOST/...";
+
 let agent: Dispatcher | undefined;
 /** One for all files, so that their connections are used again. The usual proxy variables are heeded. */
 function sharedAgent(): Dispatcher {
@@ -115,13 +118,8 @@ export class HttpFile implements RemoteFile {
   #explain(status: number, headers: Dispatcher.ResponseData["headers"]): Error {
     if (passing.has(status)) return new PassingFailure(`the server answered ${status}`, retryAfter(headers["retry-after"]));
     if (status === 404 || status === 410) return new DataError(`${this.shown}: no such file; the server answered ${status}.`);
-    return new EndpointError(`${this.shown}: the server answered ${status}.`, {
-      ...(status === 401 || status === 403
-        ? {
-            mend: "Check that you may read it. A signed address may have expired; a name and password go into https://NAME:PASSWORD@HOST/...",
-          }
-        : {}),
-    });
+    const closed = status === 401 || status === 403;
+    return new EndpointError(`${this.shown}: the server answered ${status}.`, closed ? { mend: unreadable } : {});
   }
 
   #refused(what: string): EndpointError {

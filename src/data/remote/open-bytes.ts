@@ -7,6 +7,7 @@ import { HttpFile } from "./http-file.ts";
 import { refuseStopped } from "./patience.ts";
 import { ResumedBytes } from "./resumed-bytes.ts";
 import type { BytesOptions, OpenedBytes } from "./resumed-bytes.ts";
+import { S3File } from "./s3-file.ts";
 
 /**
  * Opens a file for one reading. Nothing happens before its first byte is asked for.
@@ -20,6 +21,8 @@ export function openBytes(address: string, options: BytesOptions = {}): OpenedBy
     case "http":
     case "https":
       return new ResumedBytes(new HttpFile(address), options);
+    case "s3":
+      return new ResumedBytes(new S3File(address), options);
     case "file":
       return new LocalBytes(fileURLToPath(address), options);
     case "pipe":

@@ -61,29 +61,32 @@ export class Retries {
    * @param reached what was there by then, in words, for the message
    * @throws the error itself when trying again is of no use; EndpointError after too many tries; InterruptedError when stopped
    */
-  async after(error: unknown, reached: string, signal: AbortSignal | undefined): Promise<void> {
+  async after(failure: unknown, reached: string, signal: AbortSignal | undefined): Promise<void> {
     refuseStopped(signal);
-    if (LaclipError.is(error)) throw error;
-    const { message, waitSeconds, permanent } = explainConnection(error);
+    if (LaclipError.is(failure)) throw failure;
+    const { message, waitSeconds, permanent } = explainConnection(failure);
     const { retries, firstWaitSeconds, longestWaitSeconds } = this.#patience;
-    if (permanent) throw new EndpointError(`${this.shown}: ${message}.`, { cause: error, mend: "Check the address." });
+    if (permanent) throw new EndpointError(`${this.shown}: ${message}.`, { cause: failure, mend: "Check the address." });
     if (waitSeconds !== undefined && waitSeconds > longestWaitSeconds) {
       throw new EndpointError(`${this.shown}: ${message}, and the server asks to wait for ${Math.ceil(waitSeconds)} s.`, {
-        cause: error,
+        cause: failure,
         mend: "Start the same command again later.",
       });
     }
     if (this.#failures >= retries) {
       throw new EndpointError(`${this.shown}: ${message}; ${reached}, and ${retries} more tries brought nothing.`, {
-        cause: error,
+        cause: failure,
         mend: "Start the same command again when the server answers.",
       });
     }
     const grown = Math.min(longestWaitSeconds, firstWaitSeconds * 2 ** this.#failures++) * (0.5 + Math.random());
     const wait = Math.max(waitSeconds ?? 0, grown);
     log.debug(`${this.shown}: ${message}; ${reached}. Trying again in ${wait.toFixed(1)} s.`);
-    await sleep(wait * 1000, undefined, signal ? { signal } : {}).catch(() => undefined);
-    refuseStopped(signal);
+    try {
+      await sleep(wait * 1000, undefined, signal ? { signal } : {});
+    } catch {
+      refuseStopped(signal);
+    }
   }
 }
 
