@@ -8,7 +8,7 @@
 import { Readable } from "node:stream";
 import { EnvHttpProxyAgent, request } from "undici";
 import type { Dispatcher } from "undici";
-import { DataError, EndpointError, UsageError } from "../../support/index.ts";
+import { DataError, EndpointError } from "../../support/index.ts";
 import { shownAddress } from "./address.ts";
 import { PassingFailure, retryAfter } from "./patience.ts";
 import type { Connection, ConnectionRequest, RemoteFile } from "./resumed-bytes.ts";
@@ -33,11 +33,10 @@ export class HttpFile implements RemoteFile {
 
   /**
    * @param address `http://` or `https://`; a user and a password in it are sent as Basic authorization, to that server only
-   * @throws UsageError when it can't be read as an address
+   * @throws TypeError when it can't be read as an address
    */
   constructor(address: string) {
     this.shown = shownAddress(address);
-    if (!URL.canParse(address)) throw new UsageError(`${this.shown}: this is no address of a file.`);
     const url = new URL(address);
     if (url.username !== "" || url.password !== "") {
       const pair = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;

@@ -5,12 +5,12 @@
  * between; besides, a folder of a bucket and a text file with an entry a line.
  */
 import { existsSync, readdirSync, statSync } from "node:fs";
-import { dirname, isAbsolute, join } from "node:path";
+import { dirname, isAbsolute, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { EXPANSION_MAX, expand } from "brace-expansion";
 import { DataError, UsageError } from "../../support/index.ts";
 import { isAddress, schemeOf, shownAddress } from "./address.ts";
-import { openBytes } from "./open-bytes.ts";
+import { openBytes, refuseUnreadable } from "./open-bytes.ts";
 import { PassingFailure, Retries, usualPatience } from "./patience.ts";
 import type { Patience } from "./patience.ts";
 import { S3Store, parseS3 } from "./s3-store.ts";
@@ -28,11 +28,12 @@ export const tarName = /\.(tar|tar\.gz|tgz)$/i;
 
 /** True for the name of a tar or of several, whether they are there or not. */
 export function namesTars(text: string): boolean {
-  return splitParts(text).every(
-    (part) =>
-      part.startsWith("pipe:") || tarName.test(shownAddress(part)) || (/^s3:/i.test(part) && /^s3:\/\/[^/]*(\/(.*\/)?)?$/i.test(part)),
-  );
+  const parts = splitParts(text);
+  return parts.length > 0 && parts.every((part) => tarName.test(shownAddress(part)) || part.startsWith("pipe:") || bucketFolder.test(part));
 }
+
+/** A bucket, or a folder in one. */
+const bucketFolder = /^s3:\/\/[^/]*(\/(.*\/)?)?$/is;
 
 /**
  * The tars that a text names, in the order of the text; those of a folder in the order of their names.
@@ -42,9 +43,21 @@ export function namesTars(text: string): boolean {
  */
 export async function listShards(text: string, options: Patience = {}): Promise<Shard[]> {
   if (!isAddress(text) && existsSync(text)) return await listPart(text, options);
+  if (text === "") throw new UsageError("Expected the path or the address of tars, got an empty text.");
   const shards: Shard[] = [];
   for (const part of splitParts(text)) shards.push(...(await listPart(part, options)));
   return shards;
+}
+
+/** What `listShards` is given, for messages and records: see `shownAddress`. */
+export function shownShards(text: string): string {
+  return existsSync(text) ? text : splitParts(text).map(shownAddress).join("::");
+}
+
+/** What `listShards` is given, in a form that means the same in every working folder; any other path becomes absolute too. */
+export function absoluteShards(text: string): string {
+  const parts = existsSync(text) ? [text] : splitParts(text);
+  return parts.map((part) => (isAddress(part) ? part : resolve(part))).join("::");
 }
 
 /** The parts between `::`, but for those of an address such as `http://[::1]/`. */
@@ -56,9 +69,7 @@ async function listPart(part: string, options: Patience): Promise<Shard[]> {
   if (!isAddress(part)) return /\.txt$/i.test(part) ? await listEntries(part, options) : listLocal(part);
   const scheme = schemeOf(part);
   if (scheme === "file") return await listPart(fileURLToPath(part), options);
-  // Before any is expanded, so that a wrong one is named as it was written.
-  openBytes(part);
-  if (scheme === "s3" && /\/$|^s3:\/\/[^/]*$/i.test(part)) return await listBucket(part, options);
+  if (scheme === "s3" && bucketFolder.test(part)) return await listBucket(part, options);
   const shown = shownAddress(part);
   if (shown.endsWith("/")) {
     throw new UsageError(`${shown}: a folder of a web server can't be listed.`, {
@@ -66,7 +77,10 @@ async function listPart(part: string, options: Patience): Promise<Shard[]> {
     });
   }
   if (/\.txt$/i.test(shown)) return await listEntries(part, options);
-  return expandAll(part).map((address) => ({ address }));
+  const shards = expandAll(part).map((address) => ({ address }));
+  // What can't be opened is better known now than in the middle of the work.
+  for (const { address } of shards) refuseUnreadable(address);
+  return shards;
 }
 
 function expandAll(pattern: string): string[] {

@@ -8,6 +8,7 @@ import { refuseStopped } from "./patience.ts";
 import { ResumedBytes } from "./resumed-bytes.ts";
 import type { BytesOptions, OpenedBytes } from "./resumed-bytes.ts";
 import { S3File } from "./s3-file.ts";
+import { parseS3 } from "./s3-store.ts";
 
 /**
  * Opens a file for one reading. Nothing happens before its first byte is asked for.
@@ -16,21 +17,32 @@ import { S3File } from "./s3-file.ts";
  *   meanwhile, EndpointError for what else a server did, InterruptedError when stopped
  */
 export function openBytes(address: string, options: BytesOptions = {}): OpenedBytes {
+  refuseUnreadable(address);
   if (!isAddress(address)) return new LocalBytes(address, options);
+  const scheme = schemeOf(address);
+  if (scheme === "file") return new LocalBytes(fileURLToPath(address), options);
+  return new ResumedBytes(scheme === "s3" ? new S3File(address) : new HttpFile(address), options);
+}
+
+/** @throws UsageError for commands, for addresses that can't be read at all, and for those of another kind than `openBytes` reads */
+export function refuseUnreadable(address: string): void {
+  if (!isAddress(address)) return;
+  const shown = shownAddress(address);
   switch (schemeOf(address)) {
     case "http":
     case "https":
-      return new ResumedBytes(new HttpFile(address), options);
-    case "s3":
-      return new ResumedBytes(new S3File(address), options);
     case "file":
-      return new LocalBytes(fileURLToPath(address), options);
+      if (!URL.canParse(address)) throw new UsageError(`${shown}: this is no address of a file.`);
+      return;
+    case "s3":
+      parseS3(address);
+      return;
     case "pipe":
       throw new UsageError(`${address}: commands are not run to read data.`, {
         mend: "Name the file's address (https:// or s3://), download it first, or mount where it lies.",
       });
     default:
-      throw new UsageError(`${shownAddress(address)}: addresses of this kind are not read, only https://, http:// and s3://.`, {
+      throw new UsageError(`${shown}: addresses of this kind are not read, only https://, http:// and s3://.`, {
         mend: "Download it first, or mount where it lies.",
       });
   }

@@ -107,6 +107,8 @@ export class S3Store {
 }
 
 async function loadLibrary(): Promise<Library> {
+  // The version is fixed: which Node a later one needs is no concern of whoever runs this one.
+  process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] ??= "true";
   try {
     return await import("@aws-sdk/client-s3");
   } catch (error) {
