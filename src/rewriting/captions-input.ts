@@ -13,10 +13,12 @@ import {
   describeIds,
   findColumn,
   hashedId,
+  isAddress,
+  listShards,
   namesTars,
   openCaptionTable,
   readCaptionRows,
-  tarPaths,
+  shownShards,
 } from "../data/index.ts";
 import type { CaptionTable } from "../data/index.ts";
 import { tableColumns } from "../formats/index.ts";
@@ -55,6 +57,7 @@ export interface CaptionsOptions {
 
 /** A file of captions that can be read again and again. */
 export interface CaptionsInput {
+  /** As it was named; of addresses, without what may be secret. */
   readonly path: string;
   /** Where ids come from, in words: `column "id"`. */
   readonly idFrom: string;
@@ -74,7 +77,7 @@ export interface CaptionsInput {
 
 /**
  * Opens a file of captions; or a folder that holds `captions.csv` (or .tsv, .jsonl, .parquet), the tars of a webdataset, or
- * RedCaps' annotation files; or a pattern of tars, `shards/{00000..00012}.tar`.
+ * RedCaps' annotation files; or tars by address or pattern, `s3://bucket/shards/{00000..00012}.tar`, see `listShards`.
  * @throws DataError when the file or a column is missing, or it is not clear which column holds the captions
  */
 export async function openCaptions(path: string, options: CaptionsOptions = {}): Promise<CaptionsInput> {
@@ -87,8 +90,8 @@ export async function openCaptions(path: string, options: CaptionsOptions = {}):
     return input(path, "a hash of the caption", (from = 0) => without(from, lineRows(path)));
   }
   if (kind === "tars") {
-    const tars = tarPaths(path).map((tar) => ({ path: tar, rows: () => tarRows(tar, options) }));
-    return { ...input(path, tarIdsFrom(options), (from = 0) => without(from, inTurn(tars))), tars, secondFrom };
+    const tars = (await listShards(path)).map(({ address }) => ({ path: address, rows: () => tarRows(address, options) }));
+    return { ...input(shownShards(path), tarIdsFrom(options), (from = 0) => without(from, inTurn(tars))), tars, secondFrom };
   }
   if (kind === "annotations") {
     const files = annotationFiles(path);
@@ -103,6 +106,11 @@ type Kind = "table" | "lines" | "tars" | "annotations";
 function kindOf(path: string): Kind {
   if (!existsSync(path)) {
     if (namesTars(path)) return "tars";
+    if (isAddress(path)) {
+      throw new UsageError(`${shownShards(path)}: only tars are read from addresses, and this does not end as the name of one does.`, {
+        mend: "Download it first; a folder of a bucket is written with a / at its end.",
+      });
+    }
     throw new DataError(`${path}: no such file of captions.`);
   }
   if (statSync(path).isDirectory()) {

@@ -9,11 +9,11 @@
  * not at all; the same command goes on with those that are missing.
  */
 import { existsSync, readdirSync, rmSync } from "node:fs";
-import { basename, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { z } from "zod";
-import { SampleBorders, sampleMember } from "../data/index.ts";
+import { SampleBorders, fileNameOf, isAddress, readShard, sampleMember, shownAddress } from "../data/index.ts";
 import type { RewritesFolder } from "../data/index.ts";
-import { TarWriter, makeFolder, readTar } from "../formats/index.ts";
+import { TarWriter, makeFolder } from "../formats/index.ts";
 import type { TarHeader } from "../formats/index.ts";
 import { DataError, FolderLock, Progress, UsageError, readJson, writeFileAtomic } from "../support/index.ts";
 import { refuseStopped, withAlignedRewrites } from "./aligned-rewrites.ts";
@@ -87,7 +87,7 @@ export async function exportWebdataset(folder: RewritesFolder, options: AlignOpt
       const progress = new Progress({ label: "export", total: samples.reduce((a, b) => a + b, 0), unit: "samples" });
       try {
         for (const [i, tar] of tars.entries()) {
-          const target = join(out, basename(tar.path));
+          const target = join(out, fileNameOf(tar.path));
           if (existsSync(target)) {
             await rows.skip(samples[i]!);
             report.kept++;
@@ -118,9 +118,10 @@ function inputTars(captions: CaptionsInput, out: string): NonNullable<CaptionsIn
   }
   const names = new Set<string>();
   for (const { path } of tars) {
-    if (names.has(basename(path))) throw new UsageError(`Two of the tars are named ${basename(path)}; in one folder they can't both be.`);
-    names.add(basename(path));
-    if (resolve(path) === resolve(out, basename(path)))
+    const name = fileNameOf(path);
+    if (names.has(name)) throw new UsageError(`Two of the tars are named ${name}; in one folder they can't both be.`);
+    names.add(name);
+    if (!isAddress(path) && resolve(path) === resolve(out, name))
       throw new UsageError(`${out}: the tars that are read lie in this folder. Name another one to write to.`);
   }
   return tars;
@@ -196,6 +197,7 @@ interface OpenSample {
 const smallMember = 4 << 20;
 
 async function copyTar(from: string, to: string, { rows, keys, count, signal }: CopyOptions): Promise<{ otherCaptions: number }> {
+  const shown = shownAddress(from);
   const writer = await TarWriter.create(to);
   const borders = new SampleBorders();
   let open: OpenSample | undefined;
@@ -204,14 +206,14 @@ async function copyTar(from: string, to: string, { rows, keys, count, signal }: 
     if (!open) return;
     const { key, row, json, like } = open;
     const name = json?.header.name ?? `${key}.json`;
-    const added = addCaptions(json?.text ?? "{}", { row, keys, where: `${from}: the member ${name}` });
+    const added = addCaptions(json?.text ?? "{}", { row, keys, where: `${shown}: the member ${name}` });
     if (added.otherCaption) otherCaptions++;
     const { mode, mtime, uid, gid, uname, gname } = json?.header ?? like;
     await writer.add({ name, mode, mtime, uid, gid, uname, gname }, Buffer.from(added.text));
   };
-  const changed = (): DataError => new DataError(`${from}: this tar has changed since its captions were read.`);
+  const changed = (): DataError => new DataError(`${shown}: this tar has changed since its captions were read.`);
   try {
-    for await (const { name, size, header, chunks, bytes } of readTar(from)) {
+    for await (const { name, size, header, chunks, bytes } of readShard(from, signal ? { signal } : {})) {
       refuseStopped(signal);
       const member = sampleMember(name);
       // A stream for each small member would cost more than its bytes.
@@ -226,7 +228,7 @@ async function copyTar(from: string, to: string, { rows, keys, count, signal }: 
         if (!row) throw changed();
         open = { key: member.key, row, like: header };
       }
-      if (member.suffix === "json") open!.json = { header, text: decodeText(await bytes(), () => `${from}: the member ${name}`) };
+      if (member.suffix === "json") open!.json = { header, text: decodeText(await bytes(), () => `${shown}: the member ${name}`) };
       else await writer.add(header, await content());
     }
     if (samples !== count) throw changed();

@@ -6,7 +6,7 @@
  */
 import type { Job } from "bullmq";
 import { resolve } from "node:path";
-import { isRewritesFolder } from "../data/index.ts";
+import { absoluteShards, isRewritesFolder } from "../data/index.ts";
 import { UsageError } from "../support/index.ts";
 import type { CaptionsInput } from "./captions-input.ts";
 import { defaultQueue, withQueue } from "./queue-connection.ts";
@@ -74,7 +74,7 @@ export async function enqueueShards(options: EnqueueOptions): Promise<EnqueueRep
   refuseOtherCut(out, { of: shards });
   const { columns, second, sources, backTranslate, settings, llm, model } = shared;
   const plan = {
-    captions: resolve(captions.path),
+    captions: absoluteShards(captions.path),
     columns,
     second,
     fingerprint,

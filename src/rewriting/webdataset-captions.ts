@@ -1,8 +1,7 @@
 /**
  * Captions in webdataset tars: a sample's `.txt` member, or a key of its `.json` member. The id is webdataset's `__key__`.
  */
-import { basename } from "node:path";
-import { captionColumns, describeHash, hashedColumns, hashedId, readTarSamples } from "../data/index.ts";
+import { captionColumns, describeHash, fileNameOf, hashedColumns, hashedId, readTarSamples, shownAddress } from "../data/index.ts";
 import type { TarSample } from "../data/index.ts";
 import type { CaptionRow, CaptionsOptions } from "./captions-input.ts";
 import { parseJsonObject, textUnder, textUnderAny } from "./json-texts.ts";
@@ -22,6 +21,7 @@ export function tarIdsFrom({ idColumn }: CaptionsOptions): string {
 
 /**
  * The captions in a tar, a row for each sample. A sample without a caption has the caption "".
+ * @param tar a path or an address
  * @param options columns are keys of the `.json` member; without any, the caption is the `.txt` member, else `caption`, `title` or
  *   `text` of the `.json`
  * @throws DataError when the tar is damaged, or a text is no UTF-8 or no JSON
@@ -38,13 +38,15 @@ export async function* tarRows(tar: string, options: CaptionsOptions): AsyncGene
 }
 
 function tarRow(tar: string, { key, members }: TarSample, { idColumn, captionColumn, secondColumn }: CaptionsOptions): CaptionRow {
+  const shown = shownAddress(tar);
   const member = (suffix: string): string | undefined => {
     const bytes = members.get(suffix);
-    return bytes && decodeText(bytes, () => `${tar}: the member ${key}.${suffix}`).replace(/^\ufeff/, "");
+    return bytes && decodeText(bytes, () => `${shown}: the member ${key}.${suffix}`).replace(/^\ufeff/, "");
   };
   let parsed: JsonObject | undefined;
   // Parsed only where it is needed: most samples have both, and the caption is in the .txt.
-  const json = (): JsonObject => (parsed ??= members.has("json") ? parseJsonObject(member("json")!, `${tar}: the member ${key}.json`) : {});
+  const json = (): JsonObject =>
+    (parsed ??= members.has("json") ? parseJsonObject(member("json")!, `${shown}: the member ${key}.json`) : {});
   const caption = captionColumn === undefined ? (member("txt") ?? textUnderAny(json(), captionColumns)) : textUnder(json(), captionColumn);
   const hashed = hashedColumns(idColumn);
   let id = key;
@@ -56,6 +58,6 @@ function tarRow(tar: string, { key, members }: TarSample, { idColumn, captionCol
     id,
     caption,
     ...(secondColumn === undefined ? {} : { second: textUnder(json(), secondColumn) }),
-    where: `${basename(tar)}, sample ${key}`,
+    where: `${fileNameOf(tar)}, sample ${key}`,
   };
 }

@@ -145,8 +145,12 @@ test("webdataset: captions from .txt or .json, ids are keys; pictures are passed
 test("webdataset: what is missing, cut off or no text is named", async () => {
   const tar = await writeTar(join(folder, "one.tar"), [["k.txt", "a dog"], ["l.txt", "a cat"]]); // prettier-ignore
   await assert.rejects(openCaptions(join(folder, "missing-{0..3}.tar")), refused(/4 of 4 tars are missing\. First: .*missing-0\.tar/));
-  for (const address of ["pipe:aws s3 cp s3://x/y.tar -", "s3://x/{0..1}.tar", "https://x/y.tar"])
-    await assert.rejects(openCaptions(address), (error) => error instanceof UsageError && /from files only/.test(error.message));
+  for (const [address, pattern] of [
+    ["pipe:aws s3 cp s3://x/y.tar -", /commands are not run/],
+    ["gs://x/{0..1}.tar", /gs:\/\/x\/0\.tar: addresses of this kind are not read/],
+    ["https://ann:sesame@x/captions.csv?sesame", /https:\/\/x\/captions\.csv: only tars are read from addresses/],
+  ] as const)
+    await assert.rejects(openCaptions(address), (error) => error instanceof UsageError && pattern.test(error.message));
   const cut = write("cut.tar", readFileSync(tar).subarray(0, 1024));
   await assert.rejects(read(cut), refused(/cut\.tar: this tar is damaged/));
   const latin = await writeTar(join(folder, "latin.tar"), [["k.txt", Buffer.from("caf\xe9", "latin1")]]);
