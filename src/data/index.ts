@@ -14,6 +14,7 @@ export * from "./order.ts";
 export * from "./pairs.ts";
 export * from "./sample.ts";
 export * from "./sample-table.ts";
+export * from "./shard-index.ts";
 export * from "./webdataset.ts";
 export * from "./text-column.ts";
 export * from "./labelled-folder.ts";
