@@ -4,6 +4,7 @@
 import { Command } from "commander";
 import { examples } from "../command.ts";
 import { packCommand } from "./data-pack.ts";
+import { verifyDataCommand } from "./data-verify.ts";
 
 export function dataCommand(): Command {
   // Without it, `--json` after a subcommand would be taken for this command's own.
@@ -11,5 +12,6 @@ export function dataCommand(): Command {
     .description("pack a data set into tars, check tars, measure how fast data are read")
     .enablePositionalOptions();
   built.addCommand(packCommand());
-  return examples(built, "laclip data pack captions.csv --images images --out shards");
+  built.addCommand(verifyDataCommand());
+  return examples(built, "laclip data pack captions.csv --images images --out shards", "laclip data verify shards");
 }
