@@ -15,6 +15,7 @@ const commands: readonly [name: string, description: string, load: () => Promise
   ["rewrites", "look at rewrites, export them", async () => (await import("./commands/rewrites.ts")).rewritesCommand],
   ["batch", "rewrite through batch files", async () => (await import("./commands/batch.ts")).batchCommand],
   ["pairs", "example pairs for rewriting: look, generate, import", async () => (await import("./commands/pairs.ts")).pairsCommand],
+  ["data", "pack data into tars, check them, measure reading", async () => (await import("./commands/data.ts")).dataCommand],
   ["tokenize", "token ids as the model sees them", async () => (await import("./commands/tokenize.ts")).tokenizeCommand],
   ["train", "train CLIP or LaCLIP on image-text pairs", async () => (await import("./commands/train.ts")).trainCommand],
   ["evaluate", "score a model: zero-shot classification", async () => (await import("./commands/evaluate.ts")).evaluateCommand],

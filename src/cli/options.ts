@@ -25,3 +25,23 @@ export function parseWhole(minimum: number): (text: string) => number {
     return value;
   };
 }
+
+const byteUnits: Record<string, number> = {
+  "": 1,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  tb: 1e12,
+  kib: 2 ** 10,
+  mib: 2 ** 20,
+  gib: 2 ** 30,
+  tib: 2 ** 40,
+};
+
+/** An amount of bytes: 500000, 400MB, 1.5GB, 512MiB. */
+export function parseBytes(text: string): number {
+  const [, amount, unit] = /^(\d+(?:\.\d+)?) ?([a-z]*)$/i.exec(text.trim()) ?? [];
+  const bytes = Math.round(Number(amount) * (byteUnits[unit?.toLowerCase() ?? ""] ?? NaN));
+  if (!Number.isSafeInteger(bytes) || bytes < 1) throw new InvalidArgumentError("Expected an amount of bytes, such as 400MB or 1.5GB.");
+  return bytes;
+}

@@ -15,6 +15,7 @@ export * from "./pairs.ts";
 export * from "./sample.ts";
 export * from "./sample-table.ts";
 export * from "./byte-log.ts";
+export * from "./shard-index.ts";
 export * from "./webdataset.ts";
 export { fileNameOf, isAddress, shownAddress } from "./remote/address.ts";
 export { absoluteShards, listShards, namesTars, shownShards } from "./remote/list-shards.ts";

@@ -68,9 +68,19 @@ export class SampleTable {
     return this.memory.length;
   }
 
+  /** Names of the sources that rewrites come from; none where there are no rewrites. */
+  get rewriteSources(): readonly string[] {
+    return this.memory.rewrites?.sources ?? [];
+  }
+
   id(row: number): string {
     const record = this.#record(row);
     return record.toString("utf8", header, header + record.readUInt32LE(0));
+  }
+
+  /** Path of a sample's image file as the data set says it: absolute, or relative to its folder of images. */
+  imageAsWritten(row: number): string {
+    return split(this.#record(row)).image;
   }
 
   /** Path of a sample's image file. */

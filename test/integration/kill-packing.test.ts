@@ -1,0 +1,92 @@
+/**
+ * `laclip data pack` killed at random moments, over and over: in the end its folder must be that of a packing nobody disturbed, and
+ * after every kill each tar that is there is whole.
+ */
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { Random } from "../../src/support/index.ts";
+import { writeCollection } from "./small-collection.ts";
+
+const program = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
+const kills = Number(process.env["LACLIP_KILLS"] ?? 8);
+const folder = mkdtempSync(join(tmpdir(), "laclip-kill-pack-"));
+after(() => rmSync(folder, { recursive: true }));
+
+interface Ended {
+  code: number | null;
+  said: string;
+  /** Milliseconds. */
+  took: number;
+}
+
+/** Packs, and sends a signal some milliseconds after the start, if it runs as long. */
+async function pack(collection: string, out: string, signal?: NodeJS.Signals, after = 0): Promise<Ended> {
+  const started = performance.now();
+  const args = [program, "data", "pack", collection, "--out", out, "--samples-per-shard", "10", "--in-flight", "4"];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
+  let said = "";
+  child.stderr.on("data", (chunk) => (said += String(chunk)));
+  const timer = signal === undefined ? undefined : setTimeout(() => child.kill(signal), after);
+  const [code] = (await once(child, "close")) as [number | null];
+  clearTimeout(timer);
+  return { code, said, took: performance.now() - started };
+}
+
+const filesOf = (out: string): string[] => readdirSync(out).sort();
+
+function assertWholeTars(out: string): void {
+  for (const name of existsSync(out) ? filesOf(out).filter((file) => file.endsWith(".tar")) : []) {
+    const { status, stdout, stderr } = spawnSync("tar", ["-tf", join(out, name)], { encoding: "utf8" });
+    assert.equal(status, 0, stderr);
+    assert.equal(stdout.trim().split("\n").length, 30, `${name} has not all of its samples`);
+  }
+}
+
+test("killed at random moments, a packing ends with what an undisturbed one writes", async (context) => {
+  const collection = join(folder, "collection");
+  await writeCollection(collection, 300);
+  const whole = join(folder, "whole");
+  const { code, said, took } = await pack(collection, whole);
+  assert.equal(code, 0, said);
+  const random = Random.of("kill packing");
+  const out = join(folder, "killed");
+  let killed = 0;
+  for (let i = 0; i < kills; i++) {
+    const ended = await pack(collection, out, "SIGKILL", random.uniform() * took);
+    if (ended.code === null) killed++;
+    else assert.equal(ended.code, 0, ended.said);
+    assertWholeTars(out);
+    // A packing that came to its end has nothing left to disturb.
+    if (ended.code === 0) rmSync(out, { recursive: true });
+  }
+  context.diagnostic(`${killed} of ${kills} were killed before their end`);
+  const last = await pack(collection, out);
+  assert.equal(last.code, 0, last.said);
+  assert.deepEqual(filesOf(out), filesOf(whole));
+  for (const name of filesOf(whole)) {
+    if (name !== "laclip-pack.jsonl") assert.deepEqual(readFileSync(join(out, name)), readFileSync(join(whole, name)), name);
+  }
+});
+
+test("Ctrl-C ends a packing with 75, and the same command goes on", async () => {
+  const collection = join(folder, "more");
+  await writeCollection(collection, 1500);
+  const out = join(folder, "stopped");
+  const started = pack(collection, out, "SIGINT", 60_000);
+  while (!existsSync(join(out, "00003.tar"))) await new Promise((resolve) => setTimeout(resolve, 5));
+  process.kill(Number(/"pid":(\d+)/.exec(readFileSync(join(out, "lock"), "utf8"))![1]), "SIGINT");
+  const { code, said } = await started;
+  assert.equal(code, 75, said);
+  assertWholeTars(out);
+  const tars = filesOf(out).filter((name) => name.endsWith(".tar")).length;
+  assert.ok(tars < 150, `${tars} tars`);
+  const { code: then, said: words } = await pack(collection, out);
+  assert.equal(then, 0, words);
+  assert.match(words, new RegExp(`1500 samples in 150 tars \\(${tars} of them by an earlier start\\)`));
+});
