@@ -260,7 +260,7 @@ class Packing {
   async #prepare(position: number): Promise<Prepared> {
     const row = this.#order?.[position] ?? position;
     try {
-      const image = await storedImage(this.#samples.imagePath(row), this.#samples.imageAsWritten(row), this.#options);
+      const image = await storedImage(this.#samples.image(row), this.#samples.imageAsWritten(row), this.#options);
       return { position, row, image };
     } catch (error) {
       if (!LaclipError.is(error)) throw error;

@@ -7,8 +7,8 @@
 import { readFile, stat } from "node:fs/promises";
 import { decodeImage, encodeJpeg, encodePng, imageFormat, readImageHeader } from "../images/index.ts";
 import type { ImageFormat } from "../images/index.ts";
-import type { Sample, SampleTable } from "../data/index.ts";
-import { captionKey } from "../rewriting/index.ts";
+import { captionKey, imageInput } from "../data/index.ts";
+import type { ImageSource, Sample, SampleTable } from "../data/index.ts";
 import { DataError } from "../support/index.ts";
 
 /** How images are stored. */
@@ -36,13 +36,13 @@ const largestFile = 256 << 20;
 const suffixes: Partial<Record<ImageFormat, StoredImage["suffix"]>> = { jpeg: "jpg", png: "png", webp: "webp" };
 
 /**
- * Reads an image file and brings it into the form in which it is stored: the bytes of the file, wherever they can stay.
+ * Reads an image and brings it into the form in which it is stored: its bytes as they are, wherever they can stay.
  * @param name of the image in messages
  * @throws DataError when it can't be read
  */
-export async function storedImage(path: string, name: string, options: StoredImageOptions = {}): Promise<StoredImage> {
+export async function storedImage(source: ImageSource, name: string, options: StoredImageOptions = {}): Promise<StoredImage> {
   const { resize, quality, decode = true } = options;
-  const bytes = await readWhole(path, name);
+  const bytes = typeof source === "string" ? await readWhole(source, name) : ((await imageInput(source)) as Uint8Array);
   const format = imageFormat(bytes);
   const suffix = format && suffixes[format];
   if (!decode && suffix !== undefined) {

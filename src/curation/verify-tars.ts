@@ -7,12 +7,22 @@
  */
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { SampleBorders, captionColumns, imageExtensions, readShardIndex, sampleMember, shardIndexName, listShards } from "../data/index.ts";
+import {
+  SampleBorders,
+  captionColumns,
+  imageExtensions,
+  readShardIndex,
+  listShards,
+  parseJsonObject,
+  sampleMember,
+  shardIndexName,
+  textUnder,
+  textUnderAny,
+} from "../data/index.ts";
 import type { IndexedShard, SampleMember } from "../data/index.ts";
 import { readTar } from "../formats/index.ts";
 import type { TarMember } from "../formats/index.ts";
 import { decodeImage, imageFormat } from "../images/index.ts";
-import { parseJsonObject, textUnder, textUnderAny } from "../rewriting/index.ts";
 import { LaclipError, Progress, isRecord, sha256File } from "../support/index.ts";
 
 /** What may be wrong with a tar, and what each means. */

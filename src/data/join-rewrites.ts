@@ -8,7 +8,7 @@ import { imageExtensions } from "./caption-table.ts";
 import type { Pairs } from "./pairs.ts";
 import { isUsable, openRewritesFolder } from "./rewrites-folder.ts";
 import { type CaptionsFingerprint, FingerprintBuilder } from "./captions-fingerprint.ts";
-import { RewritesBuilder } from "./sample-table.ts";
+import { RewritesBuilder } from "./rewrites-column.ts";
 
 /** What is taken from a rewrites folder, and how well it must fit. */
 export interface JoinRewritesOptions {
@@ -56,7 +56,7 @@ export async function joinRewrites(pairs: Pairs, folderPath: string, options: Jo
   const folder = await openRewritesFolder(folderPath);
   const sources = [...(options.sources ?? folder.sources)];
   const sourceNumbers = new Map(sources.map((source, i) => [source, i]));
-  const builder = new RewritesBuilder(samples.length, sources, { folder: options.workFolder });
+  const builder = new RewritesBuilder(sources, { folder: options.workFolder });
   const fingerprint = new FingerprintBuilder();
   const report: Omit<JoinReport, "fingerprint"> = {
     folder: folderPath,

@@ -18,7 +18,7 @@ import { type Batch, TrainingBatches } from "./training-batches.ts";
 const folder = mkdtempSync(join(tmpdir(), "laclip-loader-"));
 after(() => rmSync(folder, { recursive: true }));
 
-const samples: Sample[] = Array.from({ length: 23 }, (_, i) => ({
+const samples: (Sample & { image: string })[] = Array.from({ length: 23 }, (_, i) => ({
   id: `sample-${i}`,
   image: join(folder, `${i}.${i % 2 ? "png" : "jpg"}`),
   captions: [

@@ -125,7 +125,7 @@ test("rows without caption or image are counted, with a limit on their share", a
 
 test("missing and empty tables, a missing image folder, an unknown format", async () => {
   await assert.rejects(openPairs({ file: join(folder, "none.csv") }), /no such file or folder/);
-  await assert.rejects(openPairs({ file: table("empty.csv", "image,caption\n") }), /there is no row/);
+  await assert.rejects(openPairs({ file: table("empty.csv", "image,caption\n") }), /there are no rows/);
   await assert.rejects(openPairs({ file: table("nothing.csv", "") }), DataError);
   await assert.rejects(openPairs({ file: table("captions.xlsx", "x") }), DataError);
   await assert.rejects(

@@ -101,25 +101,36 @@ export async function openPairs(options: OpenPairsOptions): Promise<Pairs> {
       if (repeated.ids.length < 3) repeated.ids.push(id);
     }
   }
-  checkSkipped(table.file, rows, skipped, maximumSkipped, imageFolder);
+  checkSkipped(
+    table.file,
+    { rows, skipped, maximum: maximumSkipped, what: "rows", image: "an image file" },
+    `Image paths are taken relative to ${imageFolder}. Name another folder, mend the table, or allow a larger share (--max-skipped).`,
+  );
   const samples = builder.finish();
   refuseRepeated(table, samples.length, repeated);
   return { file: table.file, rows, skipped, fingerprint: fingerprint.finish(), samples, rowOf };
 }
 
-function checkSkipped(file: string, rows: number, skipped: SkippedRows, maximum: number, imageFolder: string): void {
-  if (rows === 0) throw new DataError(`${file}: there is no row in this table.`);
+/**
+ * Reports what was left out.
+ * @param mend what to do when it is too much
+ * @throws DataError when it is too much, or there is nothing at all
+ */
+export function checkSkipped(
+  name: string,
+  { rows, skipped, maximum, what, image }: { rows: number; skipped: SkippedRows; maximum: number; what: string; image: string },
+  mend: string,
+): void {
+  if (rows === 0) throw new DataError(`${name}: there are no ${what} in it.`);
   const count = skipped.emptyCaptions + skipped.missingImages;
   if (count === 0) return;
-  const share = `${count} of ${rows} rows (${((count / rows) * 100).toPrecision(2)} %)`;
-  const details = `${skipped.emptyCaptions} without a caption, ${skipped.missingImages} without an image file`;
+  const share = `${count} of ${rows} ${what} (${((count / rows) * 100).toPrecision(2)} %)`;
+  const details = `${skipped.emptyCaptions} without a caption, ${skipped.missingImages} without ${image}`;
   const examples = skipped.examples.map((example) => `\n  ${example}`).join("");
   if (count > rows * maximum) {
-    throw new DataError(`${file}: ${share} can't be used: ${details}; allowed are ${maximum * 100} %.${examples}`, {
-      mend: `Image paths are taken relative to ${imageFolder}. Name another folder, mend the table, or allow a larger share (--max-skipped).`,
-    });
+    throw new DataError(`${name}: ${share} can't be used: ${details}; allowed are ${maximum * 100} %.${examples}`, { mend });
   }
-  log.warn(`${file}: left out ${share}: ${details}.${examples}`);
+  log.warn(`${name}: left out ${share}: ${details}.${examples}`);
 }
 
 function refuseRepeated(table: CaptionTable, rows: number, { count, ids }: { count: number; ids: string[] }): void {

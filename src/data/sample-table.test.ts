@@ -7,7 +7,8 @@ import { Worker } from "node:worker_threads";
 import { fileURLToPath } from "node:url";
 import { Random, UsageError } from "../support/index.ts";
 import { ByteLogBuilder } from "./byte-log.ts";
-import { RewritesBuilder, SampleTable, SampleTableBuilder } from "./sample-table.ts";
+import { RewritesBuilder } from "./rewrites-column.ts";
+import { SampleTable, SampleTableBuilder } from "./sample-table.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-sample-table-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -57,7 +58,7 @@ test("samples and their rewrites are the same in memory and on disk, in whatever
   const build = (inMemory: number, shuffled: boolean): SampleTable => {
     const builder = new SampleTableBuilder("/pictures", { inMemory, folder });
     for (let row = 0; row < 500; row++) builder.add(`id ${row}`, row % 2 ? `/else/${row}.jpg` : `${row}.jpg`, `caption ${"x".repeat(row)}`);
-    const rewrites = new RewritesBuilder(500, ["chatgpt", "bard", "human"], { inMemory, folder });
+    const rewrites = new RewritesBuilder(["chatgpt", "bard", "human"], { inMemory, folder });
     let all = Array.from({ length: 500 }, (_, row) => (row % 10 === 3 ? [] : texts(row).map((text) => [row, ...text] as const))).flat();
     if (shuffled) all = Random.of("order").sample(all, all.length);
     for (const [row, source, text, weight] of all) rewrites.add(row, source, text, weight);

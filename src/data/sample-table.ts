@@ -1,50 +1,38 @@
 /**
- * A whole data set as records that threads share; a Sample is made when it is asked for.
- *
- * What a sample says lies in one record, each of its rewrites in another that knows the one before it. So rewrites may come in any
- * order, and memory holds two numbers a sample, whatever is said about it.
+ * A whole data set as records that threads share; a Sample is made when it is asked for. Memory holds two numbers a sample, whatever is
+ * said about it: the records of a large set lie on disk.
  */
 import { isAbsolute, join } from "node:path";
 import { invariant } from "../support/index.ts";
 import { ByteLog, ByteLogBuilder, type ByteLogMemory, type ByteLogOptions } from "./byte-log.ts";
-import { type Caption, originalSource, type Sample } from "./sample.ts";
+import type { FilePart, ImageSource } from "./image-source.ts";
+import { RewritesBuilder, RewritesColumn, type RewritesColumnMemory } from "./rewrites-column.ts";
+import { originalSource, type Sample } from "./sample.ts";
+import { Scratch } from "./scratch.ts";
+import { SharedNumbers, type SharedNumbersMemory } from "./shared-numbers.ts";
 
 /** A table as plain memory: posting it to another thread of the process shares it. */
 export interface SampleTableMemory {
   imageFolder: string;
   length: number;
   samples: ByteLogMemory;
-  /** Pieces of `[pieceLength]` float64: where the record of each sample is. */
-  offsets: readonly SharedArrayBuffer[];
-  rewrites: RewritesMemory | undefined;
+  /** Where the record of each sample is. */
+  offsets: SharedNumbersMemory;
+  rewrites: RewritesColumnMemory | undefined;
 }
-
-interface RewritesMemory {
-  sources: readonly string[];
-  texts: ByteLogMemory;
-  /** `[samples]` float64: where each sample's last rewrite is, plus 1; 0 where it has none. */
-  last: SharedArrayBuffer;
-}
-
-const pieceLength = 1 << 20;
 
 /** The samples of a data set by their row. */
 export class SampleTable {
   readonly memory: SampleTableMemory;
   readonly #samples: ByteLog;
-  readonly #offsets: readonly Float64Array[];
-  readonly #rewrites: { sources: readonly string[]; texts: ByteLog; last: Float64Array } | undefined;
+  readonly #offsets: SharedNumbers;
+  readonly #rewrites: RewritesColumn | undefined;
 
   constructor(memory: SampleTableMemory) {
     this.memory = memory;
     this.#samples = new ByteLog(memory.samples);
-    this.#offsets = memory.offsets.map((piece) => new Float64Array(piece));
-    const { rewrites } = memory;
-    this.#rewrites = rewrites && {
-      sources: rewrites.sources,
-      texts: new ByteLog(rewrites.texts),
-      last: new Float64Array(rewrites.last),
-    };
+    this.#offsets = new SharedNumbers(memory.offsets);
+    this.#rewrites = memory.rewrites && new RewritesColumn(memory.rewrites);
   }
 
   /** A table of samples made by hand, for small sets. The first caption of each is its original. */
@@ -52,12 +40,13 @@ export class SampleTable {
     const builder = new SampleTableBuilder("");
     for (const { id, image, captions } of samples) {
       invariant(captions[0]?.source === originalSource, `the first caption of sample ${id} is not its original`);
+      invariant(!(image instanceof Uint8Array), `the image of sample ${id} is in memory`);
       builder.add(id, image, captions[0].text);
     }
     const table = builder.finish();
     const sources = [...new Set(samples.flatMap(({ captions }) => captions.slice(1).map(({ source }) => source)))];
     if (sources.length === 0) return table;
-    const rewrites = new RewritesBuilder(table.length, sources);
+    const rewrites = new RewritesBuilder(sources);
     samples.forEach(({ captions }, row) =>
       captions.slice(1).forEach(({ source, text, weight }) => rewrites.add(row, sources.indexOf(source), text, weight)),
     );
@@ -78,67 +67,49 @@ export class SampleTable {
     return record.toString("utf8", header, header + record.readUInt32LE(0));
   }
 
-  /** Path of a sample's image file as the data set says it: absolute, or relative to its folder of images. */
+  /** What the data set calls a sample's image: its path, absolute or relative to the folder of images, or its name in a tar. */
   imageAsWritten(row: number): string {
-    return split(this.#record(row)).image;
+    const { image } = split(this.#record(row));
+    return partOf(image)?.name ?? image;
   }
 
-  /** Path of a sample's image file. */
-  imagePath(row: number): string {
-    return this.#path(split(this.#record(row)).image);
+  /** Where a sample's image is. */
+  image(row: number): ImageSource {
+    return this.#image(split(this.#record(row)).image);
   }
 
   hasRewrites(row: number): boolean {
-    return this.#rewrites !== undefined && this.#rewrites.last[row]! > 0;
+    return this.#rewrites?.has(row) ?? false;
   }
 
   at(row: number): Sample {
     const { id, image, caption } = split(this.#record(row));
-    return { id, image: this.#path(image), captions: [{ source: originalSource, text: caption }, ...this.#rewritesOf(row)] };
+    return { id, image: this.#image(image), captions: [{ source: originalSource, text: caption }, ...(this.#rewrites?.at(row) ?? [])] };
   }
 
   /** The same samples with these rewrites instead of those it had. */
   withRewrites(rewrites: RewritesBuilder): SampleTable {
-    return new SampleTable({ ...this.memory, rewrites: rewrites.finish() });
+    return new SampleTable({ ...this.memory, rewrites: rewrites.finish().memory });
   }
 
   /** Gives back what lies on disk, once no thread reads it any more. */
   close(): void {
     this.#samples.close();
-    this.#rewrites?.texts.close();
+    this.#rewrites?.close();
   }
 
   #record(row: number): Buffer {
     invariant(row >= 0 && row < this.length, `no row ${row} in a table of ${this.length}`);
-    return this.#samples.at(this.#offsets[Math.floor(row / pieceLength)]![row % pieceLength]!);
+    return this.#samples.at(this.#offsets.at(row));
   }
 
-  #path(image: string): string {
-    return isAbsolute(image) ? image : join(this.memory.imageFolder, image);
-  }
-
-  /** In the order of the sources; several of one source are sorted, so that the order in which they were written down does not matter. */
-  #rewritesOf(row: number): Caption[] {
-    if (!this.#rewrites) return [];
-    const { sources, texts, last } = this.#rewrites;
-    const found: { source: number; text: string; bytes: Buffer; weight: number }[] = [];
-    for (let next = last[row]!; next > 0;) {
-      const record = texts.at(next - 1);
-      next = record.readDoubleLE(0);
-      const bytes = Buffer.from(record.subarray(rewriteHeader));
-      found.push({ source: record[12]!, weight: record.readFloatLE(8), bytes, text: bytes.toString("utf8") });
-    }
-    return found
-      .sort((a, b) => a.source - b.source || a.bytes.compare(b.bytes))
-      .map(({ source, text, weight }) => ({ source: sources[source]!, text, ...(weight === 1 ? {} : { weight }) }));
+  #image(image: string): ImageSource {
+    return partOf(image) ?? (isAbsolute(image) ? image : join(this.memory.imageFolder, image));
   }
 }
 
 /** Bytes before the texts of a sample's record: the lengths of id and image path, uint32. What follows them is the caption. */
 const header = 8;
-/** Bytes before a rewrite's text: where the one before it is, plus 1 (float64); weight (float32); source (uint8). */
-const rewriteHeader = 13;
-
 function split(record: Buffer): { id: string; image: string; caption: string } {
   const idEnd = header + record.readUInt32LE(0);
   const imageEnd = idEnd + record.readUInt32LE(4);
@@ -149,23 +120,22 @@ function split(record: Buffer): { id: string; image: string; caption: string } {
   };
 }
 
-/** A buffer that grows to what is put together in it. */
-class Scratch {
-  bytes = Buffer.allocUnsafe(1 << 12);
+/** A part of a file as a record holds it; no path begins like this. */
+function partText({ file, offset, size, name }: FilePart): string {
+  return `\0${offset}\0${size}\0${file}\0${name}`;
+}
 
-  /** Room for this many UTF-16 units of text, three bytes each at the most, and a header. */
-  take(units: number): Buffer {
-    const size = 16 + units * 3;
-    if (this.bytes.byteLength < size) this.bytes = Buffer.allocUnsafe(size * 2);
-    return this.bytes;
-  }
+function partOf(image: string): FilePart | undefined {
+  if (!image.startsWith("\0")) return undefined;
+  const [, offset, size, file, name] = image.split("\0");
+  return { file: file!, offset: Number(offset), size: Number(size), name: name! };
 }
 
 /** Collects samples in the order of their rows. */
 export class SampleTableBuilder {
   readonly #imageFolder: string;
   readonly #log: ByteLogBuilder;
-  readonly #offsets: Float64Array[] = [];
+  readonly #offsets = new SharedNumbers();
   readonly #scratch = new Scratch();
   #length = 0;
 
@@ -179,17 +149,21 @@ export class SampleTableBuilder {
     return this.#length;
   }
 
-  /** Adds a sample; returns its row. @throws LaclipError when the disk is full */
-  add(id: string, image: string, caption: string): number {
-    const bytes = this.#scratch.take(id.length + image.length + caption.length);
+  /**
+   * Adds a sample; returns its row.
+   * @param place path of its image, absolute or relative to the folder of images; or a part of a file
+   * @throws LaclipError when the disk is full
+   */
+  add(id: string, place: string | FilePart, caption: string): number {
+    const image = typeof place === "string" ? place : partText(place);
+    const bytes = this.#scratch.take(header + (id.length + image.length + caption.length) * 3);
     const idEnd = header + bytes.write(id, header, "utf8");
     const imageEnd = idEnd + bytes.write(image, idEnd, "utf8");
     const end = imageEnd + bytes.write(caption, imageEnd, "utf8");
     bytes.writeUInt32LE(idEnd - header, 0);
     bytes.writeUInt32LE(imageEnd - idEnd, 4);
     const row = this.#length++;
-    if (row % pieceLength === 0) this.#offsets.push(new Float64Array(new SharedArrayBuffer(pieceLength * 8)));
-    this.#offsets.at(-1)![row % pieceLength] = this.#log.append(bytes.subarray(0, end));
+    this.#offsets.set(row, this.#log.append(bytes.subarray(0, end)));
     return row;
   }
 
@@ -198,41 +172,8 @@ export class SampleTableBuilder {
       imageFolder: this.#imageFolder,
       length: this.#length,
       samples: this.#log.finish().memory,
-      offsets: this.#offsets.map(({ buffer }) => buffer as SharedArrayBuffer),
+      offsets: this.#offsets.memory,
       rewrites: undefined,
     });
-  }
-}
-
-/** Collects rewrites of a table's samples, in any order. */
-export class RewritesBuilder {
-  readonly #sources: readonly string[];
-  readonly #log: ByteLogBuilder;
-  readonly #last: Float64Array;
-  readonly #scratch = new Scratch();
-
-  constructor(samples: number, sources: readonly string[], options: ByteLogOptions = {}) {
-    invariant(sources.length <= 256, "more than 256 rewrite sources");
-    this.#sources = sources;
-    this.#log = new ByteLogBuilder(options);
-    this.#last = new Float64Array(new SharedArrayBuffer(samples * 8));
-  }
-
-  /**
-   * @param source number of its source
-   * @param weight chance relative to the original's, above 0 and up to 1. Default 1
-   * @throws LaclipError when the disk is full
-   */
-  add(row: number, source: number, text: string, weight = 1): void {
-    const bytes = this.#scratch.take(text.length);
-    bytes.writeDoubleLE(this.#last[row]!, 0);
-    bytes.writeFloatLE(weight, 8);
-    bytes[12] = source;
-    const end = rewriteHeader + bytes.write(text, rewriteHeader, "utf8");
-    this.#last[row] = this.#log.append(bytes.subarray(0, end)) + 1;
-  }
-
-  finish(): RewritesMemory {
-    return { sources: this.#sources, texts: this.#log.finish().memory, last: this.#last.buffer as SharedArrayBuffer };
   }
 }

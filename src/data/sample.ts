@@ -2,6 +2,8 @@
  * The one form that every source of data takes: an image, its caption, and what else was written about it.
  */
 
+import type { ImageSource } from "./image-source.ts";
+
 /** Name of the source that a data set's own captions have. */
 export const originalSource = "original";
 
@@ -18,8 +20,8 @@ export interface Caption {
 export interface Sample {
   /** Unique in the data set; rewrites are joined by it. */
   id: string;
-  /** Absolute path of the image file. */
-  image: string;
+  /** Absolute path of the image file, or where else its bytes are. */
+  image: ImageSource;
   /** The original first, then the rewrites in the order of their sources. */
   captions: Caption[];
 }

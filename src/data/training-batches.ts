@@ -8,6 +8,7 @@ import { decodeImage, type Interpolation, type Pixels, trainingView } from "../i
 import { DataError, LaclipError, Random } from "../support/index.ts";
 import type { ClipTokenizer } from "../text/index.ts";
 import { type CaptionChoice, chooseCaption } from "./captions.ts";
+import { imageInput, imageName } from "./image-source.ts";
 import { InFlight } from "./in-flight.ts";
 import { BatchOrder } from "./order.ts";
 import type { SampleTable } from "./sample-table.ts";
@@ -164,7 +165,8 @@ export class TrainingBatches {
   }
 
   async #decode(row: number): Promise<Pixels> {
-    const pixels = await decodeImage(this.#samples.imagePath(row), { maxPixels: this.#settings.maxPixels });
+    const source = this.#samples.image(row);
+    const pixels = await decodeImage(await imageInput(source), { maxPixels: this.#settings.maxPixels, name: imageName(source) });
     // Filled once and never emptied: each image comes once an epoch, so whatever was thrown out would be the next to be missed.
     if (pixels.data.byteLength <= this.#cacheRoom && !this.#cache.has(row)) {
       this.#cacheRoom -= pixels.data.byteLength;

@@ -43,9 +43,13 @@ const types: Readonly<Record<string, BlockType>> = {
 /**
  * The regular files in a tar that is not compressed, in its order, with their places; what else it has is passed over and counted.
  * @param options.passedOver counts are added to it
+ * @param options.from a member's `headerOffset` to begin at. Default 0
  * @throws DataError when the file is no tar, is damaged, or was cut off, as `readTar` does
  */
-export async function* scanTar(path: string, { passedOver = noPassedOver() }: { passedOver?: PassedOver } = {}): AsyncGenerator<TarPlace> {
+export async function* scanTar(
+  path: string,
+  { passedOver = noPassedOver(), from = 0 }: { passedOver?: PassedOver; from?: number } = {},
+): AsyncGenerator<TarPlace> {
   const read: Reading = { name: path, lastWhole: "", current: "" };
   let file: number | undefined;
   let resting = performance.now();
@@ -53,7 +57,7 @@ export async function* scanTar(path: string, { passedOver = noPassedOver() }: { 
     file = openSync(path, "r");
     const window = new Window(file);
     const { size: length } = fstatSync(file);
-    let [at, headerOffset, emptyBlocks] = [0, 0, 0];
+    let [at, headerOffset, emptyBlocks] = [from, from, 0];
     let extension: Extension = {};
     let shared: Record<string, string> = {};
     while (at < length) {

@@ -4,12 +4,10 @@
  */
 import { readFileSync, readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
-import { describeHash, hashedColumns, hashedId } from "../data/index.ts";
+import { decodeText, describeHash, hashedColumns, hashedId, parseJsonObject, textUnder } from "../data/index.ts";
+import type { JsonObject } from "../data/index.ts";
 import { DataError } from "../support/index.ts";
 import type { CaptionRow, CaptionsOptions } from "./captions-input.ts";
-import { parseJsonObject, textUnder } from "./json-texts.ts";
-import type { JsonObject } from "./json-texts.ts";
-import { decodeText } from "./text-lines.ts";
 
 /** The annotation files that a path names: the file, or all `.json` in a folder, in the order of their names. */
 export function annotationFiles(path: string): string[] {

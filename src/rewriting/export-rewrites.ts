@@ -4,6 +4,7 @@
  */
 import { dirname, join } from "node:path";
 import type { Writable } from "node:stream";
+import { captionKey } from "../data/index.ts";
 import type { Rewrite, RewritesFolder } from "../data/index.ts";
 import { TextFile, csvLine, makeFolder, writeText } from "../formats/index.ts";
 import { withAlignedRewrites } from "./aligned-rewrites.ts";
@@ -88,11 +89,6 @@ export async function exportParquet(folder: RewritesFolder, { out, ...options }:
     const rows = await writeParquet(out, captionKey);
     return { file: out, rows, columns: ["id", "caption", ...sources.map((source) => captionKey(source))] };
   });
-}
-
-/** The name under which a source's rewrites stand beside the `caption` of a sample. */
-export function captionKey(source: string): string {
-  return `caption_${source}`;
 }
 
 /** All that Python's `readlines()` or a text editor may take for the end of a line becomes a space. */

@@ -11,7 +11,17 @@
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { z } from "zod";
-import { SampleBorders, fileNameOf, isAddress, readShard, sampleMember, shownAddress } from "../data/index.ts";
+import {
+  SampleBorders,
+  captionKey,
+  decodeText,
+  fileNameOf,
+  isAddress,
+  parseJsonObject,
+  readShard,
+  sampleMember,
+  shownAddress,
+} from "../data/index.ts";
 import type { RewritesFolder } from "../data/index.ts";
 import { TarWriter, makeFolder } from "../formats/index.ts";
 import type { TarHeader } from "../formats/index.ts";
@@ -19,9 +29,6 @@ import { DataError, FolderLock, Progress, UsageError, readJson, writeFileAtomic 
 import { refuseStopped, withAlignedRewrites } from "./aligned-rewrites.ts";
 import type { AlignOptions, AlignedRewrites, AlignedRow } from "./aligned-rewrites.ts";
 import type { CaptionsInput } from "./captions-input.ts";
-import { captionKey } from "./export-rewrites.ts";
-import { parseJsonObject } from "./json-texts.ts";
-import { decodeText } from "./text-lines.ts";
 
 /** What was written as a webdataset. */
 export interface WebdatasetReport {

@@ -38,7 +38,6 @@ export * from "./aligned-rewrites.ts";
 export * from "./export-rewrites.ts";
 export * from "./export-webdataset.ts";
 export * from "./import-rewrites.ts";
-export * from "./json-texts.ts";
 export * from "./find-model.ts";
 export * from "./image-policies.ts";
 export * from "./statistics.ts";

@@ -1,11 +1,9 @@
 /**
  * Text files with one text a line, read as Python's `readlines()` reads them: \n, \r\n and \r end a line, nothing else does.
  */
-import { isUtf8 } from "node:buffer";
 import { createReadStream } from "node:fs";
+import { decodeText } from "../data/index.ts";
 import { DataError } from "../support/index.ts";
-
-const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
  * The lines of a file, without their ends, some thousands at a time. A byte order mark at the beginning is no part of the first.
@@ -36,27 +34,4 @@ export async function* readLines(path: string): AsyncGenerator<string[]> {
     throw error;
   }
   if (rest.length > 0) yield decode(rest);
-}
-
-/**
- * Bytes as text.
- * @param where says in words which line is meant, counted from 1 in these bytes
- * @throws DataError when they are not valid UTF-8
- */
-export function decodeText(bytes: Buffer, where: (line: number) => string): string {
-  try {
-    return strict.decode(bytes);
-  } catch (error) {
-    let line = 1;
-    for (let from = 0; ; line++) {
-      const [feed, back] = [bytes.indexOf(0x0a, from), bytes.indexOf(0x0d, from)];
-      const end = feed === -1 ? back : back === -1 || back > feed || back + 1 === feed ? feed : back;
-      if (end === -1 || !isUtf8(bytes.subarray(from, end))) break;
-      from = end + 1;
-    }
-    throw new DataError(`${where(line)} is not valid UTF-8.`, {
-      mend: "Convert the file, for instance with `iconv -f WINDOWS-1252 -t UTF-8`, or mend that text.",
-      cause: error,
-    });
-  }
 }

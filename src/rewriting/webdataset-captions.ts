@@ -1,16 +1,21 @@
 /**
  * Captions in webdataset tars: a sample's `.txt` member, or a key of its `.json` member. The id is webdataset's `__key__`.
  */
-import { captionColumns, describeHash, fileNameOf, hashedColumns, hashedId, readTarSamples, shownAddress } from "../data/index.ts";
+import {
+  MemberTexts,
+  describeHash,
+  fileNameOf,
+  hashedColumns,
+  readTarSamples,
+  shownAddress,
+  textMembers,
+  textUnder,
+} from "../data/index.ts";
 import type { TarSample } from "../data/index.ts";
 import type { CaptionRow, CaptionsOptions } from "./captions-input.ts";
-import { parseJsonObject, textUnder, textUnderAny } from "./json-texts.ts";
-import type { JsonObject } from "./json-texts.ts";
-import { decodeText } from "./text-lines.ts";
 
 /** Samples handed on at a time. */
 const batchSize = 1000;
-const textMembers: ReadonlySet<string> = new Set(["txt", "json"]);
 
 /** Where the ids of samples in tars come from, in words. */
 export function tarIdsFrom({ idColumn }: CaptionsOptions): string {
@@ -38,26 +43,11 @@ export async function* tarRows(tar: string, options: CaptionsOptions): AsyncGene
 }
 
 function tarRow(tar: string, { key, members }: TarSample, { idColumn, captionColumn, secondColumn }: CaptionsOptions): CaptionRow {
-  const shown = shownAddress(tar);
-  const member = (suffix: string): string | undefined => {
-    const bytes = members.get(suffix);
-    return bytes && decodeText(bytes, () => `${shown}: the member ${key}.${suffix}`).replace(/^\ufeff/, "");
-  };
-  let parsed: JsonObject | undefined;
-  // Parsed only where it is needed: most samples have both, and the caption is in the .txt.
-  const json = (): JsonObject =>
-    (parsed ??= members.has("json") ? parseJsonObject(member("json")!, `${shown}: the member ${key}.json`) : {});
-  const caption = captionColumn === undefined ? (member("txt") ?? textUnderAny(json(), captionColumns)) : textUnder(json(), captionColumn);
-  const hashed = hashedColumns(idColumn);
-  let id = key;
-  if (hashed) {
-    const parts = hashed.map((column) => textUnder(json(), column));
-    id = parts.includes("") ? "" : hashedId(...parts);
-  } else if (idColumn !== undefined) id = textUnder(json(), idColumn);
+  const texts = new MemberTexts(shownAddress(tar), key, members);
   return {
-    id,
-    caption,
-    ...(secondColumn === undefined ? {} : { second: textUnder(json(), secondColumn) }),
+    id: texts.id(idColumn),
+    caption: texts.caption(captionColumn),
+    ...(secondColumn === undefined ? {} : { second: textUnder(texts.json, secondColumn) }),
     where: `${fileNameOf(tar)}, sample ${key}`,
   };
 }

@@ -1,7 +1,7 @@
 /**
  * JSON as programs in Python write it, which know NaN and Infinity, and texts out of it.
  */
-import { findColumn } from "../data/index.ts";
+import { findColumn } from "./caption-table.ts";
 import { DataError } from "../support/index.ts";
 
 /** A JSON object. */

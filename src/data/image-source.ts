@@ -1,0 +1,81 @@
+/**
+ * Where the bytes of an image are: in a file of its own, within a larger one such as a tar, or in memory already.
+ */
+import { closeSync, openSync, read } from "node:fs";
+import { promisify } from "node:util";
+import { DataError } from "../support/index.ts";
+
+/** Bytes within a file. */
+export interface FilePart {
+  file: string;
+  /** Where they begin. */
+  offset: number;
+  size: number;
+  /** What messages call them. */
+  name: string;
+}
+
+/** Path of a file, part of a file, or the bytes themselves. */
+export type ImageSource = string | FilePart | Uint8Array;
+
+/** Files that stay open: a data set of many tars must not reach the system's limit. */
+const mostOpen = 64;
+const readAsync = promisify(read);
+
+/** Files that are read from again and again, the last used last. */
+class OpenFiles {
+  readonly #files = new Map<string, { file: number; users: number }>();
+
+  async read({ file: path, offset, size, name }: FilePart): Promise<Buffer> {
+    const entry = this.#take(path, name);
+    entry.users++;
+    try {
+      const bytes = Buffer.allocUnsafeSlow(size);
+      for (let at = 0; at < size;) {
+        const { bytesRead } = await readAsync(entry.file, bytes, at, size - at, offset + at);
+        if (bytesRead === 0) throw new DataError(`${name}: the file ends before it (${path}).`, { mend: "Fetch or copy the file again." });
+        at += bytesRead;
+      }
+      return bytes;
+    } finally {
+      entry.users--;
+    }
+  }
+
+  #take(path: string, name: string): { file: number; users: number } {
+    const known = this.#files.get(path);
+    this.#files.delete(path);
+    const entry = known ?? { file: openFile(path, name), users: 0 };
+    this.#files.set(path, entry);
+    for (const [other, { file, users }] of this.#files) {
+      if (this.#files.size <= mostOpen) break;
+      if (users > 0) continue;
+      closeSync(file);
+      this.#files.delete(other);
+    }
+    return entry;
+  }
+}
+
+function openFile(path: string, name: string): number {
+  try {
+    return openSync(path, "r");
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new DataError(`${name}: ${code === "ENOENT" ? `${path} is not there` : `${path} can't be read (${code ?? String(error)})`}.`, {
+      cause: error,
+    });
+  }
+}
+
+const openFiles = new OpenFiles();
+
+/** The form in which decoders take an image: a path, or its bytes. @throws DataError when part of a file can't be read */
+export async function imageInput(source: ImageSource): Promise<string | Uint8Array> {
+  return typeof source === "string" || source instanceof Uint8Array ? source : await openFiles.read(source);
+}
+
+/** What messages call an image. */
+export function imageName(source: ImageSource): string {
+  return typeof source === "string" ? source : source instanceof Uint8Array ? "image" : source.name;
+}

@@ -1,0 +1,91 @@
+/**
+ * The rewrites of many samples: each in a record that knows the one before it of the same sample. So they may come in any order, and
+ * memory holds one number a sample, whatever was written about it.
+ */
+import { invariant } from "../support/index.ts";
+import { ByteLog, ByteLogBuilder, type ByteLogMemory, type ByteLogOptions } from "./byte-log.ts";
+import type { Caption } from "./sample.ts";
+import { Scratch } from "./scratch.ts";
+import { SharedNumbers, type SharedNumbersMemory } from "./shared-numbers.ts";
+
+/** A column as plain memory: posting it to another thread of the process shares it. */
+export interface RewritesColumnMemory {
+  sources: readonly string[];
+  texts: ByteLogMemory;
+  /** Where each sample's last rewrite is, plus 1; 0 where it has none. */
+  last: SharedNumbersMemory;
+}
+
+/** Bytes before a rewrite's text: where the one before it is, plus 1 (float64); weight (float32); source (uint8). */
+const header = 13;
+
+/** Rewrites by the number of their sample. */
+export class RewritesColumn {
+  readonly memory: RewritesColumnMemory;
+  readonly #texts: ByteLog;
+  readonly #last: SharedNumbers;
+
+  constructor(memory: RewritesColumnMemory) {
+    this.memory = memory;
+    this.#texts = new ByteLog(memory.texts);
+    this.#last = new SharedNumbers(memory.last);
+  }
+
+  has(sample: number): boolean {
+    return this.#last.at(sample) > 0;
+  }
+
+  /** In the order of the sources; several of one source are sorted, so that the order in which they were written down does not matter. */
+  at(sample: number): Caption[] {
+    const found: { source: number; text: string; bytes: Buffer; weight: number }[] = [];
+    for (let next = this.#last.at(sample); next > 0;) {
+      const record = this.#texts.at(next - 1);
+      next = record.readDoubleLE(0);
+      const bytes = Buffer.from(record.subarray(header));
+      found.push({ source: record[12]!, weight: record.readFloatLE(8), bytes, text: bytes.toString("utf8") });
+    }
+    const { sources } = this.memory;
+    return found
+      .sort((a, b) => a.source - b.source || a.bytes.compare(b.bytes))
+      .map(({ source, text, weight }) => ({ source: sources[source]!, text, ...(weight === 1 ? {} : { weight }) }));
+  }
+
+  /** Gives back what lies on disk, once no thread reads it any more. */
+  close(): void {
+    this.#texts.close();
+  }
+}
+
+/** Collects rewrites, in any order. */
+export class RewritesBuilder {
+  readonly #sources: readonly string[];
+  readonly #log: ByteLogBuilder;
+  readonly #last = new SharedNumbers();
+  readonly #scratch = new Scratch();
+
+  /** @param sources names that rewrites refer to by their number; at most 256, and more may be added while it is filled */
+  constructor(sources: readonly string[], options: ByteLogOptions = {}) {
+    this.#sources = sources;
+    this.#log = new ByteLogBuilder(options);
+  }
+
+  /**
+   * @param sample number of its sample
+   * @param source number of its source
+   * @param weight chance relative to the original's, above 0 and up to 1. Default 1
+   * @throws LaclipError when the disk is full
+   */
+  add(sample: number, source: number, text: string, weight = 1): void {
+    invariant(source < 256 && source < this.#sources.length, `rewrite source ${source} of ${this.#sources.length}`);
+    const bytes = this.#scratch.take(header + text.length * 3);
+    bytes.writeDoubleLE(this.#last.at(sample), 0);
+    bytes.writeFloatLE(weight, 8);
+    bytes[12] = source;
+    const end = header + bytes.write(text, header, "utf8");
+    this.#last.set(sample, this.#log.append(bytes.subarray(0, end)) + 1);
+  }
+
+  finish(): RewritesColumn {
+    return new RewritesColumn({ sources: [...this.#sources], texts: this.#log.finish().memory, last: this.#last.memory });
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * Image-text pairs from tars on this machine that are not compressed, as a table: what they say is read once, where their images lie is
+ * noted, and then each sample can be had at any time. So they are trained on in the same order as a table with the same samples.
+ *
+ * Other tars, and those too many for that, are read from front to back: shards/.
+ */
+import { closeSync, openSync, readSync } from "node:fs";
+import { basename } from "node:path";
+import { scanTar } from "../formats/index.ts";
+import { DataError } from "../support/index.ts";
+import { imageExtensions } from "./caption-table.ts";
+import { FingerprintBuilder } from "./captions-fingerprint.ts";
+import { HashedKeys } from "./hashed-keys.ts";
+import type { FilePart } from "./image-source.ts";
+import type { JoinReport, JoinedPairs } from "./join-rewrites.ts";
+import { type MemberTextOptions, MemberTexts, textMembers } from "./member-texts.ts";
+import { type Pairs, checkSkipped } from "./pairs.ts";
+import { type Caption, originalSource } from "./sample.ts";
+import { RewritesBuilder } from "./rewrites-column.ts";
+import { SampleTableBuilder } from "./sample-table.ts";
+import { SampleBorders, sampleMember } from "./webdataset.ts";
+
+/** Suffixes of members that are images. */
+export const imageSuffixes: ReadonlySet<string> = new Set([...imageExtensions].map((extension) => extension.slice(1)));
+
+export interface OpenTarPairsOptions extends MemberTextOptions {
+  /** What the tars are called in messages. */
+  name: string;
+  /** Share of samples without a caption or an image that is still accepted, 0..1. Default 0.01. */
+  maximumSkipped?: number | undefined;
+  /** See `openPairs`. */
+  workFolder?: string | undefined;
+}
+
+/** A sample that is being put together. */
+interface OpenSample {
+  key: string;
+  image: FilePart | undefined;
+  texts: Map<string, Buffer>;
+}
+
+/**
+ * Reads what tars say.
+ * @param tars paths; of archives that are not compressed
+ * @throws DataError when one is missing, damaged or cut off, an id comes twice, or too many samples lack a caption or an image
+ */
+export async function openTarPairs(tars: readonly string[], options: OpenTarPairsOptions): Promise<Pairs | JoinedPairs> {
+  const { maximumSkipped = 0.01, name } = options;
+  const builder = new SampleTableBuilder("", { folder: options.workFolder });
+  const rewrites = new SourcedRewrites(options.workFolder);
+  const rowOf = new HashedKeys();
+  const fingerprint = new FingerprintBuilder();
+  const skipped = { emptyCaptions: 0, missingImages: 0, examples: [] as string[] };
+  const repeated: string[] = [];
+  let [rows, repeats] = [0, 0];
+
+  const add = (tar: string, { key, image, texts }: OpenSample): void => {
+    rows++;
+    const where = `${basename(tar)}, sample ${key}`;
+    const members = new MemberTexts(tar, key, texts);
+    const [original, ...others] = withOriginal(members.captions(options));
+    const id = members.id(options.idColumn);
+    if (original !== undefined && id !== "") fingerprint.add(id, original.text);
+    if (original === undefined || image === undefined) {
+      if (original === undefined) skipped.emptyCaptions++;
+      else skipped.missingImages++;
+      if (skipped.examples.length < 5) skipped.examples.push(`${where}: no ${original === undefined ? "caption" : "image"}`);
+      return;
+    }
+    if (id === "") throw new DataError(`${where}: no id ("${options.idColumn}" of the .json).`);
+    const row = builder.add(id, image, original.text);
+    if (rowOf.intern(id) !== row) {
+      repeats++;
+      if (repeated.length < 3) repeated.push(id);
+    }
+    for (const caption of others) rewrites.add(row, id, caption);
+  };
+
+  for (const tar of tars) {
+    const file = openSync(tar, "r");
+    try {
+      const borders = new SampleBorders();
+      let sample: OpenSample | undefined;
+      for await (const { name: member, offset, size } of scanTar(tar)) {
+        const place = sampleMember(member);
+        if (!place) continue;
+        if (borders.begins(place)) {
+          if (sample) add(tar, sample);
+          sample = { key: place.key, image: undefined, texts: new Map() };
+        }
+        if (textMembers.has(place.suffix)) sample!.texts.set(place.suffix, readPart(file, offset, size));
+        else if (imageSuffixes.has(place.suffix)) {
+          sample!.image ??= { file: tar, offset, size, name: `${basename(tar)}: ${member}` };
+        }
+      }
+      if (sample) add(tar, sample);
+    } finally {
+      closeSync(file);
+    }
+  }
+  if (repeats > 0) {
+    throw new DataError(
+      `${name}: ${repeats} of ${builder.length} ids were there before. First: ${repeated.map((id) => JSON.stringify(id)).join(", ")}.`,
+      { mend: "Name the key of the .json that tells samples apart (--id-column), for instance `hash:url`." },
+    );
+  }
+  checkSkipped(name, { rows, skipped, maximum: maximumSkipped, what: "samples", image: "an image" }, noCaptionHint);
+  const samples = builder.finish();
+  const pairs: Pairs = { file: name, rows, skipped, fingerprint: fingerprint.finish(), samples, rowOf };
+  if (!rewrites.any) return pairs;
+  const report = rewrites.report(name);
+  const table = samples.withRewrites(rewrites.builder);
+  for (let row = 0; row < table.length; row++) if (table.hasRewrites(row)) report.matched++;
+  report.unmatched = table.length - report.matched;
+  return { ...pairs, samples: table, rewrites: report };
+}
+
+const noCaptionHint = "Name the key of the .json that holds the caption (--caption-column), or allow a larger share (--max-skipped).";
+
+/** The captions with an original at the front: where it is missing, the first that there is takes its place. */
+export function withOriginal(captions: readonly Caption[]): Caption[] {
+  const [first, ...others] = captions;
+  if (first === undefined || first.source === originalSource) return [...captions];
+  return [{ source: originalSource, text: first.text }, ...others];
+}
+
+/** Rewrites whose sources show one after the other. */
+class SourcedRewrites {
+  readonly builder: RewritesBuilder;
+  readonly #numbers = new Map<string, number>();
+  readonly #sources: string[] = [];
+  readonly #texts: Record<string, number> = {};
+  readonly #fingerprint = new FingerprintBuilder();
+
+  constructor(folder: string | undefined) {
+    this.builder = new RewritesBuilder(this.#sources, { folder });
+  }
+
+  get any(): boolean {
+    return this.#sources.length > 0;
+  }
+
+  add(row: number, id: string, { source, text, weight = 1 }: Caption): void {
+    let number = this.#numbers.get(source);
+    if (number === undefined) {
+      this.#numbers.set(source, (number = this.#sources.length));
+      this.#sources.push(source);
+    }
+    this.builder.add(row, number, text, weight);
+    this.#fingerprint.add(`${source}/${id}${weight === 1 ? "" : `*${Math.fround(weight)}`}`, text);
+    this.#texts[source] = (this.#texts[source] ?? 0) + 1;
+  }
+
+  report(folder: string): JoinReport {
+    const none = { matched: 0, unmatched: 0, foreign: 0, unusable: 0 };
+    return { folder, sources: this.#sources, texts: this.#texts, fingerprint: this.#fingerprint.finish(), ...none };
+  }
+}
+
+function readPart(file: number, offset: number, size: number): Buffer {
+  const bytes = Buffer.allocUnsafe(size);
+  for (let at = 0; at < size;) {
+    const read = readSync(file, bytes, at, size - at, offset + at);
+    if (read === 0) throw new DataError("A tar became shorter while it was read.");
+    at += read;
+  }
+  return bytes;
+}
