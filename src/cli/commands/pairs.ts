@@ -98,7 +98,7 @@ async function generate(path: string, options: GenerateOptions): Promise<void> {
   try {
     const captions = await openCaptions(path, options);
     const signal = interruptSignal("nothing is written");
-    log.info(`drawing captions from ${path}`);
+    log.info(`drawing captions from ${captions.path}`);
     made = await generatePairs({ captions, engine, name, style, count, seed, createdWith, signal });
   } finally {
     await engine.close();

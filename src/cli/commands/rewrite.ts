@@ -68,7 +68,7 @@ async function run(path: string, options: Options, built: Command): Promise<void
     const shard = options.shard === undefined ? undefined : chooseShard(options.shard);
     if (shard && !options.dryRun) refuseOtherCut(out, shard);
     const captions = await captionsOf(path, options);
-    log.info(`${path}: ids from ${captions.idFrom}`);
+    log.info(`${captions.path}: ids from ${captions.idFrom}`);
     if (shard) log.info(`shard ${shard.number} of ${shard.of} (${shard.from})`);
     const work = { captions, engine, sources, ...runSettingsOf(options), ...(shard ? { shard } : {}), createdWith };
     if (options.dryRun) {

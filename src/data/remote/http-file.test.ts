@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,6 +18,9 @@ const content = Buffer.from(Uint32Array.from({ length: 250_000 }, () => random.b
 const etag = `"${createHash("sha256").update(content).digest("hex")}"`;
 const quick = { stallSeconds: 0.3, firstWaitSeconds: 0.01, longestWaitSeconds: 2 } as const;
 
+// These must reach this machine whatever proxy its user has.
+process.env["no_proxy"] = "127.0.0.1,localhost";
+
 const servers: Server[] = [];
 after(() => servers.forEach((server) => server.close().closeAllConnections()));
 
@@ -23,18 +28,22 @@ interface Stand {
   url: string;
   /** Requests so far, with their Range. */
   readonly ranges: (string | undefined)[];
+  /** Connections that were made so far. */
+  connections(): number;
 }
 
 /** A server on loopback; `answer` gets the number of the request. */
 async function serve(answer: (request: IncomingMessage, response: ServerResponse, count: number) => void): Promise<Stand> {
   const ranges: (string | undefined)[] = [];
+  let connections = 0;
   const server = createServer((request, response) => {
     ranges.push(request.headers.range);
     answer(request, response, ranges.length);
   });
+  server.on("connection", () => connections++);
   servers.push(server);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/data/00000.tar`, ranges };
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/data/00000.tar`, ranges, connections: () => connections };
 }
 
 interface SendOptions {
@@ -94,10 +103,12 @@ async function assertFails(url: string, kind: new (...args: never[]) => Error, p
 
 test("a file, and any part of it; a server that knows no ranges too", async () => {
   for (const ranged of [true, false]) {
-    const { url } = await serve((request, response) => send(request, response, { ranged }));
+    const { url, connections } = await serve((request, response) => send(request, response, { ranged }));
     const { size, version } = await assertReads(url);
     assert.deepEqual([size, version], [content.length, etag]);
     await assertReads(url, { from: 123_456 });
+    for (let i = 0; i < 6; i++) await assertReads(url);
+    assert.ok(connections() < 4, "a connection that was read to its end serves the next file");
     await assertReads(url, { from: 123_456, to: 123_457 });
     await assertReads(url, { to: 70_000, version: etag });
     await assertReads(url, { from: 5, to: 5 });
@@ -281,4 +292,68 @@ test("local files by path and by file://; commands and other addresses are refus
   assert.throws(() => openBytes("pipe:curl https://host/x.tar"), UsageError);
   assert.throws(() => openBytes("gs://bucket/x.tar"), /of this kind are not read/);
   assert.throws(() => openBytes("https://"), UsageError);
+});
+
+test("https: only with a certificate that is trusted, and never on to http", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "laclip-https-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const [key, certificate] = [join(folder, "key.pem"), join(folder, "certificate.pem")];
+  const made = spawnSync(
+    "openssl",
+    [
+      "req",
+      "-x509",
+      "-newkey",
+      "ec",
+      "-pkeyopt",
+      "ec_paramgen_curve:P-256",
+      "-nodes",
+      "-days",
+      "2",
+      "-subj",
+      "/CN=localhost",
+      "-addext",
+      "subjectAltName=DNS:localhost",
+      "-keyout",
+      key,
+      "-out",
+      certificate,
+    ],
+    { encoding: "utf8" },
+  );
+  if (made.error) return t.skip("no openssl here");
+  assert.equal(made.status, 0, made.stderr);
+  const plain = await serve((request, response) => send(request, response));
+  let count = 0;
+  const server = createSecureServer({ key: readFileSync(key), cert: readFileSync(certificate) }, (request, response) => {
+    count++;
+    if (request.url === "/down.tar") response.writeHead(302, { location: plain.url }).end();
+    else send(request, response, count === 1 ? { cut: 5000 } : {});
+  });
+  t.after(() => server.close().closeAllConnections());
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const base = `https://localhost:${(server.address() as AddressInfo).port}`;
+  await assertFails(`${base}/a.tar`, EndpointError, /certificate is not trusted/);
+  assert.equal(count, 0);
+  // Which certificates are trusted is settled when a process starts.
+  const program = `
+    import { createHash } from "node:crypto";
+    const { openBytes } = await import(${JSON.stringify(new URL("open-bytes.js", import.meta.url).href)});
+    for (const name of ["a", "down"]) {
+      const hash = createHash("sha256");
+      try {
+        for await (const chunk of openBytes("${base}/" + name + ".tar")) hash.update(chunk);
+        console.log(hash.digest("hex"));
+      } catch (error) { console.log(error.name, error.message); }
+    }`;
+  const child = spawn(process.execPath, ["--input-type=module", "-e", program], {
+    env: { ...process.env, NODE_EXTRA_CA_CERTS: certificate },
+  });
+  let said = "";
+  child.stdout.setEncoding("utf8").on("data", (piece: string) => (said += piece));
+  await new Promise((resolve) => child.once("close", resolve));
+  const [read, refused] = said.split("\n");
+  assert.equal(`"${read}"`, etag);
+  assert.match(refused!, /^EndpointError .*not as safe as the address/);
+  assert.equal(plain.ranges.length, 0);
 });

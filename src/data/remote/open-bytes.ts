@@ -38,7 +38,7 @@ export function refuseUnreadable(address: string): void {
       parseS3(address);
       return;
     case "pipe":
-      throw new UsageError(`${address}: commands are not run to read data.`, {
+      throw new UsageError(`pipe:...: commands are not run to read data.`, {
         mend: "Name the file's address (https:// or s3://), download it first, or mount where it lies.",
       });
     default:

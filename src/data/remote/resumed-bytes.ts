@@ -98,7 +98,11 @@ export class ResumedBytes implements OpenedBytes {
           retries.progress();
           yield fresh;
         }
-        if (at >= end || (end === Infinity && at <= position)) return;
+        if (at >= end || (end === Infinity && at <= position)) {
+          // Read to its very end, the connection can serve the next file.
+          if (position === this.size) await attempt.inTime(chunks.next()).catch(() => undefined);
+          return;
+        }
         throw new PassingFailure(`the connection ended early`);
       } catch (error) {
         const reached =

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { createServer } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
@@ -235,4 +236,19 @@ test("the members of a tar in a bucket, packed or not, through cut connections; 
     { address: "s3://data/a.tar" },
     { address: path, size: readFileSync(path).length },
   ]);
+});
+
+test("where the client library is not installed, the message says what to install", () => {
+  const hooks = `export async function resolve(name, context, next) {
+    if (name.startsWith("@aws-sdk/")) throw Object.assign(new Error("Cannot find package"), { code: "ERR_MODULE_NOT_FOUND" });
+    return await next(name, context);
+  }`;
+  const program = `
+    import { register } from "node:module";
+    register("data:text/javascript," + encodeURIComponent(${JSON.stringify(hooks)}));
+    const { openBytes } = await import(${JSON.stringify(new URL("open-bytes.js", import.meta.url).href)});
+    const bytes = openBytes("s3://data/shards/big.tar");
+    try { for await (const _ of bytes); } catch (error) { console.log(error.name, error.message, error.mend); }`;
+  const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", program], { encoding: "utf8" });
+  assert.match(stdout, /^UsageError .* need the package @aws-sdk\/client-s3, which is not installed\. `npm install @aws-sdk\/client-s3`/);
 });

@@ -149,16 +149,16 @@ export function explainS3(error: unknown, shown: string, request: { bucket: stri
       cause: error,
     });
   }
-  if (status === 408 || status === 429 || status >= 500) {
+  // The client corrects its clock by the answer.
+  if (status === 408 || status === 429 || status >= 500 || name === "RequestTimeTooSkewed") {
     const headers = ($response as { headers?: Record<string, string> } | undefined)?.headers;
     return new PassingFailure(`the store answered ${status} (${name})`, retryAfter(headers?.["retry-after"]), error);
   }
+  const closed = status === 401 || status === 403 || /Token|AccessKey|Signature/.test(name);
   return new EndpointError(`${shown}: the store answered ${status} (${name}).`, {
-    ...(status === 401 || status === 403
-      ? {
-          mend: "Check the keys and what they may read (GetObject, and ListBucket for folders); for a public bucket LACLIP_S3_ANONYMOUS=1.",
-        }
-      : { mend: "Check the address, AWS_REGION, and AWS_ENDPOINT_URL where the store is not AWS's." }),
+    mend: closed
+      ? "Check the keys and what they may read (GetObject, and ListBucket for folders); for a public bucket LACLIP_S3_ANONYMOUS=1."
+      : "Check the address, AWS_REGION, and AWS_ENDPOINT_URL where the store is not AWS's.",
     cause: error,
   });
 }
