@@ -10,13 +10,28 @@ const pieces = 64;
 /** Numbers a slot takes: two halves of the hash, the second never 0 where the slot is taken, and the value. */
 const slotSize = 3;
 
+/** A map as plain memory: posting it to another thread of the process shares it, for reading. */
+export interface HashedKeysMemory {
+  size: number;
+  pieces: readonly SharedArrayBuffer[];
+}
+
 export class HashedKeys {
   readonly #pieces: Piece[];
   #size = 0;
 
-  /** @param expected how many texts will be stored, where that is known */
-  constructor(expected = 0) {
-    this.#pieces = Array.from({ length: pieces }, () => new Piece(expected / pieces));
+  /** @param expected how many texts will be stored, where that is known; or the memory of another map */
+  constructor(expected: number | HashedKeysMemory = 0) {
+    if (typeof expected === "number") {
+      this.#pieces = Array.from({ length: pieces }, () => new Piece(expected / pieces));
+    } else {
+      this.#size = expected.size;
+      this.#pieces = expected.pieces.map((memory) => new Piece(memory));
+    }
+  }
+
+  get memory(): HashedKeysMemory {
+    return { size: this.#size, pieces: this.#pieces.map(({ memory }) => memory) };
   }
 
   /** Number of texts stored. */
@@ -57,9 +72,18 @@ class Piece {
   #capacity: number;
   #slots: Uint32Array;
 
-  constructor(expected: number) {
-    this.#capacity = Math.max(4, Math.ceil(expected * 1.25) + 1);
-    this.#slots = new Uint32Array(this.#capacity * slotSize);
+  constructor(expected: number | SharedArrayBuffer) {
+    if (typeof expected === "number") {
+      this.#capacity = Math.max(4, Math.ceil(expected * 1.25) + 1);
+      this.#slots = emptySlots(this.#capacity);
+      return;
+    }
+    this.#slots = new Uint32Array(expected);
+    this.#capacity = this.#slots.length / slotSize;
+  }
+
+  get memory(): SharedArrayBuffer {
+    return this.#slots.buffer as SharedArrayBuffer;
   }
 
   get(low: number, high: number): number | undefined {
@@ -95,7 +119,7 @@ class Piece {
   #grow(): void {
     const before = this.#slots;
     this.#capacity = Math.ceil(this.#capacity * 1.5);
-    this.#slots = new Uint32Array(this.#capacity * slotSize);
+    this.#slots = emptySlots(this.#capacity);
     for (let from = 0; from < before.length; from += slotSize) {
       if (before[from + 1] === 0) continue;
       const at = this.#find(before[from]!, before[from + 1]!);
@@ -104,6 +128,10 @@ class Piece {
       this.#slots[at + 2] = before[from + 2]!;
     }
   }
+}
+
+function emptySlots(capacity: number): Uint32Array {
+  return new Uint32Array(new SharedArrayBuffer(capacity * slotSize * 4));
 }
 
 /** Two 32-bit hashes of a text's UTF-16 units, multiplied and mixed crosswise; the second is never 0, which marks an empty slot. */

@@ -9,6 +9,7 @@ import type { Pairs } from "./pairs.ts";
 import { isUsable, openRewritesFolder } from "./rewrites-folder.ts";
 import { type CaptionsFingerprint, FingerprintBuilder } from "./captions-fingerprint.ts";
 import { RewritesBuilder } from "./rewrites-column.ts";
+import { rewriteKey } from "./rewrites-lookup.ts";
 
 /** What is taken from a rewrites folder, and how well it must fit. */
 export interface JoinRewritesOptions {
@@ -79,8 +80,7 @@ export async function joinRewrites(pairs: Pairs, folderPath: string, options: Jo
       } else {
         const { id, source, text, weight = 1 } = rewrite;
         builder.add(row, sourceNumbers.get(source)!, text, weight);
-        // As a text is read back: weights are kept in single precision.
-        fingerprint.add(`${source}/${id}${weight === 1 ? "" : `*${Math.fround(weight)}`}`, text);
+        fingerprint.add(rewriteKey(id, source, weight), text);
         report.texts[source]! += 1;
       }
     }

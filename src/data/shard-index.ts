@@ -59,8 +59,26 @@ export type ShardIndex = z.infer<typeof indexSchema>;
 export function readShardIndex(path: string): ShardIndex | undefined {
   const folder = statSync(path, { throwIfNoEntry: false })?.isDirectory() ? path : dirname(path);
   const file = join(folder, shardIndexName);
-  if (!existsSync(file)) return undefined;
-  const parsed = indexSchema.safeParse(readJson(file, "index of tars"));
+  return existsSync(file) ? checked(readJson(file, "index of tars"), file) : undefined;
+}
+
+/**
+ * The index in a text, which came from elsewhere.
+ * @param name what messages call it
+ * @throws DataError when it is damaged, or of a later version
+ */
+export function parseShardIndex(text: string, name: string): ShardIndex {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new DataError(`${name}: this index of tars is not valid JSON (${(error as Error).message}).`, { cause: error });
+  }
+  return checked(value, name);
+}
+
+function checked(value: unknown, file: string): ShardIndex {
+  const parsed = indexSchema.safeParse(value);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   throw new DataError(`${file}: this is no index of tars that can be read here: ${issue!.path.join(".")}: ${issue!.message}`, {

@@ -17,6 +17,7 @@ import { type MemberTextOptions, MemberTexts, textMembers } from "./member-texts
 import { type Pairs, checkSkipped } from "./pairs.ts";
 import { type Caption, originalSource } from "./sample.ts";
 import { RewritesBuilder } from "./rewrites-column.ts";
+import { rewriteKey } from "./rewrites-lookup.ts";
 import { SampleTableBuilder } from "./sample-table.ts";
 import { SampleBorders, sampleMember } from "./webdataset.ts";
 
@@ -147,7 +148,7 @@ class SourcedRewrites {
       this.#sources.push(source);
     }
     this.builder.add(row, number, text, weight);
-    this.#fingerprint.add(`${source}/${id}${weight === 1 ? "" : `*${Math.fround(weight)}`}`, text);
+    this.#fingerprint.add(rewriteKey(id, source, weight), text);
     this.#texts[source] = (this.#texts[source] ?? 0) + 1;
   }
 

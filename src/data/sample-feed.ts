@@ -1,0 +1,66 @@
+/**
+ * The samples of each step, from a table that lies in memory or on disk, or from tars that are read from front to back (shards/).
+ */
+import type { ImageSource } from "./image-source.ts";
+import type { BatchOrder } from "./order.ts";
+import type { Caption } from "./sample.ts";
+import type { SampleTable } from "./sample-table.ts";
+
+/** A sample whose turn has come. */
+export interface FedSample {
+  /** Its number in the data set, by which samples that can't be used are counted. */
+  number: number;
+  id: string;
+  /** The original first. Empty where there is a problem. */
+  captions: readonly Caption[];
+  image: ImageSource;
+  /** Why it can't be used. */
+  problem?: string;
+}
+
+/** Gives the samples of any step; asked for steps in their order, it reads least. */
+export interface SampleFeed {
+  readonly stepsPerEpoch: number;
+  epochOf(step: number): number;
+  /** The samples of this rank's batch. */
+  batch(step: number): Promise<FedSample[]>;
+  /** What to take instead of a sample of the batch that can't be used, best first, decided by the order; none is in the batch itself. */
+  replacements(step: number, slot: number): AsyncIterable<FedSample>;
+  close(): Promise<void>;
+}
+
+/** The samples of a table in a random order. */
+export class TableFeed implements SampleFeed {
+  readonly #table: SampleTable;
+  readonly #order: BatchOrder;
+
+  constructor(table: SampleTable, order: BatchOrder) {
+    this.#table = table;
+    this.#order = order;
+  }
+
+  get stepsPerEpoch(): number {
+    return this.#order.stepsPerEpoch;
+  }
+
+  epochOf(step: number): number {
+    return this.#order.position(step).epoch;
+  }
+
+  batch(step: number): Promise<FedSample[]> {
+    return Promise.resolve(Array.from(this.#order.rows(step), (row) => this.#sample(row)));
+  }
+
+  // oxlint-disable-next-line require-await -- other feeds have to wait
+  async *replacements(step: number, slot: number): AsyncGenerator<FedSample> {
+    for (const row of this.#order.replacements(step, slot)) yield this.#sample(row);
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  #sample(row: number): FedSample {
+    return { number: row, ...this.#table.at(row) };
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * The samples of one tar in its order, from any of them on.
+ *
+ * Of a tar on this machine that is not compressed, images are noted by their place and read when their turn comes, so that a block of
+ * large images costs no memory. From elsewhere they come with everything else.
+ */
+import { closeSync, openSync, readSync } from "node:fs";
+import { scanTar } from "../../formats/index.ts";
+import { DataError, invariant } from "../../support/index.ts";
+import type { FilePart } from "../image-source.ts";
+import { MemberTexts, textMembers } from "../member-texts.ts";
+import { fileNameOf, isAddress, shownAddress } from "../remote/address.ts";
+import type { Patience } from "../remote/patience.ts";
+import { readShard } from "../remote/read-shard.ts";
+import { imageSuffixes } from "../tar-pairs.ts";
+import { SampleBorders, sampleMember } from "../webdataset.ts";
+import type { CountedShard } from "./count-samples.ts";
+
+/** A sample as a tar has it. */
+export interface TarredSample {
+  /** Number of the sample in its tar, of those with an image. */
+  number: number;
+  /** Webdataset's key. */
+  key: string;
+  /** Where it stands, in words. */
+  where: string;
+  image: FilePart | Uint8Array;
+  texts: MemberTexts;
+}
+
+/** A member of a tar, wherever that lies. */
+interface Member {
+  name: string;
+  image: () => Promise<FilePart | Uint8Array>;
+  text: () => Promise<Buffer>;
+}
+
+/**
+ * Reads samples.
+ * @param from number of the first, from 0
+ * @throws DataError when the tar is missing, damaged or changed meanwhile; EndpointError for what a server did; InterruptedError
+ */
+export async function* readSamples(shard: CountedShard, from: number, options: Patience = {}): AsyncGenerator<TarredSample> {
+  const { address, offsets = [], stride = 1 } = shard;
+  const piece = Math.min(Math.floor(from / stride), offsets.length - 1);
+  const [begin, first] = piece > 0 ? [offsets[piece]!, piece * stride] : [0, 0];
+  const plain = !isAddress(address) && /\.tar$/i.test(address);
+  const members = plain ? localMembers(address, begin) : streamedMembers(address, begin, options);
+  const borders = new SampleBorders();
+  let number = first;
+  let open: { key: string; image: FilePart | Uint8Array | undefined; texts: Map<string, Buffer> } | undefined;
+  const finished = (): TarredSample | undefined => {
+    if (open?.image === undefined) return undefined;
+    const { key, image } = open;
+    const sample = { key, image, texts: new MemberTexts(shownAddress(address), key, open.texts) };
+    return { ...sample, number: number++, where: `${fileNameOf(address)}, sample ${key}` };
+  };
+  for await (const { name, image, text } of members) {
+    const member = sampleMember(name);
+    if (!member) continue;
+    if (borders.begins(member)) {
+      const sample = finished();
+      if (sample && sample.number >= from) yield sample;
+      open = { key: member.key, image: undefined, texts: new Map() };
+    }
+    if (textMembers.has(member.suffix)) open!.texts.set(member.suffix, await text());
+    // What is passed over on the way to `from` need not be kept.
+    else if (imageSuffixes.has(member.suffix)) open!.image ??= number >= from ? await image() : new Uint8Array();
+  }
+  const sample = finished();
+  if (sample && sample.number >= from) yield sample;
+}
+
+async function* localMembers(path: string, from: number): AsyncGenerator<Member> {
+  const file = openFor(path);
+  try {
+    for await (const { name, offset, size } of scanTar(path, { from })) {
+      yield {
+        name,
+        image: () => Promise.resolve({ file: path, offset, size, name: `${fileNameOf(path)}: ${name}` }),
+        text: () => Promise.resolve(readPart(file, offset, size, path)),
+      };
+    }
+  } finally {
+    closeSync(file);
+  }
+}
+
+async function* streamedMembers(address: string, from: number, options: Patience): AsyncGenerator<Member> {
+  for await (const { name, bytes } of readShard(address, { ...options, from })) yield { name, image: bytes, text: bytes };
+}
+
+function openFor(path: string): number {
+  try {
+    return openSync(path, "r");
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new DataError(`${path}: ${code === "ENOENT" ? "no such file" : `this tar can't be read (${code ?? String(error)})`}.`, { cause: error });
+  }
+}
+
+function readPart(file: number, offset: number, size: number, path: string): Buffer {
+  const bytes = Buffer.allocUnsafe(size);
+  for (let at = 0; at < size;) {
+    const read = readSync(file, bytes, at, size - at, offset + at);
+    if (read === 0) throw new DataError(`${path}: the file became shorter while it was read.`);
+    at += read;
+  }
+  return bytes;
+}
+
+/** Samples of a tar that are asked for by their number, one after the other. */
+export class ShardCursor {
+  readonly #shard: CountedShard;
+  readonly #options: Patience;
+  #samples: AsyncGenerator<TarredSample> | undefined;
+  #next = 0;
+
+  constructor(shard: CountedShard, options: Patience) {
+    this.#shard = shard;
+    this.#options = options;
+  }
+
+  /** Number of the sample that comes next without reading anything anew. */
+  get next(): number {
+    return this.#next;
+  }
+
+  /**
+   * The sample with this number.
+   * @throws DataError also when the tar has fewer samples than were counted
+   */
+  async take(number: number): Promise<TarredSample> {
+    if (this.#samples === undefined || number < this.#next) {
+      await this.close();
+      this.#samples = readSamples(this.#shard, number, this.#options);
+      this.#next = number;
+    }
+    for (;;) {
+      const { value, done } = await this.#samples.next();
+      if (done) {
+        throw new DataError(
+          `${shownAddress(this.#shard.address)}: it has ${this.#next} samples with an image, where ${this.#shard.samples} were counted.`,
+        );
+      }
+      invariant(value.number <= number, `sample ${value.number} came where ${number} was asked for`);
+      this.#next = value.number + 1;
+      if (value.number === number) return value;
+    }
+  }
+
+  async close(): Promise<void> {
+    const samples = this.#samples;
+    this.#samples = undefined;
+    await samples?.return(undefined);
+  }
+}
