@@ -7,7 +7,7 @@
  */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
-import { counts, explainTarFailure, noPassedOver, paddedSize } from "./tar.ts";
+import { belongs, explainTarFailure, noPassedOver, paddedSize } from "./tar.ts";
 import type { MemberType, PassedOver, Reading, TarPlace } from "./tar.ts";
 
 /**
@@ -89,7 +89,7 @@ export async function* scanTar(
       read.current = name;
       const end = at + paddedSize({ type, size });
       if (end > length) throw new Error("Unexpected end of data");
-      if (counts({ name, type, pax }, passedOver)) yield { name, size, offset: at, headerOffset };
+      if (belongs({ name, type, pax }, passedOver)) yield { name, size, offset: at, headerOffset };
       [read.lastWhole, read.current, extension] = [name, "", {}];
       [at, headerOffset] = [end, end];
     }

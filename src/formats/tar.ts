@@ -111,7 +111,7 @@ export async function* readTar(source: string | AsyncIterable<Uint8Array>, optio
       read.current = header.name;
       // tar-stream counts from where it began to read; its types leave the count out.
       const offset = from + (header as unknown as { byteOffset: number }).byteOffset;
-      if (counts({ ...header, pax: header.pax as object | null }, passedOver)) {
+      if (belongs(header as Parameters<typeof belongs>[0], passedOver)) {
         const chunks = (): AsyncGenerator<Buffer> => guarded(entry as AsyncIterable<Buffer>, read);
         const place = { name: header.name, size: header.size, offset, headerOffset };
         yield { ...place, header, chunks, bytes: async () => await collect(chunks(), name, header, longest) };
@@ -144,7 +144,7 @@ export interface Reading {
 }
 
 /** True for a file that belongs to the data; all else is added to the counts. */
-export function counts(
+export function belongs(
   { name, type, pax }: { name: string; type: MemberType; pax?: object | null | undefined },
   passedOver: PassedOver,
 ): boolean {

@@ -29,7 +29,7 @@ interface Stand {
   /** Requests so far, with their Range. */
   readonly ranges: (string | undefined)[];
   /** Connections that were made so far. */
-  connections(): number;
+  readonly connections: () => number;
 }
 
 /** A server on loopback; `answer` gets the number of the request. */
@@ -120,7 +120,9 @@ test("a file, and any part of it; a server that knows no ranges too", async () =
 
 test("connections that are cut at any byte: the bytes are the file's, and only what is missing is asked for", async () => {
   for (const how of ["range", "no range", "no size", "weak", "date", "size alone"]) {
-    const { url, ranges } = await serve((request, response, count) =>
+    const conditions: (string | undefined)[] = [];
+    const { url, ranges } = await serve((request, response, count) => {
+      conditions.push(request.headers["if-range"] as string | undefined);
       send(request, response, {
         ranged: how !== "no range",
         chunked: how === "no size",
@@ -128,8 +130,8 @@ test("connections that are cut at any byte: the bytes are the file's, and only w
         headers: how === "weak" ? { etag: 'W/"1"' } : how === "date" ? { "last-modified": "Sat, 28 Nov 2026 10:00:00 GMT" } : {},
         // Without ranges each try must come further than the one before to come to an end.
         ...(count > 6 ? {} : { cut: how === "no range" ? count * 150_000 : random.integer(150_000) }),
-      }),
-    );
+      });
+    });
     await assertReads(url, { from: 1000 });
     assert.ok(ranges.length > 3, how);
     const starts = ranges.slice(1).map((range) => Number(/^bytes=(\d+)-$/.exec(range!)![1]));
@@ -138,7 +140,9 @@ test("connections that are cut at any byte: the bytes are the file's, and only w
       starts.toSorted((a, b) => a - b),
       how,
     );
-    if (how === "range") assert.ok(starts.at(-1)! > 1000);
+    if (how !== "range") continue;
+    assert.ok(starts.at(-1)! > 1000);
+    assert.deepEqual(new Set(conditions), new Set([undefined, etag]), "the server is told which file the rest must be of");
   }
 });
 

@@ -64,9 +64,15 @@ test("addresses: braces are expanded, nothing is asked for; what can't be listed
     ["", /empty text/],
     ["https://a b/{0..1}.tar", /no address/],
     ["s3://{a..b", /names no bucket/],
-    ["s3://bucket/{000000..200000}.tar", /stands for more than 99999 tars/],
+    ["s3://bucket/{0000000..2000000}.tar", /stands for more than 1000000 tars/],
   ] as const)
     await assert.rejects(listShards(text), (error) => error instanceof UsageError && pattern.test(error.message), text);
+});
+
+test("as many tars as the largest data sets have, with addresses as long as signed ones, are all there", async () => {
+  const found = await addresses(`https://host/laion/{000000..231348}.tar?signature=${"s".repeat(100)}`);
+  assert.equal(found.length, 231_349);
+  assert.equal(found.at(-1), `https://host/laion/231348.tar?signature=${"s".repeat(100)}`);
 });
 
 test("lists: a line each, patterns and all, from a file or an address; paths belong to the list's folder", async (t) => {

@@ -7,7 +7,7 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { EXPANSION_MAX, expand } from "brace-expansion";
+import { expand } from "brace-expansion";
 import { DataError, UsageError } from "../../support/index.ts";
 import { isAddress, schemeOf, shownAddress } from "./address.ts";
 import { openBytes, refuseUnreadable } from "./open-bytes.ts";
@@ -45,7 +45,7 @@ export async function listShards(text: string, options: Patience = {}): Promise<
   if (!isAddress(text) && existsSync(text)) return await listPart(text, options);
   if (text === "") throw new UsageError("Expected the path or the address of tars, got an empty text.");
   const shards: Shard[] = [];
-  for (const part of splitParts(text)) shards.push(...(await listPart(part, options)));
+  for (const part of splitParts(text)) for (const shard of await listPart(part, options)) shards.push(shard);
   return shards;
 }
 
@@ -84,7 +84,8 @@ async function listPart(part: string, options: Patience): Promise<Shard[]> {
 }
 
 function expandAll(pattern: string): string[] {
-  const all = expand(pattern, { max: mostShards + 1 });
+  // Its own limits would cut a long list short without a word.
+  const all = expand(pattern, { max: mostShards + 1, maxLength: longestList });
   if (all.length > mostShards)
     throw new UsageError(`${shownAddress(pattern)}: this pattern stands for more than ${mostShards} tars.`, {
       mend: "Put them into a text file, an address a line.",
@@ -92,25 +93,30 @@ function expandAll(pattern: string): string[] {
   return all;
 }
 
-/** What brace-expansion would silently stop at. */
-const mostShards = EXPANSION_MAX - 1;
+/** More than any data set has that is known. */
+const mostShards = 1_000_000;
 
 function listLocal(path: string): Shard[] {
   if (existsSync(path)) {
-    if (!statSync(path).isDirectory()) return [{ address: path, size: statSync(path).size }];
+    if (!statSync(path).isDirectory()) return [{ address: path, size: sizeOf(path) }];
     const names = readdirSync(path).filter((name) => tarName.test(name));
     if (names.length === 0) throw new DataError(`${path}: there is no tar in this folder.`);
-    return names.toSorted().map((name) => ({ address: join(path, name), size: statSync(join(path, name)).size }));
+    return names.toSorted().map((name) => ({ address: join(path, name), size: sizeOf(join(path, name)) }));
   }
   const paths = expandAll(path);
   const missing = paths.filter((tar) => !existsSync(tar));
-  if (missing.length === 0) return paths.map((address) => ({ address, size: statSync(address).size }));
+  if (missing.length === 0) return paths.map((address) => ({ address, size: sizeOf(address) }));
   throw new DataError(
     paths.length === 1
       ? `${path}: no such file or folder.`
       : `${path}: ${missing.length} of ${paths.length} tars are missing. First: ${missing[0]}.`,
     { mend: "Name the tars that there are: a folder, or a pattern such as shards/{00000..00012}.tar." },
   );
+}
+
+/** Undefined for a link that leads nowhere, which is known when it is read. */
+function sizeOf(path: string): number | undefined {
+  return statSync(path, { throwIfNoEntry: false })?.size;
 }
 
 /** A list of a hundred thousand long addresses has a tenth of this. */
@@ -137,7 +143,7 @@ async function listEntries(list: string, options: Patience): Promise<Shard[]> {
         throw new DataError(`${shownAddress(list)}: expected an address in each line, got "${part.slice(0, 100)}".`);
       if (/\.txt$/i.test(shownAddress(place)))
         throw new DataError(`${shownAddress(list)}: a list of tars can't hold another one (${shownAddress(place)}).`);
-      shards.push(...(await listPart(place, options)));
+      for (const shard of await listPart(place, options)) shards.push(shard);
     }
   }
   if (shards.length === 0)

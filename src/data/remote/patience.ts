@@ -66,7 +66,12 @@ export class Retries {
     if (LaclipError.is(failure)) throw failure;
     const { message, waitSeconds, permanent } = explainConnection(failure);
     const { retries, firstWaitSeconds, longestWaitSeconds } = this.#patience;
-    if (permanent) throw new EndpointError(`${this.shown}: ${message}.`, { cause: failure, mend: "Check the address." });
+    if (permanent) {
+      throw new EndpointError(`${this.shown}: ${message}.`, {
+        cause: failure,
+        mend: message.includes("certificate") ? "Where it is your own, name it in the variable NODE_EXTRA_CA_CERTS." : "Check the address.",
+      });
+    }
     if (waitSeconds !== undefined && waitSeconds > longestWaitSeconds) {
       throw new EndpointError(`${this.shown}: ${message}, and the server asks to wait for ${Math.ceil(waitSeconds)} s.`, {
         cause: failure,

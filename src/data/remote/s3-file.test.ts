@@ -32,6 +32,7 @@ const keyId = "AKIAEXAMPLEEXAMPLE00";
 /** What came in, and what to do about it instead of answering well. */
 let asked: { method: string; key: string; query: URLSearchParams; headers: IncomingMessage["headers"] }[] = [];
 let trouble: ((response: ServerResponse, count: number) => boolean) | undefined;
+let connections = 0;
 let cut: ((count: number) => number | undefined) | undefined;
 
 const xml = (text: string): string => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
@@ -83,6 +84,7 @@ const server = createServer((request, response) => {
   if (end === undefined) response.end(body.subarray(from, to));
   else response.write(body.subarray(from, Math.min(to, from + end)), () => response.destroy());
 });
+server.on("connection", () => connections++);
 await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
 after(() => {
   server.close().closeAllConnections();
@@ -122,6 +124,9 @@ test("an object and any part of it, with signed requests; cut connections are go
   const bytes = openBytes("s3://data/shards/big.tar", quick);
   assert.ok((await read(bytes)).equals(content));
   assert.equal(bytes.size, content.length);
+  connections = 0;
+  for (let i = 0; i < 6; i++) await read(openBytes("s3://data/shards/big.tar", quick));
+  assert.ok(connections < 3, "a connection that was read to its end serves the next file");
   assert.ok((await read(openBytes("s3://data/shards/big.tar", { ...quick, from: 77, to: 99_999 }))).equals(content.subarray(77, 99_999)));
   asked = [];
   cut = (count) => (count < 5 ? count * 20_000 : undefined);
@@ -236,6 +241,20 @@ test("the members of a tar in a bucket, packed or not, through cut connections; 
     { address: "s3://data/a.tar" },
     { address: path, size: readFileSync(path).length },
   ]);
+});
+
+test("whoever leaves a tar in the middle closes its connection, though the store is silent", { timeout: 20_000 }, async () => {
+  let closed: Promise<unknown> | undefined;
+  trouble = (response) => {
+    closed = new Promise((resolve) => response.once("close", resolve));
+    response.writeHead(200, { "content-length": 90_000 }).write(objects.get("a.tar")!.subarray(0, 12_000));
+    return true;
+  };
+  for await (const { name } of readShard("s3://data/a.tar", { stallSeconds: 3600 })) {
+    assert.equal(name, "0.jpg");
+    break;
+  }
+  await closed;
 });
 
 test("where the client library is not installed, the message says what to install", () => {
