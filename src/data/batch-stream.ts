@@ -2,7 +2,7 @@
  * The near end of the thread that makes batches: an async iterator with a bounded number of batches ahead.
  */
 import { Worker } from "node:worker_threads";
-import { DataError, LaclipError } from "../support/index.ts";
+import { DataError, EndpointError, LaclipError, UsageError } from "../support/index.ts";
 import type { BatchAnswer, BatchJob, BatchRequest, PostedError } from "./batch-worker.ts";
 import { SkippedImages } from "./skipped-images.ts";
 
@@ -132,9 +132,12 @@ export class BatchStream<T extends { images: Uint8Array }> implements AsyncItera
   }
 }
 
+const revivable = { DataError, EndpointError, UsageError };
+
 function revive({ name, message, mend, stack, expected }: PostedError): Error {
   const options = mend === undefined ? {} : { mend };
-  const error = name === "DataError" ? new DataError(message, options) : expected ? new LaclipError(message, options) : new Error(message);
+  const Kind = name in revivable ? revivable[name as keyof typeof revivable] : LaclipError;
+  const error = expected ? new Kind(message, options) : new Error(message);
   if (!expected && stack !== undefined) error.stack = stack;
   return error;
 }

@@ -8,9 +8,9 @@ import { parentPort, workerData } from "node:worker_threads";
 import { invariant, LaclipError } from "../support/index.ts";
 import { ClipTokenizer } from "../text/index.ts";
 import { type EvaluationBatch, EvaluationImages, type EvaluationItem, type EvaluationSettings } from "./evaluation-images.ts";
-import { SampleTable, type SampleTableMemory } from "./sample-table.ts";
 import { SkippedImages, type UnreadableImage } from "./skipped-images.ts";
 import { type Batch, type BatchSettings, TrainingBatches } from "./training-batches.ts";
+import { type TrainingSamples, openFeed } from "./training-samples.ts";
 
 /** What the thread is to make: batches `from` to `to` (without it) of one of two kinds. */
 export type BatchJob = {
@@ -20,7 +20,7 @@ export type BatchJob = {
   images: number;
   maximumSkipped: number;
 } & (
-  | { kind: "training"; samples: SampleTableMemory; settings: BatchSettings }
+  | { kind: "training"; samples: TrainingSamples; settings: BatchSettings }
   | { kind: "evaluation"; items: readonly EvaluationItem[]; settings: EvaluationSettings }
 );
 
@@ -52,10 +52,9 @@ invariant(parentPort, "batch-worker.ts runs in a worker thread");
 const port = parentPort;
 const job = workerData as BatchJob;
 const skipped = new SkippedImages(job.images, job.maximumSkipped);
+const feed = job.kind === "training" ? openFeed(job.samples, job.settings) : undefined;
 const maker =
-  job.kind === "training"
-    ? new TrainingBatches(new SampleTable(job.samples), job.settings, ClipTokenizer.load())
-    : new EvaluationImages(job.items, job.settings);
+  job.kind === "training" ? new TrainingBatches(feed!, job.settings, ClipTokenizer.load()) : new EvaluationImages(job.items, job.settings);
 /** Batches under way, in order. */
 const underWay: Promise<Made>[] = [];
 let next = job.from;
@@ -100,6 +99,7 @@ async function deliver(): Promise<void> {
 function stop(): void {
   stopped = true;
   maker.cancel();
+  void feed?.close();
   port.close();
 }
 

@@ -46,7 +46,7 @@ export interface ChooseCaptionOptions extends CaptionRules {
   choose: CaptionChoice;
 }
 
-type Texts = Pick<Sample, "id" | "captions">;
+type Texts = Pick<Sample, "id"> & { readonly captions: readonly Caption[] };
 
 /** The caption of a sample in an epoch: the first of `chooseCaptions`. */
 export function chooseCaption(sample: Texts, options: ChooseCaptionOptions): Caption {
@@ -116,7 +116,8 @@ function weightedDraw({ weights, epoch, fallback }: ChooseCaptionOptions): Draw 
   return (captions, random, original) => {
     const of = (source: string): Caption[] => captions.filter((caption) => caption.source === source);
     const present = named.filter((source) => of(source).length > 0);
-    const source = (fallback ? named : present).length === 0 ? undefined : drawByWeight(fallback ? named : present, (name) => current[name]!, random);
+    const source =
+      (fallback ? named : present).length === 0 ? undefined : drawByWeight(fallback ? named : present, (name) => current[name]!, random);
     const texts = source === undefined ? [] : of(source);
     if (texts.length > 0) return uniformDraw(texts, random, original);
     const instead = [...(fallback ?? []), ...Object.keys(current), originalSource].find((name) => of(name).length > 0);

@@ -36,5 +36,8 @@ export * from "./labelled-folder.ts";
 export * from "./loader.ts";
 export * from "./evaluation-images.ts";
 export * from "./training-batches.ts";
+export * from "./training-samples.ts";
+export * from "./rewrites-lookup.ts";
+export { countSamples, type CountedShard } from "./shards/count-samples.ts";
 export * from "./skipped-images.ts";
 export * from "./batch-stream.ts";

@@ -14,6 +14,7 @@ import { type Loader, type LoaderOptions, openLoader } from "./loader.ts";
 import type { Sample } from "./sample.ts";
 import { SampleTable } from "./sample-table.ts";
 import { type Batch, TrainingBatches } from "./training-batches.ts";
+import { openFeed } from "./training-samples.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-loader-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -85,7 +86,11 @@ test("batches are the same whatever runs ahead, in parallel, from the cache, or 
   const batches = await take();
   assert.deepEqual(await take({ prefetch: 1, inFlight: 1, cacheBytes: 0 }), batches);
   assert.deepEqual(await take({ prefetch: 9, inFlight: 32, cacheBytes: 20_000 }), batches);
-  const here = new TrainingBatches(SampleTable.of(samples), settings, ClipTokenizer.load());
+  const here = new TrainingBatches(
+    openFeed({ kind: "table", table: SampleTable.of(samples).memory }, settings),
+    settings,
+    ClipTokenizer.load(),
+  );
   for (const step of [7, 0, 11, 3]) assert.deepEqual((await here.make(step)).batch, batches[step]);
 });
 

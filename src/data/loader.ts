@@ -5,15 +5,14 @@
  */
 import { invariant, UsageError } from "../support/index.ts";
 import { BatchStream } from "./batch-stream.ts";
-import { BatchOrder } from "./order.ts";
-import type { Pairs } from "./pairs.ts";
-import { SampleTable } from "./sample-table.ts";
-import { type Batch, type BatchSettings, batchSettings } from "./training-batches.ts";
+import { checkCaptionRules } from "./captions.ts";
+import { type Batch, type BatchSettings, type CompleteBatchSettings, batchSettings } from "./training-batches.ts";
+import { type LoaderSamples, type TrainingSamples, openFeed, trainingSamples } from "./training-samples.ts";
 
 /** A data set, and which steps of a run are to be made of it. */
 export interface LoaderOptions extends BatchSettings {
-  /** What to train on: opened pairs, with or without rewrites, or a table of samples. */
-  samples: Pairs | SampleTable;
+  /** What to train on: opened pairs, with or without rewrites, a table of samples, or tars. */
+  samples: LoaderSamples;
   /** First step to make, from 0. Default 0. */
   startStep?: number;
   /** Step to end before. */
@@ -37,14 +36,14 @@ export interface Loader extends BatchStream<Batch> {
 export function openLoader(options: LoaderOptions): Loader {
   const { startStep = 0, totalSteps, prefetch = 3, maximumSkipped = 0.01 } = options;
   invariant(startStep >= 0 && startStep <= totalSteps, `steps ${startStep} to ${totalSteps}`);
-  const { samples, settings, stepsPerEpoch } = checkLoader(options);
+  const { samples, count, settings, stepsPerEpoch } = checkLoader(options);
   const job = {
     kind: "training",
     from: startStep,
     to: totalSteps,
-    images: samples.length,
+    images: count,
     maximumSkipped,
-    samples: samples.memory,
+    samples,
     settings,
   } as const;
   return Object.assign(new BatchStream<Batch>(job, prefetch, "others were trained on in their place"), { stepsPerEpoch });
@@ -55,16 +54,23 @@ export function openLoader(options: LoaderOptions): Loader {
  *
  * @throws UsageError for settings out of range; DataError when there are fewer samples than one batch takes
  */
-export function checkLoader(options: LoaderOptions): { samples: SampleTable; settings: Required<BatchSettings>; stepsPerEpoch: number } {
+export function checkLoader(options: LoaderOptions): {
+  samples: TrainingSamples;
+  /** Samples in all. */
+  count: number;
+  settings: CompleteBatchSettings;
+  stepsPerEpoch: number;
+} {
   const { samples: source, startStep: _from, totalSteps: _to, prefetch: _ahead, maximumSkipped: _share, ...given } = options;
   const settings = batchSettings(given);
   checkSettings(settings);
-  const samples = source instanceof SampleTable ? source : source.samples;
-  const { stepsPerEpoch } = new BatchOrder({ ...settings, count: samples.length });
-  return { samples, settings, stepsPerEpoch };
+  checkCaptionRules(settings.choose, settings);
+  const { samples, count } = trainingSamples(source);
+  const { stepsPerEpoch } = openFeed(samples, settings);
+  return { samples, count, settings, stepsPerEpoch };
 }
 
-function checkSettings({ batchSize, imageSize, scale, contextLength }: Required<BatchSettings>): void {
+function checkSettings({ batchSize, imageSize, scale, contextLength }: CompleteBatchSettings): void {
   const positive = (name: string, value: number): void => {
     if (!Number.isInteger(value) || value < 1) throw new UsageError(`${name} must be a whole number of at least 1, got ${value}.`);
   };

@@ -50,7 +50,9 @@ export async function countSamples(shards: readonly Shard[], options: CountOptio
   const progress = new Progress({ label: "count samples", total: shards.length, unit: "tars" });
   try {
     for (const shard of shards) {
-      counted.push((await indexed(shard, indexes, options)) ?? (await withStatistics(shard, options)) ?? (await lookedThrough(shard, options)));
+      counted.push(
+        (await indexed(shard, indexes, options)) ?? (await withStatistics(shard, options)) ?? (await lookedThrough(shard, options)),
+      );
       progress.advance();
     }
   } finally {
@@ -151,7 +153,11 @@ async function lookThrough(address: string, options: Patience): Promise<{ sample
     samples++;
   };
   const plain = !isAddress(address) && /\.tar$/i.test(address);
-  for await (const { name, headerOffset } of plain ? scanTar(address) : isAddress(address) ? readShard(address, options) : readTar(address)) {
+  for await (const { name, headerOffset } of plain
+    ? scanTar(address)
+    : isAddress(address)
+      ? readShard(address, options)
+      : readTar(address)) {
     const member = sampleMember(name);
     if (!member) continue;
     if (borders.begins(member)) {

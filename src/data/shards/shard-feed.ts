@@ -12,7 +12,7 @@ import { type Caption, originalSource } from "../sample.ts";
 import type { FedSample, SampleFeed } from "../sample-feed.ts";
 import { withOriginal } from "../tar-pairs.ts";
 import type { CountedShard } from "./count-samples.ts";
-import { ShardOrder, type ShardOrderOptions, type ShardSlot } from "./shard-order.ts";
+import { type ShardBlock, ShardOrder, type ShardOrderOptions, type ShardSlot } from "./shard-order.ts";
 import { ShardCursor, type TarredSample } from "./shard-reader.ts";
 
 /** Tars, and what decides which samples come when. */
@@ -21,13 +21,16 @@ export interface ShardFeedOptions extends Omit<ShardOrderOptions, "counts"> {
   texts?: MemberTextOptions;
   /** Sources of rewrites to take, in this order. Default: all that there are. */
   sources?: readonly string[] | undefined;
-  /** Rewrites by id, beside those in the tars. */
+  /** Rewrites by id, in place of those in the tars. */
   rewrites?: RewritesLookupMemory | undefined;
   patience?: Patience;
 }
 
-/** Samples of a block, in the order in which they were read. */
-type LoadedBlock = readonly FedSample[];
+/** A block, and its samples in the order in which they were read. */
+interface OpenBlock {
+  plan: ShardBlock;
+  samples: Promise<readonly FedSample[]>;
+}
 
 /** Samples of many tars. */
 export class ShardFeed implements SampleFeed {
@@ -37,7 +40,7 @@ export class ShardFeed implements SampleFeed {
   /** Number of each tar's first sample, over all tars. */
   readonly #firsts: number[] = [];
   readonly #cursors = new Map<number, ShardCursor>();
-  readonly #blocks = new Map<number, Promise<LoadedBlock>>();
+  readonly #blocks = new Map<number, OpenBlock>();
   /** Tars are read by one block at a time. */
   #reading: Promise<unknown> = Promise.resolve();
   readonly #leaving = new AbortController();
@@ -64,16 +67,20 @@ export class ShardFeed implements SampleFeed {
   }
 
   async batch(step: number): Promise<FedSample[]> {
-    const { places, block } = await this.#at(step);
-    return Array.from(places, (at) => block[at]!);
+    const { plan, samples } = this.#at(step);
+    const { from, to } = this.#places(step, plan);
+    const read = await samples;
+    return Array.from(plan.order.subarray(from, to), (at) => read[at]!);
   }
 
   async *replacements(step: number, slot: number): AsyncGenerator<FedSample> {
-    const { places, block, order, start } = await this.#at(step);
-    const batch = new Set(places);
-    for (let k = 0; k < order.length; k++) {
-      const at = order[(start + slot + places.length + k) % order.length]!;
-      if (!batch.has(at)) yield block[at]!;
+    const { plan, samples } = this.#at(step);
+    const { from, to } = this.#places(step, plan);
+    const read = await samples;
+    const length = plan.order.length;
+    for (let k = 0; k < length; k++) {
+      const place = (to + slot + k) % length;
+      if (place < from || place >= to) yield read[plan.order[place]!]!;
     }
   }
 
@@ -85,31 +92,35 @@ export class ShardFeed implements SampleFeed {
     this.#blocks.clear();
   }
 
-  /** The block of a step, and the places in it that the step takes. */
-  async #at(step: number): Promise<{ places: Uint32Array; block: LoadedBlock; order: Uint32Array; start: number }> {
+  /** Where in the mixed block the batch of a step is. */
+  #places(step: number, plan: ShardBlock): { from: number; to: number } {
     const { batchSize } = this.#options;
-    const number = this.#order.blockOf(step);
-    const { order, from } = this.#order.block(number);
-    const start = ((step % this.stepsPerEpoch) - from) * batchSize;
-    const block = this.#block(number);
-    // The next one is read while this one is used; of those before, at most one is still being decoded.
-    this.#block(number + 1).catch(() => undefined);
-    for (const old of this.#blocks.keys()) if (old < number - 1 || old > number + 1) this.#blocks.delete(old);
-    return { places: order.subarray(start, start + batchSize), block: await block, order, start };
+    const from = ((step % this.stepsPerEpoch) - plan.from) * batchSize;
+    return { from, to: from + batchSize };
   }
 
-  #block(number: number): Promise<LoadedBlock> {
+  #at(step: number): OpenBlock {
+    const number = this.#order.blockOf(step);
+    const block = this.#block(number);
+    // The next one is read while this one is used; of those before, the last batches may still be under way.
+    this.#block(number + 1);
+    for (const old of this.#blocks.keys()) if (old < number - 1 || old > number + 1) this.#blocks.delete(old);
+    return block;
+  }
+
+  #block(number: number): OpenBlock {
     let block = this.#blocks.get(number);
     if (!block) {
-      block = this.#reading.then(async () => await this.#load(number));
-      this.#reading = block.catch(() => undefined);
-      this.#blocks.set(number, block);
+      const plan = this.#order.block(number);
+      const samples = this.#reading.then(async () => await this.#load(plan));
+      // Seen to when its turn comes; until then a failure must not count as unhandled.
+      this.#reading = samples.catch(() => undefined);
+      this.#blocks.set(number, (block = { plan, samples }));
     }
     return block;
   }
 
-  async #load(number: number): Promise<LoadedBlock> {
-    const { slots } = this.#order.block(number);
+  async #load({ slots }: ShardBlock): Promise<FedSample[]> {
     const broken = new Map<number, string>();
     const samples: FedSample[] = [];
     for (const slot of slots) {
@@ -152,7 +163,7 @@ export class ShardFeed implements SampleFeed {
       if (id === "") return unusable(`${where}: no id ("${options.idColumn}" of the .json)`);
       const captions = withOriginal(texts.captions(options));
       if (captions.length === 0) return unusable(`${where}: no caption`);
-      const rewrites = [...captions.slice(1), ...(this.#rewrites?.of(id) ?? [])];
+      const rewrites = this.#rewrites?.of(id) ?? captions.slice(1);
       return { number, id, image, captions: [captions[0]!, ...chosen(rewrites, sources)] };
     } catch (error) {
       if (!LaclipError.is(error)) throw error;

@@ -95,7 +95,9 @@ function openFor(path: string): number {
     return openSync(path, "r");
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new DataError(`${path}: ${code === "ENOENT" ? "no such file" : `this tar can't be read (${code ?? String(error)})`}.`, { cause: error });
+    throw new DataError(`${path}: ${code === "ENOENT" ? "no such file" : `this tar can't be read (${code ?? String(error)})`}.`, {
+      cause: error,
+    });
   }
 }
 
