@@ -27,6 +27,8 @@ export const imageSuffixes: ReadonlySet<string> = new Set([...imageExtensions].m
 export interface OpenTarPairsOptions extends MemberTextOptions {
   /** What the tars are called in messages. */
   name: string;
+  /** Sources of rewrites to take, in this order. Default: all that there are. */
+  sources?: readonly string[] | undefined;
   /** Share of samples without a caption or an image that is still accepted, 0..1. Default 0.01. */
   maximumSkipped?: number | undefined;
   /** See `openPairs`. */
@@ -74,7 +76,7 @@ export async function openTarPairs(tars: readonly string[], options: OpenTarPair
       repeats++;
       if (repeated.length < 3) repeated.push(id);
     }
-    for (const caption of others) rewrites.add(row, id, caption);
+    for (const caption of ofSources(others, options.sources)) rewrites.add(row, id, caption);
   };
 
   for (const tar of tars) {
@@ -123,6 +125,12 @@ export function withOriginal(captions: readonly Caption[]): Caption[] {
   const [first, ...others] = captions;
   if (first === undefined || first.source === originalSource) return [...captions];
   return [{ source: originalSource, text: first.text }, ...others];
+}
+
+/** The rewrites of the sources that are wanted, in their order. */
+export function ofSources(rewrites: readonly Caption[], sources: readonly string[] | undefined): readonly Caption[] {
+  if (!sources) return rewrites;
+  return sources.filter((source) => source !== originalSource).flatMap((wanted) => rewrites.filter(({ source }) => source === wanted));
 }
 
 /** Rewrites whose sources show one after the other. */
