@@ -42,7 +42,7 @@ const suffixes: Partial<Record<ImageFormat, StoredImage["suffix"]>> = { jpeg: "j
  */
 export async function storedImage(path: string, name: string, options: StoredImageOptions = {}): Promise<StoredImage> {
   const { resize, quality, decode = true } = options;
-  const bytes = await readWhole(path, name);
+  const bytes = await readImageFile(path, name);
   const format = imageFormat(bytes);
   const suffix = format && suffixes[format];
   if (!decode && suffix !== undefined) {
@@ -56,7 +56,12 @@ export async function storedImage(path: string, name: string, options: StoredIma
   return suffix === undefined ? { suffix: "png", bytes: await encodePng(pixels), change: "converted" } : { suffix, bytes };
 }
 
-async function readWhole(path: string, name: string): Promise<Uint8Array> {
+/**
+ * The bytes of an image file.
+ * @param name of the image in messages
+ * @throws DataError when it is missing, not to be read, or larger than 256 MiB
+ */
+export async function readImageFile(path: string, name: string): Promise<Buffer> {
   try {
     const { size } = await stat(path);
     if (size > largestFile) throw new DataError(`${name}: a file of ${size} bytes; no more than ${largestFile} were expected of an image.`);
