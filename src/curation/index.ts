@@ -5,3 +5,4 @@ export * from "./verify-tars.ts";
 export * from "./inspect-data.ts";
 export { renderInspection } from "./inspection-page.ts";
 export { describeInspection } from "./inspection-text.ts";
+export * from "./bench-data.ts";
