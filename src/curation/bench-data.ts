@@ -10,7 +10,7 @@ import type { SampleTable } from "../data/index.ts";
 import { tarPaths } from "../data/index.ts";
 import type { Pixels } from "../images/index.ts";
 import { DataError, LaclipError, Random, UsageError } from "../support/index.ts";
-import { kindOfData, openCollection } from "./image-collection.ts";
+import { kindOfData, openCollection, refuseOtherFlags } from "./image-collection.ts";
 import type { CollectionOptions } from "./image-collection.ts";
 import {
   augmentStage,
@@ -86,6 +86,7 @@ export async function benchData(options: BenchDataOptions): Promise<BenchDataRep
   const { batchSize = 64, imageSize = 224, seconds = 3, onStage, ...source } = options;
   if (!(seconds > 0)) throw new UsageError(`Seconds for each stage must be more than 0, got ${seconds}.`);
   const kind = kindOfData(source.path);
+  if (kind === "tars") refuseOtherFlags(source.path, kind, source);
   const samples = kind === "tars" ? undefined : (await openCollection({ ...source, maximumSkipped: 1 })).pairs.samples;
   const pool = samples ? await poolOfFiles(samples) : await poolOfTars(source.path);
   const decoded = await decodeSome(pool.images);

@@ -22,7 +22,7 @@ import type { TarMember } from "../formats/index.ts";
 import { parseJsonObject, textUnder, textUnderAny } from "../rewriting/index.ts";
 import type { JsonObject } from "../rewriting/index.ts";
 import { DataError, LaclipError, Progress, Random } from "../support/index.ts";
-import { kindOfData, openCollection } from "./image-collection.ts";
+import { kindOfData, openCollection, refuseOtherFlags } from "./image-collection.ts";
 import type { CollectionOptions } from "./image-collection.ts";
 import { readImageFile } from "./packed-sample.ts";
 
@@ -62,7 +62,10 @@ export interface InspectedDataOptions extends Omit<CollectionOptions, "rewrites"
  * @throws DataError when a table or tar is missing or damaged, or ids of a table repeat
  */
 export async function openInspected({ show, seed, ...options }: InspectedDataOptions): Promise<InspectedData> {
-  if (kindOfData(options.path) === "tars") return await openTars(options, { show, seed });
+  if (kindOfData(options.path) === "tars") {
+    refuseOtherFlags(options.path, "tars", options);
+    return await openTars(options, { show, seed });
+  }
   const { kind, pairs } = await openCollection({ ...options, maximumSkipped: 1 });
   const { samples } = pairs;
   const drawn = drawRows(samples.length, show, Random.of(seed, "shown"));
