@@ -27,6 +27,7 @@ main > header { padding-top: 36px; }
 .sample .texts li { line-height: 1.4; }
 .sample .texts b { display: block; font-size: 0.74rem; font-weight: 600; color: var(--soft); }
 .sample .about { font: 0.74rem/1.5 ui-monospace, SFMono-Regular, Menlo, monospace; color: var(--soft); margin: 8px 0 0; }
+.sample .about + .about { margin-top: 0; }
 @media (max-width: 640px) { .sheet { grid-template-columns: 1fr; } .sample img, .sample .none { height: 240px; } }
 `;
 
