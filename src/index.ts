@@ -2,6 +2,7 @@
  * The library: each room under its name. Programs that need one room only import it by its own path (`laclip/text`, `laclip/rewriting`),
  * and then load nothing else; libtorch is loaded at the first use of a tensor.
  */
+export * as curation from "./curation/index.ts";
 export * as data from "./data/index.ts";
 export * as evaluation from "./evaluation/index.ts";
 export * as formats from "./formats/index.ts";

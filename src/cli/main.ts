@@ -16,6 +16,7 @@ const commands: readonly [name: string, description: string, load: () => Promise
   ["batch", "rewrite through batch files", async () => (await import("./commands/batch.ts")).batchCommand],
   ["pairs", "example pairs for rewriting: look, generate, import", async () => (await import("./commands/pairs.ts")).pairsCommand],
   ["data", "pack data into tars, check them, measure reading", async () => (await import("./commands/data.ts")).dataCommand],
+  ["inspect", "look at a data set before training on it", async () => (await import("./commands/inspect.ts")).inspectCommand],
   ["tokenize", "token ids as the model sees them", async () => (await import("./commands/tokenize.ts")).tokenizeCommand],
   ["train", "train CLIP or LaCLIP on image-text pairs", async () => (await import("./commands/train.ts")).trainCommand],
   ["evaluate", "score a model: zero-shot classification", async () => (await import("./commands/evaluate.ts")).evaluateCommand],

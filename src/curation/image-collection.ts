@@ -14,7 +14,7 @@ import {
   openPairs,
 } from "../data/index.ts";
 import type { JoinRewritesOptions, JoinedPairs, OpenPairsOptions, Pairs } from "../data/index.ts";
-import { UsageError } from "../support/index.ts";
+import { DataError, UsageError } from "../support/index.ts";
 
 /** Which images, which captions, which rewrites. */
 export interface CollectionOptions extends Omit<OpenPairsOptions, "file"> {
@@ -57,12 +57,24 @@ export async function openCollection({ path, caption, classes, rewrites, join, .
       mend: "To put rewrites into tars that there are, use `laclip rewrites export --to webdataset`.",
     });
   }
-  const forClasses = caption === undefined ? (classes === undefined ? undefined : "--classes") : "--caption";
-  if (kind === "table" && forClasses !== undefined) {
-    throw new UsageError(`${path}: ${forClasses} is for folders of images by class; a table has captions of its own.`);
-  }
+  if (!existsSync(path)) throw new DataError(`${path}: no such file or folder.`);
+  refuseOtherFlags(path, kind, { caption, classes, ...table });
   const pairs = kind === "table" ? await openPairs({ file: path, ...table }) : openClasses(path, { caption, classes });
   return { kind, pairs: rewrites === undefined ? pairs : await joinRewrites(pairs, rewrites, join) };
+}
+
+/** Flags that mean nothing for a kind of data. */
+const otherFlags = {
+  table: { caption: "--caption", classes: "--classes" },
+  classes: { images: "--images", imageColumn: "--image-column", captionColumn: "--caption-column", idColumn: "--id-column" },
+  tars: { caption: "--caption", classes: "--classes", images: "--images", imageColumn: "--image-column" },
+} as const;
+const kindNames = { table: "a table has captions of its own", classes: "this is a folder of images by class", tars: "these are tars" };
+
+/** @throws UsageError for a flag that would have no effect */
+export function refuseOtherFlags(path: string, kind: keyof typeof otherFlags, given: Partial<CollectionOptions>): void {
+  const wrong = Object.entries(otherFlags[kind]).find(([name]) => given[name as keyof CollectionOptions] !== undefined);
+  if (wrong) throw new UsageError(`${path}: ${kindNames[kind]}; ${wrong[1]} is not for that.`);
 }
 
 function openClasses(
@@ -74,7 +86,6 @@ function openClasses(
       mend: "Put {class} where the name of the class belongs.",
     });
   }
-  if (!existsSync(folder)) throw new UsageError(`${folder}: no such file or folder.`);
   const { path, names, items } = openLabelledFolder(folder, { classes });
   const builder = new SampleTableBuilder(path);
   const rowOf = new HashedKeys();

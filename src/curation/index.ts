@@ -2,3 +2,7 @@
 export * from "./image-collection.ts";
 export * from "./pack.ts";
 export * from "./verify-tars.ts";
+export * from "./inspect-data.ts";
+export { renderInspection } from "./inspection-page.ts";
+export { describeInspection } from "./inspection-text.ts";
+export * from "./bench-data.ts";

@@ -79,15 +79,15 @@ export class PackRecord {
    */
   static open(folder: string, head: PackHead): PackRecord {
     const path = join(folder, packRecordName);
-    for (const name of readdirSync(folder)) if (/\.tmp-\d+$/.test(name)) rmSync(join(folder, name), { force: true });
     if (!existsSync(path)) {
-      const foreign = readdirSync(folder).find((name) => !/^lock\b/.test(name));
+      const foreign = readdirSync(folder).find((name) => !/^lock\b/.test(name) && !name.startsWith(`${packRecordName}.tmp-`));
       if (foreign !== undefined) {
         throw new UsageError(`${folder}: this folder holds other files ("${foreign}").`, {
           mend: "Name a folder that does not exist yet.",
         });
       }
       writeFileAtomic(path, `${JSON.stringify(head)}\n`);
+      sweep(folder);
       return new PackRecord(path, []);
     }
     const text = readText(path, "record of a packing");
@@ -101,6 +101,7 @@ export class PackRecord {
       if (!shard.success) throw damaged(path);
       return shard.data;
     });
+    sweep(folder);
     if (torn !== "") writeFileAtomic(path, lines.map((line) => `${line}\n`).join(""));
     return new PackRecord(path, shards);
   }
@@ -126,6 +127,11 @@ export class PackRecord {
     }
     this.#shards.set(shard.shard, shard);
   }
+}
+
+/** Removes what a packing that was killed was writing; only in folders that are known to be its own. */
+function sweep(folder: string): void {
+  for (const name of readdirSync(folder)) if (/\.tmp-\d+$/.test(name)) rmSync(join(folder, name), { force: true });
 }
 
 function parsed(line: string): unknown {

@@ -42,7 +42,7 @@ const suffixes: Partial<Record<ImageFormat, StoredImage["suffix"]>> = { jpeg: "j
  */
 export async function storedImage(source: ImageSource, name: string, options: StoredImageOptions = {}): Promise<StoredImage> {
   const { resize, quality, decode = true } = options;
-  const bytes = typeof source === "string" ? await readWhole(source, name) : ((await imageInput(source)) as Uint8Array);
+  const bytes = await readImage(source, name);
   const format = imageFormat(bytes);
   const suffix = format && suffixes[format];
   if (!decode && suffix !== undefined) {
@@ -56,10 +56,21 @@ export async function storedImage(source: ImageSource, name: string, options: St
   return suffix === undefined ? { suffix: "png", bytes: await encodePng(pixels), change: "converted" } : { suffix, bytes };
 }
 
-async function readWhole(path: string, name: string): Promise<Uint8Array> {
+/**
+ * The bytes of an image, wherever it lies.
+ * @param name of the image in messages
+ * @throws DataError when it is missing, not to be read, or larger than 256 MiB
+ */
+export async function readImage(source: ImageSource, name: string): Promise<Uint8Array> {
+  if (typeof source === "string") return await readImageFile(source, name);
+  if (!(source instanceof Uint8Array) && source.size > largestFile) throw tooLarge(name, source.size);
+  return (await imageInput(source)) as Uint8Array;
+}
+
+async function readImageFile(path: string, name: string): Promise<Buffer> {
   try {
     const { size } = await stat(path);
-    if (size > largestFile) throw new DataError(`${name}: a file of ${size} bytes; no more than ${largestFile} were expected of an image.`);
+    if (size > largestFile) throw tooLarge(name, size);
     return await readFile(path);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
@@ -67,6 +78,10 @@ async function readWhole(path: string, name: string): Promise<Uint8Array> {
     const reason = code === "ENOENT" ? "no such file" : code === "EISDIR" ? "a folder, not an image" : `can't be read (${code})`;
     throw new DataError(`${name}: ${reason}.`, { cause: error });
   }
+}
+
+function tooLarge(name: string, size: number): DataError {
+  return new DataError(`${name}: a file of ${size} bytes; no more than ${largestFile} were expected of an image.`);
 }
 
 /** Names the texts of a sample in its `.json`. */

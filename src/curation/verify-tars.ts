@@ -19,7 +19,7 @@ import {
   textUnder,
   textUnderAny,
 } from "../data/index.ts";
-import type { IndexedShard, SampleMember } from "../data/index.ts";
+import type { IndexedShard, SampleMember, ShardIndex } from "../data/index.ts";
 import { readTar } from "../formats/index.ts";
 import type { TarMember } from "../formats/index.ts";
 import { decodeImage, imageFormat } from "../images/index.ts";
@@ -99,9 +99,12 @@ export async function verifyTars(paths: readonly string[], options: VerifyTarsOp
     options.onTar?.(report);
   };
   const all = (await Promise.all(paths.map(async (path) => await tarsAndMissing(path)))).flat();
+  let indexed: { folder: string; index: ShardIndex | undefined } | undefined;
   const progress = new Progress({ label: "verify", total: all.length, unit: "tars" });
   for (const path of all) {
-    add(existsSync(path) ? await verifyTar(path, options) : missingTar(path));
+    // An index of very many tars is large: it is read once for all of them.
+    if (indexed?.folder !== dirname(path)) indexed = { folder: dirname(path), index: readShardIndex(dirname(path)) };
+    add(existsSync(path) ? await verifyTar(path, options, indexed.index) : missingTar(path));
     progress.advance();
   }
   progress.finish();
@@ -129,8 +132,15 @@ function missingTar(path: string): TarReport {
 const decodedAtOnce = 8;
 const imageSuffixes: ReadonlySet<string> = new Set([...imageExtensions].map((extension) => extension.slice(1)));
 
-/** Looks at one tar; see `verifyTars`. */
-export async function verifyTar(path: string, options: VerifyTarsOptions = {}): Promise<TarReport> {
+/**
+ * Looks at one tar; see `verifyTars`.
+ * @param index of the tar's folder. Default: the one that lies there, if any
+ */
+export async function verifyTar(
+  path: string,
+  options: VerifyTarsOptions = {},
+  index: ShardIndex | undefined = readShardIndex(dirname(path)),
+): Promise<TarReport> {
   const { decode = false, captionColumn } = options;
   const faults = new Faults(options.examples ?? 5);
   const bytes = statSync(path).size;
@@ -190,7 +200,7 @@ export async function verifyTar(path: string, options: VerifyTarsOptions = {}): 
   } finally {
     await Promise.all(decoding);
   }
-  const compared = await compare(path, { bytes, samples, faults });
+  const compared = await compare(path, { bytes, samples, faults, index });
   return { path, samples, bytes, compared, counts: faults.counts, faults: faults.named };
 }
 
@@ -260,11 +270,13 @@ function whatItIs(suffix: string, bytes: Buffer): string {
 }
 
 /** Holds a tar against what others say of it; true where somebody says something. */
-async function compare(path: string, { bytes, samples, faults }: { bytes: number; samples: number; faults: Faults }): Promise<boolean> {
+async function compare(
+  path: string,
+  { bytes, samples, faults, index }: { bytes: number; samples: number; faults: Faults; index: ShardIndex | undefined },
+): Promise<boolean> {
   const stats = path.replace(/\.(tar|tar\.gz|tgz)$/i, "_stats.json");
   const written = existsSync(stats) ? successesOf(stats) : undefined;
   if (written !== undefined && written !== samples) faults.add("samples", undefined, `${samples}, and ${basename(stats)} says ${written}`);
-  const index = readShardIndex(dirname(path));
   if (!index) return written !== undefined;
   const shard: IndexedShard | undefined = index.shards.find(({ name }) => name === basename(path));
   if (!shard) faults.add("not-in-index", undefined, `${shardIndexName} has ${index.shards.length} other tars`);

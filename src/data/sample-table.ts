@@ -67,6 +67,11 @@ export class SampleTable {
     return record.toString("utf8", header, header + record.readUInt32LE(0));
   }
 
+  /** A sample's original caption. */
+  caption(row: number): string {
+    return split(this.#record(row)).caption;
+  }
+
   /** What the data set calls a sample's image: its path, absolute or relative to the folder of images, or its name in a tar. */
   imageAsWritten(row: number): string {
     const { image } = split(this.#record(row));

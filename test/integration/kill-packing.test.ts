@@ -25,16 +25,20 @@ interface Ended {
   took: number;
 }
 
-/** Packs, and sends a signal some milliseconds after the start, if it runs as long. */
-async function pack(collection: string, out: string, signal?: NodeJS.Signals, after = 0): Promise<Ended> {
+/** Packs, and sends a signal once it is time, if it runs as long. */
+async function pack(collection: string, out: string, signal?: NodeJS.Signals, isTime?: (milliseconds: number) => boolean): Promise<Ended> {
   const started = performance.now();
   const args = [program, "data", "pack", collection, "--out", out, "--samples-per-shard", "10", "--in-flight", "4"];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
   let said = "";
   child.stderr.on("data", (chunk) => (said += String(chunk)));
-  const timer = signal === undefined ? undefined : setTimeout(() => child.kill(signal), after);
+  const timer = setInterval(() => {
+    if (!isTime?.(performance.now() - started)) return;
+    child.kill(signal);
+    clearInterval(timer);
+  }, 2);
   const [code] = (await once(child, "close")) as [number | null];
-  clearTimeout(timer);
+  clearInterval(timer);
   return { code, said, took: performance.now() - started };
 }
 
@@ -58,7 +62,8 @@ test("killed at random moments, a packing ends with what an undisturbed one writ
   const out = join(folder, "killed");
   let killed = 0;
   for (let i = 0; i < kills; i++) {
-    const ended = await pack(collection, out, "SIGKILL", random.uniform() * took);
+    const moment = random.uniform() * took;
+    const ended = await pack(collection, out, "SIGKILL", (passed) => passed > moment);
     if (ended.code === null) killed++;
     else assert.equal(ended.code, 0, ended.said);
     assertWholeTars(out);
@@ -78,10 +83,7 @@ test("Ctrl-C ends a packing with 75, and the same command goes on", async () => 
   const collection = join(folder, "more");
   await writeCollection(collection, 1500);
   const out = join(folder, "stopped");
-  const started = pack(collection, out, "SIGINT", 60_000);
-  while (!existsSync(join(out, "00003.tar"))) await new Promise((resolve) => setTimeout(resolve, 5));
-  process.kill(Number(/"pid":(\d+)/.exec(readFileSync(join(out, "lock"), "utf8"))![1]), "SIGINT");
-  const { code, said } = await started;
+  const { code, said } = await pack(collection, out, "SIGINT", () => existsSync(join(out, "00003.tar")));
   assert.equal(code, 75, said);
   assertWholeTars(out);
   const tars = filesOf(out).filter((name) => name.endsWith(".tar")).length;

@@ -214,6 +214,8 @@ test("a folder of images by class is packed with captions made from the classes"
   await assert.rejects(openCollection({ path: classes, caption: "a photo" }), UsageError);
   await assert.rejects(openCollection({ path: collection, caption: "a {class}" }), UsageError);
   await assert.rejects(openCollection({ path: out }), UsageError);
+  await assert.rejects(openCollection({ path: classes, images: folder }), UsageError);
+  await assert.rejects(openCollection({ path: join(folder, "nowhere"), caption: "a {class}" }), DataError);
 });
 
 test("a packing goes on with what is missing, and ends with the same bytes", async () => {
@@ -261,5 +263,7 @@ test("other settings, captions, rewrites or files are refused", async () => {
   await writeCollection(other, 59);
   await refused({ path: other, withRewrites: false }, /captions \(60 there, 59 now\)/);
   await assert.rejects(pack({ ...settings, shardBytes: 5 }), UsageError);
+  writeFileSync(join(collection, "mine.tmp-1"), "of someone else");
   await assert.rejects(pack({ out: collection }), UsageError);
+  assert.ok(existsSync(join(collection, "mine.tmp-1")), "nothing is removed from a folder with other files");
 });

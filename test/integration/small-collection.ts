@@ -50,7 +50,7 @@ export async function writeRewrites(
   path: string,
   rewrites: readonly (Pick<Rewrite, "id" | "source" | "text" | "weight"> & { flags?: string[] })[],
 ): Promise<string> {
-  const { file, fingerprint } = await openPairs({ file: collection, checkImages: false });
+  const { file, fingerprint } = await openPairs({ file: collection, checkImages: false, maximumSkipped: 1 });
   const made = { engine: "people", model: "", modelHash: "", promptHash: "", provenance: "a test", sampling: {}, seed: 0 };
   const sources = Object.fromEntries([...new Set(rewrites.map(({ source }) => source))].map((source) => [source, made]));
   const writer = await RewritesWriter.open(path, { dataset: file, fingerprint, sources, createdWith: "test" });

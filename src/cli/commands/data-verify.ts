@@ -33,7 +33,10 @@ export function verifyDataCommand(): Command {
 async function run(paths: string[], { json, ...options }: VerifyFlags): Promise<void> {
   const report = await verifyTars(paths, { ...options, ...(json ? {} : { onTar: (tar) => print(describe(tar)) }) });
   if (json) print(report);
-  else print(`${report.tars.length} tars, ${report.samples} samples, ${(report.bytes / 1e6).toFixed(1)} MB`);
+  else
+    print(
+      `${report.tars.length} ${report.tars.length === 1 ? "tar" : "tars"}, ${report.samples} samples, ${(report.bytes / 1e6).toFixed(1)} MB`,
+    );
   if (report.faults === 0) return;
   const bad = report.tars.filter(({ counts }) => Object.keys(counts).length > 0);
   const kinds = (Object.keys(tarFaults) as TarFaultKind[]).filter((kind) => bad.some(({ counts }) => counts[kind]));

@@ -3,6 +3,7 @@
  */
 import { Command } from "commander";
 import { examples } from "../command.ts";
+import { benchCommand } from "./data-bench.ts";
 import { packCommand } from "./data-pack.ts";
 import { verifyDataCommand } from "./data-verify.ts";
 
@@ -13,5 +14,11 @@ export function dataCommand(): Command {
     .enablePositionalOptions();
   built.addCommand(packCommand());
   built.addCommand(verifyDataCommand());
-  return examples(built, "laclip data pack captions.csv --images images --out shards", "laclip data verify shards");
+  built.addCommand(benchCommand());
+  return examples(
+    built,
+    "laclip data pack captions.csv --images images --out shards",
+    "laclip data verify shards",
+    "laclip data bench shards",
+  );
 }
