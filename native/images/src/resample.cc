@@ -122,47 +122,106 @@ int Weights::lowest() const { return *std::min_element(first.begin(), first.end(
 
 int Weights::end() const { return *std::max_element(first.begin(), first.end()) + taps; }
 
-Weights weigh(const Stretch& stretch, Kernel kernel, int from, int outputs, bool mirrored) {
+namespace {
+
+// The weights of one output pixel, before they are rounded.
+struct Taps {
+  int first;
+  std::vector<double> values;
+};
+
+// Pillow's order of operations: the last bit of a weight depends on it.
+Taps tapsOf(int size, int outputSize, Kernel kernel, int pixel) {
   const auto weight = kernel == Kernel::bilinear ? bilinear : bicubic;
-  const double scale = stretch.size / stretch.outputSize;
+  const double scale = static_cast<double>(size) / outputSize;
   const double widening = std::max(scale, 1.0);
   const double support = (kernel == Kernel::bilinear ? 1.0 : 2.0) * widening;
   const double inverse = 1 / widening;
+  const double center = (pixel + 0.5) * scale;
+  const int low = std::max(0, static_cast<int>(center - support + 0.5));
+  const int high = std::min(size, static_cast<int>(center + support + 0.5));
+  Taps taps{low, std::vector<double>(high - low)};
+  double sum = 0;
+  for (int k = low; k < high; k++) {
+    taps.values[k - low] = weight((k - center + 0.5) * inverse);
+    sum += taps.values[k - low];
+  }
+  if (sum != 0) {
+    for (double& value : taps.values) value /= sum;
+  }
+  return taps;
+}
 
-  std::vector<int32_t> lows(outputs), counts(outputs);
-  std::vector<double> centers(outputs);
-  int taps = 1;
+// How a block's `numerator` samples make its 8 pixels: the inverse of the block's cosine transform at 8 points after the transform at
+// `numerator` points. [8, numerator]
+std::vector<double> blockExpansion(int numerator) {
+  const double pi = std::acos(-1.0);
+  std::vector<double> matrix(8 * static_cast<size_t>(numerator), 1.0 / numerator);
+  for (int x = 0; x < 8; x++) {
+    for (int j = 0; j < numerator; j++) {
+      for (int u = 1; u < numerator; u++) {
+        matrix[x * numerator + j] += 2.0 / numerator * std::cos((2 * x + 1) * u * pi / 16) * std::cos((2 * j + 1) * u * pi / (2 * numerator));
+      }
+    }
+  }
+  return matrix;
+}
+
+// The weights on the samples of an image at numerator / 8 that give what `taps` give on the pixels these samples stand for. What is
+// lost is the fine detail that the samples do not have, and nothing else.
+Taps scaleDown(const Taps& taps, int start, int numerator, int decoded, const std::vector<double>& expansion) {
+  const int first = (start + taps.first) / 8 * numerator;
+  const int end = std::min(decoded, ((start + taps.first + static_cast<int>(taps.values.size()) - 1) / 8 + 1) * numerator);
+  Taps scaled{first, std::vector<double>(end - first)};
+  for (size_t k = 0; k < taps.values.size(); k++) {
+    const int pixel = start + taps.first + static_cast<int>(k);
+    for (int j = 0; j < numerator; j++) {
+      // Of an image's last block, samples beyond the border are not given.
+      const int sample = std::min(end - 1, pixel / 8 * numerator + j);
+      scaled.values[sample - first] += taps.values[k] * expansion[pixel % 8 * numerator + j];
+    }
+  }
+  return scaled;
+}
+
+}  // namespace
+
+Weights weigh(const Stretch& stretch, Kernel kernel, int from, int outputs, bool mirrored) {
+  const int numerator = stretch.numerator;
+  const auto expansion = numerator == 8 ? std::vector<double>() : blockExpansion(numerator);
+  std::vector<Taps> exact;
+  exact.reserve(outputs);
+  int low = stretch.decoded, high = 0;
+  size_t most = 1;
   for (int i = 0; i < outputs; i++) {
-    const int pixel = from + (mirrored ? outputs - 1 - i : i);
-    centers[i] = stretch.start + (pixel + 0.5) * scale;
-    lows[i] = std::max(stretch.low, static_cast<int>(centers[i] - support + 0.5));
-    counts[i] = std::min(stretch.high, static_cast<int>(centers[i] + support + 0.5)) - lows[i];
-    taps = std::max(taps, counts[i]);
+    Taps taps = tapsOf(stretch.size, stretch.outputSize, kernel, from + (mirrored ? outputs - 1 - i : i));
+    if (numerator == 8) {
+      taps.first += stretch.start;
+    } else {
+      taps = scaleDown(taps, stretch.start, numerator, stretch.decoded, expansion);
+    }
+    low = std::min(low, taps.first);
+    high = std::max(high, taps.first + static_cast<int>(taps.values.size()));
+    most = std::max(most, taps.values.size());
+    exact.push_back(std::move(taps));
   }
 
   Weights weights;
-  weights.taps = taps;
+  weights.taps = static_cast<int>(most);
   weights.first.resize(outputs);
-  weights.values.assign(static_cast<size_t>(outputs) * taps, 0);
-  std::vector<double> exact(taps);
+  weights.values.assign(outputs * most, 0);
+  const size_t even = (most + 1) / 2 * 2;
+  weights.lanes.assign(outputs * even * 4, 0);
   for (int i = 0; i < outputs; i++) {
-    double sum = 0;
-    for (int k = 0; k < counts[i]; k++) {
-      exact[k] = weight((lows[i] + k - centers[i] + 0.5) * inverse);
-      sum += exact[k];
-    }
     // Where the taps would reach beyond the end, they begin earlier, with zeros.
-    weights.first[i] = std::max(stretch.low, std::min(lows[i], stretch.high - taps));
-    int32_t* values = &weights.values[static_cast<size_t>(i) * taps] + (lows[i] - weights.first[i]);
-    for (int k = 0; k < counts[i]; k++) {
-      const double share = (sum == 0 ? exact[k] : exact[k] / sum) * (1 << fractionBits);
-      values[k] = static_cast<int32_t>(share < 0 ? share - 0.5 : share + 0.5);
+    weights.first[i] = std::max(low, std::min(exact[i].first, high - weights.taps));
+    const size_t shift = exact[i].first - weights.first[i];
+    for (size_t k = 0; k < exact[i].values.size(); k++) {
+      const double share = exact[i].values[k] * (1 << fractionBits);
+      const auto value = static_cast<int32_t>(share < 0 ? share - 0.5 : share + 0.5);
+      weights.values[i * most + shift + k] = value;
+      std::fill_n(&weights.lanes[(i * even + shift + k) * 4], 4, value);
     }
-  }
-  const int even = (taps + 1) / 2 * 2;
-  weights.lanes.assign(static_cast<size_t>(outputs) * even * 4, 0);
-  for (int i = 0; i < outputs; i++) {
-    for (int k = 0; k < taps; k++) std::fill_n(&weights.lanes[(static_cast<size_t>(i) * even + k) * 4], 4, weights.values[static_cast<size_t>(i) * taps + k]);
   }
   return weights;
 }

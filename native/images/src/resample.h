@@ -12,20 +12,21 @@ namespace laclip::images {
 
 enum class Kernel { bilinear, bicubic };
 
-// The stretch [start, start + size) of a line becomes `outputSize` pixels. Pixels outside of [low, high) do not exist for the kernel.
+// The pixels [start, start + size) of a line become `outputSize` pixels. The line was decoded at numerator / 8 of its size, and then
+// has `decoded` samples. The kernel sees no pixel outside of the stretch.
 struct Stretch {
-  double start;
-  double size;
-  int low;
-  int high;
+  int start;
+  int size;
+  int numerator;
+  int decoded;
   int outputSize;
 };
 
 // For each output pixel, the input pixels under its kernel and their weights. All pixels have the same number of taps: those that a
-// kernel lacks at a border have weight 0, and lie inside of [low, high).
+// kernel lacks at a border have weight 0, and lie inside of the line.
 struct Weights {
   int taps = 0;
-  std::vector<int32_t> first;
+  std::vector<int32_t> first;   // counted from the line's first sample
   std::vector<int32_t> values;  // [outputs, taps]
   std::vector<int32_t> lanes;   // [outputs, taps rounded up to even, 4]: each weight for all channels of a pixel
 
@@ -40,7 +41,7 @@ Weights weigh(const Stretch& stretch, Kernel kernel, int from, int outputs, bool
 // Bytes after the last pixel of a row that passAcross may read, without using them.
 constexpr size_t rowPadding = 16;
 
-// One row across. `source` points to the pixel 0 that the weights count from; each pixel has `Channels` bytes. `target` gets
+// One row across. `source` points to the line's first sample; each pixel has `Channels` bytes. `target` gets
 // outputs x 3 bytes, and one more byte after them is overwritten.
 template <int Channels>
 void passAcross(const uint8_t* source, const Weights& across, uint8_t* target);

@@ -52,9 +52,6 @@ class View {
   const ViewPlan& plan_;
   Weights across_;
   Weights down_;
-  // Where the weights' pixel 0 lies in the decoded image.
-  int originX_ = 0;
-  int originY_ = 0;
   int left_, right_, top_, bottom_;
   std::vector<uint8_t> between_;
 };
