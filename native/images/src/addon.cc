@@ -1,13 +1,13 @@
 // The addon `laclip_images.node`: what src/images/native.ts calls.
 //
-//   render(plan, source, target, offset, owned)   makes views on a thread of the pool; a promise of an outcome (src/jpeg.h)
-//   renderNow(plan, source, target, offset)       the same on the thread that calls
-//   setThreads(count), threads()                  of the pool, which all JavaScript threads of the process share
-//   jpeg()                                        version of libjpeg-turbo, or null
+//   render(plan, source, target, owned)   makes views on a thread of the pool; a promise of an outcome (src/jpeg.h)
+//   renderNow(plan, source, target)       the same on the thread that calls
+//   setThreads(count), threads()          of the pool, which all JavaScript threads of the process share; 0 until it is set
+//   jpeg()                                version of libjpeg-turbo, or null
 //
 // Memory of JavaScript can be taken away while a job runs: an ArrayBuffer may be transferred to another thread. So a job reads a copy of
 // its source, and its result is copied into the target when it is done, on the thread of both. Two kinds need no copies: shared memory,
-// which is never taken away, and arrays that only the caller knows (`owned`).
+// which is never taken away, and arrays that only the caller knows (`owned`: 1 the source, 2 the target, 3 both).
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -50,7 +50,6 @@ struct Request {
   RenderPlan plan;
   Bytes source;
   Bytes target;
-  size_t offset = 0;
 };
 
 // Nothing, with an exception pending, when an argument is not what it must be.
@@ -75,23 +74,19 @@ std::optional<Request> readRequest(napi_env env, const napi_value* values) {
     fail(env, "source and target are Uint8Arrays");
     return std::nullopt;
   }
-  int64_t offset = -1;
-  if (napi_get_value_int64(env, values[3], &offset) != napi_ok || offset < 0 || static_cast<size_t>(offset) > request.target.size ||
-      request.target.size - offset < request.plan.bytes()) {
-    fail(env, "the target has no room for the views at this offset");
+  if (request.target.size < request.plan.bytes()) {
+    fail(env, "the target has no room for the views");
     return std::nullopt;
   }
-  request.offset = offset;
   return request;
 }
 
 class RenderJob : public Job {
  public:
   // False with an exception pending.
-  bool prepare(napi_env env, Request request, bool owned, napi_value source, napi_value target) {
+  bool prepare(napi_env env, Request request, uint32_t owned, napi_value source, napi_value target) {
     plan_ = std::move(request.plan);
-    offset_ = request.offset;
-    if (owned || request.source.shared) {
+    if ((owned & 1) != 0 || request.source.shared) {
       source_ = request.source.data;
       if (!hold(env, source)) return false;
     } else {
@@ -101,8 +96,8 @@ class RenderJob : public Job {
     }
     size_ = request.source.size;
     if (!hold(env, target)) return false;
-    if (owned || request.target.shared) {
-      target_ = request.target.data + request.offset;
+    if ((owned & 2) != 0 || request.target.shared) {
+      target_ = request.target.data;
     } else {
       result_.reset(new uint8_t[plan_.bytes()]);
       target_ = result_.get();
@@ -120,8 +115,8 @@ class RenderJob : public Job {
     napi_value target;
     Bytes bytes;
     if (napi_get_reference_value(env, held_.back(), &target) != napi_ok || !readBytes(env, target, bytes)) return targetGone;
-    if (bytes.size < offset_ + plan_.bytes()) return targetGone;
-    std::memcpy(bytes.data + offset_, result_.get(), plan_.bytes());
+    if (bytes.size < plan_.bytes()) return targetGone;
+    std::memcpy(bytes.data, result_.get(), plan_.bytes());
     return static_cast<int>(Outcome::done);
   }
 
@@ -138,17 +133,17 @@ class RenderJob : public Job {
   size_t size_ = 0;
   std::unique_ptr<uint8_t[]> copy_;
   uint8_t* target_ = nullptr;
-  size_t offset_ = 0;
   std::unique_ptr<uint8_t[]> result_;
   Outcome outcome_ = Outcome::damaged;
 };
 
 napi_value renderLater(napi_env env, napi_callback_info info) {
-  size_t count = 5;
-  napi_value values[5];
-  if (napi_get_cb_info(env, info, &count, values, nullptr, nullptr) != napi_ok || count < 5) return fail(env, "render takes 5 arguments");
-  bool owned = false;
-  napi_get_value_bool(env, values[4], &owned);
+  size_t count = 4;
+  napi_value values[4];
+  uint32_t owned = 0;
+  if (napi_get_cb_info(env, info, &count, values, nullptr, nullptr) != napi_ok || count < 4 ||
+      napi_get_value_uint32(env, values[3], &owned) != napi_ok)
+    return fail(env, "render takes a plan, a source, a target, and whose they are");
   auto request = readRequest(env, values);
   if (!request) return nullptr;
   auto job = std::make_unique<RenderJob>();
@@ -157,12 +152,13 @@ napi_value renderLater(napi_env env, napi_callback_info info) {
 }
 
 napi_value renderNow(napi_env env, napi_callback_info info) {
-  size_t count = 4;
-  napi_value values[4];
-  if (napi_get_cb_info(env, info, &count, values, nullptr, nullptr) != napi_ok || count < 4) return fail(env, "renderNow takes 4 arguments");
+  size_t count = 3;
+  napi_value values[3];
+  if (napi_get_cb_info(env, info, &count, values, nullptr, nullptr) != napi_ok || count < 3)
+    return fail(env, "renderNow takes a plan, a source and a target");
   const auto request = readRequest(env, values);
   if (!request) return nullptr;
-  const Outcome outcome = render(request->plan, request->source.data, request->source.size, request->target.data + request->offset);
+  const Outcome outcome = render(request->plan, request->source.data, request->source.size, request->target.data);
   napi_value result;
   napi_create_int32(env, static_cast<int>(outcome), &result);
   return result;

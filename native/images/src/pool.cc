@@ -110,7 +110,7 @@ void Pool::add(std::unique_ptr<Job> job) {
   {
     const std::lock_guard lock(mutex_);
     waiting_.push_back(std::move(job));
-    spawn = waiting_.size() > idle_ && alive_ < wanted_;
+    spawn = waiting_.size() > idle_ && alive_ < std::max<size_t>(1, wanted_);
     if (spawn) alive_++;
   }
   if (spawn) {
@@ -158,7 +158,7 @@ void Pool::doNext(std::unique_lock<std::mutex>& lock) {
 
 void Pool::work() {
   std::unique_lock lock(mutex_);
-  while (alive_ <= wanted_) {
+  while (alive_ <= std::max<size_t>(1, wanted_)) {
     if (waiting_.empty()) {
       idle_++;
       ready_.wait(lock);

@@ -81,7 +81,8 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable ready_;
   std::deque<std::unique_ptr<Job>> waiting_;
-  size_t wanted_ = 1;
+  // 0: not set yet, which means one.
+  size_t wanted_ = 0;
   size_t alive_ = 0;
   size_t idle_ = 0;
 };
