@@ -51,7 +51,7 @@ export interface ImageEngine {
   addon: string | null;
   /** Version of the libjpeg-turbo that it decodes JPEGs with; null where sharp does that. */
   libjpeg: string | null;
-  /** Why there is no addon, or none that decodes JPEGs; null where nothing is missing. */
+  /** Why there is no addon, or none that decodes JPEGs, and what to do; null where nothing is missing. */
   missing: string | null;
 }
 
@@ -95,10 +95,10 @@ export function imageThreads(): number {
 function load(): { engine: ImageEngine; addon: ImagesAddon | undefined } {
   const plain = (missing: string | null) => ({ engine: { addon: null, libjpeg: null, missing }, addon: undefined });
   const way = process.env["LACLIP_IMAGES"] ?? "";
-  if (way === "plain") return plain("LACLIP_IMAGES=plain asks for the way without the addon");
+  if (way === "plain") return plain("LACLIP_IMAGES=plain is set: unset it for the addon");
   if (way !== "") throw new UsageError(`LACLIP_IMAGES=${way} is not known, expected "plain" or nothing.`);
   const record = join(packageFolder(), "build", "images", "current.json");
-  if (!existsSync(record)) return plain("the addon for images is not built");
+  if (!existsSync(record)) return plain("the addon for images is not built: run `npm run setup`");
   const path = resolve(dirname(record), (readJson(record, "build record") as { addon: string }).addon);
   try {
     const addon = createRequire(import.meta.url)(path) as ImagesAddon;
@@ -106,11 +106,16 @@ function load(): { engine: ImageEngine; addon: ImagesAddon | undefined } {
     if (addon.threads() === 0) addon.setThreads(availableParallelism());
     const libjpeg = addon.jpeg();
     return {
-      engine: { addon: path, libjpeg, missing: libjpeg === null ? "the addon for images was built without libjpeg-turbo" : null },
+      engine: {
+        addon: path,
+        libjpeg,
+        missing:
+          libjpeg === null ? "the addon for images was built without libjpeg-turbo: install libjpeg-dev and run `npm run setup`" : null,
+      },
       addon,
     };
   } catch (error) {
-    return plain(`the addon for images does not load: ${(error as Error).message.split("\n")[0]}`);
+    return plain(`the addon for images does not load (${(error as Error).message.split("\n")[0]}): run \`npm run setup\``);
   }
 }
 
