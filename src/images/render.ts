@@ -75,7 +75,8 @@ export function renderPixels(pixels: Pixels, views: readonly View[]): Uint8Array
   return target;
 }
 
-function renderPlain(pixels: Pixels, views: readonly View[], target: Uint8Array): void {
+/** Views of pixels that are already decoded, without the addon. */
+export function renderPlain(pixels: Pixels, views: readonly View[], target: Uint8Array): void {
   let at = 0;
   for (const { box, width, height, window, interpolation, mirrored = false, changes = [] } of views) {
     const view = resizePlain(pixels, box, width, height, interpolation, window);
