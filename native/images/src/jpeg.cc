@@ -27,8 +27,8 @@ namespace {
 constexpr int mostScans = 500;
 // Interpolated colour depends on a neighbour: this many pixels more on both sides, and all inside are as in the whole image.
 constexpr int border = 2;
-// Rows that libjpeg may return at once.
-constexpr int rowsAtOnce = 16;
+// Rows that libjpeg may return at once; few, so that they are resampled while they lie in the cache.
+constexpr int rowsAtOnce = 4;
 
 struct Failure : jpeg_error_mgr {
   std::jmp_buf back;

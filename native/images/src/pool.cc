@@ -5,6 +5,12 @@
 #include <thread>
 
 namespace laclip::images {
+namespace {
+
+// Waking a thread for each small image is dear. So while jobs of the same thread wait, their promises are settled in groups.
+constexpr size_t settledAtOnce = 4;
+
+}  // namespace
 
 bool Environment::create(napi_env env) {
   auto environment = std::make_unique<Environment>();
@@ -36,6 +42,10 @@ napi_value Environment::submit(napi_env env, std::unique_ptr<Job> job) {
   }
   job->environment_ = this;
   if (pending_++ == 0) napi_ref_threadsafe_function(env, wake_);
+  {
+    const std::lock_guard lock(mutex_);
+    waiting_++;
+  }
   Pool::get().add(std::move(job));
   return promise;
 }
@@ -51,7 +61,7 @@ void Environment::finished(std::unique_ptr<Job> job) {
   done_.push_back(std::move(job));
   if (closed_) {
     idle_.notify_all();
-  } else if (done_.size() == 1) {
+  } else if (waiting_ <= settledAtOnce || done_.size() >= settledAtOnce) {
     napi_call_threadsafe_function(wake_, nullptr, napi_tsfn_nonblocking);
   }
 }
@@ -148,6 +158,7 @@ void Pool::doNext(std::unique_lock<std::mutex>& lock) {
   {
     // Before the queue's lock is given back: an environment that closes sees a job either here or there.
     const std::lock_guard running(environment.mutex_);
+    environment.waiting_--;
     environment.running_++;
   }
   lock.unlock();

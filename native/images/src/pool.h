@@ -58,6 +58,7 @@ class Environment {
   size_t pending_ = 0;
   std::mutex mutex_;
   std::condition_variable idle_;
+  size_t waiting_ = 0;
   size_t running_ = 0;
   bool closed_ = false;
   std::vector<std::unique_ptr<Job>> done_;
