@@ -4,8 +4,16 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "view.h"
+
+// Loops that the compiler turns into vectors: once for processors with AVX2, once for all others.
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#define LACLIP_VERSIONS __attribute__((target_clones("avx2", "default")))
+#else
+#define LACLIP_VERSIONS
+#endif
 
 namespace laclip::images {
 namespace {
@@ -16,9 +24,10 @@ uint8_t luma(const uint8_t* pixel) {
 }
 
 // From `base` towards `value` and beyond: factor 0 gives the base, 1 the value.
-uint8_t blend(int base, int value, float factor) {
-  const float mixed = base + factor * (value - base);
-  return mixed <= 0 ? 0 : mixed >= 255 ? 255 : static_cast<uint8_t>(mixed);
+inline uint8_t blend(int base, int value, float factor) {
+  const float mixed = static_cast<float>(base) + factor * static_cast<float>(value - base);
+  const float kept = mixed < 0 ? 0 : mixed > 255 ? 255 : mixed;
+  return static_cast<uint8_t>(static_cast<int>(kept));
 }
 
 // The same as a table for a base that all pixels share.
@@ -34,67 +43,73 @@ int meanLuma(const uint8_t* pixels, size_t count) {
   return static_cast<int>(sum / static_cast<double>(count) + 0.5);
 }
 
+LACLIP_VERSIONS void blendEach(uint8_t* pixels, const uint8_t* bases, size_t count, float factor) {
+  for (size_t i = 0; i < count; i++) pixels[i] = blend(bases[i], pixels[i], factor);
+}
+
 void saturate(uint8_t* pixels, size_t count, float factor) {
-  for (size_t i = 0; i < count; i++, pixels += 3) {
-    const int gray = luma(pixels);
-    for (int c = 0; c < 3; c++) pixels[c] = blend(gray, pixels[c], factor);
+  constexpr size_t atOnce = 512;
+  uint8_t grays[atOnce * 3];
+  for (size_t i = 0; i < count; i += atOnce, pixels += atOnce * 3) {
+    const size_t here = std::min(atOnce, count - i);
+    for (size_t k = 0; k < here; k++) std::memset(grays + k * 3, luma(pixels + k * 3), 3);
+    blendEach(pixels, grays, here * 3, factor);
   }
 }
 
-struct Hsv {
-  uint8_t hue, saturation, value;
-};
-
-Hsv toHsv(const uint8_t* pixel) {
-  const int red = pixel[0], green = pixel[1], blue = pixel[2];
-  const int most = std::max(red, std::max(green, blue));
-  const int least = std::min(red, std::min(green, blue));
-  if (most == least) return {0, 0, static_cast<uint8_t>(most)};
-  const float range = static_cast<float>(most - least);
-  const float saturation = range / static_cast<float>(most);
-  const float redLack = static_cast<float>(most - red) / range;
-  const float greenLack = static_cast<float>(most - green) / range;
-  const float blueLack = static_cast<float>(most - blue) / range;
-  float sixth;
-  if (red == most) {
-    sixth = blueLack - greenLack;
-  } else if (green == most) {
-    sixth = static_cast<float>(2.0 + redLack - blueLack);
-  } else {
-    sixth = static_cast<float>(4.0 + greenLack - redLack);
-  }
-  const float hue = static_cast<float>(std::fmod(sixth / 6.0 + 1.0, 1.0));
-  return {static_cast<uint8_t>(std::clamp(static_cast<int>(hue * 255.0), 0, 255)),
-          static_cast<uint8_t>(std::clamp(static_cast<int>(saturation * 255.0), 0, 255)), static_cast<uint8_t>(most)};
+// Where the hue of a pixel lies, in 255ths of a turn; `most` and `range` are of its channels, and range is not 0. Without branches: which
+// channel is the strongest is hard to foresee.
+inline int hueOf(const uint8_t* pixel, int most, float range) {
+  static constexpr int next[] = {1, 2, 0}, afterNext[] = {2, 0, 1};
+  const int strongest = (pixel[0] != most) * (1 + (pixel[1] != most));
+  const float nextLack = static_cast<float>(most - pixel[next[strongest]]) / range;
+  const float otherLack = static_cast<float>(most - pixel[afterNext[strongest]]) / range;
+  const float sixth = static_cast<float>(2.0 * strongest + otherLack - nextLack);
+  // From 5/6 to below 2, of which the fraction counts.
+  double turn = sixth / 6.0 + 1.0;
+  turn -= turn >= 1 ? 1 : 0;
+  return static_cast<int>(static_cast<float>(turn) * 255.0);
 }
 
-void fromHsv(Hsv hsv, uint8_t* pixel) {
-  const uint8_t v = hsv.value;
-  if (hsv.saturation == 0) {
-    std::memset(pixel, v, 3);
-    return;
-  }
-  const double sixths = static_cast<float>(hsv.hue) * 6.0 / 255.0;
-  const int sector = static_cast<int>(std::floor(sixths));
-  const float rest = static_cast<float>(sixths - static_cast<float>(sector));
-  const float saturation = static_cast<float>(static_cast<float>(hsv.saturation) / 255.0);
-  const auto level = [v](double share) {
-    return static_cast<uint8_t>(std::clamp(static_cast<int>(static_cast<float>(std::round(static_cast<float>(v) * share))), 0, 255));
-  };
-  const uint8_t p = level(1.0 - saturation);
-  const uint8_t q = level(1.0 - saturation * rest);
-  const uint8_t t = level(1.0 - saturation * (1.0 - rest));
-  const uint8_t sectors[6][3] = {{v, t, p}, {q, v, p}, {p, v, t}, {p, q, v}, {t, p, v}, {v, p, q}};
-  std::memcpy(pixel, sectors[sector % 6], 3);
-}
+// To the nearest number, a half upwards. Levels are not negative.
+inline uint8_t nearest(double level) { return static_cast<uint8_t>(static_cast<int>(level + 0.5)); }
 
-// The shift is cut to a byte first, towards zero, and hues go round.
+// Which levels a sixth of the circle gives to red, green and blue, by their places in a word: value 0, t 8, p 16, q 24.
+constexpr uint8_t levelPlaces[6][3] = {{0, 8, 16}, {24, 0, 16}, {16, 0, 8}, {16, 24, 0}, {8, 16, 0}, {0, 16, 24}};
+
+// Through hue, saturation and value, each a byte. The shift is cut to a byte first, towards zero, and hues go round.
 void turnHue(uint8_t* pixels, size_t count, double turns) {
   const auto shift = static_cast<uint8_t>(static_cast<int>(turns * 255));
+  int sectors[256];
+  float rests[256];
+  for (int hue = 0; hue < 256; hue++) {
+    const double sixths = static_cast<float>(hue) * 6.0 / 255.0;
+    sectors[hue] = static_cast<int>(std::floor(sixths)) % 6;
+    rests[hue] = static_cast<float>(sixths - std::floor(sixths));
+  }
   for (size_t i = 0; i < count; i++, pixels += 3) {
-    Hsv hsv = toHsv(pixels);
-    hsv.hue = static_cast<uint8_t>(hsv.hue + shift);
-    fromHsv(hsv, pixels);
+    const int red = pixels[0], green = pixels[1], blue = pixels[2];
+    const int most = std::max(red, std::max(green, blue));
+    const int least = std::min(red, std::min(green, blue));
+    // A gray has no hue to turn.
+    if (most == least) continue;
+    const float range = static_cast<float>(most - least);
+    const int saturation = static_cast<int>(range / static_cast<float>(most) * 255.0);
+    const auto value = static_cast<uint8_t>(most);
+    if (saturation == 0) {
+      std::memset(pixels, value, 3);
+      continue;
+    }
+    const auto hue = static_cast<uint8_t>(hueOf(pixels, most, range) + shift);
+    const float share = static_cast<float>(saturation / 255.0);
+    const float rest = rests[hue];
+    const double level = most;
+    const uint8_t p = nearest(level * (1.0 - share));
+    const uint8_t q = nearest(level * (1.0 - share * rest));
+    const uint8_t t = nearest(level * (1.0 - share * (1.0 - rest)));
+    const uint32_t levels = value | t << 8 | static_cast<uint32_t>(p) << 16 | static_cast<uint32_t>(q) << 24;
+    const uint8_t* places = levelPlaces[sectors[hue]];
+    for (int c = 0; c < 3; c++) pixels[c] = static_cast<uint8_t>(levels >> places[c]);
   }
 }
 
@@ -124,39 +139,55 @@ BlurBox blurBox(float deviation) {
   return {pixels, inner, ((1u << 24) - (pixels * 2 + 1) * inner) / 2};
 }
 
-// One pass along a line of `length` elements of `Lanes` bytes, `step` bytes apart. Pixels beyond the ends are as the last ones.
-void blurLine(const uint8_t* line, uint8_t* result, int length, size_t step, int lanes, const BlurBox& box, std::vector<uint32_t>& sums) {
-  const auto at = [&](int i) { return line + std::clamp(i, 0, length - 1) * step; };
-  sums.assign(lanes, 0);
-  for (int i = -box.radius; i <= box.radius; i++) {
-    const uint8_t* in = at(i);
-    for (int lane = 0; lane < lanes; lane++) sums[lane] += in[lane];
+// One output row: the box's sums, and half a pixel's share of the rows just outside of it. Then the box moves one row on.
+LACLIP_VERSIONS void blurRow(const uint8_t* before, const uint8_t* leaving, const uint8_t* after, uint32_t* sums, uint8_t* result,
+                             size_t bytes, uint32_t inner, uint32_t outer) {
+  for (size_t i = 0; i < bytes; i++) {
+    const uint32_t both = static_cast<uint32_t>(before[i]) + after[i];
+    result[i] = static_cast<uint8_t>((sums[i] * inner + both * outer + (1u << 23)) >> 24);
+    sums[i] += static_cast<uint32_t>(after[i]) - leaving[i];
   }
-  uint32_t* sum = sums.data();
-  for (int i = 0; i < length; i++) {
-    const uint8_t* before = at(i - box.radius - 1);
-    const uint8_t* after = at(i + box.radius + 1);
-    const uint8_t* leaving = at(i - box.radius);
-    uint8_t* out = result + i * step;
-    for (int lane = 0; lane < lanes; lane++) {
-      out[lane] = static_cast<uint8_t>((sum[lane] * box.inner + (before[lane] + after[lane]) * box.outer + (1u << 23)) >> 24);
-      sum[lane] += after[lane] - leaving[lane];
+}
+
+// One pass down all columns at once. Rows beyond the ends are as the last ones.
+void blurDown(const uint8_t* pixels, uint8_t* result, int rows, size_t rowBytes, const BlurBox& box, std::vector<uint32_t>& sums) {
+  const auto row = [&](int y) { return pixels + static_cast<size_t>(std::clamp(y, 0, rows - 1)) * rowBytes; };
+  sums.assign(rowBytes, 0);
+  for (int y = -box.radius; y <= box.radius; y++) {
+    const uint8_t* in = row(y);
+    for (size_t i = 0; i < rowBytes; i++) sums[i] += in[i];
+  }
+  for (int y = 0; y < rows; y++) {
+    blurRow(row(y - box.radius - 1), row(y - box.radius), row(y + box.radius + 1), sums.data(), result + y * rowBytes, rowBytes, box.inner,
+            box.outer);
+  }
+}
+
+void transpose(const uint8_t* pixels, uint8_t* result, int width, int height) {
+  for (int y = 0; y < height; y++) {
+    for (int x = 0; x < width; x++, pixels += 3) {
+      uint8_t* to = result + (static_cast<size_t>(x) * height + y) * 3;
+      to[0] = pixels[0];
+      to[1] = pixels[1];
+      to[2] = pixels[2];
     }
   }
 }
 
+// Across and then down; across is down in the transposed picture.
 void blur(uint8_t* pixels, int width, int height, float deviation) {
   const BlurBox box = blurBox(deviation);
-  const size_t rowBytes = static_cast<size_t>(width) * 3;
-  std::vector<uint8_t> other(rowBytes * height);
+  std::vector<uint8_t> other(static_cast<size_t>(width) * height * 3);
   std::vector<uint32_t> sums;
   uint8_t* from = pixels;
   uint8_t* to = other.data();
-  for (int pass = 0; pass < blurPasses; pass++, std::swap(from, to)) {
-    for (int y = 0; y < height; y++) blurLine(from + y * rowBytes, to + y * rowBytes, width, 3, 3, box, sums);
-  }
-  for (int pass = 0; pass < blurPasses; pass++, std::swap(from, to)) {
-    blurLine(from, to, height, rowBytes, static_cast<int>(rowBytes), box, sums);
+  for (const auto& [length, across] : {std::pair(width, height), std::pair(height, width)}) {
+    // The picture lies with `length` pixels in a row; lay it so that these stand below each other.
+    transpose(from, to, length, across);
+    std::swap(from, to);
+    for (int pass = 0; pass < blurPasses; pass++, std::swap(from, to)) {
+      blurDown(from, to, length, static_cast<size_t>(across) * 3, box, sums);
+    }
   }
 }
 
