@@ -93,7 +93,8 @@ export async function decodeWithSharp({ name, bytes, maxPixels }: OpenImage): Pr
   }
 }
 
-async function readImageFile(path: string, name: string): Promise<Uint8Array> {
+/** The bytes of an image file. @throws DataError when it is missing, a folder, or can't be read */
+export async function readImageFile(path: string, name = path): Promise<Uint8Array> {
   try {
     return await readFile(path);
   } catch (error) {

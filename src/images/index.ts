@@ -1,6 +1,6 @@
 /** From image files to the pixels that a model sees. */
 export { changeColours, type ColourChange } from "./colour-changes.ts";
-export { decodeImage, type DecodeOptions, type Pixels } from "./decode.ts";
+export { decodeImage, type DecodeOptions, type Pixels, readImageFile } from "./decode.ts";
 export * from "./encode.ts";
 export { imageHeader } from "./header.ts";
 export * from "./image-header.ts";
