@@ -19,6 +19,7 @@ export * from "./byte-log.ts";
 export * from "./rewrites-column.ts";
 export * from "./tar-pairs.ts";
 export * from "./shard-index.ts";
+export { defaultIdColumn, indexBeside } from "./index-beside.ts";
 export * from "./webdataset.ts";
 export * from "./json-texts.ts";
 export * from "./member-texts.ts";

@@ -12,7 +12,7 @@ import { decodeText } from "./strict-text.ts";
 
 /** Which texts of a sample are which, where the names say too little. */
 export interface MemberTextOptions {
-  /** Key of the `.json` with the id; `hash:NAME` or `hash:NAME,NAME` for a hash of keys. Default: webdataset's key of the sample. */
+  /** Key of the `.json` with the id; `hash:NAME` or `hash:NAME,NAME` for a hash of keys. Default: webdataset's key of the sample; see `defaultIdColumn`. */
   idColumn?: string | undefined;
   /** Key of the `.json` with the caption. Default: the `.txt`, else `caption`, `title` or `text` of the `.json`. */
   captionColumn?: string | undefined;

@@ -3,13 +3,15 @@
  * files, or the tars of a webdataset.
  *
  * Rewrites are joined to captions by id. Tables are read as training reads them (src/data/caption-table.ts), so that both have the
- * same ids: the `id` column, else the image path, else a hash of the image's address. A webdataset has its keys. A text file, or a
+ * same ids: the `id` column, else the image path, else a hash of the image's address. A webdataset has its keys, or in tars that
+ * `laclip data pack` has made the `id` of each `.json` (src/data/index-beside.ts). A text file, or a
  * table of captions alone, has the hash of each caption as id.
  */
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import {
   captionColumns,
+  defaultIdColumn,
   describeIds,
   findColumn,
   hashedId,
@@ -46,7 +48,7 @@ export interface CaptionRow {
 export interface CaptionsOptions {
   /**
    * Column with the ids; `hash:NAME` or `hash:NAME,NAME` for a hash of columns. Default for tables: `id`, else the image path, else
-   * a hash of the image's address, else a hash of the caption; for a webdataset: the key.
+   * a hash of the image's address, else a hash of the caption; for a webdataset: see `defaultIdColumn`.
    */
   idColumn?: string;
   /** Column with the captions. Default: `caption`, `title` or `text`. */
@@ -90,8 +92,11 @@ export async function openCaptions(path: string, options: CaptionsOptions = {}):
     return input(path, "a hash of the caption", (from = 0) => without(from, lineRows(path)));
   }
   if (kind === "tars") {
-    const tars = (await listShards(path)).map(({ address }) => ({ path: address, rows: () => tarRows(address, options) }));
-    return { ...input(shownShards(path), tarIdsFrom(options), (from = 0) => without(from, inTurn(tars))), tars, secondFrom };
+    const shards = await listShards(path);
+    const given = idColumn === undefined ? await defaultIdColumn(shards.map(({ address }) => address)) : idColumn;
+    const columns = given === undefined ? options : { ...options, idColumn: given };
+    const tars = shards.map(({ address }) => ({ path: address, rows: () => tarRows(address, columns) }));
+    return { ...input(shownShards(path), tarIdsFrom(columns), (from = 0) => without(from, inTurn(tars))), tars, secondFrom };
   }
   if (kind === "annotations") {
     const files = annotationFiles(path);

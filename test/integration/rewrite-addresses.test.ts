@@ -1,7 +1,7 @@
 /** Tars that lie on a server are rewritten, and exported with their rewrites, as those on the disk are. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -22,7 +22,7 @@ const server = createServer((request, response) => {
   const { pathname, search } = new URL(request.url!, "http://host");
   if (search !== "?signature=sesame" || request.headers.authorization !== `Basic ${Buffer.from("ann:sesame").toString("base64")}`)
     return void response.writeHead(403).end();
-  if (pathname.slice(1) === gone) return void response.writeHead(404).end();
+  if (pathname.slice(1) === gone || !existsSync(join(shards, pathname.slice(1)))) return void response.writeHead(404).end();
   const bytes = readFileSync(join(shards, pathname.slice(1)));
   const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? "")?.[1] ?? 0);
   response.writeHead(from > 0 ? 206 : 200, {

@@ -1,11 +1,15 @@
 /** Rewriting and training read the same table: they must agree on every id and on what the table is. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { openPairs } from "../../src/data/index.ts";
+import { openCollection, packShards } from "../../src/curation/index.ts";
+import { defaultIdColumn, listShards, openPairs, openTarPairs, shardIndexName } from "../../src/data/index.ts";
 import { openCaptions } from "../../src/rewriting/index.ts";
+import { UsageError } from "../../src/support/index.ts";
+import { writeCollection } from "./small-collection.ts";
+import { writeTar } from "./tar-files.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-same-ids-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -26,6 +30,44 @@ test("ids that are hashes", async () => {
   writeFileSync(published, "a cat\thttp://a/2.jpg\na dog\thttp://a/1.jpg\n");
   assert.deepEqual((await (await openCaptions(published)).survey()).fingerprint, pairs.fingerprint);
   assert.deepEqual((await (await openCaptions(file, { idColumn: "hash:url" })).survey()).fingerprint, pairs.fingerprint);
+});
+
+test("packed tars have the ids and the fingerprint of what was packed; without their index, and in all other tars, ids are keys", async () => {
+  const table = join(folder, "table");
+  await writeCollection(table, 12);
+  const { pairs } = await openCollection({ path: table });
+  const packed = join(folder, "packed");
+  await packShards({ pairs, out: packed, samplesPerShard: 5, createdWith: "test" });
+  const read = async (path: string): Promise<{ rewritten: string[]; trained: string[]; idFrom: string }> => {
+    const captions = await openCaptions(path);
+    const rewritten: string[] = [];
+    for await (const batch of captions.rows()) rewritten.push(...batch.map(({ id }) => id));
+    const tars = (await listShards(path)).map(({ address }) => address);
+    const opened = await openTarPairs(tars, { name: path, idColumn: await defaultIdColumn(tars) });
+    const trained = Array.from({ length: opened.samples.length }, (_, row) => opened.samples.id(row));
+    assert.deepEqual((await captions.survey()).fingerprint, opened.fingerprint);
+    if (captions.idFrom.includes('"id"')) assert.deepEqual(opened.fingerprint, pairs.fingerprint);
+    return { rewritten, trained, idFrom: captions.idFrom };
+  };
+  const own = Array.from({ length: 12 }, (_, row) => pairs.samples.id(row));
+  const { rewritten, trained, idFrom } = await read(packed);
+  assert.deepEqual([rewritten, idFrom], [trained, '"id" of the .json']);
+  assert.deepEqual(rewritten.toSorted(), own.toSorted());
+  assert.equal((await openCaptions(join(packed, "{00000..00002}.tar"))).idFrom, idFrom);
+
+  mkdirSync(join(folder, "other"));
+  await writeTar(join(folder, "other", "0.tar"), [["a.txt", "a dog"]]);
+  const mixed = `${packed}/00000.tar::${folder}/other/0.tar`;
+  await assert.rejects(openCaptions(mixed), UsageError);
+  assert.equal((await openCaptions(mixed, { idColumn: "id" })).idFrom, idFrom);
+
+  renameSync(join(packed, shardIndexName), join(folder, "moved.json"));
+  const keys = await read(packed);
+  assert.deepEqual(keys.rewritten, keys.trained);
+  assert.deepEqual(
+    keys.rewritten,
+    Array.from({ length: 12 }, (_, i) => String(i).padStart(9, "0")),
+  );
 });
 
 for (const [name, content] of Object.entries(tables)) {

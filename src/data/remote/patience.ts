@@ -39,6 +39,20 @@ export function refuseStopped(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new InterruptedError("Stopped.", { mend: "Start the same command again." });
 }
 
+/** Errors behind which there is no answer. */
+const unanswered = new WeakSet<Error>();
+
+/** True where a server could not be reached or failed at every try; false where it answered, whatever it said. */
+export function isUnanswered(error: EndpointError): boolean {
+  return unanswered.has(error);
+}
+
+function withoutAnswer(message: string, options: ConstructorParameters<typeof EndpointError>[1]): EndpointError {
+  const error = new EndpointError(message, options);
+  unanswered.add(error);
+  return error;
+}
+
 /** Counts failures in a row, and waits after each. */
 export class Retries {
   #failures = 0;
@@ -67,19 +81,19 @@ export class Retries {
     const { message, waitSeconds, permanent } = explainConnection(failure);
     const { retries, firstWaitSeconds, longestWaitSeconds } = this.#patience;
     if (permanent) {
-      throw new EndpointError(`${this.shown}: ${message}.`, {
+      throw withoutAnswer(`${this.shown}: ${message}.`, {
         cause: failure,
         mend: message.includes("certificate") ? "Where it is your own, name it in the variable NODE_EXTRA_CA_CERTS." : "Check the address.",
       });
     }
     if (waitSeconds !== undefined && waitSeconds > longestWaitSeconds) {
-      throw new EndpointError(`${this.shown}: ${message}, and the server asks to wait for ${Math.ceil(waitSeconds)} s.`, {
+      throw withoutAnswer(`${this.shown}: ${message}, and the server asks to wait for ${Math.ceil(waitSeconds)} s.`, {
         cause: failure,
         mend: "Start the same command again later.",
       });
     }
     if (this.#failures >= retries) {
-      throw new EndpointError(`${this.shown}: ${message}; ${reached}, and ${retries} more tries brought nothing.`, {
+      throw withoutAnswer(`${this.shown}: ${message}; ${reached}, and ${retries} more tries brought nothing.`, {
         cause: failure,
         mend: "Start the same command again when the server answers.",
       });

@@ -5,18 +5,18 @@
  * others are looked through once: on this machine from header to header, elsewhere from front to back. What was found is kept in the
  * user's cache folder, as long as the tar does not change.
  */
-import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { z } from "zod";
 import { readTar, scanTar } from "../../formats/index.ts";
-import { DataError, LaclipError, Progress, log, readJson, sha256, warnOnce, writeFileAtomic } from "../../support/index.ts";
-import { isAddress, shownAddress } from "../remote/address.ts";
+import { DataError, Progress, log, sha256, warnOnce, writeFileAtomic } from "../../support/index.ts";
+import { besideTar, folderOfTar, indexBeside, readIfThere } from "../index-beside.ts";
+import { fileNameOf, isAddress, shownAddress } from "../remote/address.ts";
 import { type Shard } from "../remote/list-shards.ts";
-import { openBytes } from "../remote/open-bytes.ts";
 import type { Patience } from "../remote/patience.ts";
 import { readShard } from "../remote/read-shard.ts";
-import { type ShardIndex, parseShardIndex, readShardIndex, shardIndexName } from "../shard-index.ts";
+import { type ShardIndex, shardIndexName } from "../shard-index.ts";
 import { imageSuffixes } from "../tar-pairs.ts";
 import { SampleBorders, sampleMember } from "../webdataset.ts";
 
@@ -61,19 +61,14 @@ export async function countSamples(shards: readonly Shard[], options: CountOptio
   return counted;
 }
 
-/** The folder of a tar, with the `/` at its end. */
-function folderOf(address: string): string {
-  return isAddress(address) ? address.replace(/[^/]*([?#].*)?$/s, "") : `${dirname(address)}/`;
-}
-
 async function indexed(
   { address, size }: Shard,
   indexes: Map<string, ShardIndex | undefined>,
   options: Patience,
 ): Promise<CountedShard | undefined> {
-  const folder = folderOf(address);
-  if (!indexes.has(folder)) indexes.set(folder, await indexOf(address, folder, options));
-  const entry = indexes.get(folder)?.shards.find(({ name }) => folder + name === address);
+  const folder = folderOfTar(address);
+  if (!indexes.has(folder)) indexes.set(folder, await indexBeside(address, options));
+  const entry = indexes.get(folder)?.shards.find(({ name }) => name === fileNameOf(address));
   if (!entry) return undefined;
   if (size !== undefined && size !== entry.bytes) {
     throw new DataError(`${shownAddress(address)}: ${size} bytes, where ${shardIndexName} beside it says ${entry.bytes}.`, {
@@ -83,43 +78,22 @@ async function indexed(
   return { address, samples: entry.samples, offsets: entry.offsets, stride: indexes.get(folder)!.stride };
 }
 
-async function indexOf(address: string, folder: string, options: Patience): Promise<ShardIndex | undefined> {
-  if (!isAddress(address)) return readShardIndex(folder);
-  const text = await small(folder + shardIndexName, options);
-  return text === undefined ? undefined : parseShardIndex(text, folder + shardIndexName);
-}
-
 const statisticsSchema = z.object({ successes: z.number().int().nonnegative() });
 
 /** What img2dataset wrote beside a tar: `00012_stats.json` for `00012.tar`. */
 async function withStatistics({ address }: Shard, options: Patience): Promise<CountedShard | undefined> {
-  const file = address.replace(/\.tar$/i, "_stats.json");
-  if (file === address) return undefined;
+  const name = fileNameOf(address);
+  if (!/\.tar$/i.test(name)) return undefined;
+  const text = await readIfThere(besideTar(address, name.replace(/\.tar$/i, "_stats.json")), options);
+  if (text === undefined) return undefined;
   let value: unknown;
-  if (isAddress(address)) {
-    const text = await small(file, options);
-    if (text === undefined) return undefined;
-    try {
-      value = JSON.parse(text);
-    } catch {
-      return undefined;
-    }
-  } else if (existsSync(file)) value = readJson(file, "statistics of a tar");
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
   const parsed = statisticsSchema.safeParse(value);
   return parsed.success ? { address, samples: parsed.data.successes } : undefined;
-}
-
-/** A small file beside tars elsewhere, or undefined where there is none. */
-async function small(address: string, options: Patience): Promise<string | undefined> {
-  const pieces: Buffer[] = [];
-  try {
-    for await (const piece of openBytes(address, { ...options, retries: 1 })) pieces.push(piece);
-  } catch (error) {
-    // Servers answer in many ways that a file is not there; if it is the server that fails, the tar will say so.
-    if (error instanceof DataError || (LaclipError.is(error) && error.name === "EndpointError")) return undefined;
-    throw error;
-  }
-  return Buffer.concat(pieces).toString("utf8");
 }
 
 async function lookedThrough({ address, size }: Shard, options: CountOptions): Promise<CountedShard> {
@@ -138,8 +112,8 @@ async function lookedThrough({ address, size }: Shard, options: CountOptions): P
 async function lookThrough(address: string, options: Patience): Promise<{ samples: number; offsets: number[] }> {
   if (isAddress(address)) {
     warnOnce(
-      `counted ${folderOf(address)}`,
-      `${shownAddress(folderOf(address))}: nothing there says how many samples the tars have, so all of them are downloaded once to count. ` +
+      `counted ${folderOfTar(address)}`,
+      `${folderOfTar(address)}: nothing there says how many samples the tars have, so all of them are downloaded once to count. ` +
         "Packed with `laclip data pack` they have an index.",
     );
   }
