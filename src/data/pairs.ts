@@ -54,7 +54,7 @@ export interface Pairs {
   /** Of all rows that have a caption, also those whose image is missing: as rewriting sees the table. */
   fingerprint: CaptionsFingerprint;
   samples: SampleTable;
-  /** Row of each sample by its id. */
+  /** Number under which each sample was added to the table, by its id: what a RewritesBuilder knows it by. */
   rowOf: HashedKeys;
 }
 

@@ -19,6 +19,7 @@ import { type Caption, originalSource } from "./sample.ts";
 import { RewritesBuilder } from "./rewrites-column.ts";
 import { rewriteKey } from "./rewrites-lookup.ts";
 import { SampleTableBuilder } from "./sample-table.ts";
+import { SharedNumbers } from "./shared-numbers.ts";
 import { SampleBorders, sampleMember } from "./webdataset.ts";
 
 /** Suffixes of members that are images. */
@@ -56,12 +57,15 @@ export async function openTarPairs(tars: readonly string[], options: OpenTarPair
   const skipped = { emptyCaptions: 0, missingImages: 0, examples: [] as string[] };
   const repeated: string[] = [];
   let [rows, repeats] = [0, 0];
+  // Tars that `laclip data pack` has mixed say where each sample stood: in that order, they are trained on as what was packed would be.
+  const packedRows = new SharedNumbers();
+  let allPacked = true;
 
   const add = (tar: string, { key, image, texts }: OpenSample): void => {
     rows++;
     const where = `${basename(tar)}, sample ${key}`;
     const members = new MemberTexts(tar, key, texts);
-    const [original, ...others] = withOriginal(members.captions(options));
+    const [original, ...others] = members.captions(options);
     const id = members.id(options.idColumn);
     if (original !== undefined && id !== "") fingerprint.add(id, original.text);
     if (original === undefined || image === undefined) {
@@ -76,6 +80,9 @@ export async function openTarPairs(tars: readonly string[], options: OpenTarPair
       repeats++;
       if (repeated.length < 3) repeated.push(id);
     }
+    const packed = members.json["row"];
+    if (typeof packed === "number" && Number.isSafeInteger(packed) && packed >= 0) packedRows.set(row, packed);
+    else allPacked = false;
     for (const caption of ofSources(others, options.sources)) rewrites.add(row, id, caption);
   };
 
@@ -108,7 +115,7 @@ export async function openTarPairs(tars: readonly string[], options: OpenTarPair
     );
   }
   checkSkipped(name, { rows, skipped, maximum: maximumSkipped, what: "samples", image: "an image" }, noCaptionHint);
-  const samples = builder.finish();
+  const samples = allPacked ? builder.finish().sortedBy(packedRows) : builder.finish();
   const pairs: Pairs = { file: name, rows, skipped, fingerprint: fingerprint.finish(), samples, rowOf };
   if (!rewrites.any) return pairs;
   const report = rewrites.report(name);
@@ -119,13 +126,6 @@ export async function openTarPairs(tars: readonly string[], options: OpenTarPair
 }
 
 const noCaptionHint = "Name the key of the .json that holds the caption (--caption-column), or allow a larger share (--max-skipped).";
-
-/** The captions with an original at the front: where it is missing, the first that there is takes its place. */
-export function withOriginal(captions: readonly Caption[]): Caption[] {
-  const [first, ...others] = captions;
-  if (first === undefined || first.source === originalSource) return [...captions];
-  return [{ source: originalSource, text: first.text }, ...others];
-}
 
 /** The rewrites of the sources that are wanted, in their order. */
 export function ofSources(rewrites: readonly Caption[], sources: readonly string[] | undefined): readonly Caption[] {

@@ -111,9 +111,9 @@ async function openTars(recipe: Recipe, data: RunData, workFolder: string): Prom
   const { captions } = recipe;
   const { order = "auto", shuffle, interleave, samplesPerEpoch } = recipe.data ?? {};
   const name = shownShards(data.file);
-  const idColumn = data.idColumn ?? defaultIdColumn(data.file);
-  const texts = { idColumn, captionColumn: data.captionColumn, textKeys: data.textKeys };
   const listed = await listShards(data.file);
+  const idColumn = data.idColumn ?? (await defaultIdColumn(listed.map(({ address }) => address)));
+  const texts = { idColumn, captionColumn: data.captionColumn, textKeys: data.textKeys };
   const shards = await countSamples(listed);
   const count = shards.reduce((sum, { samples }) => sum + samples, 0);
   const here = shards.every(({ address }) => !isAddress(address) && /\.tar$/i.test(address));

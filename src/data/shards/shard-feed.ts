@@ -9,7 +9,7 @@ import type { MemberTextOptions } from "../member-texts.ts";
 import type { Patience } from "../remote/patience.ts";
 import { RewritesLookup, type RewritesLookupMemory } from "../rewrites-lookup.ts";
 import type { FedSample, SampleFeed } from "../sample-feed.ts";
-import { ofSources, withOriginal } from "../tar-pairs.ts";
+import { ofSources } from "../tar-pairs.ts";
 import type { CountedShard } from "./count-samples.ts";
 import { type ShardBlock, ShardOrder, type ShardOrderOptions, type ShardSlot } from "./shard-order.ts";
 import { ShardCursor, type TarredSample } from "./shard-reader.ts";
@@ -160,7 +160,7 @@ export class ShardFeed implements SampleFeed {
     try {
       const id = texts.id(options.idColumn);
       if (id === "") return unusable(`${where}: no id ("${options.idColumn}" of the .json)`);
-      const captions = withOriginal(texts.captions(options));
+      const captions = texts.captions(options);
       if (captions.length === 0) return unusable(`${where}: no caption`);
       const rewrites = this.#rewrites?.of(id) ?? captions.slice(1);
       return { number, id, image, captions: [captions[0]!, ...ofSources(rewrites, sources)] };
