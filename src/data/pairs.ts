@@ -15,6 +15,7 @@ import {
   readCaptionRows,
 } from "./caption-table.ts";
 import { type CaptionsFingerprint, FingerprintBuilder } from "./captions-fingerprint.ts";
+import { HeldImages } from "./held-images.ts";
 import { HashedKeys } from "./hashed-keys.ts";
 import { type SampleTable, SampleTableBuilder } from "./sample-table.ts";
 
@@ -29,7 +30,7 @@ export interface OpenPairsOptions extends CaptionTableOptions {
    * first 100,000 rows and of every hundredth after them are looked for. Default true.
    */
   checkImages?: boolean | undefined;
-  /** Folder for what a large table is kept in while it is open; nothing is seen there. Default: the system's folder for temporary files. */
+  /** Folder for what a large table, or the images that it holds, are kept in while it is open; nothing is seen there. Default: the system's folder for temporary files. */
   workFolder?: string | undefined;
 }
 
@@ -66,7 +67,8 @@ export interface Pairs {
 export async function openPairs(options: OpenPairsOptions): Promise<Pairs> {
   const { maximumSkipped = 0.01, checkImages = true } = options;
   const table = await openCaptionTable(options);
-  if (table.imageColumn === undefined) throw await noImageColumn(table);
+  if (table.imageColumn === undefined && table.bytesColumn === undefined) throw await noImageColumn(table);
+  const held = table.bytesColumn === undefined ? undefined : new HeldImages(options.workFolder);
   const imageFolder = resolve(options.images ?? dirname(table.file));
   if (!existsSync(imageFolder)) throw new DataError(`${imageFolder}: no such folder of images.`);
 
@@ -79,23 +81,28 @@ export async function openPairs(options: OpenPairsOptions): Promise<Pairs> {
     if (skipped.examples.length < 5) skipped.examples.push(`row ${row}: ${reason}`);
   };
   let rows = 0;
-  for await (const batch of readCaptionRows(table)) {
+  for await (const batch of readCaptionRows(table, 0, held !== undefined)) {
     rows += batch.length;
-    for (const { row, id, image, caption } of batch) {
+    for (const { row, id, image, caption, bytes } of batch) {
       if (caption.trim() === "") {
         skipped.emptyCaptions++;
         skip(row, `no caption (${image || "no image either"})`);
         continue;
       }
       if (id !== "") fingerprint.add(id, caption);
-      const looked = checkImages && (row <= checkedRows || row % checkedAfter === 0);
-      if (image === "" || (looked && !existsSync(isAbsolute(image) ? image : join(imageFolder, image)))) {
+      if (held && !bytes) {
+        skipped.missingImages++;
+        skip(row, "no image");
+        continue;
+      }
+      const looked = !held && checkImages && (row <= checkedRows || row % checkedAfter === 0);
+      if ((image === "" && !held) || (looked && !existsSync(isAbsolute(image) ? image : join(imageFolder, image)))) {
         skipped.missingImages++;
         skip(row, image === "" ? "no image path" : `no file ${image}`);
         continue;
       }
       if (id === "") throw new DataError(`${table.file}: row ${row} has no id (${describeIds(table)}).`);
-      const position = builder.add(id, image, caption);
+      const position = builder.add(id, held ? held.add(bytes!, image || `row ${row}`) : image, caption);
       if (rowOf.intern(id) === position) continue;
       repeated.count++;
       if (repeated.ids.length < 3) repeated.ids.push(id);
