@@ -96,9 +96,12 @@ class Reader {
       bottom_ = std::max(bottom_, view.bottom());
     }
     if (!narrow(decodedWidth)) return failure();
-    const size_t rowBytes = static_cast<size_t>(info_.output_width) * 4 + rowPadding;
-    rows_.resize(rowBytes * rowsAtOnce);
-    for (int i = 0; i < rowsAtOnce; i++) rowPointers_[i] = &rows_[rowBytes * i];
+    // libjpeg-turbo writes rows that begin at a multiple of 32 past the cache, from where they would have to be fetched at once.
+    constexpr size_t aligned = 32, beside = 16;
+    const size_t rowBytes = (static_cast<size_t>(info_.output_width) * 4 + rowPadding + aligned) / aligned * aligned;
+    rows_.resize(rowBytes * rowsAtOnce + 2 * aligned);
+    const size_t shift = aligned - reinterpret_cast<uintptr_t>(rows_.data()) % aligned + beside;
+    for (int i = 0; i < rowsAtOnce; i++) rowPointers_[i] = &rows_[rowBytes * i + shift];
     if (!(verbatim ? decode<3>() : decode<4>())) return failure();
     for (size_t i = 0; i < views_.size(); i++) views_[i].finish(targets[i]);
     return Outcome::done;
