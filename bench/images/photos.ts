@@ -13,28 +13,30 @@ export interface PhotoSet {
   width: number;
   height: number;
   count: number;
+  /** Strength of the sensor's noise, 0..1: an image that was scaled down has less. */
+  grain: number;
 }
 
 /** The sizes that are measured: a web image, a larger one, a camera's. */
 export const photoSets: readonly PhotoSet[] = [
-  { name: "500 x 375", width: 500, height: 375, count: 60 },
-  { name: "1024 x 768", width: 1024, height: 768, count: 30 },
-  { name: "4000 x 3000", width: 4000, height: 3000, count: 4 },
+  { name: "500 x 375", width: 500, height: 375, count: 60, grain: 0.012 },
+  { name: "1024 x 768", width: 1024, height: 768, count: 30, grain: 0.012 },
+  { name: "4000 x 3000", width: 4000, height: 3000, count: 4, grain: 0.09 },
 ];
 
 /** Makes the photos of a set and returns their paths; the same ones at each call. */
-export async function makePhotos(folder: string, { name, width, height, count }: PhotoSet): Promise<string[]> {
+export async function makePhotos(folder: string, { name, width, height, count, grain }: PhotoSet): Promise<string[]> {
   mkdirSync(folder, { recursive: true });
   const paths: string[] = [];
   for (let i = 0; i < count; i++) {
     const path = join(folder, `${i}.jpg`);
-    await makePhoto(Random.of(name, i), width, height, path);
+    await makePhoto(Random.of(name, i), width, height, grain, path);
     paths.push(path);
   }
   return paths;
 }
 
-async function makePhoto(random: Random, width: number, height: number, path: string): Promise<void> {
+async function makePhoto(random: Random, width: number, height: number, grain: number, path: string): Promise<void> {
   // Some photos are full of detail and some are nearly flat.
   const strength = 0.5 + 1.3 * random.uniform();
   const layers: { input: Buffer; raw: { width: number; height: number; channels: 4 } }[] = [];
@@ -44,7 +46,7 @@ async function makePhoto(random: Random, width: number, height: number, path: st
     layers.push({ input: await noise(random, width, height, cell, share), raw: { width, height, channels: 4 } });
   }
   const shapes = Buffer.from(drawing(random, width, height));
-  layers.push({ input: await noise(random, width, height, 1, 0.012 * strength), raw: { width, height, channels: 4 } });
+  layers.push({ input: await noise(random, width, height, 1, grain * strength), raw: { width, height, channels: 4 } });
   await sharp(base, { raw: { width, height, channels: 4 } })
     .composite([...layers.slice(0, 2), { input: shapes, blend: "soft-light" }, ...layers.slice(2)])
     .removeAlpha()

@@ -4,7 +4,7 @@
  * A libtorch that is there is used as it is. Where there is none, the distribution's package comes first, since it is small and shared;
  * a PyTorch wheel is installed where an NVIDIA GPU wants CUDA, or where the distribution has no package that is new enough.
  */
-import { existsSync, readdirSync, realpathSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, realpathSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { atLeast, findLibtorch, oldestVersion } from "./find-libtorch.mjs";
 import { findLibjpeg, libjpegPackage } from "./find-libjpeg.mjs";
@@ -169,12 +169,18 @@ function installCommand(packages) {
   return `sudo apt-get update && sudo apt-get install -y --no-install-recommends ${packages.join(" ")}`;
 }
 
-/** Installs libjpeg-turbo alone, or says what that would take. @param {import("./report.mjs").Context} context */
+/**
+ * Installs libjpeg-turbo alone, or says what that would take. It is tried once: a machine without a network would else wait at each set-up.
+ * @param {import("./report.mjs").Context} context
+ */
 async function installLibjpeg(context) {
-  if (!canInstall(context.env)) {
+  const tried = path.join(context.build, "libjpeg-tried");
+  if (!canInstall(context.env) || existsSync(tried)) {
     say(`${noLibjpeg}. To mend it: ${installCommand([libjpegPackage])}`);
     return;
   }
+  mkdirSync(context.build, { recursive: true });
+  writeFileSync(tried, "");
   try {
     await installPackages([libjpegPackage], noLibjpeg, false, context);
   } catch (error) {

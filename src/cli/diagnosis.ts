@@ -65,7 +65,7 @@ export async function diagnose(folder = process.cwd()): Promise<Diagnosis> {
     .filter(({ float32, bfloat16 }) => bfloat16 < float32)
     .map(({ device }) => `bfloat16 is slower than float32 on this ${device}: train with --set training.precision=fp32.`);
   if (images.missing !== null) {
-    notes.push(`Images are read slower than they could be: ${images.missing}.`);
+    notes.push(`Images are read slower than they could be, since ${images.missing}.`);
   }
   return {
     version: 1,

@@ -109,6 +109,27 @@ test("crops from smaller decodes differ from the exact ones by less than a byte 
   }
 });
 
+test("what a smaller decode leaves out around a crop changes nothing in it", needsJpeg, async () => {
+  const addon = jpegAddon()!;
+  for (const options of [{}, { chromaSubsampling: "4:4:4" }, { progressive: true }]) {
+    const [width, height] = [613, 427];
+    const bytes = await madePhoto(width, height, "around", options);
+    const whole = square({ x: 0, y: 0, width, height }, 12, "bilinear");
+    for (let i = 0; i < 60; i++) {
+      const random = Random.of("around", i);
+      const box = randomResizedCropBox(random, width, height, { scale: [0.1, 0.6] });
+      const eighths = random.choice([1, 2, 4]);
+      const size = Math.max(1, Math.floor((Math.min(box.width, box.height) * eighths) / 8 / 1.3));
+      const view = square(box, size, random.choice(["bilinear", "bicubic"]));
+      const alone = new Uint8Array(size * size * 3);
+      assert.equal(addon.renderNow(writePlan("jpeg", width, height, 1.2, [view]), bytes, alone), outcomes.done);
+      const both = new Uint8Array(alone.length + 12 * 12 * 3);
+      assert.equal(addon.renderNow(writePlan("jpeg", width, height, 1.2, [view, whole]), bytes, both), outcomes.done);
+      assert.deepEqual(both.subarray(0, alone.length), alone, JSON.stringify({ box, size, eighths, options }));
+    }
+  }
+});
+
 test("no crop is decoded smaller than its view needs", needsJpeg, async () => {
   const bytes = await madePhoto(500, 375, "large enough");
   const settings = { size: 224, random: Random.of("same") };

@@ -4,15 +4,15 @@
  * A JPEG is decoded once for all its views, only as far as they reach. Where a crop has more pixels than the view needs, it may be decoded
  * at a half, a quarter or an eighth of its size, which costs a fraction and changes pixels a little; `exact` forbids that.
  */
-import { invariant, UsageError } from "../support/index.ts";
+import { invariant, LaclipError, UsageError } from "../support/index.ts";
 import { changeColours } from "./colour-changes.ts";
 import { type DecodeOptions, decodeWithSharp, openImage, type Pixels } from "./decode.ts";
 import { imagesAddon, jpegAddon, type Outcome, outcomes, owned, type View, viewBytes, writePlan } from "./native.ts";
 import { resizePlain } from "./resample.ts";
 
 /**
- * Decoded pixels for each pixel of the view, along both sides, that a JPEG must keep. At 1.2 a view differs from the exact one by half a
- * byte value in the mean, at 1.0 by three quarters (bench/images).
+ * Decoded pixels for each pixel of the view, along both sides, that a JPEG must keep. So few that large photos gain, so many that views
+ * differ from the exact ones by less than a byte value in the mean; bench/images prints by how much.
  */
 const leastShrink = 1.2;
 
@@ -58,7 +58,11 @@ export async function renderInto(
 /** False where another decoder should try. */
 function finished(outcome: Outcome): boolean {
   if (outcome === outcomes.targetGone) throw new UsageError("The array for an image was transferred or made smaller before it was filled.");
-  if (outcome === outcomes.outOfMemory) throw new Error("There is not enough memory for an image.");
+  if (outcome === outcomes.outOfMemory) {
+    throw new LaclipError("There is not enough memory for an image.", {
+      mend: "Read fewer at once: setImageThreads(1), or fewer loaders.",
+    });
+  }
   return outcome === outcomes.done;
 }
 

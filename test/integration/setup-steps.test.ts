@@ -291,11 +291,17 @@ test(
     program("apt-get", `echo "$@" >> "${join(folder, "asked")}"; echo "no such package"; exit 100`);
     program("sudo", 'shift; exec "$@"');
     program("blind-compiler", 'case "$*" in *jpeglib.h*) exit 1;; esac; exec c++ "$@"');
-    const without = setUpIn({ PATH: `${programs}:${process.env["PATH"]}`, CXX: join(programs, "blind-compiler") });
+    const poor = { PATH: `${programs}:${process.env["PATH"]}`, CXX: join(programs, "blind-compiler") };
+    const without = setUpIn(poor);
     assert.equal(without.status, 0, without.stderr);
     assert.match(without.stderr, /going on without libjpeg-turbo/u);
-    assert.match(readFileSync(join(folder, "asked"), "utf8"), /update/u);
+    const asked = readFileSync(join(folder, "asked"), "utf8");
+    assert.match(asked, /update/u);
     assert.deepEqual(imagesAddonOf(folder), { recorded: null, found: null });
+    const again = setUpIn(poor);
+    assert.equal(again.status, 0, again.stderr);
+    assert.match(again.stderr, /To mend it: .*apt-get install .*libjpeg-dev/u);
+    assert.equal(readFileSync(join(folder, "asked"), "utf8"), asked, "apt-get was asked a second time");
 
     const record = JSON.parse(readFileSync(join(root, "build", "images", "current.json"), "utf8")) as { libjpeg: string | null };
     const withIt = setUp();

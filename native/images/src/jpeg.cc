@@ -96,9 +96,15 @@ class Reader {
       bottom_ = std::max(bottom_, view.bottom());
     }
     if (!narrow(decodedWidth)) return failure();
-    const size_t rowBytes = static_cast<size_t>(info_.output_width) * 4 + rowPadding;
-    rows_.resize(rowBytes * rowsAtOnce);
-    for (int i = 0; i < rowsAtOnce; i++) rowPointers_[i] = &rows_[rowBytes * i];
+    if (verbatim && views_.size() == 1 && right_ - left_ == static_cast<int>(info_.output_width)) {
+      return copyTo(targets[0]) ? Outcome::done : failure();
+    }
+    // libjpeg-turbo writes rows that begin at a multiple of 32 past the cache, from where they would have to be fetched at once.
+    constexpr size_t aligned = 32, beside = 16;
+    const size_t rowBytes = (static_cast<size_t>(info_.output_width) * 4 + rowPadding + aligned) / aligned * aligned;
+    rows_.resize(rowBytes * rowsAtOnce + 2 * aligned);
+    const size_t shift = aligned - reinterpret_cast<uintptr_t>(rows_.data()) % aligned + beside;
+    for (int i = 0; i < rowsAtOnce; i++) rowPointers_[i] = &rows_[rowBytes * i + shift];
     if (!(verbatim ? decode<3>() : decode<4>())) return failure();
     for (size_t i = 0; i < views_.size(); i++) views_[i].finish(targets[i]);
     return Outcome::done;
@@ -164,6 +170,18 @@ class Reader {
       column_ = from;
     }
     if (top_ > 0) jpeg_skip_scanlines(&info_, top_);
+    return true;
+  }
+
+  // Whole rows that are wanted as they are go where they belong at once.
+  bool copyTo(uint8_t* target) {
+    if (setjmp(errors_.back)) return false;
+    const size_t rowBytes = static_cast<size_t>(info_.output_width) * 3;
+    while (static_cast<int>(info_.output_scanline) < bottom_) {
+      const int y = info_.output_scanline;
+      for (int i = 0; i < rowsAtOnce; i++) rowPointers_[i] = target + (y - top_ + i) * rowBytes;
+      jpeg_read_scanlines(&info_, rowPointers_, std::min(rowsAtOnce, bottom_ - y));
+    }
     return true;
   }
 

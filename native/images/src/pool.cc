@@ -67,8 +67,9 @@ void Environment::finished(std::unique_ptr<Job> job) {
 }
 
 void Environment::settleFinished(napi_env env, napi_value, void* self, void*) {
-  auto& environment = *static_cast<Environment*>(self);
+  // Without an environment this is the queue being emptied at its end.
   if (env == nullptr) return;
+  auto& environment = *static_cast<Environment*>(self);
   std::vector<std::unique_ptr<Job>> done;
   {
     const std::lock_guard lock(environment.mutex_);
