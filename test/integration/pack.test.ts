@@ -4,6 +4,7 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdir
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { gzipSync } from "node:zlib";
 import sharp from "sharp";
 import { openCollection, packShards } from "../../src/curation/index.ts";
 import type { PackOptions, PackReport } from "../../src/curation/index.ts";
@@ -213,9 +214,44 @@ test("a folder of images by class is packed with captions made from the classes"
   ]);
   await assert.rejects(openCollection({ path: classes, caption: "a photo" }), UsageError);
   await assert.rejects(openCollection({ path: collection, caption: "a {class}" }), UsageError);
-  await assert.rejects(openCollection({ path: out }), UsageError);
+  await assert.rejects(openCollection({ path: out, images: folder }), UsageError);
   await assert.rejects(openCollection({ path: classes, images: folder }), UsageError);
   await assert.rejects(openCollection({ path: join(folder, "nowhere"), caption: "a {class}" }), DataError);
+});
+
+test("tars are packed again: resized, cut otherwise, with the rewrites that they have or with others; ids and captions stay", async () => {
+  const first = newFolder();
+  await pack({ out: first, withRewrites: true, samplesPerShard: 25 });
+  const again = newFolder();
+  const report = await pack({ out: again, path: first, samplesPerShard: 40, order: "table", resize: 16 });
+  assert.deepEqual([report.shards, report.samples, report.jsonTextKey], [2, 60, "caption;caption_chatgpt;caption_human"]);
+  assert.ok(report.resized > 0);
+  assert.deepEqual(unpack(again).map(jsonOf), unpack(first).map(jsonOf));
+  assert.deepEqual(readShardIndex(again)!.dataset.hash, readShardIndex(first)!.dataset.hash);
+
+  const other = join(folder, "other-rewrites");
+  await writeRewrites(
+    collection,
+    other,
+    rows.map(({ id }) => ({ id, source: "bard", text: `bard ${id}` })),
+  );
+  const out = newFolder();
+  const { pairs } = await openCollection({ path: join(first, "{00000..00002}.tar"), rewrites: other });
+  await packShards({ pairs, out, order: "table", createdWith: "test" });
+  assert.deepEqual(
+    unpack(out).map(jsonOf),
+    unpack(first).map((sample) => {
+      const { id, caption } = jsonOf(sample);
+      return { id, caption, caption_bard: `bard ${id}` };
+    }),
+  );
+  unpack(out).forEach((sample, i) => assert.deepEqual(imageOf(sample), imageOf(unpack(first)[i]!)));
+
+  await assert.rejects(pack({ out: first, path: first }), DataError, "not into the folder that it is read from");
+  await assert.rejects(openCollection({ path: "http://127.0.0.1:1/{0..1}.tar", idColumn: "id" }), UsageError);
+  const compressed = join(folder, "compressed.tar.gz");
+  writeFileSync(compressed, gzipSync(readFileSync(join(first, "00000.tar"))));
+  await assert.rejects(openCollection({ path: compressed }), UsageError);
 });
 
 test("a packing goes on with what is missing, and ends with the same bytes", async () => {
