@@ -40,7 +40,7 @@ const tarCount = 8;
 
 /** Some hundred different photos, each in the tars several times: a processor's caches hold none of them. */
 async function makeTars(): Promise<number> {
-  const set = { name: `${width} wide`, width, height: Math.round(width * 0.75), count: 200 };
+  const set = { name: `${width} wide`, width, height: Math.round(width * 0.75), count: 200, grain: 0.012 };
   const different = (await makePhotos(join(folder, "photos"), set)).map((path) => readFileSync(path));
   let bytes = 0;
   for (let tar = 0; tar < tarCount; tar++) {

@@ -6,12 +6,14 @@
  * the disk has no part in them.
  */
 import { availableParallelism } from "node:os";
-import type { ImageSource, SampleTable } from "../data/index.ts";
-import { listShards } from "../data/index.ts";
+import type { ImageSource, LoaderSamples, SampleTable, Shard } from "../data/index.ts";
+import { MemberTexts, countSamples, imageSuffixes, shownAddress, shownShards, trainingSamples } from "../data/index.ts";
 import type { Pixels } from "../images/index.ts";
 import { DataError, LaclipError, Random, UsageError } from "../support/index.ts";
+import { findTars } from "./found-tars.ts";
+import type { FoundTars } from "./found-tars.ts";
 import { kindOfData, openCollection, refuseOtherFlags } from "./image-collection.ts";
-import type { CollectionOptions } from "./image-collection.ts";
+import type { CollectionOptions, DataKind } from "./image-collection.ts";
 import {
   augmentStage,
   collateStage,
@@ -50,7 +52,7 @@ export interface StageReport {
 /** What was measured. */
 export interface BenchDataReport {
   path: string;
-  kind: "table" | "tars" | "classes";
+  kind: DataKind;
   batchSize: number;
   imageSize: number;
   processors: number;
@@ -86,11 +88,14 @@ export async function benchData(options: BenchDataOptions): Promise<BenchDataRep
   const { batchSize = 64, imageSize = 224, seconds = 3, onStage, ...source } = options;
   if (!(seconds > 0)) throw new UsageError(`Seconds for each stage must be more than 0, got ${seconds}.`);
   const kind = kindOfData(source.path);
+  const path = shownShards(source.path);
+  // Tars are read as training reads those that are too many for a table: from front to back.
   if (kind === "tars") refuseOtherFlags(source.path, kind, source);
-  const samples = kind === "tars" ? undefined : (await openCollection({ ...source, maximumSkipped: 1 })).pairs.samples;
-  const pool = samples ? await poolOfFiles(samples) : await poolOfTars(source.path);
+  const tars = kind === "tars" ? await findTars(source.path, source) : undefined;
+  const samples = tars ? undefined : (await openCollection({ ...source, maximumSkipped: 1 })).pairs.samples;
+  const pool = samples ? await poolOfFiles(samples) : await poolOfTars(tars!);
   const decoded = await decodeSome(pool.images);
-  if (decoded.length === 0) throw new DataError(`${source.path}: none of the first ${pool.images.length} images can be decoded.`);
+  if (decoded.length === 0) throw new DataError(`${path}: none of the first ${pool.images.length} images can be decoded.`);
 
   const stages: StageReport[] = [];
   const measure = async (stage: StageName, batches: AsyncIterable<number>): Promise<void> => {
@@ -102,7 +107,7 @@ export async function benchData(options: BenchDataOptions): Promise<BenchDataRep
   const random = Random.of("bench", imageSize);
   const views = take(decoded, batchSize).map(({ pixels }) => augmentStage(pixels, imageSize, random));
 
-  await measure("read", samples ? readFiles(samples, batchSize) : readTars(source.path, batchSize));
+  await measure("read", samples ? readFiles(samples, batchSize) : readTars(tars!.shards, batchSize));
   await measure("decode", inTurn(images, batchSize, decodeStage));
   await measure(
     "augment",
@@ -114,11 +119,12 @@ export async function benchData(options: BenchDataOptions): Promise<BenchDataRep
   );
   await measure("tokenize", wholeBatches(batchSize, batchesOf(pool.captions, batchSize), tokenizeStage));
   await measure("collate", wholeBatches(batchSize, [views], collateStage));
-  if (samples && samples.length >= batchSize) await measure("loader", loaded(samples, { batchSize, imageSize }));
+  const all = samples ?? { shards: await countSamples(tars!.shards), texts: tars!.keys };
+  if (trainingSamples(all).count >= batchSize) await measure("loader", loaded(all, { batchSize, imageSize }));
 
   const sides = decoded.map(({ pixels }) => Math.min(pixels.width, pixels.height)).sort((a, b) => a - b);
   const facts = {
-    path: source.path,
+    path,
     kind,
     batchSize,
     imageSize,
@@ -144,17 +150,18 @@ async function poolOfFiles(samples: SampleTable): Promise<Pool> {
   return pool;
 }
 
-async function poolOfTars(path: string): Promise<Pool> {
+async function poolOfTars({ shards, keys }: FoundTars): Promise<Pool> {
   const pool: Pool = { images: [], captions: [] };
   let bytes = 0;
-  for (const { address: tar } of await listShards(path)) {
-    for await (const { members } of readTarStage(tar)) {
-      const image = ["jpg", "jpeg", "png", "webp"].map((suffix) => members.get(suffix)).find((found) => found !== undefined);
+  for (const { address: tar } of shards) {
+    for await (const { key, members } of readTarStage(tar)) {
+      const image = [...imageSuffixes].map((suffix) => members.get(suffix)).find((found) => found !== undefined);
       if (image === undefined) continue;
       bytes += image.length;
       // A copy: the member is a piece of what was read of the tar, and would keep all of that in memory.
       pool.images.push(Buffer.from(image));
-      pool.captions.push(members.get("txt")?.toString("utf8") ?? "");
+      const caption = async (): Promise<string> => new MemberTexts(shownAddress(tar), key, members).caption(keys.captionColumn);
+      pool.captions.push((await orNothing(caption())) ?? "");
       if (pool.images.length >= poolSamples || bytes >= poolBytes) return pool;
     }
   }
@@ -223,10 +230,10 @@ async function* readFiles(samples: SampleTable, batchSize: number): AsyncGenerat
   }
 }
 
-async function* readTars(path: string, batchSize: number): AsyncGenerator<number> {
+async function* readTars(shards: readonly Shard[], batchSize: number): AsyncGenerator<number> {
   for (;;) {
     let count = 0;
-    for (const { address: tar } of await listShards(path)) {
+    for (const { address: tar } of shards) {
       for await (const _sample of readTarStage(tar)) {
         if (++count % batchSize === 0) yield batchSize;
       }
@@ -260,7 +267,7 @@ async function* wholeBatches<T>(batchSize: number, batches: readonly T[], work: 
   }
 }
 
-async function* loaded(samples: SampleTable, settings: { batchSize: number; imageSize: number }): AsyncGenerator<number> {
+async function* loaded(samples: LoaderSamples, settings: { batchSize: number; imageSize: number }): AsyncGenerator<number> {
   for await (const { ids } of loadStage(samples, settings)) yield ids.length;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Images with captions as they lie on disk before they are packed: a table and the files that it names, or a folder of images for
- * each class, where the caption is made from the name of the class.
+ * Images with captions as they lie on disk before they are packed: a table or annotation files and the images that these name, tars,
+ * or a folder of images for each class, where the caption is made from the name of the class.
  */
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { relative, resolve } from "node:path";
@@ -8,17 +8,28 @@ import {
   FingerprintBuilder,
   HashedKeys,
   SampleTableBuilder,
+  isAddress,
+  isAnnotated,
+  isPlainTar,
+  isTableFolder,
   joinRewrites,
   namesTars,
   openLabelledFolder,
   openPairs,
+  openTarPairs,
+  shownAddress,
+  shownShards,
 } from "../data/index.ts";
 import type { JoinRewritesOptions, JoinedPairs, OpenPairsOptions, Pairs } from "../data/index.ts";
 import { DataError, UsageError } from "../support/index.ts";
+import { findTars } from "./found-tars.ts";
 
 /** Which images, which captions, which rewrites. */
 export interface CollectionOptions extends Omit<OpenPairsOptions, "file"> {
-  /** A table of captions, a folder that holds `captions.csv` (or .tsv, .jsonl, .parquet), or a folder with a folder for each class. */
+  /**
+   * A table of captions; a folder that holds `captions.csv` (or .tsv, .jsonl, .parquet), RedCaps' `annotations`, tars, or a folder for
+   * each class; tars by a pattern.
+   */
   path: string;
   /** Images by class: the caption of each, `{class}` being the name of its class. Default "a photo of a {class}". */
   caption?: string | undefined;
@@ -30,51 +41,78 @@ export interface CollectionOptions extends Omit<OpenPairsOptions, "file"> {
   join?: JoinRewritesOptions | undefined;
 }
 
+/** A table of captions, RedCaps' annotation files, tars, or a folder of images for each class. */
+export type DataKind = "table" | "annotations" | "tars" | "classes";
+
 /** A collection that was opened. */
 export interface Collection {
-  kind: "table" | "classes";
+  kind: DataKind;
   pairs: Pairs | JoinedPairs;
 }
 
-/** What a path holds: tars, a table of captions, or a folder of images for each class. */
-export function kindOfData(path: string): "tars" | "table" | "classes" {
+/** What a path holds. */
+export function kindOfData(path: string): DataKind {
   const found = statSync(path, { throwIfNoEntry: false });
-  if (found?.isDirectory() !== true) return namesTars(path) ? "tars" : "table";
-  const names = readdirSync(path);
-  if (names.some((name) => /^captions\.(csv|tsv|jsonl|parquet)$/.test(name))) return "table";
-  return names.some((name) => namesTars(name)) ? "tars" : "classes";
+  if (found?.isDirectory() !== true) return namesTars(path) ? "tars" : isAnnotated(path) ? "annotations" : "table";
+  if (isTableFolder(path)) return "table";
+  if (readdirSync(path).some((name) => namesTars(name))) return "tars";
+  return isAnnotated(path) ? "annotations" : "classes";
 }
 
 /**
- * Opens a table or a folder of images by class, with its rewrites.
- * @throws UsageError for tars, and for flags that do not go with what the path holds
- * @throws DataError as `openPairs`, `openLabelledFolder` and `joinRewrites` do
+ * Opens a table, annotation files, tars on this machine or a folder of images by class, with its rewrites: those of the folder that is
+ * given, else those that stand in the tars.
+ * @throws UsageError for tars that are elsewhere or compressed, and for flags that do not go with what the path holds
+ * @throws DataError as `openPairs`, `openTarPairs`, `openLabelledFolder` and `joinRewrites` do
  */
 export async function openCollection({ path, caption, classes, rewrites, join, ...table }: CollectionOptions): Promise<Collection> {
   const kind = kindOfData(path);
-  if (kind === "tars") {
-    throw new UsageError(`${path}: these are tars already; expected a table of captions, or a folder of images for each class.`, {
-      mend: "To put rewrites into tars that there are, use `laclip rewrites export --to webdataset`.",
-    });
-  }
-  if (!existsSync(path)) throw new DataError(`${path}: no such file or folder.`);
+  if (kind !== "tars" && !existsSync(path)) throw new DataError(`${shownAddress(path)}: no such file or folder.`);
   refuseOtherFlags(path, kind, { caption, classes, ...table });
-  const pairs = kind === "table" ? await openPairs({ file: path, ...table }) : openClasses(path, { caption, classes });
+  const pairs =
+    kind === "classes"
+      ? openClasses(path, { caption, classes })
+      : kind === "tars"
+        ? await openTars(path, table)
+        : await openPairs({ file: path, ...table });
   return { kind, pairs: rewrites === undefined ? pairs : await joinRewrites(pairs, rewrites, join) };
 }
 
 /** Flags that mean nothing for a kind of data. */
 const otherFlags = {
   table: { caption: "--caption", classes: "--classes" },
+  annotations: { caption: "--caption", classes: "--classes", imageColumn: "--image-column" },
   classes: { images: "--images", imageColumn: "--image-column", captionColumn: "--caption-column", idColumn: "--id-column" },
   tars: { caption: "--caption", classes: "--classes", images: "--images", imageColumn: "--image-column" },
 } as const;
-const kindNames = { table: "a table has captions of its own", classes: "this is a folder of images by class", tars: "these are tars" };
+const kindNames = {
+  table: "a table has captions of its own",
+  annotations: "these are annotation files",
+  classes: "this is a folder of images by class",
+  tars: "these are tars",
+};
 
 /** @throws UsageError for a flag that would have no effect */
-export function refuseOtherFlags(path: string, kind: keyof typeof otherFlags, given: Partial<CollectionOptions>): void {
+export function refuseOtherFlags(path: string, kind: DataKind, given: Partial<CollectionOptions>): void {
   const wrong = Object.entries(otherFlags[kind]).find(([name]) => given[name as keyof CollectionOptions] !== undefined);
-  if (wrong) throw new UsageError(`${path}: ${kindNames[kind]}; ${wrong[1]} is not for that.`);
+  if (wrong) throw new UsageError(`${shownShards(path)}: ${kindNames[kind]}; ${wrong[1]} is not for that.`);
+}
+
+async function openTars(
+  path: string,
+  { idColumn, captionColumn, maximumSkipped, workFolder }: Partial<OpenPairsOptions>,
+): Promise<Pairs | JoinedPairs> {
+  const { shards, keys, packedFrom } = await findTars(path, { idColumn, captionColumn });
+  const tars = shards.map(({ address }) => address);
+  const other = tars.find((tar) => !isPlainTar(tar));
+  if (other !== undefined) {
+    const [what, mend] = isAddress(other)
+      ? ["lies elsewhere", "Download the tars first."]
+      : ["is compressed", "Unpack it first (gunzip): images in tars hardly become smaller by it."];
+    throw new UsageError(`${shownAddress(other)} ${what}; tars are opened as a table only where any part can be read at once.`, { mend });
+  }
+  const pairs = await openTarPairs(tars, { name: path, ...keys, maximumSkipped, workFolder });
+  return packedFrom === undefined ? pairs : { ...pairs, fingerprint: packedFrom };
 }
 
 function openClasses(

@@ -3,11 +3,13 @@
  * there twice, whether rewrites fit, and some samples to look at.
  */
 import { basename, resolve } from "node:path";
+import { shownShards } from "../data/index.ts";
 import { Random } from "../support/index.ts";
 import { surveyCaptions } from "./caption-survey.ts";
 import type { CaptionSurvey } from "./caption-survey.ts";
 import { surveyImages } from "./image-survey.ts";
 import type { ImageSurvey, Thumbnail } from "./image-survey.ts";
+import type { DataKind } from "./image-collection.ts";
 import { drawRows, openInspected } from "./inspected-data.ts";
 import type { BesideText, InspectedDataOptions } from "./inspected-data.ts";
 import { surveyRewrites } from "./rewrites-survey.ts";
@@ -26,11 +28,13 @@ export interface ShownSample {
 /** What was found. */
 export interface DataInspection {
   path: string;
-  kind: "table" | "tars" | "classes";
+  kind: DataKind;
   tars: number;
   /** What is wrong with tars that can't be read to their end. */
   damaged: string[];
-  /** Rows of the table, samples of the tars, or images by class. */
+  /** Samples of tars whose id an earlier one has too. */
+  repeatedIds: number;
+  /** Rows of the table, annotations, samples of the tars, or images by class. */
   rows: number;
   /** Of those, how many have a caption and an image; the others by what they lack, with the first few. */
   samples: number;
@@ -39,7 +43,7 @@ export interface DataInspection {
   leftOut: string[];
   captions: CaptionSurvey;
   images: ImageSurvey;
-  /** Rewrites that stand in the tars, by key of the `.json`: how many samples have one. */
+  /** Rewrites that stand in the tars, by source. */
   packed: Record<string, number>;
   rewrites?: RewritesSurvey;
   shown: ShownSample[];
@@ -66,17 +70,18 @@ export interface InspectDataOptions extends Omit<InspectedDataOptions, "show" | 
 export async function inspectData(options: InspectDataOptions): Promise<DataInspection> {
   const { rewrites, sample = 2000, show = 5, seed = 0, pictures: withPictures = false, ...source } = options;
   const data = await openInspected({ ...source, show, seed });
-  const { pairs, kind, tars, damaged, packed, shown } = data;
+  const { pairs, kind, tars, damaged, repeatedIds, packed, shown } = data;
   const { samples, rows, skipped } = pairs;
   const rowsShown = [...shown.keys()];
   const looked = drawRows(samples.length, sample, Random.of(seed, "images"));
   const { survey: images, pictures } = await surveyImages(data, looked, withPictures ? rowsShown : []);
   const held = rewrites === undefined ? undefined : await surveyRewrites(pairs, rewrites, new Set(rowsShown));
   return {
-    path: options.path,
+    path: shownShards(options.path),
     kind,
     tars,
     damaged: [...damaged],
+    repeatedIds,
     rows,
     samples: samples.length,
     withoutCaption: skipped.emptyCaptions,

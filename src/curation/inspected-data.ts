@@ -3,47 +3,47 @@
  *
  * Samples that can't be used are counted and left out, however many they are: whoever looks at data wants to know, not to be refused.
  */
-import { open } from "node:fs/promises";
-import { basename, resolve } from "node:path";
 import {
   FingerprintBuilder,
-  SampleBorders,
   HashedKeys,
+  MemberTexts,
   SampleTableBuilder,
-  captionColumns,
-  imageExtensions,
-  listShards,
-  parseJsonObject,
-  readShardIndex,
+  fileNameOf,
+  imageSuffixes,
+  isPlainTar,
+  noteSamples,
+  readShard,
   sampleMember,
-  textUnder,
-  textUnderAny,
+  shownAddress,
+  shownShards,
 } from "../data/index.ts";
-import type { JsonObject, Pairs, SkippedRows } from "../data/index.ts";
-import { readTar } from "../formats/index.ts";
-import type { TarMember } from "../formats/index.ts";
-import { DataError, LaclipError, Progress, Random } from "../support/index.ts";
+import type { Caption, FilePart, NotedSample, Pairs, SampleTable, SkippedRows } from "../data/index.ts";
+import { DataError, Progress, Random } from "../support/index.ts";
+import { findTars } from "./found-tars.ts";
+import type { TarKeys } from "./found-tars.ts";
 import { kindOfData, openCollection, refuseOtherFlags } from "./image-collection.ts";
-import type { CollectionOptions } from "./image-collection.ts";
+import type { CollectionOptions, DataKind } from "./image-collection.ts";
 import { readImage } from "./packed-sample.ts";
 
 /** A text that stands beside a caption. */
 export interface BesideText {
-  /** Rewrite source, or the key of the `.json` that it stands under. */
+  /** Rewrite source. */
   source: string;
   text: string;
 }
 
 /** Data that were opened. */
 export interface InspectedData {
-  kind: "table" | "tars" | "classes";
+  kind: DataKind;
   /** Ids and captions of what can be used; images are read through `images`. */
   pairs: Pairs;
   /** Number of tars; 0 for other kinds. */
   tars: number;
   /** What is wrong with tars that can't be read to their end; the samples before that count. */
   damaged: readonly string[];
-  /** Rewrites that stand in the tars, by key of the `.json`: how many samples have one. */
+  /** Samples of tars whose id an earlier one has too; tables with such are refused. */
+  repeatedIds: number;
+  /** Rewrites that stand in the tars, by source. */
   packed: Readonly<Record<string, number>>;
   /** Rows drawn by chance for being shown, rising, with the rewrites that stand in the tars. */
   shown: ReadonlyMap<number, readonly BesideText[]>;
@@ -65,15 +65,22 @@ export interface InspectedDataOptions extends Omit<CollectionOptions, "rewrites"
 export async function openInspected({ show, seed, ...options }: InspectedDataOptions): Promise<InspectedData> {
   if (kindOfData(options.path) === "tars") {
     refuseOtherFlags(options.path, "tars", options);
-    return await openTars(options, { show, seed });
+    const { idColumn, captionColumn } = options;
+    return await openTars(options.path, { idColumn, captionColumn }, { show, seed });
   }
   const { kind, pairs } = await openCollection({ ...options, maximumSkipped: 1 });
   const { samples } = pairs;
   const drawn = drawRows(samples.length, show, Random.of(seed, "shown"));
-  const images: InspectedData["images"] = async function* (rows) {
-    for (const row of rows) yield { row, bytes: await orError(readImage(samples.image(row), samples.imageAsWritten(row))) };
+  return {
+    kind,
+    pairs,
+    tars: 0,
+    damaged: [],
+    repeatedIds: 0,
+    packed: {},
+    shown: new Map(drawn.map((row) => [row, []])),
+    images: imagesOf(samples),
   };
-  return { kind, pairs, tars: 0, damaged: [], packed: {}, shown: new Map(drawn.map((row) => [row, []])), images };
 }
 
 /** Different rows, rising, each with the same chance. */
@@ -93,26 +100,6 @@ async function orError<T>(work: Promise<T>): Promise<T | DataError> {
   }
 }
 
-const imageSuffixes: ReadonlySet<string> = new Set([...imageExtensions].map((extension) => extension.slice(1)));
-/** Larger members are no captions and no photos. */
-const largestMember = 64 << 20;
-
-interface TarOptions {
-  path: string;
-  idColumn?: string | undefined;
-  captionColumn?: string | undefined;
-}
-
-/** A sample of a tar, as far as it was read. */
-interface OpenSample {
-  key: string;
-  number: number;
-  /** Where the image begins, and how long it is. */
-  image?: { offset: number; size: number } | undefined;
-  txt?: string | undefined;
-  json?: string | undefined;
-}
-
 /** What is collected of all tars. */
 class TarCollector {
   readonly samples = new SampleTableBuilder("");
@@ -121,69 +108,72 @@ class TarCollector {
   readonly skipped: SkippedRows = { emptyCaptions: 0, missingImages: 0, examples: [] };
   readonly packed: Record<string, number> = {};
   readonly shown: { row: number; texts: BesideText[] }[] = [];
-  /** For each row its tar, the number of its sample in it, and where in it the image lies (-1: not known) and ends. */
-  readonly places: { tar: number[]; sample: number[]; offset: number[]; size: number[] } = { tar: [], sample: [], offset: [], size: [] };
   rows = 0;
   readonly #random: Random;
-  readonly #options: TarOptions & { show: number; packedIds: boolean };
+  readonly #keys: TarKeys;
+  readonly #show: number;
 
-  constructor(options: TarOptions & { show: number; seed: number; packedIds: boolean }) {
-    this.#options = options;
-    this.#random = Random.of(options.seed, "shown");
+  constructor(keys: TarKeys, { show, seed }: { show: number; seed: number }) {
+    this.#keys = keys;
+    this.#show = show;
+    this.#random = Random.of(seed, "shown");
   }
 
-  add(tar: number, path: string, { key, number, image, txt, json }: OpenSample): void {
-    const { idColumn, captionColumn, packedIds, show } = this.#options;
+  add(tar: string, { key, image, texts }: NotedSample): void {
     this.rows++;
-    const object = readJson(json);
-    const caption = captionColumn === undefined ? (txt ?? textUnderAny(object, captionColumns)) : textUnder(object, captionColumn);
-    const id = idColumn !== undefined ? textUnder(object, idColumn) : (packedIds ? textUnder(object, "id") : "") || key;
-    const lacking = caption.trim() === "" ? "emptyCaptions" : image === undefined ? "missingImages" : undefined;
-    if (lacking !== undefined) {
-      this.skipped[lacking]++;
-      const what = lacking === "emptyCaptions" ? "no caption" : "no image";
-      if (this.skipped.examples.length < 5) this.skipped.examples.push(`${basename(path)}, sample ${key}: ${what}`);
+    const { id, captions } = said(tar, key, texts, this.#keys);
+    const [original, ...others] = captions;
+    if (original !== undefined) this.fingerprint.add(id, original.text);
+    if (original === undefined || image === undefined) {
+      this.skipped[original === undefined ? "emptyCaptions" : "missingImages"]++;
+      const what = original === undefined ? "no caption" : "no image";
+      if (this.skipped.examples.length < 5) this.skipped.examples.push(`${fileNameOf(tar)}, sample ${key}: ${what}`);
       return;
     }
-    const row = this.samples.add(id, `${basename(path)}/${key}`, caption);
-    this.rowOf.set(id, row);
-    this.fingerprint.add(id, caption);
-    this.places.tar.push(tar);
-    this.places.sample.push(number);
-    this.places.offset.push(image!.offset);
-    this.places.size.push(image!.size);
-    const texts = Object.entries(object).flatMap(([name, text]) =>
-      name.startsWith("caption_") && typeof text === "string" && text.trim() !== "" ? [{ source: name, text }] : [],
-    );
-    for (const { source } of texts) this.packed[source] = (this.packed[source] ?? 0) + 1;
+    const row = this.samples.add(id, image, original.text);
+    if (!this.rowOf.has(id)) this.rowOf.set(id, row);
+    for (const { source } of others) this.packed[source] = (this.packed[source] ?? 0) + 1;
     // Reservoir sampling: how many there are shows only at the end.
-    const at = row < show ? row : this.#random.integer(row + 1);
-    if (at < show) this.shown[at] = { row, texts };
+    const at = row < this.#show ? row : this.#random.integer(row + 1);
+    if (at < this.#show) this.shown[at] = { row, texts: others };
   }
 }
 
-/** The object of a `.json`; empty where it is none: `laclip data verify` says what is wrong with it. */
-function readJson(text = "{}"): JsonObject {
+/** What the members of a sample say; those that can't be read say nothing here: `laclip data verify` says what is wrong with them. */
+function said(
+  tar: string,
+  key: string,
+  texts: ReadonlyMap<string, Buffer>,
+  { idColumn, captionColumn }: TarKeys,
+): { id: string; captions: Caption[] } {
+  const readable = new Map<string, Buffer>();
+  for (const [suffix, bytes] of texts) {
+    const alone = new MemberTexts(shownAddress(tar), key, new Map([[suffix, bytes]]));
+    if (orNothing(() => alone.captions({})) !== undefined) readable.set(suffix, bytes);
+  }
+  const members = new MemberTexts(shownAddress(tar), key, readable);
+  return { id: members.id(idColumn) || key, captions: members.captions({ captionColumn }) };
+}
+
+function orNothing<T>(work: () => T): T | undefined {
   try {
-    return parseJsonObject(text.replace(/^\ufeff/, ""), "");
+    return work();
   } catch (error) {
-    if (LaclipError.is(error)) return {};
+    if (error instanceof DataError) return undefined;
     throw error;
   }
 }
 
-async function openTars(options: TarOptions, { show, seed }: { show: number; seed: number }): Promise<InspectedData> {
-  const tars = (await listShards(options.path)).map(({ address }) => address);
-  const index = readShardIndex(tars[0]!);
-  // In tars that were packed here, keys are running numbers, and the id stands in the .json.
-  const collector = new TarCollector({ ...options, show, seed, packedIds: index !== undefined });
-  const progress = new Progress({ label: "read", total: tars.length, unit: "tars" });
+async function openTars(path: string, given: TarKeys, drawing: { show: number; seed: number }): Promise<InspectedData> {
+  const { shards, keys, packedFrom } = await findTars(path, given);
+  const collector = new TarCollector(keys, drawing);
+  const progress = new Progress({ label: "read", total: shards.length, unit: "tars" });
   const damaged: string[] = [];
-  for (const [i, tar] of tars.entries()) {
+  for (const { address } of shards) {
     try {
-      for await (const sample of readSamples(tar)) collector.add(i, tar, sample);
+      for await (const sample of noteSamples(address)) collector.add(address, sample);
     } catch (error) {
-      if (!LaclipError.is(error)) throw error;
+      if (!(error instanceof DataError)) throw error;
       damaged.push(error.message);
     }
     progress.advance();
@@ -191,80 +181,40 @@ async function openTars(options: TarOptions, { show, seed }: { show: number; see
   progress.finish();
   const { fingerprint, skipped, packed, rows, rowOf } = collector;
   const samples = collector.samples.finish();
-  // What was packed may be less than what was rewritten: images that could not be read are in no tar.
-  const packedFrom = index && { count: index.dataset.count, hash: index.dataset.hash };
-  const pairs = { file: resolve(options.path), rows, skipped, fingerprint: packedFrom ?? fingerprint.finish(), samples, rowOf };
+  const pairs = { file: shownShards(path), rows, skipped, fingerprint: packedFrom ?? fingerprint.finish(), samples, rowOf };
   const shown = new Map(collector.shown.sort((a, b) => a.row - b.row).map(({ row, texts }) => [row, texts]));
-  return { kind: "tars", pairs, tars: tars.length, damaged, packed, shown, images: imagesOfTars(tars, collector) };
-}
-
-/** The samples of a tar with their texts and the places of their images; no image is kept. */
-async function* readSamples(tar: string): AsyncGenerator<OpenSample> {
-  const borders = new SampleBorders();
-  let open: OpenSample | undefined;
-  let number = 0;
-  for await (const member of readTar(tar)) {
-    const place = sampleMember(member.name);
-    if (!place) continue;
-    if (borders.begins(place)) {
-      if (open) yield open;
-      open = { key: place.key, number: number++ };
-    }
-    if (imageSuffixes.has(place.suffix)) open!.image ??= { offset: offsetOf(tar, member), size: member.size };
-    else if ((place.suffix === "txt" || place.suffix === "json") && member.size <= largestMember)
-      open![place.suffix] = (await member.bytes()).toString("utf8");
-  }
-  if (open) yield open;
-}
-
-/** Where a member's content begins in its file, or -1 in compressed tars. */
-function offsetOf(tar: string, { offset }: TarMember): number {
-  return /\.t?gz$/i.test(tar) ? -1 : offset;
-}
-
-function imagesOfTars(tars: readonly string[], { places }: TarCollector): InspectedData["images"] {
-  return async function* (rows) {
-    for (let from = 0, to = 0; from < rows.length; from = to) {
-      const tar = places.tar[rows[from]!]!;
-      while (to < rows.length && places.tar[rows[to]!] === tar) to++;
-      const own = rows.slice(from, to);
-      if (own.every((row) => places.offset[row]! >= 0)) yield* readInPlace(tars[tar]!, own, places);
-      else yield* readInPassing(tars[tar]!, own, places);
-    }
-  };
+  const repeatedIds = samples.length - rowOf.size;
+  return { kind: "tars", pairs, tars: shards.length, damaged, repeatedIds, packed, shown, images: imagesOf(samples) };
 }
 
 type Images = ReturnType<InspectedData["images"]>;
 
-async function* readInPlace(tar: string, rows: readonly number[], { offset, size }: TarCollector["places"]): Images {
-  const file = await open(tar);
-  try {
-    for (const row of rows) {
-      const bytes = Buffer.alloc(Math.min(size[row]!, largestMember));
-      const { bytesRead } = await file.read(bytes, 0, bytes.length, offset[row]);
-      yield { row, bytes: bytes.subarray(0, bytesRead) };
+function imagesOf(samples: SampleTable): InspectedData["images"] {
+  return async function* (rows) {
+    for (let at = 0; at < rows.length;) {
+      const source = samples.image(rows[at]!);
+      if (typeof source === "string" || source instanceof Uint8Array || isPlainTar(source.file)) {
+        yield { row: rows[at]!, bytes: await orError(readImage(source, samples.imageAsWritten(rows[at]!))) };
+        at++;
+        continue;
+      }
+      const together: { row: number; image: FilePart }[] = [];
+      for (; at < rows.length; at++) {
+        const image = samples.image(rows[at]!) as FilePart;
+        if (image.file !== source.file || image.offset <= (together.at(-1)?.image.offset ?? -1)) break;
+        together.push({ row: rows[at]!, image });
+      }
+      yield* readInPassing(source.file, together);
     }
-  } finally {
-    await file.close();
-  }
+  };
 }
 
-/** A compressed tar has to be read from its beginning once more. */
-async function* readInPassing(tar: string, rows: readonly number[], { sample }: TarCollector["places"]): Images {
-  const borders = new SampleBorders();
+/** A tar that is compressed, or elsewhere, has to be read from its beginning once more. */
+async function* readInPassing(tar: string, wanted: readonly { row: number; image: FilePart }[]): Images {
   let next = 0;
-  let number = -1;
-  for await (const member of readTar(tar)) {
-    const place = sampleMember(member.name);
-    if (!place) continue;
-    if (borders.begins(place)) number++;
-    if (number !== sample[rows[next]!] || !imageSuffixes.has(place.suffix)) continue;
-    try {
-      yield { row: rows[next]!, bytes: await member.bytes() };
-    } catch (error) {
-      if (!LaclipError.is(error)) throw error;
-      yield { row: rows[next]!, bytes: new DataError(error.message) };
-    }
-    if (++next === rows.length) return;
+  for await (const { name, offset, bytes } of readShard(tar)) {
+    if (offset !== wanted[next]!.image.offset || !imageSuffixes.has(sampleMember(name)?.suffix ?? "")) continue;
+    yield { row: wanted[next]!.row, bytes: await orError(bytes()) };
+    if (++next === wanted.length) return;
   }
 }

@@ -11,9 +11,13 @@ export type Facts = [name: string, value: string][];
 
 /** Number of samples, and what the others lack. */
 export function describeSamples({ kind, tars, rows, samples, withoutCaption, withoutImage }: DataInspection): string {
-  const from = { table: "rows of a table", tars: `samples in ${count(tars)} ${tars === 1 ? "tar" : "tars"}`, classes: "images by class" }[
-    kind
-  ];
+  const names = {
+    table: "rows of a table",
+    annotations: "annotations",
+    tars: `samples in ${count(tars)} ${tars === 1 ? "tar" : "tars"}`,
+    classes: "images by class",
+  };
+  const from = names[kind];
   if (rows === samples) return `${count(rows)} ${from}, each with a caption and an image`;
   const lacking = [
     withoutCaption > 0 ? `${count(withoutCaption)} without a caption` : "",
@@ -64,8 +68,8 @@ export function imageFacts({ images }: DataInspection): Facts {
 
 /** The rewrites in numbers; undefined where there are none. */
 export function rewriteFacts({ samples, packed, rewrites }: DataInspection): Facts | undefined {
-  const inTars = Object.entries(packed).map(([key, number]): [string, string] => [
-    `in the tars: ${key}`,
+  const inTars = Object.entries(packed).map(([source, number]): [string, string] => [
+    `in the tars: ${source}`,
     `${count(number)} (${share(number, samples)})`,
   ]);
   if (!rewrites) return inTars.length > 0 ? inTars : undefined;
@@ -84,10 +88,12 @@ export function rewriteFacts({ samples, packed, rewrites }: DataInspection): Fac
 
 /** What is worth a second look before training, as sentences. */
 export function concerns(inspection: DataInspection): string[] {
-  const { damaged, rows, samples, captions, images, rewrites } = inspection;
+  const { damaged, repeatedIds, rows, samples, captions, images, rewrites } = inspection;
   const found: string[] = damaged.map((message) => `A tar can't be read to its end. ${message}`);
   const add = (says: string): number => found.push(says);
   if (samples === 0) add("Nothing can be trained on: no row has both a caption and an image.");
+  if (repeatedIds > 0)
+    add(`${count(repeatedIds)} ids were there before; training refuses such tars unless another id is named (--id-column).`);
   if (rows > samples * 1.01) add(`${share(rows - samples, rows)} of the rows can't be used: ${inspection.leftOut.slice(0, 2).join("; ")}.`);
   if (images.broken > images.looked * 0.01)
     add(`${share(images.broken, images.looked)} of the images can't be decoded; training allows 1 % unless told otherwise.`);

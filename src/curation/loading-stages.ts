@@ -3,8 +3,8 @@
  *
  * They are the functions that training uses, called as it calls them; when training gets another one, it belongs here too.
  */
-import { imageName, openLoader, readTarSamples } from "../data/index.ts";
-import type { ImageSource, Loader, SampleTable, TarSample } from "../data/index.ts";
+import { imageName, imageSuffixes, openLoader, readTarSamples, textMembers } from "../data/index.ts";
+import type { ImageSource, Loader, LoaderSamples, TarSample } from "../data/index.ts";
 import { decodeImage, trainingImage, trainingView } from "../images/index.ts";
 import type { Pixels } from "../images/index.ts";
 import type { Random } from "../support/index.ts";
@@ -12,7 +12,7 @@ import { ClipTokenizer } from "../text/index.ts";
 import { readImage } from "./packed-sample.ts";
 
 /** Members of a tar that training reads. */
-const trainedOn: ReadonlySet<string> = new Set(["jpg", "jpeg", "png", "webp", "txt", "json"]);
+const trainedOn: ReadonlySet<string> = new Set([...imageSuffixes, ...textMembers]);
 
 /** The bytes of an image. */
 export async function readStage(image: ImageSource): Promise<Uint8Array> {
@@ -54,7 +54,7 @@ export function collateStage(views: readonly Uint8Array[]): Uint8Array {
 }
 
 /** Batches as training gets them, in the first epoch: none of the decoded images is there from before. */
-export function loadStage(samples: SampleTable, { batchSize, imageSize }: { batchSize: number; imageSize: number }): Loader {
+export function loadStage(samples: LoaderSamples, { batchSize, imageSize }: { batchSize: number; imageSize: number }): Loader {
   const steps = Number.MAX_SAFE_INTEGER;
   return openLoader({ samples, batchSize, imageSize, seed: 0, choose: "original", totalSteps: steps, cacheBytes: 0, maximumSkipped: 1 });
 }

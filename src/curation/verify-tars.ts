@@ -5,25 +5,33 @@
  * called `.jpg` only make the data set smaller. Here each is named. Where an index (`laclip.index.json`) or img2dataset's
  * `NNNNN_stats.json` says what should be there, it is compared.
  */
-import { existsSync, readFileSync, statSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { createHash, type Hash } from "node:crypto";
+import { existsSync, statSync } from "node:fs";
+import { join } from "node:path";
 import {
   SampleBorders,
+  besideTar,
   captionColumns,
-  imageExtensions,
-  readShardIndex,
+  fileNameOf,
+  imageSuffixes,
+  indexBeside,
+  isAddress,
   listShards,
+  openBytes,
   parseJsonObject,
+  readIfThere,
+  readShardIndex,
   sampleMember,
   shardIndexName,
+  shownAddress,
   textUnder,
   textUnderAny,
 } from "../data/index.ts";
-import type { IndexedShard, SampleMember, ShardIndex } from "../data/index.ts";
+import type { IndexedShard, OpenedBytes, SampleMember, ShardIndex } from "../data/index.ts";
 import { readTar } from "../formats/index.ts";
 import type { TarMember } from "../formats/index.ts";
 import { decodeImage, imageFormat } from "../images/index.ts";
-import { LaclipError, Progress, isRecord, sha256File } from "../support/index.ts";
+import { DataError, LaclipError, Progress, isRecord } from "../support/index.ts";
 
 /** What may be wrong with a tar, and what each means. */
 export const tarFaults = {
@@ -55,6 +63,7 @@ export interface TarFault {
 
 /** What is in a tar. */
 export interface TarReport {
+  /** Of an address, without what may be secret. */
   path: string;
   samples: number;
   bytes: number;
@@ -89,8 +98,9 @@ export interface VerifyTarsOptions {
 
 /**
  * Looks at tars.
- * @param paths each a tar, a folder with tars, or a pattern with braces
- * @throws DataError when there is no such tar, or an index can't be read; what is wrong inside of tars is reported
+ * @param paths each a tar, a folder with tars, a pattern with braces, or addresses: see `listShards`
+ * @throws DataError when there is no such tar, or an index can't be read; EndpointError for what a server did; what is wrong inside of
+ *   tars is reported
  */
 export async function verifyTars(paths: readonly string[], options: VerifyTarsOptions = {}): Promise<VerifyTarsReport> {
   const tars: TarReport[] = [];
@@ -100,11 +110,12 @@ export async function verifyTars(paths: readonly string[], options: VerifyTarsOp
   };
   const all = (await Promise.all(paths.map(async (path) => await tarsAndMissing(path)))).flat();
   let indexed: { folder: string; index: ShardIndex | undefined } | undefined;
+  const folderOf = (tar: string): string => shownAddress(besideTar(tar, ""));
   const progress = new Progress({ label: "verify", total: all.length, unit: "tars" });
   for (const path of all) {
     // An index of very many tars is large: it is read once for all of them.
-    if (indexed?.folder !== dirname(path)) indexed = { folder: dirname(path), index: readShardIndex(dirname(path)) };
-    add(existsSync(path) ? await verifyTar(path, options, indexed.index) : missingTar(path));
+    if (indexed?.folder !== folderOf(path)) indexed = { folder: folderOf(path), index: await indexBeside(path) };
+    add(isAddress(path) || existsSync(path) ? await verifyTar(path, options, indexed.index) : missingTar(path));
     progress.advance();
   }
   progress.finish();
@@ -113,8 +124,9 @@ export async function verifyTars(paths: readonly string[], options: VerifyTarsOp
   return { tars, samples: sum(({ samples }) => samples), bytes: sum(({ bytes }) => bytes), faults };
 }
 
-/** The tars of a path; of a folder also those that are not there and should be. */
+/** The tars of a path; of a folder on this machine also those that are not there and should be. */
 async function tarsAndMissing(path: string): Promise<string[]> {
+  if (isAddress(path)) return (await listShards(path)).map(({ address }) => address);
   const folder = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
   const index = folder ? readShardIndex(path) : undefined;
   const missing = (index?.shards ?? []).map(({ name }) => join(path, name)).filter((tar) => !existsSync(tar));
@@ -130,20 +142,17 @@ function missingTar(path: string): TarReport {
 
 /** Images that are decoded at once. */
 const decodedAtOnce = 8;
-const imageSuffixes: ReadonlySet<string> = new Set([...imageExtensions].map((extension) => extension.slice(1)));
 
 /**
  * Looks at one tar; see `verifyTars`.
- * @param index of the tar's folder. Default: the one that lies there, if any
+ * @param path or address
+ * @param index of the tar's folder, where there is one
  */
-export async function verifyTar(
-  path: string,
-  options: VerifyTarsOptions = {},
-  index: ShardIndex | undefined = readShardIndex(dirname(path)),
-): Promise<TarReport> {
+export async function verifyTar(path: string, options: VerifyTarsOptions = {}, index?: ShardIndex): Promise<TarReport> {
   const { decode = false, captionColumn } = options;
   const faults = new Faults(options.examples ?? 5);
-  const bytes = statSync(path).size;
+  const source = new WatchedBytes(path, index !== undefined);
+  const shown = shownAddress(path);
   const borders = new SampleBorders();
   const keys = new Set<string>();
   const decoding = new Set<Promise<void>>();
@@ -163,7 +172,7 @@ export async function verifyTar(
     open = { key, suffixes: new Set(), image: false, caption: false };
   };
   try {
-    for await (const member of readTar(path)) {
+    for await (const member of readTar(source, { name: shown })) {
       const place = sampleMember(member.name);
       if (!place) continue;
       if (borders.begins(place)) begin(place);
@@ -194,14 +203,16 @@ export async function verifyTar(
     }
     close();
   } catch (error) {
-    if (!LaclipError.is(error)) throw error;
+    // What a server did says nothing of the tar.
+    if (!(error instanceof DataError)) throw error;
     // What the sample that was cut in two lacks is no fault of its own.
-    faults.add("damaged", undefined, error.message.replace(`${path}: `, ""));
+    faults.add("damaged", undefined, error.message.replace(`${shown}: `, ""));
   } finally {
     await Promise.all(decoding);
   }
-  const compared = await compare(path, { bytes, samples, faults, index });
-  return { path, samples, bytes, compared, counts: faults.counts, faults: faults.named };
+  const bytes = source.size();
+  const compared = await compare(path, { source, bytes, samples, faults, index });
+  return { path: shown, samples, bytes, compared, counts: faults.counts, faults: faults.named };
 }
 
 interface OpenSample {
@@ -269,29 +280,68 @@ function whatItIs(suffix: string, bytes: Buffer): string {
     : `.${suffix} is no image of a known format`;
 }
 
+/** The bytes of a tar, counted and hashed as they pass, so that a tar elsewhere is fetched once. */
+class WatchedBytes implements AsyncIterable<Buffer> {
+  readonly #address: string;
+  readonly #hash: Hash | undefined;
+  #source: OpenedBytes | undefined;
+  #passed = 0;
+  #whole = false;
+
+  constructor(address: string, hashed: boolean) {
+    this.#address = address;
+    if (hashed) this.#hash = createHash("sha256");
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
+    this.#source = openBytes(this.#address);
+    for await (const chunk of this.#source) {
+      this.#passed += chunk.length;
+      this.#hash?.update(chunk);
+      yield chunk;
+    }
+    this.#whole = true;
+  }
+
+  /** Bytes of the file. Where the tar was not read to its end, what the server said; where it said nothing, those that came. */
+  size(): number {
+    if (this.#whole) return this.#passed;
+    return statSync(this.#address, { throwIfNoEntry: false })?.size ?? this.#source?.size ?? this.#passed;
+  }
+
+  /** SHA-256 of the file; where it was not read to its end, it is read once more. */
+  async sha256(): Promise<string> {
+    if (this.#whole) return this.#hash!.digest("hex");
+    const hash = createHash("sha256");
+    for await (const chunk of openBytes(this.#address)) hash.update(chunk);
+    return hash.digest("hex");
+  }
+}
+
 /** Holds a tar against what others say of it; true where somebody says something. */
 async function compare(
   path: string,
-  { bytes, samples, faults, index }: { bytes: number; samples: number; faults: Faults; index: ShardIndex | undefined },
+  facts: { source: WatchedBytes; bytes: number; samples: number; faults: Faults; index: ShardIndex | undefined },
 ): Promise<boolean> {
-  const stats = path.replace(/\.(tar|tar\.gz|tgz)$/i, "_stats.json");
-  const written = existsSync(stats) ? successesOf(stats) : undefined;
-  if (written !== undefined && written !== samples) faults.add("samples", undefined, `${samples}, and ${basename(stats)} says ${written}`);
+  const { source, bytes, samples, faults, index } = facts;
+  const stats = fileNameOf(path).replace(/\.(tar|tar\.gz|tgz)$/i, "_stats.json");
+  const written = stats === fileNameOf(path) ? undefined : successesIn(await readIfThere(besideTar(path, stats)));
+  if (written !== undefined && written !== samples) faults.add("samples", undefined, `${samples}, and ${stats} says ${written}`);
   if (!index) return written !== undefined;
-  const shard: IndexedShard | undefined = index.shards.find(({ name }) => name === basename(path));
+  const shard: IndexedShard | undefined = index.shards.find(({ name }) => name === fileNameOf(path));
   if (!shard) faults.add("not-in-index", undefined, `${shardIndexName} has ${index.shards.length} other tars`);
   else {
     if (shard.samples !== samples) faults.add("samples", undefined, `${samples}, and ${shardIndexName} says ${shard.samples}`);
     if (shard.bytes !== bytes) faults.add("bytes", undefined, `${bytes}, and ${shardIndexName} says ${shard.bytes}`);
-    else if ((await sha256File(path)) !== shard.sha256) faults.add("sha256", undefined, `the SHA-256 is not that of ${shardIndexName}`);
+    else if ((await source.sha256()) !== shard.sha256) faults.add("sha256", undefined, `the SHA-256 is not that of ${shardIndexName}`);
   }
   return true;
 }
 
 /** img2dataset's count of the samples in a tar. */
-function successesOf(path: string): number | undefined {
+function successesIn(text = ""): number | undefined {
   try {
-    const stats: unknown = JSON.parse(readFileSync(path, "utf8"));
+    const stats: unknown = JSON.parse(text);
     return isRecord(stats) && typeof stats["successes"] === "number" ? stats["successes"] : undefined;
   } catch {
     return undefined;

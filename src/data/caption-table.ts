@@ -182,6 +182,11 @@ export async function noImageColumn(table: CaptionTable): Promise<DataError> {
   return unknownColumn(table.file, "image", imageColumns, await tableColumns(table.file, { header: table.header }));
 }
 
+/** True for a folder in which a table lies. */
+export function isTableFolder(path: string): boolean {
+  return tableNames.some((name) => existsSync(join(path, name)));
+}
+
 function findTable(path: string): string {
   if (!existsSync(path)) throw new DataError(`${path}: no such file or folder.`);
   if (!statSync(path).isDirectory()) return path;

@@ -1,19 +1,13 @@
 /**
- * Image-text pairs from a table of captions and a folder of images.
+ * Image-text pairs from a table of captions, or from annotation files, and a folder of images.
  *
  * Rows that can't be used are left out, counted and reported; too many of them, and the table or the folder is the wrong one.
  */
 import { existsSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
-import { DataError, log } from "../support/index.ts";
-import {
-  type CaptionTable,
-  type CaptionTableOptions,
-  describeIds,
-  noImageColumn,
-  openCaptionTable,
-  readCaptionRows,
-} from "./caption-table.ts";
+import { DataError, UsageError, log } from "../support/index.ts";
+import { annotatedImages, annotationFiles, annotationIdsFrom, annotationRows, isAnnotated } from "./annotation-rows.ts";
+import { type CaptionTableOptions, describeIds, isTableFolder, noImageColumn, openCaptionTable, readCaptionRows } from "./caption-table.ts";
 import { type CaptionsFingerprint, FingerprintBuilder } from "./captions-fingerprint.ts";
 import { HeldImages } from "./held-images.ts";
 import { HashedKeys } from "./hashed-keys.ts";
@@ -21,7 +15,7 @@ import { type SampleTable, SampleTableBuilder } from "./sample-table.ts";
 
 /** A table of captions, where its images are, and how many may be missing. */
 export interface OpenPairsOptions extends CaptionTableOptions {
-  /** Folder that image paths are relative to. Default: the table's folder. */
+  /** Folder that image paths are relative to. Default: the table's folder; for annotation files the `images` beside theirs. */
   images?: string | undefined;
   /** Share of rows without a caption or an image file that is still accepted, 0..1. Default 0.01. */
   maximumSkipped?: number | undefined;
@@ -60,62 +54,104 @@ export interface Pairs {
 }
 
 /**
- * Reads a table of captions (csv, tsv, jsonl, parquet).
+ * Reads a table of captions (csv, tsv, jsonl, parquet), or RedCaps' annotation files (see annotation-rows.ts).
  *
  * @throws DataError when the table or a column is missing, ids repeat, or too many rows had to be left out
  */
 export async function openPairs(options: OpenPairsOptions): Promise<Pairs> {
-  const { maximumSkipped = 0.01, checkImages = true } = options;
+  if (!isTableFolder(options.file) && isAnnotated(options.file)) return await openAnnotatedPairs(options);
   const table = await openCaptionTable(options);
   if (table.imageColumn === undefined && table.bytesColumn === undefined) throw await noImageColumn(table);
   const held = table.bytesColumn === undefined ? undefined : new HeldImages(options.workFolder);
+  const rows = readCaptionRows(table, 0, held !== undefined);
   const imageFolder = resolve(options.images ?? dirname(table.file));
-  if (!existsSync(imageFolder)) throw new DataError(`${imageFolder}: no such folder of images.`);
+  return await collectPairs(rows, { name: table.file, imageFolder, idsFrom: describeIds(table), what: "rows", held }, options);
+}
 
-  const builder = new SampleTableBuilder(imageFolder, { folder: options.workFolder });
+async function openAnnotatedPairs(options: OpenPairsOptions): Promise<Pairs> {
+  const { file, imageColumn } = options;
+  if (imageColumn !== undefined)
+    throw new UsageError(`${file}: in RedCaps' annotations, "subreddit" and "image_id" say where an image is; no column does.`);
+  const imageFolder = resolve(options.images ?? annotatedImages(file));
+  const about = { name: resolve(file), imageFolder, idsFrom: annotationIdsFrom(options), what: "annotations" };
+  return await collectPairs(annotationRows(annotationFiles(file), options), about, options);
+}
+
+/** A row with a caption, an image, or both. */
+interface PairRow {
+  id: string;
+  /** Path of the image as written; "" where there is none. */
+  image: string;
+  caption: string;
+  /** The image itself, where the table holds it. */
+  bytes?: Uint8Array | undefined;
+  /** Where it stands, in words. Default: its number. */
+  where?: string;
+}
+
+interface PairsSource {
+  /** What messages call it. */
+  name: string;
+  imageFolder: string;
+  /** Where its ids come from, in words. */
+  idsFrom: string;
+  /** What its rows are. */
+  what: string;
+  /** For images that the table holds. */
+  held?: HeldImages | undefined;
+}
+
+async function collectPairs(
+  batches: AsyncIterable<PairRow[]>,
+  { name, imageFolder, idsFrom, what, held }: PairsSource,
+  { maximumSkipped = 0.01, checkImages = true, workFolder }: OpenPairsOptions,
+): Promise<Pairs> {
+  if (!existsSync(imageFolder)) throw new DataError(`${imageFolder}: no such folder of images.`);
+  const builder = new SampleTableBuilder(imageFolder, { folder: workFolder });
   const rowOf = new HashedKeys();
   const repeated = { count: 0, ids: [] as string[] };
   const skipped: SkippedRows = { emptyCaptions: 0, missingImages: 0, examples: [] };
   const fingerprint = new FingerprintBuilder();
-  const skip = (row: number, reason: string): void => {
-    if (skipped.examples.length < 5) skipped.examples.push(`row ${row}: ${reason}`);
-  };
   let rows = 0;
-  for await (const batch of readCaptionRows(table, 0, held !== undefined)) {
-    rows += batch.length;
-    for (const { row, id, image, caption, bytes } of batch) {
+  const place = (where: string | undefined): string => where ?? `row ${rows}`;
+  const skip = (where: string | undefined, reason: string): void => {
+    if (skipped.examples.length < 5) skipped.examples.push(`${place(where)}: ${reason}`);
+  };
+  for await (const batch of batches) {
+    for (const { where, id, image, caption, bytes } of batch) {
+      rows++;
       if (caption.trim() === "") {
         skipped.emptyCaptions++;
-        skip(row, `no caption (${image || "no image either"})`);
+        skip(where, `no caption (${image || "no image either"})`);
         continue;
       }
       if (id !== "") fingerprint.add(id, caption);
       if (held && !bytes) {
         skipped.missingImages++;
-        skip(row, "no image");
+        skip(where, "no image");
         continue;
       }
-      const looked = !held && checkImages && (row <= checkedRows || row % checkedAfter === 0);
+      const looked = !held && checkImages && (rows <= checkedRows || rows % checkedAfter === 0);
       if ((image === "" && !held) || (looked && !existsSync(isAbsolute(image) ? image : join(imageFolder, image)))) {
         skipped.missingImages++;
-        skip(row, image === "" ? "no image path" : `no file ${image}`);
+        skip(where, image === "" ? "no image path" : `no file ${image}`);
         continue;
       }
-      if (id === "") throw new DataError(`${table.file}: row ${row} has no id (${describeIds(table)}).`);
-      const position = builder.add(id, held ? held.add(bytes!, image || `row ${row}`) : image, caption);
+      if (id === "") throw new DataError(`${name}: ${place(where)} has no id (${idsFrom}).`);
+      const position = builder.add(id, held ? held.add(bytes!, image || place(where)) : image, caption);
       if (rowOf.intern(id) === position) continue;
       repeated.count++;
       if (repeated.ids.length < 3) repeated.ids.push(id);
     }
   }
   checkSkipped(
-    table.file,
-    { rows, skipped, maximum: maximumSkipped, what: "rows", image: "an image file" },
+    name,
+    { rows, skipped, maximum: maximumSkipped, what, image: "an image file" },
     `Image paths are taken relative to ${imageFolder}. Name another folder, mend the table, or allow a larger share (--max-skipped).`,
   );
   const samples = builder.finish();
-  refuseRepeated(table, samples.length, repeated);
-  return { file: table.file, rows, skipped, fingerprint: fingerprint.finish(), samples, rowOf };
+  refuseRepeated({ name, idsFrom }, samples.length, repeated);
+  return { file: name, rows, skipped, fingerprint: fingerprint.finish(), samples, rowOf };
 }
 
 /**
@@ -140,10 +176,14 @@ export function checkSkipped(
   log.warn(`${name}: left out ${share}: ${details}.${examples}`);
 }
 
-function refuseRepeated(table: CaptionTable, rows: number, { count, ids }: { count: number; ids: string[] }): void {
+function refuseRepeated(
+  { name, idsFrom }: Pick<PairsSource, "name" | "idsFrom">,
+  rows: number,
+  { count, ids }: { count: number; ids: string[] },
+): void {
   if (count === 0) return;
   const first = ids.map((id) => JSON.stringify(id)).join(", ");
-  throw new DataError(`${table.file}: ${count} of ${rows} ids (${describeIds(table)}) were there before. First: ${first}.`, {
+  throw new DataError(`${name}: ${count} of ${rows} ids (${idsFrom}) were there before. First: ${first}.`, {
     mend: "Give each row an id of its own (a column `id`), or remove the repeated rows.",
   });
 }

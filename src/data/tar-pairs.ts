@@ -4,26 +4,19 @@
  *
  * Other tars, and those too many for that, are read from front to back: shards/.
  */
-import { closeSync, openSync, readSync } from "node:fs";
 import { basename } from "node:path";
-import { scanTar } from "../formats/index.ts";
 import { DataError } from "../support/index.ts";
-import { imageExtensions } from "./caption-table.ts";
 import { FingerprintBuilder } from "./captions-fingerprint.ts";
 import { HashedKeys } from "./hashed-keys.ts";
-import type { FilePart } from "./image-source.ts";
 import type { JoinReport, JoinedPairs } from "./join-rewrites.ts";
-import { type MemberTextOptions, MemberTexts, textMembers } from "./member-texts.ts";
+import { type MemberTextOptions, MemberTexts } from "./member-texts.ts";
+import { type NotedSample, noteSamples } from "./note-samples.ts";
 import { type Pairs, checkSkipped } from "./pairs.ts";
 import { type Caption, originalSource } from "./sample.ts";
 import { RewritesBuilder } from "./rewrites-column.ts";
 import { rewriteKey } from "./rewrites-lookup.ts";
 import { SampleTableBuilder } from "./sample-table.ts";
 import { SharedNumbers } from "./shared-numbers.ts";
-import { SampleBorders, sampleMember } from "./webdataset.ts";
-
-/** Suffixes of members that are images. */
-export const imageSuffixes: ReadonlySet<string> = new Set([...imageExtensions].map((extension) => extension.slice(1)));
 
 export interface OpenTarPairsOptions extends MemberTextOptions {
   /** What the tars are called in messages. */
@@ -36,16 +29,9 @@ export interface OpenTarPairsOptions extends MemberTextOptions {
   workFolder?: string | undefined;
 }
 
-/** A sample that is being put together. */
-interface OpenSample {
-  key: string;
-  image: FilePart | undefined;
-  texts: Map<string, Buffer>;
-}
-
 /**
  * Reads what tars say.
- * @param tars paths; of archives that are not compressed
+ * @param tars paths of archives that are not compressed, see `isPlainTar`
  * @throws DataError when one is missing, damaged or cut off, an id comes twice, or too many samples lack a caption or an image
  */
 export async function openTarPairs(tars: readonly string[], options: OpenTarPairsOptions): Promise<Pairs | JoinedPairs> {
@@ -61,7 +47,7 @@ export async function openTarPairs(tars: readonly string[], options: OpenTarPair
   const packedRows = new SharedNumbers();
   let allPacked = true;
 
-  const add = (tar: string, { key, image, texts }: OpenSample): void => {
+  const add = (tar: string, { key, image, texts }: NotedSample): void => {
     rows++;
     const where = `${basename(tar)}, sample ${key}`;
     const members = new MemberTexts(tar, key, texts);
@@ -86,28 +72,7 @@ export async function openTarPairs(tars: readonly string[], options: OpenTarPair
     for (const caption of ofSources(others, options.sources)) rewrites.add(row, id, caption);
   };
 
-  for (const tar of tars) {
-    const file = openSync(tar, "r");
-    try {
-      const borders = new SampleBorders();
-      let sample: OpenSample | undefined;
-      for await (const { name: member, offset, size } of scanTar(tar)) {
-        const place = sampleMember(member);
-        if (!place) continue;
-        if (borders.begins(place)) {
-          if (sample) add(tar, sample);
-          sample = { key: place.key, image: undefined, texts: new Map() };
-        }
-        if (textMembers.has(place.suffix)) sample!.texts.set(place.suffix, readPart(file, offset, size));
-        else if (imageSuffixes.has(place.suffix)) {
-          sample!.image ??= { file: tar, offset, size, name: `${basename(tar)}: ${member}` };
-        }
-      }
-      if (sample) add(tar, sample);
-    } finally {
-      closeSync(file);
-    }
-  }
+  for (const tar of tars) for await (const sample of noteSamples(tar)) add(tar, sample);
   if (repeats > 0) {
     throw new DataError(
       `${name}: ${repeats} of ${builder.length} ids were there before. First: ${repeated.map((id) => JSON.stringify(id)).join(", ")}.`,
@@ -164,14 +129,4 @@ class SourcedRewrites {
     const none = { matched: 0, unmatched: 0, foreign: 0, unusable: 0 };
     return { folder, sources: this.#sources, texts: this.#texts, fingerprint: this.#fingerprint.finish(), ...none };
   }
-}
-
-function readPart(file: number, offset: number, size: number): Buffer {
-  const bytes = Buffer.allocUnsafe(size);
-  for (let at = 0; at < size;) {
-    const read = readSync(file, bytes, at, size - at, offset + at);
-    if (read === 0) throw new DataError("A tar became shorter while it was read.");
-    at += read;
-  }
-  return bytes;
 }

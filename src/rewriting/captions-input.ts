@@ -10,12 +10,16 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import {
+  annotationFiles,
+  annotationIdsFrom,
+  annotationRows,
   captionColumns,
   defaultIdColumn,
   describeIds,
   findColumn,
   hashedId,
   isAddress,
+  isAnnotated,
   listShards,
   namesTars,
   openCaptionTable,
@@ -25,7 +29,6 @@ import {
 import type { CaptionTable } from "../data/index.ts";
 import { tableColumns } from "../formats/index.ts";
 import { DataError, LaclipError, UsageError } from "../support/index.ts";
-import { annotationFiles, annotationIdsFrom, annotationRows } from "./annotation-captions.ts";
 import { surveyCaptions } from "./captions-survey.ts";
 import type { CaptionsSurvey } from "./captions-survey.ts";
 import { readLines } from "./text-lines.ts";
@@ -79,7 +82,7 @@ export interface CaptionsInput {
 
 /**
  * Opens a file of captions; or a folder that holds `captions.csv` (or .tsv, .jsonl, .parquet), the tars of a webdataset, or
- * RedCaps' annotation files; or tars by address or pattern, `s3://bucket/shards/{00000..00012}.tar`, see `listShards`.
+ * RedCaps' annotation files, itself or in `annotations/`; or tars by address or pattern, `s3://bucket/shards/{00000..00012}.tar`, see `listShards`.
  * @throws DataError when the file or a column is missing, or it is not clear which column holds the captions
  */
 export async function openCaptions(path: string, options: CaptionsOptions = {}): Promise<CaptionsInput> {
@@ -100,7 +103,7 @@ export async function openCaptions(path: string, options: CaptionsOptions = {}):
   }
   if (kind === "annotations") {
     const files = annotationFiles(path);
-    return { ...input(path, annotationIdsFrom(options), (from = 0) => without(from, annotationRows(files, options))), secondFrom };
+    return { ...input(path, annotationIdsFrom(options), (from = 0) => without(from, annotatedCaptions(files, options))), secondFrom };
   }
   const table = await openTable(path, options);
   return { ...input(table.file, describeIds(table), (from) => tableRows(table, from)), secondFrom };
@@ -122,7 +125,7 @@ function kindOf(path: string): Kind {
     const names = readdirSync(path);
     if (names.some((name) => /^captions\.(csv|tsv|jsonl|parquet)$/.test(name))) return "table";
     if (names.some((name) => namesTars(name))) return "tars";
-    if (names.some((name) => /\.json$/i.test(name))) return "annotations";
+    if (names.some((name) => /\.json$/i.test(name)) || isAnnotated(path)) return "annotations";
     throw new DataError(`${path}: this folder holds no captions.`, {
       mend: "Expected captions.csv (or .tsv, .jsonl, .parquet), the tars of a webdataset, or RedCaps' annotation files (.json) in it.",
     });
@@ -166,6 +169,10 @@ async function* tableRows(table: CaptionTable, from?: number): AsyncGenerator<Ca
 
 async function* inTurn(tars: NonNullable<CaptionsInput["tars"]>): AsyncGenerator<CaptionRow[]> {
   for (const tar of tars) yield* tar.rows();
+}
+
+async function* annotatedCaptions(files: readonly string[], options: CaptionsOptions): AsyncGenerator<CaptionRow[]> {
+  for await (const batch of annotationRows(files, options)) yield batch.map(({ image: _image, ...caption }) => caption);
 }
 
 async function* lineRows(path: string): AsyncGenerator<CaptionRow[]> {

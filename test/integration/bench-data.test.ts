@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { benchData, openCollection, packShards } from "../../src/curation/index.ts";
 import type { BenchDataReport } from "../../src/curation/index.ts";
 import { DataError, UsageError, setLogLevel } from "../../src/support/index.ts";
+import { serveFolder } from "./file-server.ts";
 import { writeCollection } from "./small-collection.ts";
 
 setLogLevel("quiet");
@@ -48,12 +49,26 @@ test("every stage of tars, as JSON and as text", () => {
   assert.equal(json.status, 0, json.stderr);
   assert.deepEqual(
     (JSON.parse(json.stdout) as BenchDataReport).stages.map(({ stage }) => stage),
-    stages,
+    [...stages, "loader"],
   );
   const text = run();
   assert.equal(text.status, 0, text.stderr);
   assert.match(text.stdout, /^decode\+augment +\d+ +\d+$/m);
   assert.match(text.stdout, /^limit: [a-z]+ \(\d+ % of a sample's processor time\)$/m);
+});
+
+test("tars on a server, with the loader, since their index says how many samples there are", async () => {
+  const server = await serveFolder(folder);
+  try {
+    const report = await benchData({ path: `${server.host}/tars/{00000..00000}.tar?key=sesame`, ...settings });
+    assert.deepEqual(
+      report.stages.map(({ stage }) => stage),
+      [...stages, "loader"],
+    );
+    assert.doesNotMatch(JSON.stringify(report), /sesame/);
+  } finally {
+    server.close();
+  }
 });
 
 test("nothing to measure is an error", async () => {

@@ -6,10 +6,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { inspectData, openCollection, packShards, renderInspection } from "../../src/curation/index.ts";
+import { describeInspection, inspectData, openCollection, packShards, renderInspection } from "../../src/curation/index.ts";
 import type { DataInspection } from "../../src/curation/index.ts";
 import { csvLine } from "../../src/formats/index.ts";
 import { sha256, setLogLevel } from "../../src/support/index.ts";
+import { serveFolder } from "./file-server.ts";
 import { picture, writeRewrites } from "./small-collection.ts";
 import { writeTar } from "./tar-files.ts";
 
@@ -94,7 +95,9 @@ test("counts, lengths, broken and repeated ones of a table", async () => {
   assert.ok(inspection.shown.every(({ picture: shown }) => shown === undefined));
 });
 
-test("the same of tars, plain and compressed; ids are the keys", async () => {
+test("the same of tars, plain and compressed, here and on a server; ids are the keys", async () => {
+  const server = await serveFolder(folder);
+  after(() => server.close());
   for (const name of ["plain.tar", "compressed.tar.gz"]) {
     const { pairs } = await openCollection({ path: table, maximumSkipped: 1 });
     const members: [string, string | Buffer][] = Array.from({ length: pairs.samples.length }, (_, row): [string, string | Buffer][] => [
@@ -102,7 +105,10 @@ test("the same of tars, plain and compressed; ids are the keys", async () => {
       [`s/${row}.txt`, pairs.samples.caption(row)],
     ]).flat();
     members.push(["silent.jpg", await picture(1, "png")], ["__meta__", "x"]);
-    const inspection = await inspectData({ path: await writeTar(join(folder, name), members), show: 40, pictures: true });
+    const path = await writeTar(join(folder, name), members);
+    const inspection = await inspectData({ path, show: 40, pictures: true });
+    const elsewhere = await inspectData({ path: `${server.host}/${name}?key=sesame`, show: 40, pictures: true });
+    assert.deepEqual(elsewhere, { ...inspection, path: `${server.host}/${name}` });
     assert.deepEqual(found(inspection), planted);
     assert.deepEqual([inspection.kind, inspection.rows, inspection.tars], ["tars", 39, 1]);
     assert.deepEqual(
@@ -120,14 +126,15 @@ test("packed tars are known by the ids in their .json, with the rewrites that st
   await packShards({ pairs, out, maximumSkipped: 1, samplesPerShard: 10, createdWith: "test" });
   const inspection = await inspectData({ path: out, rewrites, show: 100 });
   assert.deepEqual([inspection.tars, inspection.samples, inspection.images.broken], [4, 36, 0]);
-  assert.deepEqual(inspection.packed, { caption_chatgpt: 30 });
+  assert.deepEqual(inspection.packed, { chatgpt: 30 });
   assert.deepEqual([inspection.rewrites!.matched, inspection.rewrites!.sameCaptions], [30, true]);
   const one = inspection.shown.find(({ id }) => id === "id.12")!;
   assert.deepEqual([one.caption, one.rewrites], ["picture 12", [{ source: "chatgpt", text: "<b>id.12</b> in other words" }]]);
   const alone = await inspectData({ path: out, show: 100 });
-  assert.deepEqual(alone.shown.find(({ id }) => id === "id.12")!.rewrites, [
-    { source: "caption_chatgpt", text: "<b>id.12</b> in other words" },
-  ]);
+  assert.deepEqual(alone.shown.find(({ id }) => id === "id.12")!.rewrites, [{ source: "chatgpt", text: "<b>id.12</b> in other words" }]);
+  const twice = await inspectData({ path: `${out}/00000.tar::${out}/00000.tar` });
+  assert.equal(twice.repeatedIds, 10);
+  assert.match(describeInspection(twice), /10 ids were there before/);
   // A tar that breaks off is told of, and the others are looked at.
   truncateSync(join(out, "00000.tar"), 20_000);
   const damaged = await inspectData({ path: out });

@@ -4,6 +4,7 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdir
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { gzipSync } from "node:zlib";
 import sharp from "sharp";
 import { openCollection, packShards } from "../../src/curation/index.ts";
 import type { PackOptions, PackReport } from "../../src/curation/index.ts";
@@ -45,6 +46,7 @@ const tarsOf = (out: string): string[] =>
 const unpack = (out: string): Sample[] => tarsOf(out).flatMap((name) => unpackSamples(join(out, name)));
 const jsonOf = (sample: Sample): { id: string; caption: string; [key: string]: unknown } =>
   JSON.parse(sample.members.get("json")!.toString("utf8"));
+const rowOf = (sample: Sample): number => jsonOf(sample)["row"] as number;
 const imageOf = ({ members }: Sample): Buffer => [...members].find(([suffix]) => suffix !== "txt" && suffix !== "json")![1];
 
 test("every id, caption, rewrite, weight and byte of an image comes back, once", async () => {
@@ -65,6 +67,7 @@ test("every id, caption, rewrite, weight and byte of an image comes back, once",
     const weighed = i >= 10 && i % 2 === 0;
     assert.deepEqual(jsonOf(sample), {
       id,
+      row: i,
       caption,
       ...(i < 50 ? { caption_chatgpt: `chat ${i} \u{1f600}` } : {}),
       ...(i >= 10 ? { caption_human: `people ${i}` } : {}),
@@ -208,14 +211,51 @@ test("a folder of images by class is packed with captions made from the classes"
   assert.equal(kind, "classes");
   await packShards({ pairs, out, createdWith: "test", order: "table" });
   assert.deepEqual(unpack(out).map(jsonOf), [
-    { id: "hat/x.jpg", caption: "one hat, a hat" },
-    { id: "t_shirt/x.jpg", caption: "one t shirt, a t shirt" },
+    { id: "hat/x.jpg", row: 0, caption: "one hat, a hat" },
+    { id: "t_shirt/x.jpg", row: 1, caption: "one t shirt, a t shirt" },
   ]);
   await assert.rejects(openCollection({ path: classes, caption: "a photo" }), UsageError);
   await assert.rejects(openCollection({ path: collection, caption: "a {class}" }), UsageError);
-  await assert.rejects(openCollection({ path: out }), UsageError);
+  await assert.rejects(openCollection({ path: out, images: folder }), UsageError);
   await assert.rejects(openCollection({ path: classes, images: folder }), UsageError);
   await assert.rejects(openCollection({ path: join(folder, "nowhere"), caption: "a {class}" }), DataError);
+});
+
+test("tars are packed again: resized, cut otherwise, with the rewrites that they have or with others; ids and captions stay", async () => {
+  const first = newFolder();
+  await pack({ out: first, withRewrites: true, samplesPerShard: 25 });
+  const again = newFolder();
+  const report = await pack({ out: again, path: first, samplesPerShard: 40, order: "table", resize: 16 });
+  assert.deepEqual([report.shards, report.samples, report.jsonTextKey], [2, 60, "caption;caption_chatgpt;caption_human"]);
+  assert.ok(report.resized > 0);
+  // The order of the data set is that of the table that was packed first, not that in which its samples were mixed.
+  const byRow = unpack(first).toSorted((a, b) => rowOf(a) - rowOf(b));
+  assert.deepEqual(unpack(again).map(jsonOf), byRow.map(jsonOf));
+  assert.deepEqual(readShardIndex(again)!.dataset.hash, readShardIndex(first)!.dataset.hash);
+
+  const other = join(folder, "other-rewrites");
+  await writeRewrites(
+    collection,
+    other,
+    rows.map(({ id }) => ({ id, source: "bard", text: `bard ${id}` })),
+  );
+  const out = newFolder();
+  const { pairs } = await openCollection({ path: join(first, "{00000..00002}.tar"), rewrites: other });
+  await packShards({ pairs, out, order: "table", createdWith: "test" });
+  assert.deepEqual(
+    unpack(out).map(jsonOf),
+    byRow.map((sample, row) => {
+      const { id, caption } = jsonOf(sample);
+      return { id, row, caption, caption_bard: `bard ${id}` };
+    }),
+  );
+  unpack(out).forEach((sample, i) => assert.deepEqual(imageOf(sample), imageOf(byRow[i]!)));
+
+  await assert.rejects(pack({ out: first, path: first }), DataError, "not into the folder that it is read from");
+  await assert.rejects(openCollection({ path: "http://127.0.0.1:1/{0..1}.tar", idColumn: "id" }), UsageError);
+  const compressed = join(folder, "compressed.tar.gz");
+  writeFileSync(compressed, gzipSync(readFileSync(join(first, "00000.tar"))));
+  await assert.rejects(openCollection({ path: compressed }), UsageError);
 });
 
 test("a packing goes on with what is missing, and ends with the same bytes", async () => {

@@ -8,7 +8,8 @@ import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { openCollection, packShards, verifyTar, verifyTars } from "../../src/curation/index.ts";
 import type { TarReport, VerifyTarsOptions } from "../../src/curation/index.ts";
-import { DataError, setLogLevel } from "../../src/support/index.ts";
+import { DataError, EndpointError, setLogLevel } from "../../src/support/index.ts";
+import { serveFolder } from "./file-server.ts";
 import { picture, writeCollection } from "./small-collection.ts";
 import { writeTar } from "./tar-files.ts";
 
@@ -139,6 +140,23 @@ test("what the index and img2dataset's counts say is compared", async () => {
       ["00007.tar", ["not-in-index"]],
     ],
   );
+
+  const server = await serveFolder(folder);
+  after(() => server.close());
+  const { tars: remote } = await verifyTars([`${server.host}/packed/{00000,00002,00003,00007,00009}.tar?key=sesame`]);
+  assert.deepEqual(
+    remote.map(({ path, counts }) => [path.slice(server.host.length), Object.keys(counts).sort()]),
+    [
+      ["/packed/00000.tar", ["sha256"]],
+      ["/packed/00002.tar", ["bytes", "damaged", "samples"]],
+      ["/packed/00003.tar", []],
+      ["/packed/00007.tar", ["not-in-index"]],
+      ["/packed/00009.tar", ["damaged", "not-in-index"]],
+    ],
+  );
+  assert.match(remote[4]!.faults[0]!.says, /no such file/);
+  assert.equal(server.asked.filter((path) => path.endsWith("00003.tar")).length, 1, "fetched once");
+  await assert.rejects(verifyTars([`${server.host}/broken/0.tar`]), EndpointError);
 
   const other = join(folder, "img2dataset");
   mkdirSync(other);

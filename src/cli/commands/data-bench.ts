@@ -21,7 +21,10 @@ interface BenchFlags {
 
 export function benchCommand(): Command {
   const built = command("bench", "how fast data are read, decoded, cropped and tokenized, and which of these is the limit")
-    .argument("<path>", "table of captions, tars (a folder, or a pattern), or a folder with a folder for each class")
+    .argument(
+      "<path>",
+      "table of captions, tars (a folder, a pattern, addresses), RedCaps' folder, or a folder with a folder for each class",
+    )
     .option("--images <folder>", "folder that image paths are relative to (default: the table's folder)")
     .option("--batch-size <count>", "samples of a batch", parseWhole(1), 64)
     .option("--image-size <pixels>", "side of the images that the model sees", parseWhole(1), 224)
@@ -37,10 +40,9 @@ async function run(path: string, { json, ...options }: BenchFlags): Promise<void
   if (!json) print(row("stage", "samples/s", "per CPU second"));
   const report = await benchData({ ...options, path, ...(json ? {} : { onStage: (stage) => print(describe(stage)) }) });
   if (json) return print(report);
-  const { shares, limit, advice, processors, shorterSide, bytes, kind } = report;
+  const { shares, limit, advice, processors, shorterSide, bytes } = report;
   const share = shares[limit]!;
   log.info(`${processors} processors; shorter side of the images ${shorterSide} pixels, ${(bytes / 1000).toFixed(1)} kB a file.`);
-  if (kind === "tars") log.info("Training reads tables and files, so there is no loader to measure for tars.");
   print(`limit: ${limit} (${Math.round(100 * share)} % of a sample's processor time)`);
   for (const sentence of advice) print(`  ${sentence}`);
 }

@@ -1,10 +1,10 @@
 /**
- * `laclip data pack`: a table with image files, or a folder of images by class, as sharded tars.
+ * `laclip data pack`: a table with image files, a folder of images by class, or other tars, as sharded tars.
  */
 import { type Command, Option } from "commander";
 import { openCollection, packShards } from "../../curation/index.ts";
 import type { PackReport } from "../../curation/index.ts";
-import { log } from "../../support/index.ts";
+import { UsageError, log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { interruptSignal } from "../interrupt.ts";
 import { parseBytes, parseShare, parseWhole } from "../options.ts";
@@ -35,14 +35,17 @@ interface PackFlags {
 }
 
 export function packCommand(): Command {
-  const built = command("pack", "a table with images, or a folder of images by class, as webdataset tars")
+  const built = command("pack", "a table with images, a folder of images by class, or other tars, as webdataset tars")
     .argument(
       "<captions>",
-      "table of captions (csv, tsv, jsonl, parquet), a folder that holds captions.csv, or a folder with a folder for each class",
+      "table of captions (csv, tsv, jsonl, parquet), a folder that holds captions.csv, RedCaps' folder, a folder with a folder for each class, or tars on this machine",
     )
     .requiredOption("--out <folder>", "folder for the tars; one with an unfinished packing of the same data is gone on with")
     .option("--images <folder>", "folder that image paths are relative to (default: the table's folder)")
-    .option("--rewrites <folder>", "rewrites folder, joined by sample id: its texts go into each sample's .json")
+    .option(
+      "--rewrites <folder>",
+      "rewrites folder, joined by sample id: its texts go into each sample's .json, in place of those that tars have",
+    )
     .option("--sources <names>", "only the rewrites of these sources, comma-separated")
     .option("--samples-per-shard <count>", "samples of a tar (default: 10000)", parseWhole(1))
     .option("--shard-bytes <size>", "end a tar before it is larger than this, such as 400MB", parseBytes)
@@ -73,6 +76,7 @@ export function packCommand(): Command {
     built,
     "laclip data pack captions.csv --images images --rewrites rewrites --out shards",
     "laclip data pack captions.parquet --out shards --shard-bytes 400MB --resize 256",
+    "laclip data pack shards --out smaller --resize 256",
     'laclip data pack clothing/train --caption "a photo of a {class}" --out shards',
   );
 }
@@ -85,6 +89,8 @@ async function run(path: string, flags: PackFlags): Promise<void> {
     minimumMatched: flags.minMatched,
     otherCaptions: flags.otherCaptions,
   };
+  if (rewrites === undefined && sources !== undefined)
+    throw new UsageError("--sources chooses among the rewrites of a folder, and none was given.", { mend: "Name it with --rewrites." });
   const signal = interruptSignal("stopping; finished tars stay");
   // Missing image files are found when they are read, and listed with the unreadable ones.
   const columns = { imageColumn, captionColumn, idColumn, maximumSkipped: flags.maxSkipped, checkImages: false };

@@ -17,7 +17,7 @@ interface VerifyFlags {
 
 export function verifyDataCommand(): Command {
   const built = command("verify", "whether tars are whole, and every sample has an image and a caption")
-    .argument("<paths...>", "tars, folders with tars, or patterns such as shards/{00000..00012}.tar")
+    .argument("<paths...>", "tars, folders with tars, patterns such as shards/{00000..00012}.tar, or addresses (https://, s3://)")
     .option("--decode", "decode every image, to find those that are cut short")
     .option("--caption-column <name>", "key of the .json with the caption (default: the .txt, else caption, title or text of the .json)")
     .option("--examples <count>", "faults of a kind that are named for each tar; all are counted", parseWhole(0), 5)

@@ -31,7 +31,10 @@ export function inspectCommand(): Command {
 
 function dataCommand(): Command {
   const built = command("data", "what a data set holds: counts, lengths, sizes, broken and repeated ones, some samples")
-    .argument("<path>", "table of captions, tars (a folder, or a pattern), or a folder with a folder for each class")
+    .argument(
+      "<path>",
+      "table of captions, tars (a folder, a pattern, addresses), RedCaps' folder, or a folder with a folder for each class",
+    )
     .option("--images <folder>", "folder that image paths are relative to (default: the table's folder)")
     .option("--rewrites <folder>", "rewrites folder: how it fits, and its texts beside the samples")
     .option("--html <file>", "also write a page with plots and a contact sheet, one file that loads nothing")

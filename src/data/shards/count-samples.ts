@@ -17,7 +17,7 @@ import { type Shard } from "../remote/list-shards.ts";
 import type { Patience } from "../remote/patience.ts";
 import { readShard } from "../remote/read-shard.ts";
 import { type ShardIndex, shardIndexName } from "../shard-index.ts";
-import { imageSuffixes } from "../tar-pairs.ts";
+import { imageSuffixes, isPlainTar } from "../note-samples.ts";
 import { SampleBorders, sampleMember } from "../webdataset.ts";
 
 /** A tar whose samples are counted. */
@@ -126,8 +126,7 @@ async function lookThrough(address: string, options: Patience): Promise<{ sample
     if (samples % stride === 0) offsets.push(open.begins);
     samples++;
   };
-  const plain = !isAddress(address) && /\.tar$/i.test(address);
-  for await (const { name, headerOffset } of plain
+  for await (const { name, headerOffset } of isPlainTar(address)
     ? scanTar(address)
     : isAddress(address)
       ? readShard(address, options)

@@ -9,10 +9,10 @@ import { scanTar } from "../../formats/index.ts";
 import { DataError, invariant } from "../../support/index.ts";
 import type { FilePart } from "../image-source.ts";
 import { MemberTexts, textMembers } from "../member-texts.ts";
-import { fileNameOf, isAddress, shownAddress } from "../remote/address.ts";
+import { fileNameOf, shownAddress } from "../remote/address.ts";
 import type { Patience } from "../remote/patience.ts";
 import { readShard } from "../remote/read-shard.ts";
-import { imageSuffixes } from "../tar-pairs.ts";
+import { imageSuffixes, isPlainTar } from "../note-samples.ts";
 import { SampleBorders, sampleMember } from "../webdataset.ts";
 import type { CountedShard } from "./count-samples.ts";
 
@@ -44,8 +44,7 @@ export async function* readSamples(shard: CountedShard, from: number, options: P
   const { address, offsets = [], stride = 1 } = shard;
   const piece = Math.min(Math.floor(from / stride), offsets.length - 1);
   const [begin, first] = piece > 0 ? [offsets[piece]!, piece * stride] : [0, 0];
-  const plain = !isAddress(address) && /\.tar$/i.test(address);
-  const members = plain ? localMembers(address, begin) : streamedMembers(address, begin, options);
+  const members = isPlainTar(address) ? localMembers(address, begin) : streamedMembers(address, begin, options);
   const borders = new SampleBorders();
   let number = first;
   let open: { key: string; image: FilePart | Uint8Array | undefined; texts: Map<string, Buffer> } | undefined;
