@@ -2,12 +2,12 @@
  * CLIP's text tower as LaCLIP trains it (models.py of LijieFan/LaCLIP): pre-norm causal blocks with QuickGELU, LayerNorm eps 1e-5
  * computed in float32, pooled at the end-of-text token, which has the highest id of all.
  *
- * The batch may be cut to its longest text: attention is causal and nothing after end-of-text is read, so the result is the same
- * up to rounding, and positions beyond are never touched.
+ * Nothing that fills up the shorter texts of a batch is computed: attention is causal and nothing after end-of-text is read, so the
+ * result is the same up to rounding. Only attention sees rows, as long as the longest text; all else works on the T tokens of all texts.
  *
- * Shapes: B batch, L tokens of the longest text, W width.
+ * Shapes: B batch, L tokens of the longest text, T tokens of all texts, W width.
  */
-import { Embedding, LayerNorm, Mlp, Module, MultiheadAttention, causalMask, init, quickGelu } from "../nn/index.ts";
+import { Embedding, LayerNorm, Mlp, Module, MultiheadAttention, Ragged, causalMask, init, quickGelu } from "../nn/index.ts";
 import { UsageError } from "../support/index.ts";
 import { Tensor, arange, ops, scope, zeros } from "../torch/index.ts";
 import type { TextConfig } from "./config.ts";
@@ -32,16 +32,16 @@ class Block extends Module {
     init.normal(this.#mlp.contract.weight, residualStd);
   }
 
-  /** `[B, L, W]` float32 -> `[B, L, W]` float32 */
-  forward(x_BLW: Tensor, causal_LL: Tensor): Tensor {
-    return this.#feedForward(x_BLW.add(this.#attention.forward(this.#norm1.forward(x_BLW), causal_LL)));
+  /** `[T, W]` float32 -> `[T, W]` float32 */
+  forward(x_TW: Tensor, texts: Texts): Tensor {
+    return this.#feedForward(x_TW.add(this.#attention.forwardRagged(this.#norm1.forward(x_TW), texts.ragged, texts.causal_LL)));
   }
 
-  /** `[B, L, W]` float32 -> `[B, 1, W]` float32: the token at `end` of each row of `forward`, without computing the others. */
-  forwardAt(x_BLW: Tensor, end: TokenChoice): Tensor {
-    const normed_BLW = this.#norm1.forward(x_BLW);
-    const attended_B1W = this.#attention.forward(normed_BLW, end.mask_B11L, chosen(normed_BLW, end));
-    return this.#feedForward(chosen(x_BLW, end).add(attended_B1W));
+  /** `[T, W]` float32 -> `[B, W]` float32: the last token of each text of `forward`, without computing the others. */
+  forwardLast(x_TW: Tensor, { ragged, behind_B11L }: Texts): Tensor {
+    const normed_TW = this.#norm1.forward(x_TW);
+    const last = (x: Tensor): Tensor => x.indexSelect(0, ragged.lasts);
+    return this.#feedForward(last(x_TW).add(this.#attention.forwardRagged(normed_TW, ragged, behind_B11L, last(normed_TW))));
   }
 
   #feedForward(x: Tensor): Tensor {
@@ -49,25 +49,21 @@ class Block extends Module {
   }
 }
 
-/** One token of each row. */
-interface TokenChoice {
-  /** int64 `[B]`: 0, 1, 2, ... and the position of the token in that row. */
-  rows_B: Tensor;
-  positions_B: Tensor;
-  /** `[B, 1, 1, L]`: -infinity behind the token. */
-  mask_B11L: Tensor;
+/** What the blocks know of the texts of a batch. */
+interface Texts {
+  ragged: Ragged;
+  /** `[L, L]`: -infinity for later tokens. */
+  causal_LL: Tensor;
+  /** `[B, 1, 1, L]`: -infinity behind the end of each text. */
+  behind_B11L: Tensor;
 }
 
-/** `[B, L, W]` -> `[B, 1, W]` */
-function chosen(x_BLW: Tensor, { rows_B, positions_B }: TokenChoice): Tensor {
-  return ops.indexTensor(x_BLW, [rows_B, positions_B]).unsqueeze(1);
-}
-
-function choose(positions_B: Tensor, length: number): TokenChoice {
-  const { device } = positions_B;
-  const behind_BL = ops.gtTensor(arange(0, length, { device }).unsqueeze(0), positions_B.unsqueeze(1));
+/** @param ends_B int64 `[B]`: place of the last token of each text */
+function describe(ends_B: Tensor, length: number): Texts {
+  const { device } = ends_B;
+  const behind_BL = ops.gtTensor(arange(0, length, { device }).unsqueeze(0), ends_B.unsqueeze(1));
   const mask_BL = ops.maskedFillScalar(zeros(behind_BL.shape, { device }), behind_BL, -Infinity);
-  return { rows_B: arange(0, positions_B.sizeOf(0), { device }), positions_B, mask_B11L: mask_BL.unsqueeze(1).unsqueeze(1) };
+  return { ragged: new Ragged(ends_B, length), causal_LL: causalMask(length, device), behind_B11L: mask_BL.unsqueeze(1).unsqueeze(1) };
 }
 
 /** The blocks alone: in the state dict they lie under `transformer`, beside the embeddings of the model. */
@@ -79,15 +75,11 @@ export class TextTransformer extends Module {
     this.#blocks = this.children("resblocks", config.depth, () => new Block(config));
   }
 
-  /** `[B, L, W]` and int64 `[B]` -> `[B, W]`: the token at that position of each row; the last block computes no other. */
-  forward(x_BLW: Tensor, positions_B: Tensor): Tensor {
+  /** `[T, W]` -> `[B, W]`: the last token of each text; the last block computes no other. */
+  forward(x_TW: Tensor, texts: Texts): Tensor {
     return scope(() => {
-      const causal_LL = causalMask(x_BLW.sizeOf(1), x_BLW.device);
-      const before_BLW = this.#blocks.slice(0, -1).reduce((x, block) => scope(() => block.forward(x, causal_LL)), x_BLW);
-      return this.#blocks
-        .at(-1)!
-        .forwardAt(before_BLW, choose(positions_B, x_BLW.sizeOf(1)))
-        .squeeze(1);
+      const before_TW = this.#blocks.slice(0, -1).reduce((x, block) => scope(() => block.forward(x, texts)), x_TW);
+      return this.#blocks.at(-1)!.forwardLast(before_TW, texts);
     });
   }
 }
@@ -113,6 +105,10 @@ export function encodeTokens({ config, embedding, positions, transformer, norm }
       `A batch of texts has ${length} tokens a row, the model takes ${config.contextLength}. Cut texts when tokenizing.`,
     );
   }
-  const x_BLW = scope(() => embedding.forward(ids).add(positions.slice(0, 0, length)));
-  return scope(() => norm.forward(transformer.forward(x_BLW, ids.argmax(-1))));
+  return scope(() => {
+    const texts = describe(ids.argmax(-1), length);
+    const { ragged } = texts;
+    const x_TW = scope(() => embedding.forward(ragged.pack(ids)).add(ops.embedding(positions, ragged.positions)));
+    return norm.forward(transformer.forward(x_TW, texts));
+  });
 }

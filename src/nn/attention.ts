@@ -3,6 +3,7 @@ import { Tensor, attention, empty, full, ops, zeros } from "../torch/index.ts";
 import { fanInUniform } from "./init.ts";
 import { LayerNorm, Linear } from "./layers.ts";
 import { Module } from "./module.ts";
+import type { Ragged } from "./ragged.ts";
 
 /** `[N, N]`: 0 on and below the diagonal, -infinity above: each token sees itself and those before it. */
 export function causalMask(tokens: number, device: string): Tensor {
@@ -96,5 +97,31 @@ export class MultiheadAttention extends Module {
   forward(x: Tensor, mask: Tensor, queries?: Tensor): Tensor {
     const [q, k, v] = project(x, queries, this.inProjWeight, this.inProjBias, this.#heads);
     return this.outProj.forward(mergeHeads(attention(q, k, v, mask)));
+  }
+
+  /**
+   * The same for rows of different lengths.
+   * @param x `[T, W]`: the real tokens
+   * @param mask see `attention`; must hide from each real token what fills up its row
+   * @param queries `[B, W]`: the token of each row whose outcome is wanted; default all tokens
+   * @returns `[T, W]`, or `[B, W]` with `queries`
+   */
+  forwardRagged(x: Tensor, ragged: Ragged, mask: Tensor, queries?: Tensor): Tensor {
+    const width = x.sizeOf(-1);
+    if (queries === undefined) {
+      const [q, k, v] = splitHeads(ragged.pad(ops.linear(x, this.inProjWeight, this.inProjBias)), this.#heads, 3) as [
+        Tensor,
+        Tensor,
+        Tensor,
+      ];
+      return this.outProj.forward(ragged.pack(mergeHeads(attention(q, k, v, mask))));
+    }
+    const part = (from: number, to?: number): [Tensor, Tensor] => [
+      this.inProjWeight.slice(0, from, to),
+      this.inProjBias.slice(0, from, to),
+    ];
+    const [q] = splitHeads(ops.linear(queries, ...part(0, width)).unsqueeze(1), this.#heads, 1) as [Tensor];
+    const [k, v] = splitHeads(ragged.pad(ops.linear(x, ...part(width))), this.#heads, 2) as [Tensor, Tensor];
+    return this.outProj.forward(mergeHeads(attention(q, k, v, mask)).squeeze(1));
   }
 }
