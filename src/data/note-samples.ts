@@ -41,7 +41,7 @@ export function isPlainTar(tar: string): boolean {
 export async function* noteSamples(tar: string, patience: Patience = {}): AsyncGenerator<NotedSample> {
   const borders = new SampleBorders();
   let sample: NotedSample | undefined;
-  for await (const { name, offset, size, text } of isPlainTar(tar) ? placesIn(tar) : membersOf(tar, patience)) {
+  for await (const { name, offset, size, text } of isPlainTar(tar) ? membersOnDisk(tar) : membersOf(tar, patience)) {
     const place = sampleMember(name);
     if (!place) continue;
     if (borders.begins(place)) {
@@ -54,20 +54,26 @@ export async function* noteSamples(tar: string, patience: Patience = {}): AsyncG
   if (sample) yield sample;
 }
 
-interface NotedMember {
+/** A member, and its content where that is a text. */
+export interface NotedMember {
   name: string;
   offset: number;
   size: number;
-  /** Its content, where that is a text. */
+  /** @throws DataError when it is too long, or the tar became shorter meanwhile */
   text: () => Buffer | Promise<Buffer>;
 }
 
 const longestText = 64 << 20;
 
-async function* placesIn(tar: string): AsyncGenerator<NotedMember> {
+/**
+ * The members of a plain tar.
+ * @param from a member's `headerOffset` to begin at
+ * @throws DataError as `scanTar` does
+ */
+export async function* membersOnDisk(tar: string, from = 0): AsyncGenerator<NotedMember> {
   let file: number | undefined;
   try {
-    for await (const { name, offset, size } of scanTar(tar)) {
+    for await (const { name, offset, size } of scanTar(tar, { from })) {
       const text = (): Buffer => {
         if (size > longestText) throw new DataError(`${tar}: the member ${name} has ${size} bytes, which is too long for a text.`);
         return readPart((file ??= openSync(tar, "r")), { offset, size, tar });

@@ -25,7 +25,7 @@ interface TrainFlags {
 export function trainCommand(): Command {
   const train = command("train", "train CLIP or LaCLIP on image-text pairs")
     .argument("<recipe>", `a name (${Object.keys(recipes).join(", ")}) or a JSON file`)
-    .requiredOption("--data <file>", "table of captions (csv, tsv, jsonl, parquet), or a folder that holds captions.csv")
+    .requiredOption("--data <file>", "table of captions (csv, tsv, jsonl, parquet), a folder that holds captions.csv, or RedCaps' folder")
     .requiredOption("--out <folder>", "run folder; one with an unfinished run of the same settings is gone on with")
     .option("--images <folder>", "folder that image paths are relative to (default: the table's folder)")
     .option("--rewrites <folder>", "rewrites folder, joined by sample id")
