@@ -248,7 +248,7 @@ test("tars are packed again: resized, cut otherwise, with the rewrites that they
   unpack(out).forEach((sample, i) => assert.deepEqual(imageOf(sample), imageOf(unpack(first)[i]!)));
 
   await assert.rejects(pack({ out: first, path: first }), DataError, "not into the folder that it is read from");
-  await assert.rejects(openCollection({ path: "http://127.0.0.1:1/{0..1}.tar", idColumn: "id" }), UsageError);
+  await assert.rejects(openCollection({ path: "http://127.0.0.1:1/{0..1}.tar" }), UsageError);
   const compressed = join(folder, "compressed.tar.gz");
   writeFileSync(compressed, gzipSync(readFileSync(join(first, "00000.tar"))));
   await assert.rejects(openCollection({ path: compressed }), UsageError);
