@@ -11,6 +11,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { addonStep } from "./setup/build-addon.mjs";
+import { imagesAddonStep } from "./setup/build-images-addon.mjs";
 import { withLock } from "./setup/lock.mjs";
 import { npmPackagesStep } from "./setup/npm-packages.mjs";
 import { say, SetupError, tell } from "./setup/report.mjs";
@@ -19,7 +20,7 @@ import { typescriptStep } from "./setup/compile-typescript.mjs";
 
 const usage = `Usage: npm run setup [-- options]
 
-Installs or builds what is missing: npm packages, libtorch, a compiler, the addon, the compiled TypeScript.
+Installs or builds what is missing: npm packages, libtorch, libjpeg-turbo, a compiler, the addons, the compiled TypeScript.
 
   --check     say what is missing, change nothing; exit code 1 when something is
   --wheel     use a PyTorch wheel in build/venv even where the system has a libtorch
@@ -40,7 +41,7 @@ async function main() {
   const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
   /** @type {import("./setup/report.mjs").Context} */
   const context = { root, build: path.join(root, "build"), verbose: options.verbose, wheel: options.wheel, env: process.env };
-  const steps = [systemStep, npmPackagesStep, addonStep, typescriptStep];
+  const steps = [systemStep, npmPackagesStep, addonStep, imagesAddonStep, typescriptStep];
 
   if (options.check) return check(steps, context);
   await withLock(path.join(context.build, "setup.lock"), async () => {

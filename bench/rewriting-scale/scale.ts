@@ -10,13 +10,14 @@
  * Twelve million captions take 4 GB of disk for some minutes.
  */
 import { execFileSync } from "node:child_process";
-import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync, writeSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { builtInSources, openCaptions, rewriteCaptions, ungrouped } from "../../src/rewriting/index.ts";
 import type { Completion, EngineDescription, RewriteEngine, RewriteGroup } from "../../src/rewriting/index.ts";
+import { fillRewrites, makeCaptions } from "../large-data.ts";
 
 const { values } = parseArgs({
   options: {
@@ -112,56 +113,6 @@ function inProcess(captions: string, out: string, limit?: number): Measured {
   return JSON.parse(execFileSync(process.execPath, words, { stdio: ["ignore", "pipe", "ignore"], encoding: "utf8" })) as Measured;
 }
 
-const vocabulary =
-  "a red car on the road near two dogs that sleep under old trees with green leaves while people walk along river in morning light".split(
-    " ",
-  );
-
-/** Captions of eleven words, about 60 characters, with ids of nine digits. */
-function makeCaptions(path: string, count: number): void {
-  const file = openSync(path, "w");
-  let state = 12_345;
-  let lines = "id,caption\n";
-  for (let i = 0; i < count; i++) {
-    lines += `${String(i).padStart(9, "0")},`;
-    for (let word = 0; word < 11; word++) {
-      state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
-      lines += `${vocabulary[(state >>> 16) % vocabulary.length]!} `;
-    }
-    lines += `${i}\n`;
-    if (lines.length < 1 << 20) continue;
-    writeSync(file, lines);
-    lines = "";
-  }
-  writeSync(file, lines);
-  closeSync(file);
-}
-
-/** Replaces what is in a folder by finished parts for the first `done` captions, a chunk of 65,536 captions each. */
-async function fillFolder(captions: string, out: string, done: number): Promise<void> {
-  for (const name of ["parts", "log"]) rmSync(join(out, name), { recursive: true });
-  mkdirSync(join(out, "parts"));
-  const { DuckDBInstance } = await import("@duckdb/node-api");
-  const database = await DuckDBInstance.create(join(out, "filling.duckdb"), { memory_limit: "2GB" });
-  const connection = await database.connect();
-  await connection.run(
-    `CREATE TABLE captions AS SELECT row_number() OVER () - 1 AS number, * FROM read_csv('${captions}', all_varchar=true) LIMIT ${done}`,
-  );
-  const sources = builtInSources.map(({ name }, i) => `('${name}', ${i})`).join(", ");
-  for (let from = 0, part = 0; from < done; from += 65_536, part++) {
-    await connection.run(
-      `COPY (SELECT id, source, 'so ' || caption AS text, []::VARCHAR[] AS flags, 'stop' AS finish, 14::BIGINT AS tokens,
-              (hash(id || source) >> 33)::BIGINT AS seed, [source || '/1', source || '/5', source || '/16'] AS examples, NULL::DOUBLE AS weight
-              FROM captions, (VALUES ${sources}) AS sources(source, place)
-              WHERE number >= ${from} AND number < ${from + 65_536} ORDER BY place, hash(id))
-         TO '${join(out, "parts", `${String(part).padStart(6, "0")}.parquet`)}' (FORMAT parquet, COMPRESSION zstd)`,
-    );
-  }
-  connection.closeSync();
-  database.closeSync();
-  for (const name of readdirSync(out)) if (name.startsWith("filling.duckdb")) rmSync(join(out, name));
-}
-
 if (values.run !== undefined) {
   const limit = values.limit === undefined ? undefined : Number(values.limit);
   console.log(JSON.stringify(await measure(values.run, values.out!, limit)));
@@ -190,7 +141,7 @@ if (values.run !== undefined) {
         console.log(`| ${cells.map((value) => cell(value)).join(" | ")} |`);
       };
       show("first", inProcess(captions, out, tail));
-      await fillFolder(captions, out, count - tail);
+      await fillRewrites(captions, out, count - tail);
       show("goes on", inProcess(captions, out));
       show("all done", inProcess(captions, out));
     } finally {

@@ -4,30 +4,16 @@
  * Each combination of sources and libtorch has its own folder `build/native/<key>/`, and `build/native/current.json` names the one to
  * load. An addon gets its place by a rename, after it was checked and loaded once; so whatever is in place works.
  */
-import { createHash, randomBytes } from "node:crypto";
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import os from "node:os";
 import path from "node:path";
+import { checkLoads, hash, putInPlace, readRecord, removeOld, takeWorkFolder, writeRecord } from "./addon-folder.mjs";
 import { ask, runLogged } from "./programs.mjs";
 import { say, SetupError } from "./report.mjs";
 
 /** Name of the addon's file. */
 const addonName = "laclip_torch.node";
-
-/** How many addons are kept: going back and forth between two libtorches builds nothing anew. */
-const kept = 4;
 
 /**
  * What `build/native/current.json` holds; the loader and `laclip doctor` read it.
@@ -45,7 +31,7 @@ export const addonStep = {
     const folder = path.join(build, "native");
     const key = keyOf(root, libtorch);
     if (!existsSync(path.join(folder, key, addonName))) return `there is none for libtorch ${libtorch.version} and these sources`;
-    const current = readCurrent(folder);
+    const current = /** @type {CurrentAddon | undefined} */ (readRecord(folder));
     return current?.addon === path.join(key, addonName) ? undefined : "another one is in use";
   },
   async supply(context, why) {
@@ -90,34 +76,7 @@ async function buildInto(target, { root, build, env, verbose }, libtorch) {
   const built = path.join(work.path, addonName);
   checkLinks(built, libtorch);
   checkLoads(built, env);
-  const part = `${target}.part`;
-  rmSync(part, { recursive: true, force: true });
-  mkdirSync(part, { recursive: true });
-  copyFileSync(built, path.join(part, addonName));
-  rmSync(target, { recursive: true, force: true });
-  renameSync(part, target);
-}
-
-/**
- * The folder in which the objects for one libtorch are kept, so that a change to one source compiles that source alone. A folder whose
- * last build was killed may hold half an object and is thrown away; `finish` marks that this build ended in order.
- * @param {string} folder
- * @param {string} name
- */
-function takeWorkFolder(folder, name) {
-  mkdirSync(folder, { recursive: true });
-  const mark = "ended-in-order";
-  /** @type {string | undefined} */
-  let reuse;
-  for (const entry of readdirSync(folder).filter((entry) => entry.startsWith("work-"))) {
-    const inOrder = existsSync(path.join(folder, entry, mark));
-    if (inOrder && entry.startsWith(`work-${name}-`)) reuse = path.join(folder, entry);
-    if (!inOrder) rmSync(path.join(folder, entry), { recursive: true, force: true });
-  }
-  const work = reuse ?? path.join(folder, `work-${name}-${randomBytes(4).toString("hex")}`);
-  mkdirSync(work, { recursive: true });
-  rmSync(path.join(work, mark), { force: true });
-  return { path: work, finish: () => writeFileSync(path.join(work, mark), "") };
+  putInPlace(built, target);
 }
 
 /**
@@ -167,20 +126,6 @@ export function checkLinks(addon, libtorch) {
 }
 
 /**
- * Loads the addon once in a process of its own.
- * @param {string} addon
- * @param {NodeJS.ProcessEnv} env
- */
-function checkLoads(addon, env) {
-  if (ask([process.execPath, "-e", `process.dlopen(module, ${JSON.stringify(addon)}); console.log("loaded")`], { env }) === "loaded")
-    return;
-  throw new SetupError(
-    `the addon was built but does not load (${addon})`,
-    `See why with: node -e 'process.dlopen(module, ${JSON.stringify(addon)})'`,
-  );
-}
-
-/**
  * What an addon depends on: its sources, the libtorch, and the machine's kind. Node's version plays no part beyond its major number, since
  * Node-API is stable.
  * @param {string} root
@@ -204,22 +149,6 @@ export function keyOf(root, libtorch) {
   ]);
 }
 
-/** @param {readonly string[]} parts */
-function hash(parts) {
-  const sum = createHash("sha256");
-  for (const part of parts) sum.update(`${part.length}:${part}`);
-  return sum.digest("hex").slice(0, 16);
-}
-
-/**
- * @param {string} folder
- * @returns {CurrentAddon | undefined}
- */
-function readCurrent(folder) {
-  const file = path.join(folder, "current.json");
-  return existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : undefined;
-}
-
 /**
  * @param {string} folder
  * @param {string} key
@@ -233,20 +162,5 @@ function writeCurrent(folder, key, { kind, path: home, libFolder, version, cuda,
     libtorch: { kind, path: home, libFolder, version, cuda, cxx11abi },
     builtAt: statSync(path.join(folder, addon)).mtime.toISOString(),
   };
-  const part = path.join(folder, "current.json.part");
-  writeFileSync(part, `${JSON.stringify(current, undefined, 2)}\n`);
-  renameSync(part, path.join(folder, "current.json"));
-}
-
-/**
- * Removes the addons that were not used for longest.
- * @param {string} folder
- * @param {string} current
- */
-function removeOld(folder, current) {
-  const others = readdirSync(folder)
-    .filter((name) => name !== current && /^[0-9a-f]{16}$/.test(name))
-    .map((name) => ({ name, time: statSync(path.join(folder, name)).mtimeMs }))
-    .sort((a, b) => b.time - a.time);
-  for (const { name } of others.slice(kept - 1)) rmSync(path.join(folder, name), { recursive: true, force: true });
+  writeRecord(folder, current);
 }

@@ -1,12 +1,13 @@
 /**
- * What the addon needs of the system: a compiler, CMake, and a libtorch with a fast BLAS.
+ * What the addons need of the system: a compiler, CMake, a libtorch with a fast BLAS, and libjpeg-turbo.
  *
  * A libtorch that is there is used as it is. Where there is none, the distribution's package comes first, since it is small and shared;
  * a PyTorch wheel is installed where an NVIDIA GPU wants CUDA, or where the distribution has no package that is new enough.
  */
-import { existsSync, readdirSync, realpathSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, realpathSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { atLeast, findLibtorch, oldestVersion } from "./find-libtorch.mjs";
+import { findLibjpeg, libjpegPackage } from "./find-libjpeg.mjs";
 import { ask, runLogged, which } from "./programs.mjs";
 import { say, SetupError } from "./report.mjs";
 import { installWheel, ownVenv } from "./wheel.mjs";
@@ -16,9 +17,12 @@ const libtorchPackages = ["libtorch-dev", "libopenblas0-openmp", "libgloo-dev"];
 
 const wheelAdvice = "\nOr, without root rights, install a PyTorch wheel into build/venv (a large download):\n  npm run setup -- --wheel";
 
+/** Images are read without it too, so this alone never stops the set-up. */
+const noLibjpeg = "the headers of libjpeg-turbo are missing, without which JPEGs are read slower";
+
 /** @type {import("./report.mjs").Step} */
 export const systemStep = {
-  name: "compiler and libtorch",
+  name: "compiler and libraries",
   async missing(context) {
     const { env, wheel, build } = context;
     const { libtorch, refused } = findLibtorch({ env, ownVenv: ownVenv(build), wheel });
@@ -29,6 +33,7 @@ export const systemStep = {
       ...(libtorch !== undefined && usesReferenceBlas(libtorch)
         ? ["libtorch runs on the reference BLAS, which is 10 to 30 times slower than OpenBLAS"]
         : []),
+      ...(findLibjpeg(env) === undefined ? [noLibjpeg] : []),
     ];
     return reasons.length === 0 ? undefined : reasons.join("; ");
   },
@@ -43,8 +48,16 @@ export const systemStep = {
       gpu: hasNvidiaGpu(env),
       candidate: packageVersion(env),
       venv,
+      libjpeg: findLibjpeg(env) !== undefined,
     });
-    if (packages.length > 0) {
+    if (why === noLibjpeg && packages.length > 0) {
+      await installLibjpeg(context);
+      return;
+    }
+    if (!canInstall(env) && packages.every((name) => name === libjpegPackage)) {
+      // A wheel can still come without root rights.
+      if (packages.length > 0) say(`${noLibjpeg}. To mend it: ${installCommand(packages)}`);
+    } else if (packages.length > 0) {
       if (libtorch !== undefined && tools.length === 0 && !canInstall(env)) {
         say(`${why}. To mend it: ${installCommand(packages)}`);
         return;
@@ -54,7 +67,7 @@ export const systemStep = {
     }
     if (way === "wheel") await installWheel(context, hasNvidiaGpu(env));
     const again = await systemStep.missing(context);
-    if (again !== undefined) {
+    if (again !== undefined && again !== noLibjpeg) {
       throw new SetupError(
         `after installing ${[...packages, ...(way === "wheel" ? ["a PyTorch wheel"] : [])].join(" ") || "nothing"}, still: ${again}`,
         `The logs are in ${build}. Set LACLIP_LIBTORCH to the folder of a libtorch ${oldestVersion.join(".")} or newer to use that.`,
@@ -73,10 +86,11 @@ export const systemStep = {
  * @param {boolean} facts.gpu an NVIDIA GPU answers
  * @param {string | undefined} facts.candidate version of the distribution's libtorch-dev; undefined when it has none
  * @param {boolean} facts.venv whether Python can make virtual environments
+ * @param {boolean} facts.libjpeg whether the headers of libjpeg-turbo are there
  * @returns {{ packages: string[], way: "package" | "wheel" | "nothing" }} the distribution's packages, and how libtorch itself comes
  */
-export function planPackages({ tools, libtorch, wheelAsked, gpu, candidate, venv }) {
-  const packages = tools.map(({ packageName }) => packageName);
+export function planPackages({ tools, libtorch, wheelAsked, gpu, candidate, venv, libjpeg }) {
+  const packages = [...tools.map(({ packageName }) => packageName), ...(libjpeg ? [] : [libjpegPackage])];
   if (libtorch === "there") return { packages, way: "nothing" };
   if (libtorch === "slow") return { packages: [...packages, "libopenblas0-openmp"], way: "nothing" };
   const newEnough = candidate !== undefined && atLeast(candidate.replace(/^\d+:/, ""), oldestVersion);
@@ -153,6 +167,26 @@ function asRoot() {
 /** @param {readonly string[]} packages */
 function installCommand(packages) {
   return `sudo apt-get update && sudo apt-get install -y --no-install-recommends ${packages.join(" ")}`;
+}
+
+/**
+ * Installs libjpeg-turbo alone, or says what that would take. It is tried once: a machine without a network would else wait at each set-up.
+ * @param {import("./report.mjs").Context} context
+ */
+async function installLibjpeg(context) {
+  const tried = path.join(context.build, "libjpeg-tried");
+  if (!canInstall(context.env) || existsSync(tried)) {
+    say(`${noLibjpeg}. To mend it: ${installCommand([libjpegPackage])}`);
+    return;
+  }
+  mkdirSync(context.build, { recursive: true });
+  writeFileSync(tried, "");
+  try {
+    await installPackages([libjpegPackage], noLibjpeg, false, context);
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    say(`going on without libjpeg-turbo: ${error.message}`);
+  }
 }
 
 /**

@@ -9,6 +9,7 @@ import { statfs } from "node:fs/promises";
 import { arch, availableParallelism, totalmem } from "node:os";
 import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
+import { type ImageEngine, imageEngine } from "../images/index.ts";
 import { LaclipError } from "../support/index.ts";
 import { type DType, ops, randn, scope, torchInfo } from "../torch/index.ts";
 import { oldestNode } from "./version.ts";
@@ -40,6 +41,8 @@ export interface Diagnosis {
   /** NVIDIA GPUs of the machine, as the driver names them. */
   gpus: string[];
   sharp: { version: string; libvips: string } | null;
+  /** The addon for images: its path, the libjpeg-turbo it decodes with, and what is missing; each is null where it is not so. */
+  images: ImageEngine;
   /** The embedded language-model engine; `gpu` is "cuda", "vulkan", "metal" or null. */
   llamaCpp: { version: string; gpu: string | null } | null;
   disk: { folder: string; freeBytes: number; totalBytes: number };
@@ -55,12 +58,29 @@ export async function diagnose(folder = process.cwd()): Promise<Diagnosis> {
   const gpus = nvidiaGpus();
   const engine = inspectEngine(gpus, problems);
   const sharp = await inspectSharp(problems);
+  const images = imageEngine();
   const llamaCpp = inspectLlamaCpp();
   const disk = await inspectDisk(folder, problems);
   const notes = engine.gemm
     .filter(({ float32, bfloat16 }) => bfloat16 < float32)
     .map(({ device }) => `bfloat16 is slower than float32 on this ${device}: train with --set training.precision=fp32.`);
-  return { version: 1, ok: problems.length === 0, node, ...engine, gpus, sharp, llamaCpp, disk, memoryBytes: totalmem(), notes, problems };
+  if (images.missing !== null) {
+    notes.push(`Images are read slower than they could be, since ${images.missing}.`);
+  }
+  return {
+    version: 1,
+    ok: problems.length === 0,
+    node,
+    ...engine,
+    gpus,
+    sharp,
+    images,
+    llamaCpp,
+    disk,
+    memoryBytes: totalmem(),
+    notes,
+    problems,
+  };
 }
 
 function inspectNode(problems: Problem[]): Diagnosis["node"] {

@@ -16,7 +16,6 @@ import {
   sampleMember,
   shownAddress,
   shownShards,
-  withOriginal,
 } from "../data/index.ts";
 import type { Caption, FilePart, NotedSample, Pairs, SampleTable, SkippedRows } from "../data/index.ts";
 import { DataError, Progress, Random } from "../support/index.ts";
@@ -123,7 +122,7 @@ class TarCollector {
   add(tar: string, { key, image, texts }: NotedSample): void {
     this.rows++;
     const { id, captions } = said(tar, key, texts, this.#keys);
-    const [original, ...others] = withOriginal(captions);
+    const [original, ...others] = captions;
     if (original !== undefined) this.fingerprint.add(id, original.text);
     if (original === undefined || image === undefined) {
       this.skipped[original === undefined ? "emptyCaptions" : "missingImages"]++;

@@ -210,7 +210,7 @@ class Packing {
           current.shard.skip({ position, id: this.#samples.id(row), image: this.#samples.imageAsWritten(row), reason: image });
         } else {
           const sample = this.#samples.at(row);
-          const json = Buffer.from(JSON.stringify(this.#parts.keys.describe(sample)));
+          const json = Buffer.from(JSON.stringify(this.#parts.keys.describe(sample, row)));
           const members = [
             [image.suffix, image.bytes],
             ["txt", Buffer.from(sample.captions[0]!.text)],

@@ -108,8 +108,11 @@ export class TextKeys {
     }
   }
 
-  /** The texts of a sample under their names, and the weights of those that weigh other than 1; for its `.json`. */
-  describe({ id, captions: [original, ...rewrites] }: Sample): Record<string, unknown> {
+  /**
+   * What goes into a sample's `.json`: its id, its row in the data set that was packed, its texts under their names, and the weights of
+   * those that weigh other than 1. The row lets a reader have the samples in their first order again.
+   */
+  describe({ id, captions: [original, ...rewrites] }: Sample, row: number): Record<string, unknown> {
     const seen = new Map<string, number>();
     const texts: Record<string, string> = {};
     const weights: Record<string, number> = {};
@@ -121,7 +124,7 @@ export class TextKeys {
       // Kept as 32 bits; in six digits it is again the number that someone wrote.
       if (weight !== 1) weights[key] = Number(weight.toPrecision(6));
     }
-    return { id, caption: original!.text, ...texts, ...(Object.keys(weights).length > 0 ? { weights } : {}) };
+    return { id, row, caption: original!.text, ...texts, ...(Object.keys(weights).length > 0 ? { weights } : {}) };
   }
 }
 

@@ -57,6 +57,21 @@ export class ByteLog {
   }
 }
 
+/**
+ * Opens a new file that has no name: it needs no clearing up, not even after a kill.
+ * @throws UsageError when there is no such folder, LaclipError when it can't be written to
+ */
+export function openUnnamed(folder: string): number {
+  const path = join(folder, `.laclip-${process.pid}-${Math.random().toString(36).slice(2)}`);
+  try {
+    const file = openSync(path, "wx+", 0o600);
+    unlinkSync(path);
+    return file;
+  } catch (error) {
+    throw explainWriteFailure(error, path);
+  }
+}
+
 /** Where a log may be kept. */
 export interface ByteLogOptions {
   /** Bytes that stay in memory; a longer log goes to a file. Default 64 MB. */
@@ -105,25 +120,13 @@ export class ByteLogBuilder {
 
   #makeRoom(size: number): void {
     if (this.#used + size > this.#inMemory) {
-      this.#file ??= this.#open();
+      this.#file ??= openUnnamed(this.#folder);
       this.#flush(this.#file);
       if (size <= this.#pending.byteLength) return;
     }
     const larger = Buffer.allocUnsafe(Math.max(this.#pending.byteLength * 2, this.#used + size));
     this.#pending.copy(larger, 0, 0, this.#used);
     this.#pending = larger;
-  }
-
-  #open(): number {
-    const path = join(this.#folder, `.laclip-${process.pid}-${Math.random().toString(36).slice(2)}`);
-    try {
-      const file = openSync(path, "wx+", 0o600);
-      // Without a name it needs no clearing up, not even after a kill.
-      unlinkSync(path);
-      return file;
-    } catch (error) {
-      throw explainWriteFailure(error, path);
-    }
   }
 
   #flush(file: number): void {

@@ -8,7 +8,7 @@
  */
 import { existsSync, statSync } from "node:fs";
 import { extname, join, resolve } from "node:path";
-import { missingColumn, readTable, tableColumns, tableFormat, type TableValue } from "../formats/index.ts";
+import { bytesColumns, missingColumn, readTable, tableColumns, tableFormat, type TableValue } from "../formats/index.ts";
 import { DataError } from "../support/index.ts";
 import { describeHash, hashedColumns, hashedId } from "./hashed-ids.ts";
 
@@ -48,6 +48,8 @@ export interface CaptionRow {
   id: string;
   /** Image path as written; "" where the row, or the table, has none. */
   image: string;
+  /** The image file itself, where the table holds it and it was asked for. */
+  bytes?: Uint8Array | undefined;
   /** As written; may be empty. */
   caption: string;
   /** Another caption of the same image; only where a column for it was named, "" where the row has none. */
@@ -60,8 +62,10 @@ export interface CaptionTable {
   file: string;
   header: boolean;
   captionColumn: string;
-  /** Undefined where the table has ids but no images: enough for rewriting. */
+  /** Column of the images' paths. Undefined where the table has ids but no images, which is enough for rewriting. */
   imageColumn: string | undefined;
+  /** Column of the images themselves, where a parquet file holds them. */
+  bytesColumn?: string | undefined;
   /** Undefined where the image path, or a hash, serves as id. */
   idColumn: string | undefined;
   /** Columns whose hash serves as id. */
@@ -84,14 +88,20 @@ export async function openCaptionTable(options: CaptionTableOptions): Promise<Ca
     (name) => name !== undefined,
   );
   for (const name of named) if (!known.includes(name)) throw missingColumn(file, name, known);
-  const imageColumn = options.imageColumn ?? findColumn(known, imageColumns);
+  const namedImage = options.imageColumn ?? findColumn(known, imageColumns);
+  // A column of images is read for its bytes; what it says of their names may serve as id.
+  const held = (await bytesColumns(file)).get(namedImage ?? "");
+  const imageColumn = held ? held.path : namedImage;
+  const inside = held ? { bytesColumn: held.bytes } : {};
   const captionColumn = options.captionColumn ?? findColumn(known, captionColumns);
   const idColumn = hashed ? undefined : (options.idColumn ?? findColumn(known, ["id"]));
   const url = findColumn(known, urlColumns);
-  const hashColumns = hashed ?? ((imageColumn ?? idColumn) === undefined && url !== undefined ? [url] : undefined);
+  // Images that lie in the table need no name; then the caption may tell its row from others.
+  const hashable = url ?? (held ? captionColumn : undefined);
+  const hashColumns = hashed ?? ((imageColumn ?? idColumn) === undefined && hashable !== undefined ? [hashable] : undefined);
   if (captionColumn !== undefined && (imageColumn ?? idColumn ?? hashColumns) !== undefined) {
     const second = secondColumn === undefined ? {} : { secondColumn };
-    return { file, header: true, imageColumn, captionColumn, idColumn, ...(hashColumns ? { hashColumns } : {}), ...second };
+    return { file, header: true, imageColumn, captionColumn, idColumn, ...inside, ...(hashColumns ? { hashColumns } : {}), ...second };
   }
 
   const format = tableFormat(file);
@@ -109,11 +119,18 @@ export async function openCaptionTable(options: CaptionTableOptions): Promise<Ca
     : unknownColumn(file, "image", imageColumns, known);
 }
 
-/** The rows of a table, some thousands at a time, in its order, from row `from` on (0 is the first). */
-export async function* readCaptionRows(table: CaptionTable, from = 0): AsyncGenerator<CaptionRow[]> {
+/**
+ * The rows of a table, some thousands at a time, in its order.
+ * @param from row to begin with, 0 the first
+ * @param withBytes whether images that the table holds are read too
+ */
+export async function* readCaptionRows(table: CaptionTable, from = 0, withBytes = false): AsyncGenerator<CaptionRow[]> {
   const { file, header, imageColumn, captionColumn, idColumn, hashColumns, secondColumn } = table;
+  const bytesColumn = withBytes ? table.bytesColumn : undefined;
   const columns = [
-    ...new Set([captionColumn, imageColumn, idColumn, ...(hashColumns ?? []), secondColumn].filter((name) => name !== undefined)),
+    ...new Set(
+      [captionColumn, imageColumn, idColumn, ...(hashColumns ?? []), secondColumn, bytesColumn].filter((name) => name !== undefined),
+    ),
   ];
   // Conceptual Captions' tsv knows no quotes: one that opens a caption is part of it.
   const quoted = header || imageColumn !== undefined;
@@ -127,10 +144,12 @@ export async function* readCaptionRows(table: CaptionTable, from = 0): AsyncGene
       const parts = hashColumns!.map((name) => asText(batch.columns[name]![i]));
       return parts.includes("") ? "" : hashedId(...parts);
     };
+    const bytes = bytesColumn === undefined ? undefined : batch.columns[bytesColumn]!;
     const seconds = secondColumn === undefined ? undefined : batch.columns[secondColumn]!;
     // Millions of rows pass here: no second object for each.
     yield captions.map((text, i) => {
       const [row, id, image, caption] = [before + i + 1, idOf(i), asText(images?.[i]), asText(text)];
+      if (bytes) return { row, id, image, caption, bytes: bytes[i] instanceof Uint8Array ? bytes[i] : undefined };
       return seconds ? { row, id, image, caption, second: asText(seconds[i]) } : { row, id, image, caption };
     });
     before += batch.rows;

@@ -42,5 +42,6 @@ export * from "./training-batches.ts";
 export * from "./training-samples.ts";
 export * from "./rewrites-lookup.ts";
 export { countSamples, type CountedShard } from "./shards/count-samples.ts";
+export { probeShards, type ShardProbe } from "./shards/probe-shards.ts";
 export * from "./skipped-images.ts";
 export * from "./batch-stream.ts";

@@ -38,7 +38,7 @@ before(async () => {
   }
 });
 
-const settings = { batchSize: 4, imageSize: 16, seed: 5, choose: "uniform" as const };
+const settings = { batchSize: 4, imageSize: 16, seed: 5, choose: "uniform" as const, exactCrops: true };
 
 async function take(options: Partial<LoaderOptions> = {}): Promise<Batch[]> {
   const batches: Batch[] = [];
@@ -92,6 +92,16 @@ test("batches are the same whatever runs ahead, in parallel, from the cache, or 
     ClipTokenizer.load(),
   );
   for (const step of [7, 0, 11, 3]) assert.deepEqual((await here.make(step)).batch, batches[step]);
+});
+
+test("large JPEGs may be decoded smaller: the same crops, other pixels, and still the same in every run", async () => {
+  const [exact, fast] = [await take(), await take({ exactCrops: false })];
+  assert.deepEqual(
+    fast.map(({ ids, texts }) => [ids, texts]),
+    exact.map(({ ids, texts }) => [ids, texts]),
+  );
+  assert.notDeepEqual(fast, exact);
+  assert.deepEqual(await take({ exactCrops: false, inFlight: 1, prefetch: 1, cacheBytes: 0 }), fast);
 });
 
 test("a start in the middle gives what an uninterrupted run gets there; another seed gives something else", async () => {

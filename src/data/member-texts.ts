@@ -73,17 +73,20 @@ export class MemberTexts {
     return this.#text("txt") ?? textUnderAny(this.json, captionColumns);
   }
 
-  /** Caption and rewrites, in this order; those that are empty left out. */
+  /**
+   * Caption and rewrites, in this order; those that are empty left out. None where there is no caption; of keys that the user has named,
+   * the first that holds a text counts as the caption.
+   */
   captions({ captionColumn, textKeys }: MemberTextOptions): Caption[] {
     if (textKeys) {
-      return textKeys.flatMap((key, i) => {
-        const text = textUnder(this.json, key);
-        return text.trim() === "" ? [] : [{ source: sourceOfKey(key, i === 0), text }];
-      });
+      const named = textKeys.map((key, i) => ({ source: sourceOfKey(key, i === 0), text: textUnder(this.json, key) }));
+      const [first, ...others] = named.filter(({ text }) => text.trim() !== "");
+      return first === undefined ? [] : [{ ...first, source: originalSource }, ...others];
     }
     const caption = this.caption(captionColumn);
+    if (caption.trim() === "") return [];
     const weights = this.json["weights"] as Readonly<Record<string, unknown>> | undefined;
-    const found: Caption[] = caption.trim() === "" ? [] : [{ source: originalSource, text: caption }];
+    const found: Caption[] = [{ source: originalSource, text: caption }];
     for (const [key, text] of Object.entries(this.json)) {
       if (!key.startsWith(keyPrefix) || key === keyPrefix || typeof text !== "string" || text.trim() === "") continue;
       const weight = weights?.[key];

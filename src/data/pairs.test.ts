@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { DataError } from "../support/index.ts";
+import { hashedId } from "./hashed-ids.ts";
+import { imageInput, imageName } from "./image-source.ts";
+import { openLoader } from "./loader.ts";
 import { openPairs } from "./pairs.ts";
 
 const photo = fileURLToPath(new URL("../../../test/parity/images/files/photo.jpg", import.meta.url));
@@ -136,4 +139,31 @@ test("missing and empty tables, a missing image folder, an unknown format", asyn
 
 test("a broken jsonl line is a data error", async () => {
   await assert.rejects(openPairs({ file: table("bad.jsonl", '{"image":"img/0.jpg","caption":"a b"}\n{"image":\n') }), DataError);
+});
+
+test("parquet that holds its images, as Hugging Face stores them: read once, then any of them at any time", async () => {
+  const bytes = readFileSync(photo);
+  const { DuckDBInstance } = await import("@duckdb/node-api");
+  const connection = await (await DuckDBInstance.create()).connect();
+  const blob = [...bytes].map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("");
+  const file = join(folder, "held.parquet");
+  await connection.run(
+    `COPY (SELECT {'bytes': CASE WHEN i = 5 THEN NULL ELSE '${blob}'::BLOB END, 'path': i || '.jpg'} AS image, 'caption of ' || i AS text
+     FROM range(8) AS r(i)) TO '${file}' (FORMAT parquet)`,
+  );
+  await connection.run(
+    `COPY (SELECT '${blob}'::BLOB AS image, 'words number ' || i AS caption FROM range(3) AS r(i)) TO '${join(folder, "plain.parquet")}' (FORMAT parquet)`,
+  );
+  connection.closeSync();
+  const { samples, skipped } = await openPairs({ file, maximumSkipped: 0.2, workFolder: folder });
+  assert.deepEqual([samples.length, skipped.missingImages], [7, 1]);
+  const sample = samples.at(6);
+  assert.deepEqual([sample.id, sample.captions[0]!.text], ["7.jpg", "caption of 7"]);
+  assert.deepEqual(Buffer.from((await imageInput(sample.image)) as Uint8Array), bytes);
+  assert.equal(imageName(sample.image), "7.jpg");
+  const plain = await openPairs({ file: join(folder, "plain.parquet") });
+  assert.equal(plain.samples.at(2).id, hashedId("words number 2"));
+  const settings = { batchSize: 4, imageSize: 16, seed: 1, choose: "original", totalSteps: 1 } as const;
+  for await (const { ids } of openLoader({ samples, ...settings })) assert.equal(ids.length, 4);
+  assert.equal(readdirSync(folder).filter((name) => name.startsWith(".laclip")).length, 0);
 });

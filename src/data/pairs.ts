@@ -9,6 +9,7 @@ import { DataError, UsageError, log } from "../support/index.ts";
 import { annotatedImages, annotationFiles, annotationIdsFrom, annotationRows, isAnnotated } from "./annotation-rows.ts";
 import { type CaptionTableOptions, describeIds, isTableFolder, noImageColumn, openCaptionTable, readCaptionRows } from "./caption-table.ts";
 import { type CaptionsFingerprint, FingerprintBuilder } from "./captions-fingerprint.ts";
+import { HeldImages } from "./held-images.ts";
 import { HashedKeys } from "./hashed-keys.ts";
 import { type SampleTable, SampleTableBuilder } from "./sample-table.ts";
 
@@ -23,7 +24,7 @@ export interface OpenPairsOptions extends CaptionTableOptions {
    * first 100,000 rows and of every hundredth after them are looked for. Default true.
    */
   checkImages?: boolean | undefined;
-  /** Folder for what a large table is kept in while it is open; nothing is seen there. Default: the system's folder for temporary files. */
+  /** Folder for what a large table, or the images that it holds, are kept in while it is open; nothing is seen there. Default: the system's folder for temporary files. */
   workFolder?: string | undefined;
 }
 
@@ -48,7 +49,7 @@ export interface Pairs {
   /** Of all rows that have a caption, also those whose image is missing: as rewriting sees the table. */
   fingerprint: CaptionsFingerprint;
   samples: SampleTable;
-  /** Row of each sample by its id. */
+  /** Number under which each sample was added to the table, by its id: what a RewritesBuilder knows it by. */
   rowOf: HashedKeys;
 }
 
@@ -60,11 +61,12 @@ export interface Pairs {
 export async function openPairs(options: OpenPairsOptions): Promise<Pairs> {
   if (!isTableFolder(options.file) && isAnnotated(options.file)) return await openAnnotatedPairs(options);
   const table = await openCaptionTable(options);
-  if (table.imageColumn === undefined) throw await noImageColumn(table);
+  if (table.imageColumn === undefined && table.bytesColumn === undefined) throw await noImageColumn(table);
+  const held = table.bytesColumn === undefined ? undefined : new HeldImages(options.workFolder);
   const imageFolder = resolve(options.images ?? dirname(table.file));
   const places = `Image paths are taken relative to ${imageFolder}.`;
-  const about = { name: table.file, imageFolder, idsFrom: describeIds(table), what: "rows", places };
-  return await collectPairs(readCaptionRows(table), about, options);
+  const about = { name: table.file, imageFolder, idsFrom: describeIds(table), what: "rows", places, held };
+  return await collectPairs(readCaptionRows(table, 0, held !== undefined), about, options);
 }
 
 async function openAnnotatedPairs(options: OpenPairsOptions): Promise<Pairs> {
@@ -87,6 +89,8 @@ interface PairRow {
   id: string;
   /** Path of the image as written; "" where there is none. */
   image: string;
+  /** The image itself, where `held` is to take it. */
+  bytes?: Uint8Array | undefined;
   caption: string;
   /** Where it stands, in words. Default: its number. */
   where?: string;
@@ -102,11 +106,13 @@ interface PairsSource {
   what: string;
   /** Where images are looked for, as a sentence. */
   places: string;
+  /** Takes the images that the table itself holds; undefined where images are files. */
+  held?: HeldImages | undefined;
 }
 
 async function collectPairs(
   batches: AsyncIterable<PairRow[]>,
-  { name, imageFolder, idsFrom, what, places }: PairsSource,
+  { name, imageFolder, idsFrom, what, places, held }: PairsSource,
   { maximumSkipped = 0.01, checkImages = true, workFolder }: OpenPairsOptions,
 ): Promise<Pairs> {
   if (!existsSync(imageFolder)) throw new DataError(`${imageFolder}: no such folder of images.`);
@@ -121,7 +127,7 @@ async function collectPairs(
     if (skipped.examples.length < 5) skipped.examples.push(`${place(where)}: ${reason}`);
   };
   for await (const batch of batches) {
-    for (const { where, id, image, caption } of batch) {
+    for (const { where, id, image, caption, bytes } of batch) {
       rows++;
       if (caption.trim() === "") {
         skipped.emptyCaptions++;
@@ -129,14 +135,19 @@ async function collectPairs(
         continue;
       }
       if (id !== "") fingerprint.add(id, caption);
-      const looked = checkImages && (rows <= checkedRows || rows % checkedAfter === 0);
-      if (image === "" || (looked && !existsSync(isAbsolute(image) ? image : join(imageFolder, image)))) {
+      if (held && !bytes) {
+        skipped.missingImages++;
+        skip(where, "no image");
+        continue;
+      }
+      const looked = !held && checkImages && (rows <= checkedRows || rows % checkedAfter === 0);
+      if ((image === "" && !held) || (looked && !existsSync(isAbsolute(image) ? image : join(imageFolder, image)))) {
         skipped.missingImages++;
         skip(where, image === "" ? "no image path" : `no file ${image}`);
         continue;
       }
       if (id === "") throw new DataError(`${name}: ${place(where)} has no id (${idsFrom}).`);
-      const position = builder.add(id, image, caption);
+      const position = builder.add(id, held ? held.add(bytes!, image || place(where)) : image, caption);
       if (rowOf.intern(id) === position) continue;
       repeated.count++;
       if (repeated.ids.length < 3) repeated.ids.push(id);

@@ -19,6 +19,8 @@ export interface SampleTableMemory {
   /** Where the record of each sample is. */
   offsets: SharedNumbersMemory;
   rewrites: RewritesColumnMemory | undefined;
+  /** `[length]` uint32: which of the samples, in the order in which they were added, each row is. Default: the same. */
+  order?: SharedArrayBuffer | undefined;
 }
 
 /** The samples of a data set by their row. */
@@ -27,12 +29,14 @@ export class SampleTable {
   readonly #samples: ByteLog;
   readonly #offsets: SharedNumbers;
   readonly #rewrites: RewritesColumn | undefined;
+  readonly #order: Uint32Array | undefined;
 
   constructor(memory: SampleTableMemory) {
     this.memory = memory;
     this.#samples = new ByteLog(memory.samples);
     this.#offsets = new SharedNumbers(memory.offsets);
     this.#rewrites = memory.rewrites && new RewritesColumn(memory.rewrites);
+    this.#order = memory.order && new Uint32Array(memory.order);
   }
 
   /** A table of samples made by hand, for small sets. The first caption of each is its original. */
@@ -84,15 +88,31 @@ export class SampleTable {
   }
 
   hasRewrites(row: number): boolean {
-    return this.#rewrites?.has(row) ?? false;
+    return this.#rewrites?.has(this.#added(row)) ?? false;
   }
 
   at(row: number): Sample {
     const { id, image, caption } = split(this.#record(row));
-    return { id, image: this.#image(image), captions: [{ source: originalSource, text: caption }, ...(this.#rewrites?.at(row) ?? [])] };
+    return {
+      id,
+      image: this.#image(image),
+      captions: [{ source: originalSource, text: caption }, ...(this.#rewrites?.at(this.#added(row)) ?? [])],
+    };
   }
 
-  /** The same samples with these rewrites instead of those it had. */
+  /**
+   * The same samples in the order of these numbers, one for each sample in the order in which they were added.
+   * Those of one number stay as they were added.
+   */
+  sortedBy(numbers: SharedNumbers): SampleTable {
+    const order = new SharedArrayBuffer(this.length * 4);
+    const rows = new Uint32Array(order);
+    for (let row = 0; row < this.length; row++) rows[row] = row;
+    rows.sort((a, b) => numbers.at(a) - numbers.at(b) || a - b);
+    return new SampleTable({ ...this.memory, order });
+  }
+
+  /** The same samples with these rewrites, by the number under which a sample was added, instead of those it had. */
   withRewrites(rewrites: RewritesBuilder): SampleTable {
     return new SampleTable({ ...this.memory, rewrites: rewrites.finish().memory });
   }
@@ -103,9 +123,14 @@ export class SampleTable {
     this.#rewrites?.close();
   }
 
+  /** Number under which the sample of a row was added. */
+  #added(row: number): number {
+    return this.#order ? this.#order[row]! : row;
+  }
+
   #record(row: number): Buffer {
     invariant(row >= 0 && row < this.length, `no row ${row} in a table of ${this.length}`);
-    return this.#samples.at(this.#offsets.at(row));
+    return this.#samples.at(this.#offsets.at(this.#added(row)));
   }
 
   #image(image: string): ImageSource {

@@ -16,10 +16,13 @@ import { type Caption, originalSource } from "./sample.ts";
 import { RewritesBuilder } from "./rewrites-column.ts";
 import { rewriteKey } from "./rewrites-lookup.ts";
 import { SampleTableBuilder } from "./sample-table.ts";
+import { SharedNumbers } from "./shared-numbers.ts";
 
 export interface OpenTarPairsOptions extends MemberTextOptions {
   /** What the tars are called in messages. */
   name: string;
+  /** Sources of rewrites to take, in this order. Default: all that there are. */
+  sources?: readonly string[] | undefined;
   /** Share of samples without a caption or an image that is still accepted, 0..1. Default 0.01. */
   maximumSkipped?: number | undefined;
   /** See `openPairs`. */
@@ -40,12 +43,15 @@ export async function openTarPairs(tars: readonly string[], options: OpenTarPair
   const skipped = { emptyCaptions: 0, missingImages: 0, examples: [] as string[] };
   const repeated: string[] = [];
   let [rows, repeats] = [0, 0];
+  // Tars that `laclip data pack` has mixed say where each sample stood: in that order, they are trained on as what was packed would be.
+  const packedRows = new SharedNumbers();
+  let allPacked = true;
 
   const add = (tar: string, { key, image, texts }: NotedSample): void => {
     rows++;
     const where = `${basename(tar)}, sample ${key}`;
     const members = new MemberTexts(tar, key, texts);
-    const [original, ...others] = withOriginal(members.captions(options));
+    const [original, ...others] = members.captions(options);
     const id = members.id(options.idColumn);
     if (original !== undefined && id !== "") fingerprint.add(id, original.text);
     if (original === undefined || image === undefined) {
@@ -60,7 +66,10 @@ export async function openTarPairs(tars: readonly string[], options: OpenTarPair
       repeats++;
       if (repeated.length < 3) repeated.push(id);
     }
-    for (const caption of others) rewrites.add(row, id, caption);
+    const packed = members.json["row"];
+    if (typeof packed === "number" && Number.isSafeInteger(packed) && packed >= 0) packedRows.set(row, packed);
+    else allPacked = false;
+    for (const caption of ofSources(others, options.sources)) rewrites.add(row, id, caption);
   };
 
   for (const tar of tars) for await (const sample of noteSamples(tar)) add(tar, sample);
@@ -71,7 +80,7 @@ export async function openTarPairs(tars: readonly string[], options: OpenTarPair
     );
   }
   checkSkipped(name, { rows, skipped, maximum: maximumSkipped, what: "samples", image: "an image" }, noCaptionHint);
-  const samples = builder.finish();
+  const samples = allPacked ? builder.finish().sortedBy(packedRows) : builder.finish();
   const pairs: Pairs = { file: name, rows, skipped, fingerprint: fingerprint.finish(), samples, rowOf };
   if (!rewrites.any) return pairs;
   const report = rewrites.report(name);
@@ -83,11 +92,10 @@ export async function openTarPairs(tars: readonly string[], options: OpenTarPair
 
 const noCaptionHint = "Name the key of the .json that holds the caption (--caption-column), or allow a larger share (--max-skipped).";
 
-/** The captions with an original at the front: where it is missing, the first that there is takes its place. */
-export function withOriginal(captions: readonly Caption[]): Caption[] {
-  const [first, ...others] = captions;
-  if (first === undefined || first.source === originalSource) return [...captions];
-  return [{ source: originalSource, text: first.text }, ...others];
+/** The rewrites of the sources that are wanted, in their order. */
+export function ofSources(rewrites: readonly Caption[], sources: readonly string[] | undefined): readonly Caption[] {
+  if (!sources) return rewrites;
+  return sources.filter((source) => source !== originalSource).flatMap((wanted) => rewrites.filter(({ source }) => source === wanted));
 }
 
 /** Rewrites whose sources show one after the other. */

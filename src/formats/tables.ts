@@ -14,8 +14,8 @@ import { collectGarbage } from "./collect-garbage.ts";
 /** Formats of tables that are read. */
 export type TableFormat = "csv" | "tsv" | "jsonl" | "parquet";
 
-/** A value as it comes out of a table. Lists hold text. Integers beyond 2^53 come as bigint. */
-export type TableValue = string | number | bigint | boolean | null | readonly string[];
+/** A value as it comes out of a table. Lists hold text. Integers beyond 2^53 come as bigint, bytes as they are. */
+export type TableValue = string | number | bigint | boolean | null | readonly string[] | Uint8Array;
 
 /** Some rows, column by column; all columns have `rows` values. */
 export interface TableBatch {
@@ -25,7 +25,7 @@ export interface TableBatch {
 
 /** What of a table is read, and how. */
 export interface ReadTableOptions {
-  /** Columns to read, in any order. Default: all. */
+  /** Columns to read, in any order; `image.bytes` is the field `bytes` of a column `image` of records. Default: all. */
   columns?: readonly string[];
   /** csv and tsv: whether the first line holds names. Without one, columns are named `column0`, `column1`, ... Default true. */
   header?: boolean;
@@ -85,11 +85,12 @@ export async function* readTable(path: string, options: ReadTableOptions = {}): 
   try {
     const known = await guarded(path, () => describe(connection, source));
     const wanted = options.columns ?? known;
-    for (const column of wanted) if (!known.includes(column)) throw missingColumn(path, column, known);
+    const fields = new Map(wanted.some((column) => !known.includes(column)) ? await guarded(path, () => fieldsOf(connection, source)) : []);
+    for (const column of wanted) if (!known.includes(column) && !fields.has(column)) throw missingColumn(path, column, known);
     if (wanted.length === 0) return;
     const textual = source.format === "csv" || source.format === "tsv";
     // Columns are named by position in the query, so that any name a file may use needs no further care in JavaScript objects.
-    const query = `SELECT ${wanted.map((column) => identifier(column)).join(", ")} FROM ${source.typed(known)} OFFSET ${options.from ?? 0}`;
+    const query = `SELECT ${wanted.map((column) => fields.get(column) ?? identifier(column)).join(", ")} FROM ${source.typed(known)} OFFSET ${options.from ?? 0}`;
     for await (const chunk of streamColumns(connection, path, query, wanted.length)) {
       const columns: Record<string, readonly TableValue[]> = Object.create(null) as Record<string, readonly TableValue[]>;
       chunk.forEach((values, i) => (columns[wanted[i]!] = values.map((value) => plain(value, textual))));
@@ -318,6 +319,43 @@ function jsonReader(path: string, columns: Readonly<Record<string, ColumnType>>)
   return `read_json(${literal(glob(path))}, format='newline_delimited', maximum_object_size=${longestRow}, columns={${types.join(", ")}})`;
 }
 
+/**
+ * The columns of a parquet file that hold bytes: columns of their own, or the field `bytes` of a column of records, as Hugging Face's data
+ * sets store images. By the name to read them with; `path` is that of the field beside them that names the file they come from.
+ * @throws DataError when there is no such file, or it is damaged
+ */
+export async function bytesColumns(path: string): Promise<Map<string, { bytes: string; path?: string }>> {
+  const found = new Map<string, { bytes: string; path?: string }>();
+  if (tableFormat(path) !== "parquet") return found;
+  const source = tableSource(path, {});
+  await withConnection(path, async (connection) => {
+    for (const [name, type] of await types(connection, source)) {
+      if (type === "BLOB") found.set(name, { bytes: name });
+      if (/^STRUCT\(.*\bbytes\b"? BLOB/.test(type)) {
+        found.set(name, { bytes: `${name}.bytes`, ...(/\bpath\b"? VARCHAR/.test(type) ? { path: `${name}.path` } : {}) });
+      }
+    }
+  });
+  return found;
+}
+
+async function types(connection: DuckDBConnection, { plain }: TableSource): Promise<[name: string, type: string][]> {
+  const rows = await (await connection.run(`DESCRIBE SELECT * FROM ${plain}`)).getRows();
+  return rows.map((row) => [String(row[0]), String(row[1])]);
+}
+
+/** The fields of columns of records, and how a query names them. */
+async function fieldsOf(connection: DuckDBConnection, source: TableSource): Promise<[name: string, expression: string][]> {
+  const fields: [string, string][] = [];
+  for (const [name, type] of await types(connection, source)) {
+    if (!type.startsWith("STRUCT(")) continue;
+    for (const field of ["bytes", "path"]) {
+      if (new RegExp(`\\b${field}\\b`).test(type)) fields.push([`${name}.${field}`, `${identifier(name)}.${identifier(field)}`]);
+    }
+  }
+  return fields;
+}
+
 async function describe(connection: DuckDBConnection, { plain, plainUnquoted }: TableSource): Promise<string[]> {
   const names = async (table: string): Promise<string[]> => {
     const rows = await (await connection.run(`DESCRIBE SELECT * FROM ${table}`)).getRows();
@@ -335,6 +373,7 @@ function plain(value: DuckDBValue, textual: boolean): TableValue {
   if (value === null) return textual ? "" : null;
   if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : value;
   if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") return value;
+  if (typeof value === "object" && "bytes" in value && value.bytes instanceof Uint8Array) return value.bytes;
   if (typeof value === "object" && "items" in value && Array.isArray(value.items)) return value.items.map((item) => String(item));
   return String(value);
 }

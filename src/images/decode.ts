@@ -1,6 +1,7 @@
 /**
  * Files and bytes to RGB pixels, the same pixels as Pillow's `Image.open(...).convert("RGB")`.
  *
+ * JPEGs are decoded by the addon for images where there is one, everything else by sharp.
  * sharp's decoders agree with Pillow's bit by bit as long as nothing else is done: no colour profile, no rotation by the camera's tag,
  * alpha dropped and not blended. CMYK is the exception: there Pillow multiplies the inks, so that is done here.
  * 16-bit gray keeps the high byte (Pillow clips it to white).
@@ -8,6 +9,8 @@
 import { readFile } from "node:fs/promises";
 import sharp, { type Sharp } from "sharp";
 import { DataError } from "../support/index.ts";
+import { type JpegHeader, jpegHeader } from "./header.ts";
+import { jpegAddon, outcomes, owned, writeDecodePlan } from "./native.ts";
 
 /** An image in memory. */
 export interface Pixels {
@@ -35,9 +38,47 @@ sharp.cache(false);
  * @throws DataError with the path and the reason: missing, empty, not an image, cut short, too large
  */
 export async function decodeImage(input: string | Uint8Array, options: DecodeOptions = {}): Promise<Pixels> {
+  const image = await openImage(input, options);
+  const addon = jpegAddon();
+  if (addon !== undefined && image.jpeg !== undefined) {
+    const { width, height } = image.jpeg;
+    const data = new Uint8Array(width * height * 3);
+    const whose = image.ownBytes ? owned.both : owned.target;
+    const outcome = await addon.render(writeDecodePlan(width, height), image.bytes, data, whose);
+    if (outcome === outcomes.done) return { width, height, data };
+  }
+  return decodeWithSharp(image);
+}
+
+/** An image before it is decoded. */
+export interface OpenImage {
+  name: string;
+  bytes: Uint8Array;
+  /** True when nobody else knows the bytes. */
+  ownBytes: boolean;
+  maxPixels: number;
+  /** Its header, where it is a JPEG of the kind that the addon decodes. */
+  jpeg: JpegHeader | undefined;
+}
+
+/** Reads the file, and refuses what is no image, and a JPEG with too many pixels. @throws DataError */
+export async function openImage(input: string | Uint8Array, options: DecodeOptions): Promise<OpenImage> {
   const { maxPixels = 50e6, name = typeof input === "string" ? input : "image" } = options;
   const bytes = typeof input === "string" ? await readImageFile(input, name) : input;
   refuseOtherFiles(bytes, name);
+  const header = jpegHeader(bytes);
+  // Inks, lossless and arithmetic coding, 12 bits: rare enough to be sharp's.
+  const usual = header !== undefined && header.process <= 2 && header.precision === 8 && [1, 3].includes(header.components);
+  const jpeg = usual && header.width > 0 && header.height > 0 ? header : undefined;
+  if (jpeg !== undefined && jpeg.width * jpeg.height > maxPixels) throw tooLarge(name, maxPixels);
+  return { name, bytes, ownBytes: typeof input === "string", maxPixels, jpeg };
+}
+
+/**
+ * The same pixels, through sharp. A JPEG that the addon gave up on comes here too: sharp says what a whole image is.
+ * @throws DataError when it can't be decoded
+ */
+export async function decodeWithSharp({ name, bytes, maxPixels }: OpenImage): Promise<Pixels> {
   try {
     // "error" refuses files that are cut short, yet takes the many JPEGs with harmless oddities, as Pillow does.
     const image = sharp(bytes, { failOn: "error", ignoreIcc: true, limitInputPixels: maxPixels, autoOrient: false });
@@ -52,7 +93,8 @@ export async function decodeImage(input: string | Uint8Array, options: DecodeOpt
   }
 }
 
-async function readImageFile(path: string, name: string): Promise<Uint8Array> {
+/** The bytes of an image file. @throws DataError when it is missing, a folder, or can't be read */
+export async function readImageFile(path: string, name = path): Promise<Uint8Array> {
   try {
     return await readFile(path);
   } catch (error) {
@@ -77,10 +119,14 @@ function refuseOtherFiles(bytes: Uint8Array, name: string): void {
   }
 }
 
+function tooLarge(name: string, maxPixels: number, cause?: unknown): DataError {
+  return new DataError(`${name}: more than ${maxPixels} pixels, the limit for one image.`, { mend: "Scale it down.", cause });
+}
+
 function explainDecodeFailure(error: unknown, name: string, maxPixels: number): DataError {
   const reason = (error as Error).message;
   if (reason.includes("exceeds pixel limit")) {
-    return new DataError(`${name}: more than ${maxPixels} pixels, the limit for one image.`, { mend: "Scale it down.", cause: error });
+    return tooLarge(name, maxPixels, error);
   }
   if (reason.includes("unsupported image format")) return new DataError(`${name}: not an image of a known format.`, { cause: error });
   // What the codec says is kept in a place that all threads share: it may be about another image, so it is no part of the message.
@@ -89,24 +135,9 @@ function explainDecodeFailure(error: unknown, name: string, maxPixels: number): 
 
 /** Asks the decoder only where the file's first bytes leave it open: reading all headers twice costs a fifth of the speed. */
 async function isCmyk(bytes: Uint8Array, image: Sharp): Promise<boolean> {
-  if (bytes[0] === 0xff && bytes[1] === 0xd8) return jpegComponents(bytes) === 4;
+  if (bytes[0] === 0xff && bytes[1] === 0xd8) return jpegHeader(bytes)?.components === 4;
   const tiff = (bytes[0] === 0x49 && bytes[1] === 0x49) || (bytes[0] === 0x4d && bytes[1] === 0x4d);
   return tiff && (await image.metadata()).space === "cmyk";
-}
-
-/** Number of colour components in a JPEG's frame header, or 0 where none is found. */
-function jpegComponents(bytes: Uint8Array): number {
-  for (let at = 2; at + 9 < bytes.byteLength && bytes[at] === 0xff;) {
-    const marker = bytes[at + 1]!;
-    if (marker === 0xff) {
-      at++;
-      continue;
-    }
-    // C4, C8 and CC share the range of the frame headers but are tables.
-    if (marker >= 0xc0 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc) return bytes[at + 9]!;
-    at += 2 + ((bytes[at + 2]! << 8) | bytes[at + 3]!);
-  }
-  return 0;
 }
 
 /** Pillow's conversion (Convert.c): each ink darkens what black left, in 8-bit arithmetic. */

@@ -1,8 +1,8 @@
 /**
  * What an image file says of itself before any pixel is decoded: its format and size.
  */
-import sharp from "sharp";
 import { DataError } from "../support/index.ts";
+import { imageHeader } from "./header.ts";
 
 /** Formats that are decoded here. */
 export type ImageFormat = "jpeg" | "png" | "webp" | "gif" | "tiff" | "avif";
@@ -37,7 +37,7 @@ export async function readImageHeader(bytes: Uint8Array, name = "image"): Promis
   const format = imageFormat(bytes);
   if (format === undefined) throw new DataError(`${name}: not an image of a known format.`);
   try {
-    const { width, height } = await sharp(bytes, { failOn: "none", limitInputPixels: false }).metadata();
+    const { width, height } = await imageHeader(bytes, name);
     return { format, width, height };
   } catch (error) {
     throw new DataError(`${name}: the header of this ${format} image is damaged.`, { mend: "Fetch or copy the file again.", cause: error });

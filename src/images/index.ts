@@ -1,6 +1,22 @@
 /** From image files to the pixels that a model sees. */
-export * from "./decode.ts";
+export { changeColours, type ColourChange } from "./colour-changes.ts";
+export { decodeImage, type DecodeOptions, type Pixels, readImageFile } from "./decode.ts";
 export * from "./encode.ts";
+export { imageHeader } from "./header.ts";
 export * from "./image-header.ts";
-export * from "./resample.ts";
-export * from "./views.ts";
+export { type ImageEngine, imageEngine, imageThreads, setImageThreads } from "./native.ts";
+export { type Box, type Interpolation, resizePillow } from "./resample.ts";
+export * from "./slip-views.ts";
+export {
+  type CropOptions,
+  type EvaluationImageOptions,
+  evaluationImage,
+  evaluationImageInto,
+  evaluationView,
+  randomResizedCropBox,
+  type TrainingImageOptions,
+  type TrainingViewOptions,
+  trainingImage,
+  trainingView,
+  trainingViewInto,
+} from "./views.ts";

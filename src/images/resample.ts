@@ -1,12 +1,15 @@
 /**
  * Pillow's resampling (libImaging/Resample.c), bit by bit.
  *
+ * The addon does it where there is one (native/images/src/resample.cc); what stands here gives the same bits without.
+ *
  * Two passes, across and then down. Each output pixel is a weighted mean of the input pixels under a kernel that is widened when
  * shrinking (so it is antialiased). Weights are rounded to 22 fractional bits, sums are rounded to bytes between the passes; features
  * of a model are therefore the same as with the pixels that Python's tools would have given it.
  */
 import { invariant } from "../support/index.ts";
 import type { Pixels } from "./decode.ts";
+import { imagesAddon, outcomes, writePlan } from "./native.ts";
 
 export type Interpolation = "bilinear" | "bicubic";
 
@@ -50,6 +53,24 @@ export function resizePillow(
 ): Uint8Array {
   const inside = box.x >= 0 && box.y >= 0 && box.x + box.width <= pixels.width && box.y + box.height <= pixels.height;
   invariant(inside && box.width > 0 && box.height > 0, `crop ${JSON.stringify(box)} outside of ${pixels.width} x ${pixels.height}`);
+  const addon = imagesAddon();
+  if (addon === undefined) return resizePlain(pixels, box, width, height, interpolation, window);
+  const result = new Uint8Array(window.width * window.height * 3);
+  const plan = writePlan("pixels", pixels.width, pixels.height, Infinity, [{ box, width, height, window, interpolation }]);
+  const outcome = addon.renderNow(plan, pixels.data, result);
+  invariant(outcome === outcomes.done, `resizing ${pixels.width} x ${pixels.height} pixels ended with outcome ${outcome}`);
+  return result;
+}
+
+/** The same without the addon. */
+export function resizePlain(
+  pixels: Pixels,
+  box: Box,
+  width: number,
+  height: number,
+  interpolation: Interpolation,
+  window: Box,
+): Uint8Array {
   const across = weights(box.width, width, interpolation, window.x, window.width);
   const down = weights(box.height, height, interpolation, window.y, window.height);
   // Only the rows that the second pass will look at.

@@ -12,6 +12,7 @@ const count = z.number().int().positive();
 const share = z.number().min(0).max(1);
 /** A factor of a running mean: 1 would never take anything new in. */
 const memory = z.number().min(0).lt(1);
+const sourceWeights = z.record(z.string(), z.number().nonnegative());
 
 export const recipeSchema = z.strictObject({
   /** What it is, in a sentence. */
@@ -24,11 +25,30 @@ export const recipeSchema = z.strictObject({
     patchSize: count.optional(),
   }),
   captions: z.strictObject({
-    /** "original" is CLIP; "uniform" is LaCLIP: original and rewrites, each with the same chance. */
-    choose: z.enum(["original", "uniform"]),
+    /** "original" is CLIP; "uniform" is LaCLIP: original and rewrites, each with the same chance; "weighted" draws by `weights`. */
+    choose: z.enum(["original", "uniform", "weighted"]),
+    /** For "weighted": a weight for each source, "original" being one; or a list of such, each from an epoch on. */
+    weights: z
+      .union([sourceWeights, z.array(z.strictObject({ fromEpoch: z.number().int().nonnegative(), weights: sourceWeights }))])
+      .optional(),
+    /** For "weighted": sources tried in this order where the one that was drawn has no text. */
+    fallback: z.array(z.string()).optional(),
     /** Rewrite sources to use; default all that the rewrites folder has. */
     sources: z.array(z.string()).optional(),
   }),
+  /** How tars are read; for tables, nothing here matters. */
+  data: z
+    .strictObject({
+      /** "table": all samples at random. "shards": from front to back, mixed in blocks. Default "auto": "table" where that is possible. */
+      order: z.enum(["auto", "table", "shards"]).optional(),
+      /** Samples of a block. Default 2,048. */
+      shuffle: count.optional(),
+      /** Tars that are read side by side. Default 4. */
+      interleave: count.optional(),
+      /** Draw tars with replacement, and call so many samples an epoch. Default: every tar once an epoch. */
+      samplesPerEpoch: count.optional(),
+    })
+    .optional(),
   images: z.strictObject({
     /** Range of the random crop's share of the image's area. */
     scale: z.tuple([share, share]),
@@ -104,7 +124,7 @@ export function applySettings(recipe: Recipe, settings: readonly string[]): Reci
     }
     const keys = path.split(".");
     const last = keys.pop()!;
-    const parent = keys.reduce((node, key) => node[key] as Record<string, unknown>, changed);
+    const parent = keys.reduce((node, key) => (node[key] ??= {}) as Record<string, unknown>, changed);
     parent[last] = jsonOrText(text);
     // A run is as long as its epochs or its steps say: naming one takes the other back.
     if (path === "training.steps") delete parent["epochs"];
@@ -124,6 +144,7 @@ function jsonOrText(text: string): unknown {
 }
 
 /** Every setting by its path, from the schema. */
-const keyPaths: readonly string[] = Object.entries(recipeSchema.shape).flatMap(([key, schema]) =>
-  schema instanceof z.ZodObject ? Object.keys(schema.shape).map((inner) => `${key}.${inner}`) : [key],
-);
+const keyPaths: readonly string[] = Object.entries(recipeSchema.shape).flatMap(([key, schema]) => {
+  const section = schema instanceof z.ZodOptional ? schema.unwrap() : schema;
+  return section instanceof z.ZodObject ? Object.keys(section.shape).map((inner) => `${key}.${inner}`) : [key];
+});

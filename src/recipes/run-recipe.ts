@@ -1,32 +1,17 @@
 /**
  * A recipe meets data: opens the pairs, joins the rewrites, builds the model, trains.
  */
-import { type JoinedPairs, type Pairs, checkLoader, joinRewrites, openLoader, openPairs } from "../data/index.ts";
+import { existsSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { checkLoader, openLoader } from "../data/index.ts";
 import { Clip, type Preprocessing, preset } from "../models/index.ts";
 import { ClipLoss } from "../objectives/index.ts";
 import { AdamW, warmupCosine } from "../optim/index.ts";
 import { UsageError, log } from "../support/index.ts";
 import { hasFastBfloat16 } from "../torch/index.ts";
 import { type Evaluator, RunFolder, type TrainSummary, decayGroups, train } from "../training/index.ts";
+import { type RunData, openData } from "./open-data.ts";
 import type { Recipe } from "./recipe.ts";
-
-export interface RunData {
-  /** Table of captions, see `openPairs`. */
-  file: string;
-  /** Folder that image paths are relative to. Default: the table's folder. */
-  images?: string | undefined;
-  imageColumn?: string | undefined;
-  captionColumn?: string | undefined;
-  idColumn?: string | undefined;
-  /** Rewrites folder; needed when the recipe chooses among rewrites. */
-  rewrites?: string | undefined;
-  /** Share of rows and of images that may be unusable, 0..1. Default 0.01. */
-  maximumSkipped?: number | undefined;
-  /** Share of samples that must have a rewrite, 0..1. Default 0.99. */
-  minimumMatched?: number | undefined;
-  /** See `joinRewrites`. */
-  otherCaptions?: boolean | undefined;
-}
 
 export interface RunOptions {
   recipe: Recipe;
@@ -51,21 +36,12 @@ export interface RunResult extends TrainSummary {
  */
 export async function runRecipe({ recipe, data, out, evaluators = [], device = "cpu", signal, label }: RunOptions): Promise<RunResult> {
   const { training, optimizer: settings, captions, images } = recipe;
-  if (captions.choose !== "original" && data.rewrites === undefined) {
-    throw new UsageError(`This recipe chooses among rewrites (captions.choose=${captions.choose}), but no rewrites folder was given.`, {
-      mend: "Make one with `laclip rewrite` and give it with --rewrites, or train CLIP with --set captions.choose=original.",
-    });
-  }
-  if (captions.choose === "original" && data.rewrites !== undefined) {
-    log.warn(`${data.rewrites} is not used: this recipe trains on the original captions alone (captions.choose=original).`);
-  }
   if (training.precision === "bf16" && !hasFastBfloat16(device)) {
     log.warn(
       "This processor has no bfloat16 instructions and emulates them, far slower than float32: --set training.precision=fp32 is faster.",
     );
   }
-  const pairs = await openPairs(data);
-  const samples = captions.choose === "original" ? pairs : await withRewrites(pairs, recipe, data);
+  const { samples, count, described } = await openData(recipe, data, workFolderOf(out));
   const shape = preset(recipe.model.preset, {
     vision: definedOnly({ imageSize: recipe.model.imageSize, patchSize: recipe.model.patchSize }),
   });
@@ -75,12 +51,14 @@ export async function runRecipe({ recipe, data, out, evaluators = [], device = "
     imageSize: shape.vision.imageSize,
     seed: training.seed,
     choose: captions.choose,
+    weights: captions.weights,
+    fallback: captions.fallback,
     scale: images.scale,
     interpolation: images.interpolation,
     contextLength: shape.text.contextLength,
     ...(data.maximumSkipped === undefined ? {} : { maximumSkipped: data.maximumSkipped }),
   };
-  const totalSteps = stepsOf(recipe, samples.samples.length);
+  const totalSteps = stepsOf(recipe, count);
   const preprocessing: Preprocessing = { mean: images.mean, std: images.std, interpolation: images.interpolation };
   const schedule = warmupCosine({
     peak: settings.peakLr,
@@ -92,7 +70,7 @@ export async function runRecipe({ recipe, data, out, evaluators = [], device = "
   // The run folder last: settings that can't be trained with must not stay behind in it.
   checkLoader({ ...loaderSettings, totalSteps });
   const model = new Clip(shape, { seed: training.seed });
-  const run = RunFolder.open(out, { recipe, model: shape, totalSteps, data: describe(samples) });
+  const run = RunFolder.open(out, { recipe, model: shape, totalSteps, data: described });
   const optimizer = new AdamW(decayGroups(model, settings.weightDecay), { betas: settings.betas, eps: settings.eps });
   try {
     const summary = await train({
@@ -121,15 +99,11 @@ export async function runRecipe({ recipe, data, out, evaluators = [], device = "
   }
 }
 
-async function withRewrites(
-  pairs: Pairs,
-  { captions }: Recipe,
-  { rewrites, minimumMatched, otherCaptions }: RunData,
-): Promise<JoinedPairs> {
-  const joined = await joinRewrites(pairs, rewrites!, { sources: captions.sources, minimumMatched, otherCaptions });
-  const { matched, unmatched, sources } = joined.rewrites;
-  log.info(`Rewrites: ${matched} of ${matched + unmatched} samples have some, from ${sources.join(", ")}.`);
-  return joined;
+/** The run folder's nearest parent that is there: its disk has room for the run, which a folder for temporary files may not have. */
+function workFolderOf(out: string): string {
+  let folder = resolve(out);
+  while (!existsSync(folder)) folder = dirname(folder);
+  return folder;
 }
 
 function stepsOf({ training }: Recipe, samples: number): number {
@@ -137,11 +111,6 @@ function stepsOf({ training }: Recipe, samples: number): number {
     throw new UsageError("A recipe says either training.steps or training.epochs.");
   }
   return training.steps ?? Math.max(1, Math.round(training.epochs! * Math.floor(samples / training.batchSize)));
-}
-
-/** What the run folder records of the data: enough to notice other data, nothing that differs between machines. */
-function describe(pairs: Pairs | JoinedPairs): object {
-  return { captions: pairs.fingerprint, rewrites: "rewrites" in pairs ? pairs.rewrites.fingerprint : null };
 }
 
 function definedOnly<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {

@@ -10,7 +10,7 @@ import { type Batch } from "../data/index.ts";
 import { type Clip, type Preprocessing, saveModel } from "../models/index.ts";
 import type { Objective } from "../objectives/index.ts";
 import type { AdamW, Schedule } from "../optim/index.ts";
-import { DivergedError, InterruptedError, Progress, log } from "../support/index.ts";
+import { DivergedError, InterruptedError, Progress, log, warnOnce } from "../support/index.ts";
 import { latestCheckpoint, restoreCheckpoint, saveCheckpoint, sweepCheckpoints } from "./checkpoints.ts";
 import type { RunFolder } from "./run-folder.ts";
 import { type Precision, type StepReport, trainStep } from "./step.ts";
@@ -113,7 +113,12 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
         "train/data_time": (given - asked) / 1000,
         "train/batch_time": (done - asked) / 1000,
       });
-      if (logged) record(run, step, batch, report, schedule(step - 1), window.take());
+      if (logged) {
+        const means = window.take();
+        record(run, step, batch, report, schedule(step - 1), means);
+        // The first batches after a start come from a loader that has just begun.
+        if (step - startStep > loaderStart) warnOfWaiting(means);
+      }
       progress.advance(1, `loss ${report.loss.toFixed(3)}`);
 
       for (const evaluator of evaluators) {
@@ -160,6 +165,21 @@ async function resume({ run, model, optimizer }: TrainOptions): Promise<number> 
   log.info(`Going on from step ${step} (${checkpoint.folder}).`);
   run.record("resume", step);
   return step;
+}
+
+/** Steps after a start in which waiting for batches says nothing. */
+const loaderStart = 20;
+/** Share of a step's time from which waiting for batches is worth a warning. */
+const worthAWarning = 0.15;
+
+function warnOfWaiting(means: Record<string, number>): void {
+  const share = means["train/data_time"]! / means["train/batch_time"]!;
+  if (share < worthAWarning) return;
+  warnOnce(
+    "waiting for batches",
+    `The loader is the limit: ${Math.round(share * 100)} % of the time of the last steps went into waiting for batches. ` +
+      "`laclip data bench` says which part of it is slow; `laclip data pack --resize` makes images smaller once and for all.",
+  );
 }
 
 /** One line of events, with open_clip's names for the measures. */

@@ -151,12 +151,22 @@ test("the string ABI is read from the library, CUDA from the package", () => {
   assert.equal(libtorch.version, "2.4.1+cu121");
 });
 
-const bare = { tools: [], libtorch: "none", wheelAsked: false, gpu: false, candidate: "1.13.1+dfsg-4", venv: true };
+const bare = { tools: [], libtorch: "none", wheelAsked: false, gpu: false, candidate: "1.13.1+dfsg-4", venv: true, libjpeg: true };
 
 test("the distribution's package comes with a fast BLAS, in one go with missing tools", () => {
   const { packages, way } = planPackages({ ...bare, tools: [{ name: "CMake", packageName: "cmake" }] });
   assert.equal(way, "package");
   assert.deepEqual(packages, ["cmake", "libtorch-dev", "libopenblas0-openmp", "libgloo-dev"]);
+});
+
+test("libjpeg-turbo comes with the other packages, or alone", () => {
+  const tools = [{ name: "CMake", packageName: "cmake" }];
+  assert.deepEqual(planPackages({ ...bare, tools, libtorch: "slow", libjpeg: false }).packages, [
+    "cmake",
+    "libjpeg-dev",
+    "libopenblas0-openmp",
+  ]);
+  assert.deepEqual(planPackages({ ...bare, libtorch: "there", libjpeg: false }), { packages: ["libjpeg-dev"], way: "nothing" });
 });
 
 test("a GPU, an old distribution, one without the package, and --wheel each lead to a wheel", () => {

@@ -150,13 +150,23 @@ function found(packages: LockFile["packages"], at: string, name: string): boolea
 
 /** Runs a copy of the set-up in `folder`. */
 function setUp(...args: string[]): { status: number | null; stderr: string } {
+  return setUpIn({}, ...args);
+}
+
+function setUpIn(more: NodeJS.ProcessEnv, ...args: string[]): { status: number | null; stderr: string } {
   const libtorch = current && (current.libtorch.kind === "system" ? "/usr" : current.libtorch.path);
-  const env = { ...process.env, ...(libtorch ? { LACLIP_LIBTORCH: libtorch } : {}) };
+  const env = { ...process.env, ...(libtorch ? { LACLIP_LIBTORCH: libtorch } : {}), ...more };
   return spawnSync(process.execPath, [join(folder, "scripts", "setup.mjs"), ...args], { encoding: "utf8", env });
 }
 
+const imagesSource = "#include <node_api.h>\nNAPI_MODULE_INIT() { return env == nullptr ? nullptr : exports; }\n";
+
+/** The set-up, and for images a small addon on the real build settings. */
 function copyScripts(): void {
   cpSync(join(root, "scripts"), join(folder, "scripts"), { recursive: true });
+  mkdirSync(join(folder, "native", "images", "src"), { recursive: true });
+  cpSync(join(root, "native", "images", "CMakeLists.txt"), join(folder, "native", "images", "CMakeLists.txt"));
+  writeFileSync(join(folder, "native", "images", "src", "images.cc"), imagesSource);
   cpSync(join(root, "package.json"), join(folder, "package.json"));
 }
 
@@ -267,6 +277,47 @@ test("a build that is killed leaves no addon and no compiler behind, and the nex
   assert.equal(again.status, 0, again.stderr);
   assert.equal(answerOfCurrent(), 5);
 });
+
+test(
+  "where libjpeg-turbo is missing and can't be installed, the addon for images is built without it, and later with it",
+  needsAddon,
+  () => {
+    copyWithAddon(addonSource(1));
+    cpSync(join(root, "native", "images", "src"), join(folder, "native", "images", "src"), { recursive: true });
+    rmSync(join(folder, "native", "images", "src", "images.cc"));
+    const programs = join(folder, "programs");
+    mkdirSync(programs);
+    const program = (name: string, text: string): void => writeFileSync(join(programs, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+    program("apt-get", `echo "$@" >> "${join(folder, "asked")}"; echo "no such package"; exit 100`);
+    program("sudo", 'shift; exec "$@"');
+    program("blind-compiler", 'case "$*" in *jpeglib.h*) exit 1;; esac; exec c++ "$@"');
+    const poor = { PATH: `${programs}:${process.env["PATH"]}`, CXX: join(programs, "blind-compiler") };
+    const without = setUpIn(poor);
+    assert.equal(without.status, 0, without.stderr);
+    assert.match(without.stderr, /going on without libjpeg-turbo/u);
+    const asked = readFileSync(join(folder, "asked"), "utf8");
+    assert.match(asked, /update/u);
+    assert.deepEqual(imagesAddonOf(folder), { recorded: null, found: null });
+    const again = setUpIn(poor);
+    assert.equal(again.status, 0, again.stderr);
+    assert.match(again.stderr, /To mend it: .*apt-get install .*libjpeg-dev/u);
+    assert.equal(readFileSync(join(folder, "asked"), "utf8"), asked, "apt-get was asked a second time");
+
+    const record = JSON.parse(readFileSync(join(root, "build", "images", "current.json"), "utf8")) as { libjpeg: string | null };
+    const withIt = setUp();
+    assert.equal(withIt.status, 0, withIt.stderr);
+    assert.deepEqual(imagesAddonOf(folder), { recorded: record.libjpeg, found: record.libjpeg });
+    assert.match(setUp().stderr, /^set-up: everything is in place: [^\n]*\n$/u);
+  },
+);
+
+/** The libjpeg-turbo of the addon in use, by its record and by its own word. */
+function imagesAddonOf(home: string): { recorded: string | null; found: string | null } {
+  const images = join(home, "build", "images");
+  const { addon, libjpeg } = JSON.parse(readFileSync(join(images, "current.json"), "utf8")) as { addon: string; libjpeg: string | null };
+  const { jpeg } = createRequire(import.meta.url)(join(images, addon)) as { jpeg: () => string | null };
+  return { recorded: libjpeg, found: jpeg() };
+}
 
 function isRunning(pid: number): boolean {
   try {

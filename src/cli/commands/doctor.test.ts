@@ -30,6 +30,8 @@ test(
     assert.equal(found.gemm[0]!.device, "cpu");
     for (const { float32, bfloat16 } of found.gemm) assert.ok(float32 > 0 && bfloat16 > 0);
     assert.ok(found.sharp !== null && found.disk.freeBytes > 0);
+    assert.ok(found.images.addon !== null && existsSync(found.images.addon), found.images.missing ?? "");
+    assert.equal(found.images.missing === null, found.images.libjpeg !== null);
     assert.equal(found.ok, found.problems.length === 0);
     assert.equal(status, found.ok ? 0 : 1);
   },
@@ -48,9 +50,12 @@ test("without an addon the rest is still reported, and the mend is to run the se
     assert.equal(found.libtorch, null);
     assert.deepEqual(found.gemm, []);
     assert.ok(found.sharp !== null);
+    assert.equal(found.images.addon, null);
+    assert.ok(found.notes.some((note) => note.includes("addon for images is not built")));
     assert.ok(found.problems.some(({ mend }) => mend.includes("npm run setup")));
     const text = describe(found);
     assert.match(text, /libtorch +not set up/u);
+    assert.match(text, /images +sharp alone/u);
     assert.match(text, /To mend: .*not set up/u);
   } finally {
     rmSync(folder, { recursive: true, force: true });

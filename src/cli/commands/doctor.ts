@@ -19,7 +19,7 @@ async function run({ json = false }: { json?: boolean }): Promise<void> {
 
 /** The diagnosis as lines for a person. */
 export function describe(found: Diagnosis): string {
-  const { node, libtorch, blas, threads, gemm, gpus, sharp, llamaCpp, disk, memoryBytes, notes, problems } = found;
+  const { node, libtorch, blas, threads, gemm, gpus, sharp, images, llamaCpp, disk, memoryBytes, notes, problems } = found;
   const rows: [name: string, value: string][] = [
     ["Node", `${node.version} (${node.arch})`],
     ["libtorch", libtorch === null ? "not set up" : `${libtorch.version}, ${libtorch.kind}, ${libtorch.path}`],
@@ -32,6 +32,14 @@ export function describe(found: Diagnosis): string {
     ]),
     ["GPU", gpus.length === 0 ? "no NVIDIA GPU" : gpus.join(", ")],
     ["sharp", sharp === null ? "does not load" : `${sharp.version}, libvips ${sharp.libvips}`],
+    [
+      "images",
+      images.addon === null
+        ? "sharp alone"
+        : images.libjpeg === null
+          ? "addon without libjpeg-turbo, sharp"
+          : `addon with libjpeg-turbo ${images.libjpeg}, sharp`,
+    ],
     [
       "llama.cpp",
       llamaCpp === null

@@ -1,7 +1,8 @@
-/** `laclip train`: a recipe, a table of captions, perhaps a rewrites folder, and a run folder comes out. */
-import type { Command } from "commander";
-import { applySettings, findRecipe, recipes, runRecipe } from "../../recipes/index.ts";
-import { formatDuration, log } from "../../support/index.ts";
+/** `laclip train`: a recipe, a table of captions or tars, perhaps a rewrites folder, and a run folder comes out. */
+import { type Command, InvalidArgumentError } from "commander";
+import { originalSource, sourceOfKey } from "../../data/index.ts";
+import { type Recipe, applySettings, derive, findRecipe, recipes, runRecipe } from "../../recipes/index.ts";
+import { UsageError, formatDuration, log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { interruptSignal } from "../interrupt.ts";
 import { parseShare } from "../options.ts";
@@ -15,6 +16,8 @@ interface TrainFlags {
   imageColumn?: string;
   captionColumn?: string;
   idColumn?: string;
+  jsonTextKey?: string[];
+  jsonTextKeyProbs?: number[];
   maxSkipped?: number;
   minMatched?: number;
   otherCaptions?: boolean;
@@ -25,7 +28,10 @@ interface TrainFlags {
 export function trainCommand(): Command {
   const train = command("train", "train CLIP or LaCLIP on image-text pairs")
     .argument("<recipe>", `a name (${Object.keys(recipes).join(", ")}) or a JSON file`)
-    .requiredOption("--data <file>", "table of captions (csv, tsv, jsonl, parquet), a folder that holds captions.csv, or RedCaps' folder")
+    .requiredOption(
+      "--data <file>",
+      "table of captions (csv, tsv, jsonl, parquet), a folder that holds captions.csv, RedCaps' folder, or tars: a folder, a pattern such as 'shards/{00000..00012}.tar', addresses",
+    )
     .requiredOption("--out <folder>", "run folder; one with an unfinished run of the same settings is gone on with")
     .option("--images <folder>", "folder that image paths are relative to (default: the table's folder)")
     .option("--rewrites <folder>", "rewrites folder, joined by sample id")
@@ -37,7 +43,13 @@ export function trainCommand(): Command {
     )
     .option("--image-column <name>", "column with the image path")
     .option("--caption-column <name>", "column with the caption")
-    .option("--id-column <name>", "column with the sample id (default: id, else the image path)")
+    .option("--id-column <name>", "column, or key of the .json, with the sample id (default: id, else the image path; tars: the key)")
+    .option(
+      "--json-text-key <keys>",
+      "tars: keys of the .json to draw a text from, separated by ';', as open_clip's flag of that name",
+      parseKeys,
+    )
+    .option("--json-text-key-probs <weights...>", "a weight for each of these keys; 0 for those that only stand in", parseWeight)
     .option("--max-skipped <share>", "share of rows and images that may be unusable", parseShare, 0.01)
     .option("--min-matched <share>", "share of samples that must have a rewrite", parseShare, 0.99)
     .option("--other-captions", "join rewrites by ids that are mere numbers although the captions are not those that were rewritten")
@@ -47,12 +59,13 @@ export function trainCommand(): Command {
     train,
     "laclip train emoji-laclip --data laclip-demo/data/train.csv --rewrites laclip-demo/rewrites/human --out runs/human",
     "laclip train laclip-vit-b-16 --data captions.csv --images images --rewrites rewrites --out runs/b16 --set training.batchSize=64",
+    "laclip train laclip-vit-b-16 --data 'shards/{00000..00331}.tar' --out runs/cc3m --set data.shuffle=8192",
     "laclip train clip-vit-b-16 --data captions.csv --out runs/clip --print-recipe > my-recipe.json",
   );
 }
 
 async function run(recipeName: string, flags: TrainFlags): Promise<void> {
-  const recipe = applySettings(findRecipe(recipeName), flags.set);
+  const recipe = withTextKeys(applySettings(findRecipe(recipeName), flags.set), flags);
   if (flags.printRecipe) return print(JSON.stringify(recipe, null, 2));
   const result = await runRecipe({
     recipe,
@@ -62,6 +75,7 @@ async function run(recipeName: string, flags: TrainFlags): Promise<void> {
       imageColumn: flags.imageColumn,
       captionColumn: flags.captionColumn,
       idColumn: flags.idColumn,
+      textKeys: flags.jsonTextKey,
       rewrites: flags.rewrites,
       maximumSkipped: flags.maxSkipped,
       minimumMatched: flags.minMatched,
@@ -74,4 +88,33 @@ async function run(recipeName: string, flags: TrainFlags): Promise<void> {
   log.info(alreadyFinished ? `${flags.out}: this run is finished already.` : `Trained ${steps} steps in ${formatDuration(seconds)}.`);
   log.info(`Model: ${result.run.model}`);
   if (flags.json) print({ run: result.run.path, model: result.run.model, steps, seconds, alreadyFinished });
+}
+
+function parseKeys(text: string): string[] {
+  const keys = text.split(";").map((key) => key.trim());
+  if (keys.includes("")) throw new InvalidArgumentError("Expected names with ';' between them.");
+  return keys;
+}
+
+function parseWeight(text: string, before: number[] = []): number[] {
+  const weight = Number(text);
+  if (text.trim() === "" || !(weight >= 0 && Number.isFinite(weight))) throw new InvalidArgumentError("Expected numbers of at least 0.");
+  return [...before, weight];
+}
+
+/** open_clip's rule as weights of sources: without weights, the first text that there is. */
+function withTextKeys(recipe: Recipe, { jsonTextKey: keys, jsonTextKeyProbs: weights }: TrainFlags): Recipe {
+  if (keys === undefined) {
+    if (weights !== undefined) throw new UsageError("--json-text-key-probs says how --json-text-key draws: give both.");
+    return recipe;
+  }
+  if (weights !== undefined && weights.length !== keys.length) {
+    throw new UsageError(`--json-text-key has ${keys.length} keys, and --json-text-key-probs ${weights.length} weights.`);
+  }
+  const sources = keys.map((key, i) => sourceOfKey(key, i === 0));
+  const given = weights ?? keys.map((_, i) => (i === 0 ? 1 : 0));
+  const byWeight = Object.fromEntries(sources.map((source, i) => [source, given[i]!]));
+  return derive(recipe, {
+    captions: { choose: "weighted", weights: byWeight, sources: sources.filter((source) => source !== originalSource) },
+  });
 }

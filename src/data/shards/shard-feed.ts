@@ -8,9 +8,8 @@ import { DataError, LaclipError } from "../../support/index.ts";
 import type { MemberTextOptions } from "../member-texts.ts";
 import type { Patience } from "../remote/patience.ts";
 import { RewritesLookup, type RewritesLookupMemory } from "../rewrites-lookup.ts";
-import { type Caption, originalSource } from "../sample.ts";
 import type { FedSample, SampleFeed } from "../sample-feed.ts";
-import { withOriginal } from "../tar-pairs.ts";
+import { ofSources } from "../tar-pairs.ts";
 import type { CountedShard } from "./count-samples.ts";
 import { type ShardBlock, ShardOrder, type ShardOrderOptions, type ShardSlot } from "./shard-order.ts";
 import { ShardCursor, type TarredSample } from "./shard-reader.ts";
@@ -161,19 +160,13 @@ export class ShardFeed implements SampleFeed {
     try {
       const id = texts.id(options.idColumn);
       if (id === "") return unusable(`${where}: no id ("${options.idColumn}" of the .json)`);
-      const captions = withOriginal(texts.captions(options));
+      const captions = texts.captions(options);
       if (captions.length === 0) return unusable(`${where}: no caption`);
       const rewrites = this.#rewrites?.of(id) ?? captions.slice(1);
-      return { number, id, image, captions: [captions[0]!, ...chosen(rewrites, sources)] };
+      return { number, id, image, captions: [captions[0]!, ...ofSources(rewrites, sources)] };
     } catch (error) {
       if (!LaclipError.is(error)) throw error;
       return unusable(error.message);
     }
   }
-}
-
-/** The rewrites of the sources that are wanted, in their order. */
-export function chosen(rewrites: readonly Caption[], sources: readonly string[] | undefined): readonly Caption[] {
-  if (!sources) return rewrites;
-  return sources.filter((source) => source !== originalSource).flatMap((wanted) => rewrites.filter(({ source }) => source === wanted));
 }

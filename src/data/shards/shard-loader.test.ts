@@ -47,7 +47,7 @@ before(async () => {
   }
 });
 
-const settings = { batchSize: 6, imageSize: 12, seed: 5, choose: "uniform" as const, totalSteps: 40 };
+const settings = { batchSize: 6, imageSize: 12, seed: 5, choose: "uniform" as const, exactCrops: true, totalSteps: 40 };
 
 async function sharded(more: Partial<ShardedSamples> = {}, place = folder): Promise<ShardedSamples> {
   return { shards: await countSamples(await listShards(place), { cache }), shuffle: 24, interleave: 2, ...more };

@@ -1,0 +1,39 @@
+/**
+ * Images that lie in a table, put beside each other in a file so that any of them can be had at any time: a parquet file gives its rows
+ * only one after the other.
+ */
+import { writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { explainWriteFailure } from "../support/index.ts";
+import { openUnnamed } from "./byte-log.ts";
+import type { FilePart } from "./image-source.ts";
+
+/** Collects images; the file has no name and is gone with the process. */
+export class HeldImages {
+  readonly #folder: string;
+  readonly #file: number;
+  #end = 0;
+
+  /** @throws LaclipError when the folder can't be written to */
+  constructor(folder: string = tmpdir()) {
+    this.#folder = folder;
+    this.#file = openUnnamed(folder);
+  }
+
+  /**
+   * Adds an image and says where it is.
+   * @param name what messages call it
+   * @throws LaclipError when the disk is full
+   */
+  add(bytes: Uint8Array, name: string): FilePart {
+    const offset = this.#end;
+    try {
+      for (let at = 0; at < bytes.byteLength;) at += writeSync(this.#file, bytes, at, bytes.byteLength - at, offset + at);
+    } catch (error) {
+      throw explainWriteFailure(error, this.#folder);
+    }
+    this.#end += bytes.byteLength;
+    // A file without a name is reached through the process that has it open.
+    return { file: `/proc/self/fd/${this.#file}`, offset, size: bytes.byteLength, name };
+  }
+}

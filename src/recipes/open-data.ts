@@ -1,0 +1,201 @@
+/**
+ * The data of a run: a table with image files, or tars; with the rewrites that the recipe asks for.
+ *
+ * Tars on this machine become a table too, as long as they hold no more samples than fit one: then every sample has the same chance to
+ * stand beside every other. More than that, and tars elsewhere, are read from front to back.
+ */
+import { statSync, readdirSync } from "node:fs";
+import {
+  type JoinedPairs,
+  type LoaderSamples,
+  type Pairs,
+  type ShardedSamples,
+  countSamples,
+  defaultIdColumn,
+  isAddress,
+  joinRewrites,
+  listShards,
+  lookUpRewrites,
+  namesTars,
+  openPairs,
+  openTarPairs,
+  probeShards,
+  shownShards,
+} from "../data/index.ts";
+import { DataError, UsageError, log, sha256 } from "../support/index.ts";
+import type { Recipe } from "./recipe.ts";
+
+export interface RunData {
+  /** Table of captions, see `openPairs`; or tars, see `listShards`. */
+  file: string;
+  /** Folder that image paths are relative to. Default: the table's folder. */
+  images?: string | undefined;
+  imageColumn?: string | undefined;
+  captionColumn?: string | undefined;
+  idColumn?: string | undefined;
+  /** Tars: keys of each `.json` that hold its texts, the caption's first. Default: the caption and each `caption_NAME`. */
+  textKeys?: readonly string[] | undefined;
+  /** Rewrites folder; needed when the recipe chooses among rewrites and the data bring none. */
+  rewrites?: string | undefined;
+  /** Share of rows and of images that may be unusable, 0..1. Default 0.01. */
+  maximumSkipped?: number | undefined;
+  /** Share of samples that must have a rewrite, 0..1. Default 0.99. */
+  minimumMatched?: number | undefined;
+  /** See `joinRewrites`. */
+  otherCaptions?: boolean | undefined;
+}
+
+/** Data that are ready to be trained on. */
+export interface OpenedData {
+  samples: LoaderSamples;
+  /** Samples of an epoch. */
+  count: number;
+  /** What the run folder records: enough to notice other data, nothing that differs between machines. */
+  described: object;
+}
+
+/** Samples up to which tars on this machine are opened as a table: their places take a few dozen bytes each. */
+const mostInTable = 5_000_000;
+
+/** True for tars, by their names or for a folder that holds some and no table. */
+export function holdsTars(path: string): boolean {
+  if (namesTars(path)) return true;
+  if (isAddress(path) || !statSync(path, { throwIfNoEntry: false })?.isDirectory()) return false;
+  const names = readdirSync(path);
+  return names.some((name) => namesTars(name)) && !names.some((name) => /^captions\.(csv|tsv|jsonl|parquet)$/.test(name));
+}
+
+/**
+ * Opens the data of a run.
+ * @param workFolder for what a large table is kept in; nothing is seen there
+ * @throws UsageError when recipe and data do not fit together; see `openPairs`, `openTarPairs`, `joinRewrites`, `listShards`
+ */
+export async function openData(recipe: Recipe, data: RunData, workFolder: string): Promise<OpenedData> {
+  const { captions } = recipe;
+  const tars = holdsTars(data.file);
+  if (!tars && data.textKeys !== undefined) {
+    throw new UsageError(`${data.file}: text keys are for tars; a table has columns.`, { mend: "Name the column with --caption-column." });
+  }
+  if (!tars && captions.choose !== "original" && data.rewrites === undefined) {
+    throw new UsageError(`This recipe chooses among rewrites (captions.choose=${captions.choose}), but no rewrites folder was given.`, {
+      mend: "Make one with `laclip rewrite` and give it with --rewrites, or train CLIP with --set captions.choose=original.",
+    });
+  }
+  if (captions.choose === "original" && data.rewrites !== undefined) {
+    log.warn(`${data.rewrites} is not used: this recipe trains on the original captions alone (captions.choose=original).`);
+  }
+  return tars
+    ? await openTars(recipe, data, workFolder)
+    : await openTable(recipe, await openPairs({ ...data, workFolder }), data, workFolder);
+}
+
+/** A table, joined with its rewrites where the recipe wants them. */
+async function openTable(recipe: Recipe, opened: Pairs | JoinedPairs, data: RunData, workFolder: string): Promise<OpenedData> {
+  let pairs = opened;
+  if (recipe.captions.choose !== "original" && data.rewrites !== undefined) {
+    const { rewrites, minimumMatched, otherCaptions } = data;
+    pairs = await joinRewrites(opened, rewrites, { sources: recipe.captions.sources, minimumMatched, otherCaptions, workFolder });
+  }
+  if (recipe.captions.choose !== "original" && !("rewrites" in pairs)) throw noRewrites(data.file);
+  if ("rewrites" in pairs) {
+    const { matched, unmatched, sources } = pairs.rewrites;
+    log.info(`Rewrites: ${matched} of ${matched + unmatched} samples have some, from ${sources.join(", ")}.`);
+    refuseUnknownSources(recipe, sources);
+  }
+  const described = { captions: pairs.fingerprint, rewrites: "rewrites" in pairs ? pairs.rewrites.fingerprint : null };
+  // The index by id is needed no more; a large one takes hundreds of megabytes.
+  return { samples: pairs.samples, count: pairs.samples.length, described };
+}
+
+async function openTars(recipe: Recipe, data: RunData, workFolder: string): Promise<OpenedData> {
+  const { captions } = recipe;
+  const { order = "auto", shuffle, interleave, samplesPerEpoch } = recipe.data ?? {};
+  const name = shownShards(data.file);
+  const listed = await listShards(data.file);
+  const idColumn = data.idColumn ?? (await defaultIdColumn(listed.map(({ address }) => address)));
+  const texts = { idColumn, captionColumn: data.captionColumn, textKeys: data.textKeys };
+  const shards = await countSamples(listed);
+  const count = shards.reduce((sum, { samples }) => sum + samples, 0);
+  const here = shards.every(({ address }) => !isAddress(address) && /\.tar$/i.test(address));
+  if (order === "table" && !here) {
+    throw new UsageError(`${name}: tars that are compressed, or elsewhere, can't be read in any order (data.order=table).`, {
+      mend: "Leave that setting out, or unpack them or copy them here.",
+    });
+  }
+  if (order === "table" || (order === "auto" && here && count <= mostInTable && samplesPerEpoch === undefined)) {
+    const paths = shards.map(({ address }) => address);
+    const { maximumSkipped } = data;
+    const pairs = await openTarPairs(paths, { name, maximumSkipped, workFolder, sources: captions.sources, ...texts });
+    return await openTable(recipe, captions.choose === "original" ? withoutRewrites(pairs) : pairs, data, workFolder);
+  }
+  const rewrites =
+    captions.choose === "original" || data.rewrites === undefined
+      ? undefined
+      : await lookUpRewrites(data.rewrites, { sources: captions.sources, workFolder });
+  const samples: ShardedSamples = {
+    shards,
+    texts,
+    sources: captions.choose === "original" ? [] : captions.sources,
+    rewrites: rewrites?.lookup.memory,
+    ...(shuffle === undefined ? {} : { shuffle }),
+    ...(interleave === undefined ? {} : { interleave }),
+    ...(samplesPerEpoch === undefined ? {} : { resample: { samplesPerEpoch } }),
+  };
+  await checkFirst(recipe, data, samples, name);
+  log.info(`${name}: ${count} samples in ${shards.length} tars, read from front to back.`);
+  const list = shards.map(({ address, samples: inShard }) => [address.replace(/^.*\//, "").replace(/[?#].*$/s, ""), inShard]);
+  const described = {
+    tars: { count: shards.length, samples: count, hash: sha256(JSON.stringify(list)) },
+    rewrites: rewrites?.fingerprint ?? null,
+  };
+  return { samples, count: samplesPerEpoch ?? count, described };
+}
+
+/** Looks at the first samples before hours are spent on the rest. */
+async function checkFirst(recipe: Recipe, data: RunData, samples: ShardedSamples, name: string): Promise<void> {
+  const { looked, rewritten, sources, unusable, examples } = await probeShards(samples, 1000);
+  if (looked > 0 && unusable === looked) {
+    throw new DataError(`${name}: none of the first ${looked} samples can be used.\n  ${examples.join("\n  ")}`, {
+      mend: "Name the key of the .json that holds the caption (--caption-column) or the id (--id-column).",
+    });
+  }
+  if (recipe.captions.choose === "original") return;
+  if (rewritten === 0 && data.rewrites === undefined) throw noRewrites(name);
+  const usable = looked - unusable;
+  const { minimumMatched = 0.99 } = data;
+  if (rewritten < usable * minimumMatched) {
+    throw new DataError(
+      `${data.rewrites ?? name}: of the first ${usable} samples of ${name}, ${rewritten} have a rewrite, expected at least ${minimumMatched * 100} %.`,
+      { mend: "Give the rewrites of these samples, with the ids that they were made for (--id-column), or allow gaps (--min-matched)." },
+    );
+  }
+  log.info(`Rewrites: ${rewritten} of the first ${usable} samples have some, from ${sources.join(", ")}.`);
+}
+
+function noRewrites(name: string): UsageError {
+  return new UsageError(`${name}: there are no rewrites in these tars, and the recipe chooses among them.`, {
+    mend: "Give a rewrites folder with --rewrites, put rewrites into the tars with `laclip data pack`, or train CLIP with --set captions.choose=original.",
+  });
+}
+
+function withoutRewrites(pairs: Pairs | JoinedPairs): Pairs {
+  if (!("rewrites" in pairs)) return pairs;
+  const { rewrites: _, ...without } = pairs;
+  return without;
+}
+
+/** A slip in a name would silently train on other texts than were meant. */
+function refuseUnknownSources({ captions }: Recipe, sources: readonly string[]): void {
+  if (captions.choose !== "weighted" || captions.weights === undefined) return;
+  const named = Array.isArray(captions.weights)
+    ? captions.weights.flatMap(({ weights }) => Object.keys(weights))
+    : Object.keys(captions.weights);
+  const unknown = [...named, ...(captions.fallback ?? [])].filter((source) => source !== "original" && !sources.includes(source));
+  if (unknown.length === 0) return;
+  throw new UsageError(
+    `The recipe weighs captions from "${unknown[0]}", and the data have none; they have original, ${sources.join(", ")}.`,
+    {
+      mend: "Change captions.weights or captions.fallback, or give the rewrites that it names.",
+    },
+  );
+}
