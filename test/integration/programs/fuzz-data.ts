@@ -57,7 +57,7 @@ const mutations: Record<string, Mutation> = {
     for (let i = 1 + random.integer(8); i > 0 && copy.length > 0; i--) copy[random.integer(copy.length)]! ^= 1 << random.integer(8);
     return copy;
   },
-  cut: (bytes, random) => bytes.subarray(0, random.integer(bytes.length + 1)),
+  cut: (bytes, random, unit) => bytes.subarray(0, unit * random.integer(Math.floor(bytes.length / unit) + 1)),
   insert(bytes, random, unit) {
     const at = unit * random.integer(Math.floor(bytes.length / unit) + 1);
     const piece = random.integer(2) === 0 ? Buffer.alloc(unit * (1 + random.integer(3))) : slice(bytes, random, unit);
