@@ -63,10 +63,11 @@ export async function openPairs(options: OpenPairsOptions): Promise<Pairs> {
   const table = await openCaptionTable(options);
   if (table.imageColumn === undefined && table.bytesColumn === undefined) throw await noImageColumn(table);
   const held = table.bytesColumn === undefined ? undefined : new HeldImages(options.workFolder);
+  const rows = readCaptionRows(table, 0, held !== undefined);
   const imageFolder = resolve(options.images ?? dirname(table.file));
   const places = `Image paths are taken relative to ${imageFolder}.`;
   const about = { name: table.file, imageFolder, idsFrom: describeIds(table), what: "rows", places, held };
-  return await collectPairs(readCaptionRows(table, 0, held !== undefined), about, options);
+  return await collectPairs(rows, about, options);
 }
 
 async function openAnnotatedPairs(options: OpenPairsOptions): Promise<Pairs> {
@@ -89,9 +90,9 @@ interface PairRow {
   id: string;
   /** Path of the image as written; "" where there is none. */
   image: string;
-  /** The image itself, where `held` is to take it. */
-  bytes?: Uint8Array | undefined;
   caption: string;
+  /** The image itself, where the table holds it. */
+  bytes?: Uint8Array | undefined;
   /** Where it stands, in words. Default: its number. */
   where?: string;
 }

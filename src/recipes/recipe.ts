@@ -53,6 +53,8 @@ export const recipeSchema = z.strictObject({
     /** Range of the random crop's share of the image's area. */
     scale: z.tuple([share, share]),
     interpolation: z.enum(["bilinear", "bicubic"]),
+    /** Decode large JPEGs whole: slower, and the very pixels of Pillow's crop. Default false. */
+    exact: z.boolean().optional(),
     mean: z.tuple([z.number(), z.number(), z.number()]),
     std: z.tuple([positive, positive, positive]),
   }),

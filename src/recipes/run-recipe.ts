@@ -55,6 +55,7 @@ export async function runRecipe({ recipe, data, out, evaluators = [], device = "
     fallback: captions.fallback,
     scale: images.scale,
     interpolation: images.interpolation,
+    exactCrops: images.exact ?? false,
     contextLength: shape.text.contextLength,
     ...(data.maximumSkipped === undefined ? {} : { maximumSkipped: data.maximumSkipped }),
   };
