@@ -23,8 +23,12 @@ export interface FoundTars {
 }
 
 /** @throws DataError when there are none, or their index is damaged; EndpointError for what a server did; see also `listShards` */
-export async function findTars(path: string, { idColumn, captionColumn }: TarKeys): Promise<FoundTars> {
-  const shards = await listShards(path);
+export async function findTars(path: string, keys: TarKeys): Promise<FoundTars> {
+  return await withKeys(await listShards(path), keys);
+}
+
+/** The same of tars that are found already. */
+export async function withKeys(shards: readonly Shard[], { idColumn, captionColumn }: TarKeys): Promise<FoundTars> {
   const given = idColumn ?? (await defaultIdColumn(shards.map(({ address }) => address)));
   const asPacked = idColumn === undefined && captionColumn === undefined;
   const index = given === "id" && asPacked ? await indexBeside(shards[0]!.address) : undefined;

@@ -13,6 +13,7 @@ import {
   isPlainTar,
   isTableFolder,
   joinRewrites,
+  listShards,
   namesTars,
   openLabelledFolder,
   openPairs,
@@ -22,7 +23,7 @@ import {
 } from "../data/index.ts";
 import type { JoinRewritesOptions, JoinedPairs, OpenPairsOptions, Pairs } from "../data/index.ts";
 import { DataError, UsageError } from "../support/index.ts";
-import { findTars } from "./found-tars.ts";
+import { withKeys } from "./found-tars.ts";
 
 /** Which images, which captions, which rewrites. */
 export interface CollectionOptions extends Omit<OpenPairsOptions, "file"> {
@@ -102,7 +103,7 @@ async function openTars(
   path: string,
   { idColumn, captionColumn, maximumSkipped, workFolder }: Partial<OpenPairsOptions>,
 ): Promise<Pairs | JoinedPairs> {
-  const { shards, keys, packedFrom } = await findTars(path, { idColumn, captionColumn });
+  const shards = await listShards(path);
   const tars = shards.map(({ address }) => address);
   const other = tars.find((tar) => !isPlainTar(tar));
   if (other !== undefined) {
@@ -111,6 +112,7 @@ async function openTars(
       : ["is compressed", "Unpack it first (gunzip): images in tars hardly become smaller by it."];
     throw new UsageError(`${shownAddress(other)} ${what}; tars are opened as a table only where any part can be read at once.`, { mend });
   }
+  const { keys, packedFrom } = await withKeys(shards, { idColumn, captionColumn });
   const pairs = await openTarPairs(tars, { name: path, ...keys, maximumSkipped, workFolder });
   return packedFrom === undefined ? pairs : { ...pairs, fingerprint: packedFrom };
 }

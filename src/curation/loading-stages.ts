@@ -5,7 +5,7 @@
  */
 import { imageName, imageSuffixes, openLoader, readTarSamples, textMembers } from "../data/index.ts";
 import type { ImageSource, Loader, LoaderSamples, TarSample } from "../data/index.ts";
-import { decodeImage, trainingImage, trainingView } from "../images/index.ts";
+import { decodeImage, trainingView, trainingViewInto } from "../images/index.ts";
 import type { Pixels } from "../images/index.ts";
 import type { Random } from "../support/index.ts";
 import { ClipTokenizer } from "../text/index.ts";
@@ -34,9 +34,11 @@ export function augmentStage(pixels: Pixels, size: number, random: Random): Uint
   return trainingView(pixels, { size, random });
 }
 
-/** Both in one call, as training makes it. */
+/** Both in one call, as training makes it where no decoded images are kept: of large photos only as many pixels as the crop needs. */
 export async function decodeAndAugmentStage(bytes: Uint8Array, size: number, random: Random): Promise<Uint8Array> {
-  return await trainingImage(bytes, { size, random });
+  const view = new Uint8Array(size * size * 3);
+  await trainingViewInto(bytes, { size, random }, view);
+  return view;
 }
 
 /** Captions to token ids. */

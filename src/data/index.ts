@@ -18,7 +18,7 @@ export * from "./image-source.ts";
 export * from "./sample-table.ts";
 export * from "./byte-log.ts";
 export * from "./rewrites-column.ts";
-export * from "./note-samples.ts";
+export { imageSuffixes, isPlainTar, noteSamples, type NotedSample } from "./note-samples.ts";
 export * from "./tar-pairs.ts";
 export * from "./shard-index.ts";
 export { besideTar, defaultIdColumn, indexBeside, readIfThere } from "./index-beside.ts";

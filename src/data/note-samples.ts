@@ -4,7 +4,6 @@
  * A tar on this machine that is not compressed is hopped through from header to header. Any other is read from front to back.
  */
 import { closeSync, openSync, readSync } from "node:fs";
-import { basename } from "node:path";
 import { scanTar } from "../formats/index.ts";
 import { DataError } from "../support/index.ts";
 import { imageExtensions } from "./caption-table.ts";
@@ -41,7 +40,7 @@ export function isPlainTar(tar: string): boolean {
 export async function* noteSamples(tar: string, patience: Patience = {}): AsyncGenerator<NotedSample> {
   const borders = new SampleBorders();
   let sample: NotedSample | undefined;
-  for await (const { name, offset, size, text } of isPlainTar(tar) ? placesIn(tar) : membersOf(tar, patience)) {
+  for await (const { name, offset, size, text } of isPlainTar(tar) ? membersOnDisk(tar) : membersOf(tar, patience)) {
     const place = sampleMember(name);
     if (!place) continue;
     if (borders.begins(place)) {
@@ -54,28 +53,34 @@ export async function* noteSamples(tar: string, patience: Patience = {}): AsyncG
   if (sample) yield sample;
 }
 
-interface NotedMember {
+/** A member, and its content where that is a text. */
+export interface NotedMember {
   name: string;
   offset: number;
   size: number;
-  /** Its content, where that is a text. */
+  /** @throws DataError when it is too long, or the tar became shorter meanwhile */
   text: () => Buffer | Promise<Buffer>;
 }
 
 const longestText = 64 << 20;
 
-async function* placesIn(tar: string): AsyncGenerator<NotedMember> {
-  let file: number | undefined;
+/**
+ * The members of a plain tar.
+ * @param from a member's `headerOffset` to begin at
+ * @throws DataError as `scanTar` does
+ */
+export async function* membersOnDisk(tar: string, from = 0): AsyncGenerator<NotedMember> {
+  const file = openTar(tar);
   try {
-    for await (const { name, offset, size } of scanTar(tar)) {
+    for await (const { name, offset, size } of scanTar(tar, { from })) {
       const text = (): Buffer => {
         if (size > longestText) throw new DataError(`${tar}: the member ${name} has ${size} bytes, which is too long for a text.`);
-        return readPart((file ??= openSync(tar, "r")), { offset, size, tar });
+        return readPart(file, { offset, size, tar });
       };
       yield { name, offset, size, text };
     }
   } finally {
-    if (file !== undefined) closeSync(file);
+    closeSync(file);
   }
 }
 
@@ -83,11 +88,21 @@ async function* membersOf(tar: string, patience: Patience): AsyncGenerator<Noted
   for await (const { name, offset, size, bytes } of readShard(tar, patience)) yield { name, offset, size, text: bytes };
 }
 
+function openTar(tar: string): number {
+  try {
+    return openSync(tar, "r");
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const reason = code === "ENOENT" ? "no such file" : `this tar can't be read (${code ?? String(error)})`;
+    throw new DataError(`${tar}: ${reason}.`, { cause: error });
+  }
+}
+
 function readPart(file: number, { offset, size, tar }: { offset: number; size: number; tar: string }): Buffer {
   const bytes = Buffer.allocUnsafe(size);
   for (let at = 0; at < size;) {
     const read = readSync(file, bytes, at, size - at, offset + at);
-    if (read === 0) throw new DataError(`${basename(tar)}: this tar became shorter while it was read.`);
+    if (read === 0) throw new DataError(`${tar}: this tar became shorter while it was read.`);
     at += read;
   }
   return bytes;

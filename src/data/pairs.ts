@@ -65,7 +65,9 @@ export async function openPairs(options: OpenPairsOptions): Promise<Pairs> {
   const held = table.bytesColumn === undefined ? undefined : new HeldImages(options.workFolder);
   const rows = readCaptionRows(table, 0, held !== undefined);
   const imageFolder = resolve(options.images ?? dirname(table.file));
-  return await collectPairs(rows, { name: table.file, imageFolder, idsFrom: describeIds(table), what: "rows", held }, options);
+  const places = `Image paths are taken relative to ${imageFolder}.`;
+  const about = { name: table.file, imageFolder, idsFrom: describeIds(table), what: "rows", places, held };
+  return await collectPairs(rows, about, options);
 }
 
 async function openAnnotatedPairs(options: OpenPairsOptions): Promise<Pairs> {
@@ -73,7 +75,13 @@ async function openAnnotatedPairs(options: OpenPairsOptions): Promise<Pairs> {
   if (imageColumn !== undefined)
     throw new UsageError(`${file}: in RedCaps' annotations, "subreddit" and "image_id" say where an image is; no column does.`);
   const imageFolder = resolve(options.images ?? annotatedImages(file));
-  const about = { name: resolve(file), imageFolder, idsFrom: annotationIdsFrom(options), what: "annotations" };
+  const about = {
+    name: resolve(file),
+    imageFolder,
+    idsFrom: annotationIdsFrom(options),
+    what: "annotations",
+    places: `The image of an annotation is looked for as SUBREDDIT/IMAGE_ID.jpg in ${imageFolder}, by RedCaps' keys "subreddit" and "image_id".`,
+  };
   return await collectPairs(annotationRows(annotationFiles(file), options), about, options);
 }
 
@@ -97,13 +105,15 @@ interface PairsSource {
   idsFrom: string;
   /** What its rows are. */
   what: string;
-  /** For images that the table holds. */
+  /** Where images are looked for, as a sentence. */
+  places: string;
+  /** Takes the images that the table itself holds; undefined where images are files. */
   held?: HeldImages | undefined;
 }
 
 async function collectPairs(
   batches: AsyncIterable<PairRow[]>,
-  { name, imageFolder, idsFrom, what, held }: PairsSource,
+  { name, imageFolder, idsFrom, what, places, held }: PairsSource,
   { maximumSkipped = 0.01, checkImages = true, workFolder }: OpenPairsOptions,
 ): Promise<Pairs> {
   if (!existsSync(imageFolder)) throw new DataError(`${imageFolder}: no such folder of images.`);
@@ -147,7 +157,7 @@ async function collectPairs(
   checkSkipped(
     name,
     { rows, skipped, maximum: maximumSkipped, what, image: "an image file" },
-    `Image paths are taken relative to ${imageFolder}. Name another folder, mend the table, or allow a larger share (--max-skipped).`,
+    `${places} Name another folder, mend the ${what}, or allow a larger share (--max-skipped).`,
   );
   const samples = builder.finish();
   refuseRepeated({ name, idsFrom }, samples.length, repeated);

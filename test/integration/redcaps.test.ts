@@ -68,7 +68,7 @@ test("packed, with the images as they are", async () => {
   const samples = unpackSamples(join(out, "00000.tar"));
   assert.deepEqual(
     samples.map(({ members }) => JSON.parse(members.get("json")!.toString("utf8"))),
-    ["a1", "a2", "b1", "b2"].map((id) => ({ id, caption: `caption of ${id}` })),
+    ["a1", "a2", "b1", "b2"].map((id, row) => ({ id, row, caption: `caption of ${id}` })),
   );
   assert.deepEqual(samples[3]!.members.get("jpg"), readFileSync(join(redcaps, "images", "dogs", "b2.jpg")));
   const { kind: seen, rows, withoutImage, samples: usable } = await inspectData({ path: redcaps });

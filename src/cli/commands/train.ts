@@ -30,7 +30,7 @@ export function trainCommand(): Command {
     .argument("<recipe>", `a name (${Object.keys(recipes).join(", ")}) or a JSON file`)
     .requiredOption(
       "--data <file>",
-      "table of captions (csv, tsv, jsonl, parquet), a folder that holds captions.csv, or tars: a folder, a pattern such as 'shards/{00000..00012}.tar', addresses",
+      "table of captions (csv, tsv, jsonl, parquet), a folder that holds captions.csv, RedCaps' folder, or tars: a folder, a pattern such as 'shards/{00000..00012}.tar', addresses",
     )
     .requiredOption("--out <folder>", "run folder; one with an unfinished run of the same settings is gone on with")
     .option("--images <folder>", "folder that image paths are relative to (default: the table's folder)")

@@ -4,15 +4,13 @@
  * Of a tar on this machine that is not compressed, images are noted by their place and read when their turn comes, so that a block of
  * large images costs no memory. From elsewhere they come with everything else.
  */
-import { closeSync, openSync, readSync } from "node:fs";
-import { scanTar } from "../../formats/index.ts";
 import { DataError, invariant } from "../../support/index.ts";
 import type { FilePart } from "../image-source.ts";
 import { MemberTexts, textMembers } from "../member-texts.ts";
 import { fileNameOf, shownAddress } from "../remote/address.ts";
 import type { Patience } from "../remote/patience.ts";
 import { readShard } from "../remote/read-shard.ts";
-import { imageSuffixes, isPlainTar } from "../note-samples.ts";
+import { imageSuffixes, isPlainTar, membersOnDisk } from "../note-samples.ts";
 import { SampleBorders, sampleMember } from "../webdataset.ts";
 import type { CountedShard } from "./count-samples.ts";
 
@@ -71,43 +69,14 @@ export async function* readSamples(shard: CountedShard, from: number, options: P
 }
 
 async function* localMembers(path: string, from: number): AsyncGenerator<Member> {
-  const file = openFor(path);
-  try {
-    for await (const { name, offset, size } of scanTar(path, { from })) {
-      yield {
-        name,
-        image: () => Promise.resolve({ file: path, offset, size, name: `${fileNameOf(path)}: ${name}` }),
-        text: () => Promise.resolve(readPart(file, offset, size, path)),
-      };
-    }
-  } finally {
-    closeSync(file);
+  for await (const { name, offset, size, text } of membersOnDisk(path, from)) {
+    const image = { file: path, offset, size, name: `${fileNameOf(path)}: ${name}` };
+    yield { name, image: () => Promise.resolve(image), text: async () => await text() };
   }
 }
 
 async function* streamedMembers(address: string, from: number, options: Patience): AsyncGenerator<Member> {
   for await (const { name, bytes } of readShard(address, { ...options, from })) yield { name, image: bytes, text: bytes };
-}
-
-function openFor(path: string): number {
-  try {
-    return openSync(path, "r");
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new DataError(`${path}: ${code === "ENOENT" ? "no such file" : `this tar can't be read (${code ?? String(error)})`}.`, {
-      cause: error,
-    });
-  }
-}
-
-function readPart(file: number, offset: number, size: number, path: string): Buffer {
-  const bytes = Buffer.allocUnsafe(size);
-  for (let at = 0; at < size;) {
-    const read = readSync(file, bytes, at, size - at, offset + at);
-    if (read === 0) throw new DataError(`${path}: the file became shorter while it was read.`);
-    at += read;
-  }
-  return bytes;
 }
 
 /** Samples of a tar that are asked for by their number, one after the other. */
