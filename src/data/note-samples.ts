@@ -62,14 +62,15 @@ interface NotedMember {
   text: () => Buffer | Promise<Buffer>;
 }
 
-const longestText = 64 << 20;
+/** Bytes of the longest text or image that is read from a tar: 64 MiB. */
+export const longestMember = 64 << 20;
 
 async function* placesIn(tar: string): AsyncGenerator<NotedMember> {
   let file: number | undefined;
   try {
     for await (const { name, offset, size } of scanTar(tar)) {
       const text = (): Buffer => {
-        if (size > longestText) throw new DataError(`${tar}: the member ${name} has ${size} bytes, which is too long for a text.`);
+        if (size > longestMember) throw new DataError(`${tar}: the member ${name} has ${size} bytes, which is too long for a text.`);
         return readPart((file ??= openSync(tar, "r")), { offset, size, tar });
       };
       yield { name, offset, size, text };
@@ -83,7 +84,8 @@ async function* membersOf(tar: string, patience: Patience): AsyncGenerator<Noted
   for await (const { name, offset, size, bytes } of readShard(tar, patience)) yield { name, offset, size, text: bytes };
 }
 
-function readPart(file: number, { offset, size, tar }: { offset: number; size: number; tar: string }): Buffer {
+/** Part of a tar that is open. @throws DataError when the file ends before it */
+export function readPart(file: number, { offset, size, tar }: { offset: number; size: number; tar: string }): Buffer {
   const bytes = Buffer.allocUnsafe(size);
   for (let at = 0; at < size;) {
     const read = readSync(file, bytes, at, size - at, offset + at);
