@@ -62,7 +62,8 @@ export interface NotedMember {
   text: () => Buffer | Promise<Buffer>;
 }
 
-const longestText = 64 << 20;
+/** Bytes of the longest text or image that is read from a tar: 64 MiB. */
+export const longestMember = 64 << 20;
 
 /**
  * The members of a plain tar.
@@ -74,7 +75,7 @@ export async function* membersOnDisk(tar: string, from = 0): AsyncGenerator<Note
   try {
     for await (const { name, offset, size } of scanTar(tar, { from })) {
       const text = (): Buffer => {
-        if (size > longestText) throw new DataError(`${tar}: the member ${name} has ${size} bytes, which is too long for a text.`);
+        if (size > longestMember) throw new DataError(`${tar}: the member ${name} has ${size} bytes, which is too long for a text.`);
         return readPart(file, { offset, size, tar });
       };
       yield { name, offset, size, text };

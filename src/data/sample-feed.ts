@@ -16,16 +16,25 @@ export interface FedSample {
   image: ImageSource;
   /** Why it can't be used. */
   problem?: string;
+  /** True where the problem is an id that another sample has too. */
+  repeated?: boolean;
+}
+
+/** The samples of a step on one rank. */
+export interface FedBatch {
+  readonly samples: readonly FedSample[];
+  /**
+   * What to take instead of the sample in a slot that can't be used, best first, decided by the order. None is in the batch itself, unless
+   * samples are drawn with replacement.
+   */
+  readonly replacements: (slot: number) => Iterable<FedSample>;
 }
 
 /** Gives the samples of any step; asked for steps in their order, it reads least. */
 export interface SampleFeed {
   readonly stepsPerEpoch: number;
   epochOf(step: number): number;
-  /** The samples of this rank's batch. */
-  batch(step: number): Promise<FedSample[]>;
-  /** What to take instead of a sample of the batch that can't be used, best first, decided by the order; none is in the batch itself. */
-  replacements(step: number, slot: number): AsyncIterable<FedSample>;
+  batch(step: number): Promise<FedBatch>;
   close(): Promise<void>;
 }
 
@@ -47,12 +56,14 @@ export class TableFeed implements SampleFeed {
     return this.#order.position(step).epoch;
   }
 
-  batch(step: number): Promise<FedSample[]> {
-    return Promise.resolve(Array.from(this.#order.rows(step), (row) => this.#sample(row)));
+  batch(step: number): Promise<FedBatch> {
+    return Promise.resolve({
+      samples: Array.from(this.#order.rows(step), (row) => this.#sample(row)),
+      replacements: (slot) => this.#replacements(step, slot),
+    });
   }
 
-  // oxlint-disable-next-line require-await -- other feeds have to wait
-  async *replacements(step: number, slot: number): AsyncGenerator<FedSample> {
+  *#replacements(step: number, slot: number): Generator<FedSample> {
     for (const row of this.#order.replacements(step, slot)) yield this.#sample(row);
   }
 

@@ -19,7 +19,7 @@ import type { ClipTokenizer } from "../text/index.ts";
 import { type CaptionChoice, type CaptionRules, chooseCaptions } from "./captions.ts";
 import { imageInput, imageName } from "./image-source.ts";
 import { InFlight } from "./in-flight.ts";
-import type { FedSample, SampleFeed } from "./sample-feed.ts";
+import type { FedBatch, FedSample, SampleFeed } from "./sample-feed.ts";
 import type { UnreadableImage } from "./skipped-images.ts";
 
 /** What a training step needs of the data. */
@@ -108,18 +108,19 @@ export class TrainingBatches {
   async make(step: number): Promise<{ batch: Batch; unreadable: UnreadableImage[] }> {
     const { batchSize, imageSize, contextLength, textsPerImage = 1 } = this.#settings;
     const epoch = this.#feed.epochOf(step);
-    const samples = await this.#feed.batch(step);
+    const fed = await this.#feed.batch(step);
+    const samples = [...fed.samples];
     const bytes = imageSize * imageSize * 3;
     const images = new Uint8Array(batchSize * bytes);
     const place = (slot: number): Uint8Array => images.subarray(slot * bytes, (slot + 1) * bytes);
     const unreadable: UnreadableImage[] = [];
     const problems = await Promise.all(samples.map(async (sample, slot) => await this.#view(sample, epoch, place(slot))));
-    const taken = new Set<number>();
+    const taken = new Set(samples.map(({ number }) => number));
     for (let slot = 0; slot < batchSize; slot++) {
       const reason = problems[slot];
       if (reason === undefined) continue;
       unreadable.push({ row: samples[slot]!.number, reason });
-      samples[slot] = await this.#replace(step, slot, epoch, place(slot), taken, unreadable);
+      samples[slot] = await this.#replace(fed.replacements(slot), epoch, place(slot), taken, unreadable);
     }
     const chosen = samples.flatMap((sample) => chooseCaptions(sample, { ...this.#settings, epoch }));
     const texts = chosen.map(({ text }) => text);
@@ -136,14 +137,13 @@ export class TrainingBatches {
 
   /** Puts the view of another sample in the place of one that can't be used; returns that sample. */
   async #replace(
-    step: number,
-    slot: number,
+    replacements: ReturnType<FedBatch["replacements"]>,
     epoch: number,
     target: Uint8Array,
     taken: Set<number>,
     unreadable: UnreadableImage[],
   ): Promise<FedSample> {
-    for await (const sample of this.#feed.replacements(step, slot)) {
+    for (const sample of replacements) {
       if (taken.has(sample.number)) continue;
       taken.add(sample.number);
       const reason = await this.#view(sample, epoch, target);

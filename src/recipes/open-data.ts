@@ -153,11 +153,19 @@ async function openTars(recipe: Recipe, data: RunData, workFolder: string): Prom
 
 /** Looks at the first samples before hours are spent on the rest. */
 async function checkFirst(recipe: Recipe, data: RunData, samples: ShardedSamples, name: string): Promise<void> {
-  const { looked, rewritten, sources, unusable, examples } = await probeShards(samples, 1000);
+  const { looked, rewritten, sources, unusable, repeated, examples } = await probeShards(samples, 1000);
   if (looked > 0 && unusable === looked) {
     throw new DataError(`${name}: none of the first ${looked} samples can be used.\n  ${examples.join("\n  ")}`, {
       mend: "Name the key of the .json that holds the caption (--caption-column) or the id (--id-column).",
     });
+  }
+  if (repeated > 0) {
+    throw new DataError(
+      `${name}: of the first ${looked} samples, ${repeated} have an id that was there before.\n  ${examples.join("\n  ")}`,
+      {
+        mend: "Name the key of the .json that tells samples apart (--id-column), for instance `hash:url`.",
+      },
+    );
   }
   if (recipe.captions.choose === "original") return;
   if (rewritten === 0 && data.rewrites === undefined) throw noRewrites(name);

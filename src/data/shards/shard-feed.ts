@@ -8,7 +8,7 @@ import { DataError, LaclipError } from "../../support/index.ts";
 import type { MemberTextOptions } from "../member-texts.ts";
 import type { Patience } from "../remote/patience.ts";
 import { RewritesLookup, type RewritesLookupMemory } from "../rewrites-lookup.ts";
-import type { FedSample, SampleFeed } from "../sample-feed.ts";
+import type { FedBatch, FedSample, SampleFeed } from "../sample-feed.ts";
 import { ofSources } from "../tar-pairs.ts";
 import type { CountedShard } from "./count-samples.ts";
 import { type ShardBlock, ShardOrder, type ShardOrderOptions, type ShardSlot } from "./shard-order.ts";
@@ -29,6 +29,17 @@ export interface ShardFeedOptions extends Omit<ShardOrderOptions, "counts"> {
 interface OpenBlock {
   plan: ShardBlock;
   samples: Promise<readonly FedSample[]>;
+}
+
+/** What has been seen while a block was read. */
+interface Seen {
+  /** Why nothing more is read of a tar, by its number. */
+  broken: Map<number, string>;
+  /**
+   * Numbers of the samples by their ids. Two samples with one id would have each other's rewrites. Nobody has a list of all ids, but tars
+   * that each count their samples from 0 are side by side in a block.
+   */
+  numbers: Map<string, number>;
 }
 
 /** Samples of many tars. */
@@ -65,22 +76,23 @@ export class ShardFeed implements SampleFeed {
     return this.#order.epochOf(step);
   }
 
-  async batch(step: number): Promise<FedSample[]> {
+  /** The batch holds its block, however far the reading has got ahead of it by the time that it is done. */
+  async batch(step: number): Promise<FedBatch> {
     const { plan, samples } = this.#at(step);
-    const { from, to } = this.#places(step, plan);
+    const { batchSize } = this.#options;
+    const from = ((step % this.stepsPerEpoch) - plan.from) * batchSize;
+    const to = from + batchSize;
     const read = await samples;
-    return Array.from(plan.order.subarray(from, to), (at) => read[at]!);
-  }
-
-  async *replacements(step: number, slot: number): AsyncGenerator<FedSample> {
-    const { plan, samples } = this.#at(step);
-    const { from, to } = this.#places(step, plan);
-    const read = await samples;
-    const length = plan.order.length;
-    for (let k = 0; k < length; k++) {
-      const place = (to + slot + k) % length;
-      if (place < from || place >= to) yield read[plan.order[place]!]!;
-    }
+    return {
+      samples: Array.from(plan.order.subarray(from, to), (at) => read[at]!),
+      *replacements(slot) {
+        const { length } = plan.order;
+        for (let k = 0; k < length; k++) {
+          const place = (to + slot + k) % length;
+          if (place < from || place >= to) yield read[plan.order[place]!]!;
+        }
+      },
+    };
   }
 
   async close(): Promise<void> {
@@ -91,19 +103,12 @@ export class ShardFeed implements SampleFeed {
     this.#blocks.clear();
   }
 
-  /** Where in the mixed block the batch of a step is. */
-  #places(step: number, plan: ShardBlock): { from: number; to: number } {
-    const { batchSize } = this.#options;
-    const from = ((step % this.stepsPerEpoch) - plan.from) * batchSize;
-    return { from, to: from + batchSize };
-  }
-
   #at(step: number): OpenBlock {
     const number = this.#order.blockOf(step);
     const block = this.#block(number);
-    // The next one is read while this one is used; of those before, the last batches may still be under way.
+    // The next one is read while this one is used.
     this.#block(number + 1);
-    for (const old of this.#blocks.keys()) if (old < number - 1 || old > number + 1) this.#blocks.delete(old);
+    for (const old of this.#blocks.keys()) if (old < number || old > number + 1) this.#blocks.delete(old);
     return block;
   }
 
@@ -120,53 +125,61 @@ export class ShardFeed implements SampleFeed {
   }
 
   async #load({ slots }: ShardBlock): Promise<FedSample[]> {
-    const broken = new Map<number, string>();
+    const seen: Seen = { broken: new Map(), numbers: new Map() };
     const samples: FedSample[] = [];
     for (const slot of slots) {
       if (this.#leaving.signal.aborted) throw new Error("cancelled");
-      samples.push(await this.#take(slot, broken));
+      samples.push(await this.#take(slot, seen));
     }
     const used = new Set(slots.map(({ shard }) => shard));
     for (const [shard, cursor] of this.#cursors) {
-      if (used.has(shard) && cursor.next < this.#options.shards[shard]!.samples) continue;
+      // What a block holds must not depend on the ones before it: a run that goes on here has not read them, so what is damaged is tried anew.
+      if (used.has(shard) && !seen.broken.has(shard) && cursor.next < this.#options.shards[shard]!.samples) continue;
       await cursor.close();
       this.#cursors.delete(shard);
     }
     return samples;
   }
 
-  async #take({ shard, sample }: ShardSlot, broken: Map<number, string>): Promise<FedSample> {
+  async #take({ shard, sample }: ShardSlot, seen: Seen): Promise<FedSample> {
     const number = this.#firsts[shard]! + sample;
-    const unusable = (problem: string): FedSample => ({ number, id: "", captions: [], image: "", problem });
-    const known = broken.get(shard);
-    if (known !== undefined) return unusable(known);
+    const known = seen.broken.get(shard);
+    if (known !== undefined) return unusable(number, known);
     let cursor = this.#cursors.get(shard);
     if (!cursor) {
       cursor = new ShardCursor(this.#options.shards[shard]!, { ...this.#options.patience, signal: this.#leaving.signal });
       this.#cursors.set(shard, cursor);
     }
     try {
-      return this.#describe(number, await cursor.take(sample));
+      return this.#describe(number, await cursor.take(sample), seen.numbers);
     } catch (error) {
       if (!(error instanceof DataError)) throw error;
-      broken.set(shard, error.message);
-      return unusable(error.message);
+      seen.broken.set(shard, error.message);
+      return unusable(number, error.message);
     }
   }
 
-  #describe(number: number, { image, texts, where }: TarredSample): FedSample {
+  #describe(number: number, { image, texts, where, problem }: TarredSample, numbers: Seen["numbers"]): FedSample {
     const { texts: options = {}, sources } = this.#options;
-    const unusable = (problem: string): FedSample => ({ number, id: "", captions: [], image: "", problem });
+    if (problem !== undefined) return unusable(number, `${where}: ${problem}`);
     try {
       const id = texts.id(options.idColumn);
-      if (id === "") return unusable(`${where}: no id ("${options.idColumn}" of the .json)`);
+      if (id === "") return unusable(number, `${where}: no id ("${options.idColumn}" of the .json)`);
+      // Drawn with replacement, a sample may come again itself.
+      if ((numbers.get(id) ?? number) !== number)
+        return { ...unusable(number, `${where}: another sample has the id ${JSON.stringify(id)} too`), repeated: true };
+      numbers.set(id, number);
       const captions = texts.captions(options);
-      if (captions.length === 0) return unusable(`${where}: no caption`);
+      if (captions.length === 0) return unusable(number, `${where}: no caption`);
       const rewrites = this.#rewrites?.of(id) ?? captions.slice(1);
       return { number, id, image, captions: [captions[0]!, ...ofSources(rewrites, sources)] };
     } catch (error) {
       if (!LaclipError.is(error)) throw error;
-      return unusable(error.message);
+      return unusable(number, error.message);
     }
   }
+}
+
+function unusable(number: number, problem: string): FedSample {
+  return { number, id: "", captions: [], image: "", problem };
 }

@@ -10,7 +10,7 @@ import { MemberTexts, textMembers } from "../member-texts.ts";
 import { fileNameOf, shownAddress } from "../remote/address.ts";
 import type { Patience } from "../remote/patience.ts";
 import { readShard } from "../remote/read-shard.ts";
-import { imageSuffixes, isPlainTar, membersOnDisk } from "../note-samples.ts";
+import { imageSuffixes, isPlainTar, longestMember, membersOnDisk } from "../note-samples.ts";
 import { SampleBorders, sampleMember } from "../webdataset.ts";
 import type { CountedShard } from "./count-samples.ts";
 
@@ -24,11 +24,14 @@ export interface TarredSample {
   where: string;
   image: FilePart | Uint8Array;
   texts: MemberTexts;
+  /** Why it can't be used. */
+  problem?: string | undefined;
 }
 
 /** A member of a tar, wherever that lies. */
 interface Member {
   name: string;
+  size: number;
   image: () => Promise<FilePart | Uint8Array>;
   text: () => Promise<Buffer>;
 }
@@ -45,14 +48,14 @@ export async function* readSamples(shard: CountedShard, from: number, options: P
   const members = isPlainTar(address) ? localMembers(address, begin) : streamedMembers(address, begin, options);
   const borders = new SampleBorders();
   let number = first;
-  let open: { key: string; image: FilePart | Uint8Array | undefined; texts: Map<string, Buffer> } | undefined;
+  let open: { key: string; image: FilePart | Uint8Array | undefined; texts: Map<string, Buffer>; problem?: string } | undefined;
   const finished = (): TarredSample | undefined => {
     if (open?.image === undefined) return undefined;
-    const { key, image } = open;
-    const sample = { key, image, texts: new MemberTexts(shownAddress(address), key, open.texts) };
+    const { key, image, problem } = open;
+    const sample = { key, image, texts: new MemberTexts(shownAddress(address), key, open.texts), problem };
     return { ...sample, number: number++, where: `${fileNameOf(address)}, sample ${key}` };
   };
-  for await (const { name, image, text } of members) {
+  for await (const { name, size, image, text } of members) {
     const member = sampleMember(name);
     if (!member) continue;
     if (borders.begins(member)) {
@@ -60,9 +63,13 @@ export async function* readSamples(shard: CountedShard, from: number, options: P
       if (sample && sample.number >= from) yield sample;
       open = { key: member.key, image: undefined, texts: new Map() };
     }
-    if (textMembers.has(member.suffix)) open!.texts.set(member.suffix, await text());
+    const isText = textMembers.has(member.suffix);
+    if (!isText && !imageSuffixes.has(member.suffix)) continue;
     // What is passed over on the way to `from` need not be kept.
-    else if (imageSuffixes.has(member.suffix)) open!.image ??= number >= from ? await image() : new Uint8Array();
+    const usable = number >= from && size <= longestMember;
+    if (number >= from && !usable) open!.problem ??= `the member ${name} has ${size} bytes, no more than ${longestMember} were expected`;
+    if (!isText) open!.image ??= usable ? await image() : new Uint8Array();
+    else if (usable) open!.texts.set(member.suffix, await text());
   }
   const sample = finished();
   if (sample && sample.number >= from) yield sample;
@@ -71,12 +78,12 @@ export async function* readSamples(shard: CountedShard, from: number, options: P
 async function* localMembers(path: string, from: number): AsyncGenerator<Member> {
   for await (const { name, offset, size, text } of membersOnDisk(path, from)) {
     const image = { file: path, offset, size, name: `${fileNameOf(path)}: ${name}` };
-    yield { name, image: () => Promise.resolve(image), text: async () => await text() };
+    yield { name, size, image: () => Promise.resolve(image), text: async () => await text() };
   }
 }
 
 async function* streamedMembers(address: string, from: number, options: Patience): AsyncGenerator<Member> {
-  for await (const { name, bytes } of readShard(address, { ...options, from })) yield { name, image: bytes, text: bytes };
+  for await (const { name, size, bytes } of readShard(address, { ...options, from })) yield { name, size, image: bytes, text: bytes };
 }
 
 /** Samples of a tar that are asked for by their number, one after the other. */
@@ -84,6 +91,7 @@ export class ShardCursor {
   readonly #shard: CountedShard;
   readonly #options: Patience;
   #samples: AsyncGenerator<TarredSample> | undefined;
+  #last: TarredSample | undefined;
   #next = 0;
 
   constructor(shard: CountedShard, options: Patience) {
@@ -101,6 +109,8 @@ export class ShardCursor {
    * @throws DataError also when the tar has fewer samples than were counted
    */
   async take(number: number): Promise<TarredSample> {
+    // A tar that was drawn twice is read side by side with itself.
+    if (this.#last?.number === number) return this.#last;
     if (this.#samples === undefined || number < this.#next) {
       await this.close();
       this.#samples = readSamples(this.#shard, number, this.#options);
@@ -115,13 +125,13 @@ export class ShardCursor {
       }
       invariant(value.number <= number, `sample ${value.number} came where ${number} was asked for`);
       this.#next = value.number + 1;
-      if (value.number === number) return value;
+      if (value.number === number) return (this.#last = value);
     }
   }
 
   async close(): Promise<void> {
     const samples = this.#samples;
-    this.#samples = undefined;
+    this.#samples = this.#last = undefined;
     await samples?.return(undefined);
   }
 }

@@ -154,7 +154,7 @@ async function readTar(path: string, goodCount: number, withLoader: boolean): Pr
     const seen = new Set<number>();
     let usable = 0;
     for (let step = 0; step < feed.stepsPerEpoch; step++) {
-      for (const { number, problem, captions, id } of await feed.batch(step)) {
+      for (const { number, problem, captions, id } of (await feed.batch(step)).samples) {
         seen.add(number);
         if (problem === undefined) usable++;
         assert.equal(problem === undefined, captions.length > 0 && id !== "");
