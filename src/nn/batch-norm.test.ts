@@ -19,7 +19,13 @@ test("rows of all ranks are normalised together, forward and backward", () => {
     norm.zeroGrad();
 
     // Two ranks in one process: each hands over its statistics, and sees those of the other.
-    const halves = [0, 4].map((from) => whole.detach().slice(0, from, from + 4).clone().setRequiresGrad());
+    const halves = [0, 4].map((from) =>
+      whole
+        .detach()
+        .slice(0, from, from + 4)
+        .clone()
+        .setRequiresGrad(),
+    );
     const mean = cat(halves.map((half) => half.mean(0, true)));
     const centre = mean.mean(0, true);
     const variance = cat(halves.map((half) => half.sub(centre).pow(2).mean(0, true)));
