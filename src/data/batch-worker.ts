@@ -81,6 +81,7 @@ async function deliver(): Promise<void> {
       if (stopped) return;
       skipped.add(unreadable);
       const buffers = "tokens" in batch ? [batch.images.buffer, batch.tokens.buffer] : [batch.images.buffer];
+      if ("views" in batch && batch.views) buffers.push(batch.views.buffer);
       answer({ kind: "batch", batch, unreadable }, buffers as ArrayBuffer[]);
     }
     if (next === job.to && !stopped) {

@@ -35,6 +35,11 @@ export interface CaptionRules {
   textsPerImage?: number | undefined;
   /** Whether the original is the first of several texts. Default false. */
   alwaysOriginal?: boolean | undefined;
+  /**
+   * What the weights of rewrites that were held against their images change: how often they are drawn, or how much they count in the
+   * loss ("loss": drawn like all others, and handed on with their weight). Default "draw".
+   */
+  weighing?: "draw" | "loss" | undefined;
 }
 
 /** What decides the choice beside the sample itself. */
@@ -61,7 +66,8 @@ export function chooseCaptions(sample: Texts, options: ChooseCaptionOptions): Ca
   const orOriginal = (caption: Caption): Caption => (wordCount(caption.text) < 2 ? original : caption);
   if (sample.captions.length === 1 || choose === "original") return Array.from({ length: textsPerImage }, () => original);
   const random = Random.of(seed, "caption", epoch, sample.id);
-  const draw = choose === "weighted" ? weightedDraw(options) : uniformDraw;
+  const among = options.weighing === "loss" ? evenDraw : uniformDraw;
+  const draw = choose === "weighted" ? weightedDraw(options, among) : among;
   const drawn: Caption[] = [];
   let left = sample.captions;
   if (alwaysOriginal && textsPerImage > 1) {
@@ -110,7 +116,10 @@ const uniformDraw: Draw = (captions, random) => {
   return weighed ? drawByWeight(captions, ({ weight = 1 }) => weight, random) : random.choice(captions);
 };
 
-function weightedDraw({ weights, epoch, fallback }: ChooseCaptionOptions): Draw {
+/** Each text with the same chance, whatever it weighs. */
+const evenDraw: Draw = (captions, random) => random.choice(captions);
+
+function weightedDraw({ weights, epoch, fallback }: ChooseCaptionOptions, among: Draw): Draw {
   const current = parts(weights!).findLast(({ fromEpoch }) => fromEpoch <= epoch)!.weights;
   const named = Object.keys(current).filter((source) => current[source]! > 0);
   return (captions, random, original) => {
@@ -119,9 +128,9 @@ function weightedDraw({ weights, epoch, fallback }: ChooseCaptionOptions): Draw 
     const source =
       (fallback ? named : present).length === 0 ? undefined : drawByWeight(fallback ? named : present, (name) => current[name]!, random);
     const texts = source === undefined ? [] : of(source);
-    if (texts.length > 0) return uniformDraw(texts, random, original);
+    if (texts.length > 0) return among(texts, random, original);
     const instead = [...(fallback ?? []), ...Object.keys(current), originalSource].find((name) => of(name).length > 0);
-    return instead === undefined ? captions[0]! : uniformDraw(of(instead), random, original);
+    return instead === undefined ? captions[0]! : among(of(instead), random, original);
   };
 }
 

@@ -13,6 +13,7 @@ export * from "./join-rewrites.ts";
 export * from "./order.ts";
 export * from "./pairs.ts";
 export * from "./annotation-rows.ts";
+export * from "./same-text-key.ts";
 export * from "./sample.ts";
 export * from "./image-source.ts";
 export * from "./sample-table.ts";

@@ -12,6 +12,7 @@ import { DataError, Random, UsageError } from "../support/index.ts";
 import { ClipTokenizer } from "../text/index.ts";
 import { type Loader, type LoaderOptions, openLoader } from "./loader.ts";
 import type { Sample } from "./sample.ts";
+import { sameTextKey } from "./same-text-key.ts";
 import { SampleTable } from "./sample-table.ts";
 import { type Batch, TrainingBatches } from "./training-batches.ts";
 import { openFeed } from "./training-samples.ts";
@@ -234,4 +235,54 @@ test("Ctrl-C is the program's to handle: loading goes on until it closes", async
   const code = child.exitCode ?? (await new Promise((resolve) => child.once("exit", resolve)));
   assert.equal(output, "ready\nclosed\n");
   assert.equal(code, 0);
+});
+
+test("three views of an image: the crop of a run without them, and two that differ; captions that say the same share a key", async () => {
+  const [plain, three] = await Promise.all([
+    take({ totalSteps: 2 }),
+    take({ totalSteps: 2, views: true, textKeys: true, textsPerImage: 2 }),
+  ]);
+  for (const [i, batch] of three.entries()) {
+    assert.deepEqual(batch.images, plain[i]!.images);
+    assert.equal(plain[i]!.views, undefined);
+    assert.equal(plain[i]!.textKeys, undefined);
+    const each = batch.images.length / batch.ids.length;
+    const views = batch.views!;
+    assert.equal(views.length, 2 * batch.images.length);
+    const view = (n: number): Buffer => Buffer.from(views.subarray(n * each, (n + 1) * each));
+    const different = new Set(Array.from({ length: 2 * batch.ids.length }, (_, n) => view(n).toString("hex")));
+    assert.equal(different.size, 2 * batch.ids.length, "every view is one of its own");
+    assert.equal(batch.textKeys!.length, batch.texts.length);
+    batch.texts.forEach((text, n) => assert.equal(batch.textKeys![n], sameTextKey(text)));
+  }
+  // From the middle, views are what they were.
+  const resumed = await take({ startStep: 1, totalSteps: 2, views: true, textKeys: true, textsPerImage: 2 });
+  assert.deepEqual(resumed[0]!.views, three[1]!.views);
+});
+
+test("views of images that are kept in memory are drawn anew in each epoch", async () => {
+  const png = SampleTable.of(samples.filter((_, i) => i % 2 === 1).slice(0, 8));
+  const some = { samples: png, batchSize: 8, views: true, totalSteps: 2 };
+  const kept = await take({ ...some, cacheBytes: 1e9 });
+  const read = await take({ ...some, cacheBytes: 0 });
+  assert.deepEqual(kept, read);
+  assert.notDeepEqual(kept[0]!.views, kept[1]!.views);
+});
+
+test("weights of rewrites are handed on to the loss instead of deciding the draw", async () => {
+  const weighed = SampleTable.of(
+    samples.map((sample) => ({
+      ...sample,
+      captions: sample.captions.map((caption) => (caption.source === "bard" ? { ...caption, weight: 0.001 } : caption)),
+    })),
+  );
+  const drawn = await take({ samples: weighed, totalSteps: 30 });
+  const handedOn = await take({ samples: weighed, totalSteps: 30, weighing: "loss" });
+  const bards = (batches: Batch[]): number => batches.flatMap(({ sources }) => sources).filter((source) => source === "bard").length;
+  assert.ok(bards(drawn) < 5);
+  assert.ok(bards(handedOn) > 20);
+  for (const { sources, textWeights } of handedOn) {
+    sources.forEach((source, i) => assert.ok(Math.abs(textWeights![i]! - (source === "bard" ? 0.001 : 1)) < 1e-3));
+  }
+  assert.equal(drawn[0]!.textWeights, undefined);
 });

@@ -11,11 +11,14 @@ import {
   type Interpolation,
   type Pixels,
   readImageFile,
+  slipViews,
+  slipViewsInto,
   trainingView,
   trainingViewInto,
 } from "../images/index.ts";
 import { DataError, LaclipError, Random } from "../support/index.ts";
 import type { ClipTokenizer } from "../text/index.ts";
+import { sameTextKey } from "./same-text-key.ts";
 import { type CaptionChoice, type CaptionRules, chooseCaptions } from "./captions.ts";
 import { imageInput, imageName } from "./image-source.ts";
 import { InFlight } from "./in-flight.ts";
@@ -31,6 +34,8 @@ export interface Batch {
   ids: string[];
   /** `[batch, size, size, 3]` RGB, 0..255. */
   images: Uint8Array;
+  /** `[2, batch, size, size, 3]`: the first of two strongly changed views of every image, then the second; only when asked for. */
+  views?: Uint8Array;
   /** Side of the images in pixels. */
   imageSize: number;
   /** `[batch x textsPerImage, tokenLength]` token ids with start and end, padded with 0. */
@@ -43,6 +48,10 @@ export interface Batch {
   texts: string[];
   /** Where each of them comes from: "original" or a rewrite source. */
   sources: string[];
+  /** `sameTextKey` of each text; only when asked for. */
+  textKeys?: BigInt64Array;
+  /** How well each text fits its image, 0..1; only where weights are for the loss. */
+  textWeights?: Float32Array;
 }
 
 /** What decides the batches of a run, beside the data. */
@@ -57,6 +66,10 @@ export interface BatchSettings extends CaptionRules {
   choose: CaptionChoice;
   /** Range of the crop's share of the image's area. Default [0.5, 1]. */
   scale?: readonly [number, number];
+  /** Also make the two views of each image that SimCLR's loss compares (SLIP). Default false. */
+  views?: boolean;
+  /** Also tell which texts say the same. Default false. */
+  textKeys?: boolean;
   /** Default "bilinear". */
   interpolation?: Interpolation;
   /** Most tokens of a caption, with start and end. Default 77. */
@@ -79,6 +92,12 @@ export interface BatchSettings extends CaptionRules {
 
 /** Settings with the defaults filled in; what has none stays out. */
 export type CompleteBatchSettings = Required<Omit<BatchSettings, keyof CaptionRules>> & CaptionRules;
+
+/** Where the views of an image go. */
+interface Target {
+  image: Uint8Array;
+  views?: readonly [Uint8Array, Uint8Array];
+}
 
 /** Makes the batches of a training run, any of them by its step. */
 export class TrainingBatches {
@@ -106,13 +125,18 @@ export class TrainingBatches {
    * @throws DataError when no sample outside of the batch can be read either; whatever the feed throws
    */
   async make(step: number): Promise<{ batch: Batch; unreadable: UnreadableImage[] }> {
-    const { batchSize, imageSize, contextLength, textsPerImage = 1 } = this.#settings;
+    const { batchSize, imageSize, contextLength, textsPerImage = 1, views: withViews, textKeys: withKeys, weighing } = this.#settings;
     const epoch = this.#feed.epochOf(step);
     const fed = await this.#feed.batch(step);
     const samples = [...fed.samples];
     const bytes = imageSize * imageSize * 3;
     const images = new Uint8Array(batchSize * bytes);
-    const place = (slot: number): Uint8Array => images.subarray(slot * bytes, (slot + 1) * bytes);
+    const views = withViews ? new Uint8Array(2 * batchSize * bytes) : undefined;
+    const part = (pixels: Uint8Array, index: number): Uint8Array => pixels.subarray(index * bytes, (index + 1) * bytes);
+    const place = (slot: number): Target => ({
+      image: part(images, slot),
+      ...(views && { views: [part(views, slot), part(views, batchSize + slot)] as const }),
+    });
     const unreadable: UnreadableImage[] = [];
     const problems = await Promise.all(samples.map(async (sample, slot) => await this.#view(sample, epoch, place(slot))));
     const taken = new Set(samples.map(({ number }) => number));
@@ -127,7 +151,11 @@ export class TrainingBatches {
     const { ids: tokens, length: tokenLength } = this.#tokenizer.tokenizeBatch(texts, contextLength);
     const ids = samples.map(({ id }) => id);
     const sources = chosen.map(({ source }) => source);
-    return { batch: { step, epoch, ids, images, imageSize, tokens, tokenLength, textsPerImage, texts, sources }, unreadable };
+    const batch: Batch = { step, epoch, ids, images, imageSize, tokens, tokenLength, textsPerImage, texts, sources };
+    if (views) batch.views = views;
+    if (withKeys) batch.textKeys = BigInt64Array.from(texts, sameTextKey);
+    if (weighing === "loss") batch.textWeights = Float32Array.from(chosen, ({ weight = 1 }) => weight);
+    return { batch, unreadable };
   }
 
   /** Makes the batches that are under way fail instead of decoding the rest of their images. */
@@ -139,7 +167,7 @@ export class TrainingBatches {
   async #replace(
     replacements: ReturnType<FedBatch["replacements"]>,
     epoch: number,
-    target: Uint8Array,
+    target: Target,
     taken: Set<number>,
     unreadable: UnreadableImage[],
   ): Promise<FedSample> {
@@ -156,17 +184,18 @@ export class TrainingBatches {
   }
 
   /** Writes the view of a sample's image in an epoch; or says why it can't be read. */
-  async #view(sample: FedSample, epoch: number, target: Uint8Array): Promise<string | undefined> {
+  async #view(sample: FedSample, epoch: number, target: Target): Promise<string | undefined> {
     if (sample.problem !== undefined) return sample.problem;
     return await this.#decoding.run(async () => {
       const known = this.#unreadable.get(sample.number);
       if (known !== undefined) return known;
       const { imageSize: size, seed, scale, interpolation, maxPixels, exactCrops: exact } = this.#settings;
       const random = Random.of(seed, "crop", epoch, sample.id);
+      const draw = { size, scale, interpolation, random };
       try {
         const cached = this.#cache.get(sample.number);
         if (cached) {
-          target.set(trainingView(cached, { size, scale, interpolation, random }));
+          put(cached, draw, target);
           return undefined;
         }
         const input = await imageInput(sample.image);
@@ -174,12 +203,14 @@ export class TrainingBatches {
         const name = imageName(sample.image);
         // A JPEG is decoded no further than its crop needs; what was decoded whole would have other pixels, so it has no place in the cache.
         if (imageFormat(bytes) === "jpeg") {
-          await trainingViewInto(bytes, { size, scale, interpolation, random, exact, maxPixels, name }, target);
+          const options = { ...draw, exact, maxPixels, name };
+          if (target.views === undefined) await trainingViewInto(bytes, options, target.image);
+          else await threeViews(target, async (all) => await slipViewsInto(bytes, options, all));
           return undefined;
         }
         const pixels = await decodeImage(bytes, { maxPixels, name });
         this.#keep(sample.number, pixels);
-        target.set(trainingView(pixels, { size, scale, interpolation, random }));
+        put(pixels, draw, target);
         return undefined;
       } catch (error) {
         if (!LaclipError.is(error)) throw error;
@@ -197,6 +228,22 @@ export class TrainingBatches {
   }
 }
 
+function put(pixels: Pixels, options: Parameters<typeof trainingView>[1], target: Target): void {
+  if (target.views === undefined) target.image.set(trainingView(pixels, options));
+  else share(slipViews(pixels, options), target);
+}
+
+/** Views of one image come one after the other, those of a batch lie apart. */
+async function threeViews(target: Target, make: (all: Uint8Array) => Promise<void>): Promise<void> {
+  const all = new Uint8Array(3 * target.image.byteLength);
+  await make(all);
+  share(all, target);
+}
+
+function share(all: Uint8Array, { image, views }: Target): void {
+  [image, ...views!].forEach((place, i) => place.set(all.subarray(i * place.byteLength, (i + 1) * place.byteLength)));
+}
+
 /** Settings with the defaults filled in. */
 export function batchSettings(settings: BatchSettings): CompleteBatchSettings {
   const defaults = {
@@ -206,6 +253,8 @@ export function batchSettings(settings: BatchSettings): CompleteBatchSettings {
     rank: 0,
     ranks: 1,
     exactCrops: false,
+    views: false,
+    textKeys: false,
     cacheBytes: 256e6,
     maxPixels: 50e6,
     inFlight: Math.max(8, 2 * availableParallelism()),

@@ -9,10 +9,11 @@ import { UsageError } from "../support/index.ts";
 import { Tensor, empty, full, manualSeed, scope } from "../torch/index.ts";
 import { clipConfigSchema, type ClipConfig } from "./config.ts";
 import { TextTransformer, type TextTowerParts, encodeTokens } from "./text-transformer.ts";
+import { ViewHead } from "./view-head.ts";
 import { VisionTransformer } from "./vision-transformer.ts";
 
 /** The logit scale starts at 1 / 0.07, as in CLIP. */
-const initialLogScale = Math.log(1 / 0.07);
+const initialScale = 1 / 0.07;
 
 function checked(config: ClipConfig): ClipConfig {
   const parsed = clipConfigSchema.safeParse(config);
@@ -28,6 +29,10 @@ export class Clip extends Module {
   readonly #textProjection: Tensor;
   /** Logarithm of the factor on cosine similarities, a scalar parameter. */
   readonly logitScale: Tensor;
+  /** What is added to every scaled similarity, a scalar parameter; only where the configuration has it. */
+  readonly logitBias: Tensor | undefined;
+  /** For SimCLR's loss; only where the configuration has it. */
+  readonly viewHead: ViewHead | undefined;
 
   /**
    * @param seed seeds the library's generator before the weights are drawn; without it they follow from its present state
@@ -47,7 +52,11 @@ export class Clip extends Module {
     this.#text = { config: text, embedding, positions, transformer, norm };
     this.#imageProjection = this.parameter("image_projection", init.normal(empty([vision.width, jointWidth]), vision.width ** -0.5));
     this.#textProjection = this.parameter("text_projection", init.normal(empty([text.width, jointWidth]), text.width ** -0.5));
-    this.logitScale = this.parameter("logit_scale", full([], initialLogScale));
+    this.logitScale = this.parameter("logit_scale", full([], Math.log(this.config.logitScale ?? initialScale)));
+    const { logitBias, viewHead } = this.config;
+    this.logitBias = logitBias === undefined ? undefined : this.parameter("logit_bias", full([], logitBias));
+    // Last, so that the towers begin with the same weights with and without it.
+    this.viewHead = viewHead && this.child("image_mlp", new ViewHead(vision.width, viewHead));
   }
 
   /** `[B, 3, S, S]` float32, normalised -> `[B, width]` float32, the pre-projection feature that probes read */

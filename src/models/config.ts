@@ -26,16 +26,26 @@ export const textConfigSchema = z.strictObject({
   heads: size,
 });
 
+/** Three linear layers over the image tower: width of the two between, and of the last. */
+export const viewHeadConfigSchema = z.strictObject({ hidden: size, width: size });
+
 export const clipConfigSchema = z
   .strictObject({
     /** Width of the space that both towers project into. */
     jointWidth: size,
     vision: visionConfigSchema,
     text: textConfigSchema,
+    /** Where the factor on cosine similarities starts. Default 1 / 0.07, as in CLIP. */
+    logitScale: z.number().min(1).max(100).optional(),
+    /** With it, the model learns what is added to every similarity, from this value on: sigmoid losses need it. */
+    logitBias: z.number().optional(),
+    /** With it, the model has a head for SimCLR's loss, which is used in training only. */
+    viewHead: viewHeadConfigSchema.optional(),
   })
   .refine(({ vision }) => vision.imageSize % vision.patchSize === 0, "imageSize must be a multiple of patchSize")
   .refine(({ vision, text }) => vision.width % vision.heads === 0 && text.width % text.heads === 0, "width must be a multiple of heads");
 
 export type VisionConfig = z.infer<typeof visionConfigSchema>;
 export type TextConfig = z.infer<typeof textConfigSchema>;
+export type ViewHeadConfig = z.infer<typeof viewHeadConfigSchema>;
 export type ClipConfig = z.infer<typeof clipConfigSchema>;

@@ -4,3 +4,4 @@ export * from "./config.ts";
 export * from "./model-folder.ts";
 export * from "./preprocessing.ts";
 export * from "./presets.ts";
+export * from "./view-head.ts";

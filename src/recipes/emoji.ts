@@ -27,7 +27,45 @@ export const emojiClip: Recipe = {
   },
 };
 
+/** Several texts of a picture in each step: its name and one of its rewrites. */
+const twoTexts: Recipe["captions"] = { choose: "uniform", textsPerImage: 2, alwaysOriginal: true };
+
+/** SimCLR's loss beside CLIP's, with a head in proportion to the tiny tower. */
+const views = {
+  model: { viewHead: { hidden: 512, width: 128 } },
+  objective: { name: "slip", scale: 1, temperature: 0.1 },
+} as const;
+
 export const emojiLaclip = derive(emojiClip, {
   description: "LaCLIP on the emoji world: every picture with its name or one of its rewrites",
   captions: { choose: "uniform" },
+});
+
+export const emojiLaclipMt = derive(emojiLaclip, {
+  description: "LaCLIP-MT on the emoji world: every picture with its name and a rewrite at once",
+  captions: twoTexts,
+  objective: { name: "multi-text", denominator: "slot" },
+});
+
+export const emojiSlip = derive(emojiClip, {
+  description: "SLIP on the emoji world: CLIP, and two views of a picture that must agree",
+  ...views,
+});
+
+export const emojiLaslip = derive(emojiLaclip, { description: "LaSLIP on the emoji world: SLIP with the texts of LaCLIP", ...views });
+
+/** The bias starts where a pair among 256 has its chance: log(1 / 255). */
+const sigmoid = { model: { logitScale: 10, logitBias: -5.5 }, objective: { name: "sigmoid" } } as const;
+
+export const emojiSiglip = derive(emojiClip, { description: "SigLIP on the emoji world: each pair a question of its own", ...sigmoid });
+
+export const emojiLasiglipMt = derive(emojiLaclip, {
+  description: "A sigmoid loss with several texts on the emoji world: every picture with its name and a rewrite at once",
+  captions: twoTexts,
+  ...sigmoid,
+});
+
+export const emojiLaclipSoft = derive(emojiLaclip, {
+  description: "LaCLIP with soft targets on the emoji world: what is like a pair's picture or text is a little right too",
+  objective: { name: "soft-targets", share: 0.2, temperature: 0.1 },
 });

@@ -1,22 +1,41 @@
 /** The numbers a paper or a demo chose, as values, and how they are run. */
 import { existsSync } from "node:fs";
 import { UsageError, nearest, readJson } from "../support/index.ts";
-import { emojiClip, emojiLaclip } from "./emoji.ts";
+import { cc12m } from "./cc12m.ts";
+import { cc3m } from "./cc3m.ts";
+import { emojiClip, emojiLaclip, emojiLaclipMt, emojiLaclipSoft, emojiLasiglipMt, emojiLaslip, emojiSiglip, emojiSlip } from "./emoji.ts";
 import { clipVitB16, laclipVitB16 } from "./laclip-vit.ts";
 import { type Recipe, parseRecipe } from "./recipe.ts";
+import { redcaps } from "./redcaps.ts";
 
 export * from "./recipe.ts";
 export * from "./run-recipe.ts";
 export * from "./open-data.ts";
+export * from "./smoke.ts";
 export { emojiClip, emojiLaclip } from "./emoji.ts";
 
 /** The recipes that the command line knows by name. */
 export const recipes: Readonly<Record<string, Recipe>> = {
   "emoji-clip": emojiClip,
   "emoji-laclip": emojiLaclip,
+  "emoji-laclip-mt": emojiLaclipMt,
+  "emoji-slip": emojiSlip,
+  "emoji-laslip": emojiLaslip,
+  "emoji-siglip": emojiSiglip,
+  "emoji-lasiglip-mt": emojiLasiglipMt,
+  "emoji-laclip-soft": emojiLaclipSoft,
   "clip-vit-b-16": clipVitB16,
   "laclip-vit-b-16": laclipVitB16,
+  ...named("cc3m", cc3m),
+  ...named("cc12m", cc12m),
+  ...named("redcaps", redcaps),
 };
+
+/** The paper's methods on a data set, by names such as "laclip-mt-cc3m-vit-b-16". */
+function named(data: string, { clip, laclip, laclipMt, slip, laslip }: typeof cc3m): Record<string, Recipe> {
+  const byMethod = { clip, laclip, "laclip-mt": laclipMt, slip, laslip };
+  return Object.fromEntries(Object.entries(byMethod).map(([method, recipe]) => [`${method}-${data}-vit-b-16`, recipe]));
+}
 
 /** The recipe of a name, or of a JSON file. @throws UsageError when there is neither */
 export function findRecipe(nameOrFile: string): Recipe {

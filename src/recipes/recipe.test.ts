@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { emojiClip, findRecipe, recipes } from "./index.ts";
+import { clipConfigSchema } from "../models/index.ts";
+import { emojiClip, findRecipe, objectiveOf, recipes, shapeOf, smoke } from "./index.ts";
 import { applySettings, derive, parseRecipe, recipeSchema } from "./recipe.ts";
 
 describe("recipes", () => {
@@ -13,6 +14,50 @@ describe("recipes", () => {
       assert.deepEqual(ofClip, ofLaclip);
       assert.deepEqual([a.choose, b.choose], ["original", "uniform"]);
     }
+  });
+
+  test("every recipe, and what --smoke makes of it, has a model that its objective fits", () => {
+    for (const [name, recipe] of Object.entries(recipes)) {
+      for (const one of [recipe, smoke(recipe)]) {
+        const objective = objectiveOf(one);
+        const shape = clipConfigSchema.parse(shapeOf(one));
+        assert.equal(objective.name, one.objective?.name ?? "clip", name);
+        assert.equal(shape.viewHead !== undefined, objective.needs.views ?? false, name);
+        assert.equal(shape.logitBias !== undefined, objective.needs.logitBias ?? false, name);
+      }
+      const small = smoke(recipe);
+      assert.deepEqual([small.objective, small.captions, small.optimizer], [recipe.objective, recipe.captions, recipe.optimizer]);
+      assert.equal(small.training.microBatch === undefined, recipe.training.microBatch === undefined);
+    }
+  });
+
+  test("the paper's methods on a data set differ in captions, objective and head alone", () => {
+    for (const data of ["cc3m", "cc12m", "redcaps"]) {
+      const of = (method: string): (typeof recipes)[string] => recipes[`${method}-${data}-vit-b-16`]!;
+      for (const method of ["laclip", "laclip-mt", "slip", "laslip"]) {
+        const { training, optimizer, images, model } = of(method);
+        assert.deepEqual([training, optimizer, images], [of("clip").training, of("clip").optimizer, of("clip").images]);
+        assert.deepEqual({ ...model, viewHead: undefined }, { ...of("clip").model, viewHead: undefined });
+      }
+      assert.deepEqual(of("laslip").captions, of("laclip").captions);
+      assert.deepEqual(of("laslip").objective, of("slip").objective);
+    }
+  });
+
+  test("an objective is set by name and by its settings; what it lacks is told with the way to give it", () => {
+    const sigmoid = applySettings(emojiClip, ["objective.name=sigmoid", "model.logitBias=-10", "model.logitScale=10"]);
+    assert.equal(objectiveOf(sigmoid).name, "sigmoid");
+    const joint = applySettings(recipes["emoji-laclip-mt"]!, ["objective.denominator=joint"]);
+    assert.deepEqual(joint.objective, { name: "multi-text", denominator: "joint" });
+    const whole = applySettings(emojiClip, ['objective={"name": "soft-targets", "share": 0.1, "temperature": 0.05}']);
+    assert.equal(objectiveOf(whole).name, "soft-targets");
+    assert.throws(() => applySettings(emojiClip, ["objective.denominator=joint"]), /--set objective.denominator=joint/);
+    assert.throws(() => applySettings(emojiClip, ["objective.name=clap"]), /objective/);
+    assert.throws(() => objectiveOf(applySettings(emojiClip, ["objective.name=sigmoid"])), /learns a bias, and the model has none/);
+    const slip = applySettings(emojiClip, ['objective={"name": "slip", "scale": 1, "temperature": 0.1}']);
+    assert.throws(() => objectiveOf(slip), /the model has no head for them/);
+    const two = applySettings(emojiClip, ["captions.textsPerImage=2"]);
+    assert.throws(() => objectiveOf(two), /takes one text for each image, and captions.textsPerImage is 2/);
   });
 
   test("derived recipes change what is named and keep the rest; the base stays", () => {

@@ -5,6 +5,7 @@
  * numbers. The resolved recipe is written into the run folder.
  */
 import { z } from "zod";
+import { objectiveSchema } from "../objectives/index.ts";
 import { UsageError, isRecord, nearest } from "../support/index.ts";
 
 const positive = z.number().positive();
@@ -23,7 +24,15 @@ export const recipeSchema = z.strictObject({
     /** Pixels; default the preset's. */
     imageSize: count.optional(),
     patchSize: count.optional(),
+    /** Where the factor on similarities starts; default CLIP's 1 / 0.07. */
+    logitScale: z.number().min(1).max(100).optional(),
+    /** With it, what is added to every similarity is learned from this value on: the sigmoid objective needs it. */
+    logitBias: z.number().optional(),
+    /** Widths of the head over the image tower that the objective "slip" needs. */
+    viewHead: z.strictObject({ hidden: count, width: count }).optional(),
   }),
+  /** The loss and its settings; default `{ name: "clip" }`. */
+  objective: objectiveSchema.optional(),
   captions: z.strictObject({
     /** "original" is CLIP; "uniform" is LaCLIP: original and rewrites, each with the same chance; "weighted" draws by `weights`. */
     choose: z.enum(["original", "uniform", "weighted"]),
@@ -35,6 +44,12 @@ export const recipeSchema = z.strictObject({
     fallback: z.array(z.string()).optional(),
     /** Rewrite sources to use; default all that the rewrites folder has. */
     sources: z.array(z.string()).optional(),
+    /** Texts of each image at once; default 1. More need an objective for several texts. */
+    textsPerImage: count.optional(),
+    /** Whether the original is the first of several texts; default false. */
+    alwaysOriginal: z.boolean().optional(),
+    /** What weights of rewrites change: how often they are drawn, or how much they count in the loss. Default "draw". */
+    weighing: z.enum(["draw", "loss"]).optional(),
   }),
   /** How tars are read; for tables, nothing here matters. */
   data: z
@@ -73,6 +88,8 @@ export const recipeSchema = z.strictObject({
     steps: count.optional(),
     /** Samples a step. */
     batchSize: count,
+    /** Images in the towers at once: less memory for one more forward pass, the same gradients. Default the whole batch. */
+    microBatch: count.optional(),
     warmupSteps: z.number().int().nonnegative(),
     /** "fp32", or matrix products in bfloat16. */
     precision: z.enum(["fp32", "bf16"]),
@@ -148,5 +165,8 @@ function jsonOrText(text: string): unknown {
 /** Every setting by its path, from the schema. */
 const keyPaths: readonly string[] = Object.entries(recipeSchema.shape).flatMap(([key, schema]) => {
   const section = schema instanceof z.ZodOptional ? schema.unwrap() : schema;
-  return section instanceof z.ZodObject ? Object.keys(section.shape).map((inner) => `${key}.${inner}`) : [key];
+  if (section instanceof z.ZodObject) return Object.keys(section.shape).map((inner) => `${key}.${inner}`);
+  if (!(section instanceof z.ZodDiscriminatedUnion)) return [key];
+  const kinds = section.options as readonly z.ZodObject[];
+  return [key, ...new Set(kinds.flatMap(({ shape }) => Object.keys(shape).map((inner) => `${key}.${inner}`)))];
 });

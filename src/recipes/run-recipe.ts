@@ -4,8 +4,8 @@
 import { existsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { checkLoader, openLoader } from "../data/index.ts";
-import { Clip, type Preprocessing, preset } from "../models/index.ts";
-import { ClipLoss } from "../objectives/index.ts";
+import { Clip, type ClipConfig, type Preprocessing, preset } from "../models/index.ts";
+import { type Objective, makeObjective } from "../objectives/index.ts";
 import { AdamW, warmupCosine } from "../optim/index.ts";
 import { UsageError, log } from "../support/index.ts";
 import { hasFastBfloat16 } from "../torch/index.ts";
@@ -41,10 +41,9 @@ export async function runRecipe({ recipe, data, out, evaluators = [], device = "
       "This processor has no bfloat16 instructions and emulates them, far slower than float32: --set training.precision=fp32 is faster.",
     );
   }
+  const objective = objectiveOf(recipe);
   const { samples, count, described } = await openData(recipe, data, workFolderOf(out));
-  const shape = preset(recipe.model.preset, {
-    vision: definedOnly({ imageSize: recipe.model.imageSize, patchSize: recipe.model.patchSize }),
-  });
+  const shape = shapeOf(recipe);
   const loaderSettings = {
     samples,
     batchSize: training.batchSize,
@@ -53,6 +52,11 @@ export async function runRecipe({ recipe, data, out, evaluators = [], device = "
     choose: captions.choose,
     weights: captions.weights,
     fallback: captions.fallback,
+    textsPerImage: captions.textsPerImage,
+    alwaysOriginal: captions.alwaysOriginal,
+    weighing: captions.weighing,
+    views: objective.needs.views ?? false,
+    textKeys: objective.needs.textKeys ?? false,
     scale: images.scale,
     interpolation: images.interpolation,
     exactCrops: images.exact ?? false,
@@ -77,11 +81,12 @@ export async function runRecipe({ recipe, data, out, evaluators = [], device = "
     const summary = await train({
       model,
       preprocessing,
-      objective: new ClipLoss(),
+      objective,
       optimizer,
       schedule,
       totalSteps,
       precision: training.precision,
+      microBatch: training.microBatch,
       device,
       openBatches: (startStep) => openLoader({ ...loaderSettings, startStep, totalSteps }),
       run,
@@ -98,6 +103,36 @@ export async function runRecipe({ recipe, data, out, evaluators = [], device = "
     optimizer.dispose();
     model.dispose();
   }
+}
+
+/** The shape of the recipe's model. @throws UsageError for a preset that there is not */
+export function shapeOf({ model: { preset: name, imageSize, patchSize, ...heads } }: Recipe): ClipConfig {
+  return { ...preset(name, { vision: definedOnly({ imageSize, patchSize }) }), ...definedOnly(heads) };
+}
+
+/** The recipe's objective. @throws UsageError when captions or model do not fit it */
+export function objectiveOf({ objective: settings = { name: "clip" }, captions, model }: Recipe): Objective {
+  const objective = makeObjective(settings);
+  const { needs, name } = objective;
+  if (needs.oneText && (captions.textsPerImage ?? 1) > 1) {
+    throw new UsageError(
+      `The objective "${name}" takes one text for each image, and captions.textsPerImage is ${captions.textsPerImage}.`,
+      {
+        mend: `--set captions.textsPerImage=1, or --set 'objective={"name": "multi-text", "denominator": "slot"}'.`,
+      },
+    );
+  }
+  if (needs.logitBias && model.logitBias === undefined) {
+    throw new UsageError(`The objective "${name}" learns a bias, and the model has none.`, {
+      mend: "Say where it starts, and the scale: --set model.logitBias=-10 --set model.logitScale=10.",
+    });
+  }
+  if (needs.views && model.viewHead === undefined) {
+    throw new UsageError(`The objective "${name}" compares views, and the model has no head for them.`, {
+      mend: `Say how wide it is: --set 'model.viewHead={"hidden": 4096, "width": 256}'.`,
+    });
+  }
+  return objective;
 }
 
 /** The run folder's nearest parent that is there: its disk has room for the run, which a folder for temporary files may not have. */

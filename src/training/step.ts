@@ -3,24 +3,32 @@
  *
  * Everything that a step makes dies with its scope. Loss and norms are float32; autocast covers the towers only.
  */
-import { type Clip, type Preprocessing, normalizeImages } from "../models/index.ts";
+import type { Clip, Preprocessing } from "../models/index.ts";
+import type { FeatureGroup } from "../nn/index.ts";
 import type { Objective } from "../objectives/index.ts";
 import { type AdamW, gradientNorm } from "../optim/index.ts";
-import { Tensor, autocast, noGrad, scope } from "../torch/index.ts";
+import { noGrad, scope } from "../torch/index.ts";
+import { backwardCached, backwardWhole } from "./cached-gradients.ts";
+import type { Precision } from "./tower-features.ts";
 
 /** The logit scale is kept in [1, 100]: LaCLIP's train.py clamps its logarithm to [0, 4.6052]. */
 const highestLogScale = 4.6052;
 
-/** float32 throughout, or matrix products in bfloat16. */
-export type Precision = "fp32" | "bf16";
-
 export interface StepInput {
   /** uint8 `[batch, size, size, 3]` */
   images: Uint8Array;
-  /** int32 `[batch, tokenLength]`, padded with 0 */
+  /** int32 `[batch x textsPerImage, tokenLength]`, padded with 0 */
   tokens: Int32Array;
   batchSize: number;
   tokenLength: number;
+  /** Default 1. */
+  textsPerImage?: number;
+  /** uint8 `[2, batch, size, size, 3]`: two more views of each image, for objectives that compare them */
+  views?: Uint8Array;
+  /** int64 `[batch x textsPerImage]`: equal numbers mean texts that say the same */
+  textKeys?: BigInt64Array;
+  /** float32 `[batch x textsPerImage]`, 0..1: how much each pair counts */
+  textWeights?: Float32Array;
 }
 
 export interface StepContext {
@@ -30,6 +38,10 @@ export interface StepContext {
   optimizer: AdamW;
   precision: Precision;
   device: string;
+  /** Images that pass through the towers at once, see cached-gradients.ts. Default the whole batch. */
+  microBatch?: number | undefined;
+  /** Those whose views are normalised as one batch; the objective has its own. Default this process alone. */
+  group?: FeatureGroup;
 }
 
 export interface StepReport {
@@ -41,27 +53,21 @@ export interface StepReport {
   metrics: Record<string, number>;
 }
 
-/** Runs `body` in the given precision; see `autocast`. */
-export function inPrecision<T>(precision: Precision, device: string, body: () => T): T {
-  return precision === "bf16" ? autocast(device, "bfloat16", body) : body();
-}
-
 /**
  * Forward, backward, update. The update is left out when the loss is not finite; the caller decides what then.
  * @param measureGradient also compute the gradient's norm, which costs a pass over all gradients
  */
 export function trainStep(context: StepContext, input: StepInput, lr: number, measureGradient = false): StepReport {
-  const { model, objective, optimizer, precision, device } = context;
+  const { model, optimizer, microBatch = input.batchSize } = context;
   return scope(() => {
-    const { imageFeatures, textFeatures } = forward(context, input);
-    const logitScale = model.logitScale.exp();
-    const { loss, metrics } = objective.forward({ imageFeatures, textFeatures, logitScale });
-    loss.backward();
+    const logitScale = Math.exp(model.logitScale.item());
+    const { loss, metrics } = microBatch < input.batchSize ? backwardCached(context, input, microBatch) : backwardWhole(context, input);
     const report: StepReport = {
       loss: loss.item(),
-      logitScale: logitScale.item(),
+      logitScale,
       metrics: Object.fromEntries(Object.entries(metrics).map(([name, value]) => [name, value.item()])),
     };
+    if (model.logitBias) report.metrics["logit_bias"] = model.logitBias.item();
     if (measureGradient) report.gradientNorm = gradientNorm(model.parameters());
     if (Number.isFinite(report.loss)) {
       optimizer.step(lr);
@@ -70,10 +76,4 @@ export function trainStep(context: StepContext, input: StepInput, lr: number, me
     model.zeroGrad();
     return report;
   });
-
-  function forward({ preprocessing }: StepContext, { images, tokens, batchSize, tokenLength }: StepInput) {
-    const pixels = normalizeImages(images, batchSize, model.config.vision.imageSize, preprocessing, device);
-    const ids = Tensor.from(tokens, [batchSize, tokenLength], { device }).to("int64");
-    return inPrecision(precision, device, () => ({ imageFeatures: model.encodeImages(pixels), textFeatures: model.encodeTexts(ids) }));
-  }
 }

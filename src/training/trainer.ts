@@ -13,7 +13,8 @@ import type { AdamW, Schedule } from "../optim/index.ts";
 import { DivergedError, InterruptedError, Progress, log, warnOnce } from "../support/index.ts";
 import { latestCheckpoint, restoreCheckpoint, saveCheckpoint, sweepCheckpoints } from "./checkpoints.ts";
 import type { RunFolder } from "./run-folder.ts";
-import { type Precision, type StepReport, trainStep } from "./step.ts";
+import { type StepReport, trainStep } from "./step.ts";
+import type { Precision } from "./tower-features.ts";
 
 /** Batches in the order of their steps; `src/data`'s loader is one. */
 export interface BatchSource extends AsyncIterable<Batch> {
@@ -36,6 +37,8 @@ export interface TrainOptions {
   schedule: Schedule;
   totalSteps: number;
   precision: Precision;
+  /** Images that pass through the towers at once, see cached-gradients.ts. Default the whole batch. */
+  microBatch?: number | undefined;
   device: string;
   /** Opens the batches from a step on. */
   openBatches: (startStep: number) => BatchSource;

@@ -1,7 +1,7 @@
 /** `laclip train`: a recipe, a table of captions or tars, perhaps a rewrites folder, and a run folder comes out. */
 import { type Command, InvalidArgumentError } from "commander";
 import { originalSource, sourceOfKey } from "../../data/index.ts";
-import { type Recipe, applySettings, derive, findRecipe, recipes, runRecipe } from "../../recipes/index.ts";
+import { type Recipe, applySettings, derive, findRecipe, recipes, runRecipe, smoke } from "../../recipes/index.ts";
 import { UsageError, formatDuration, log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { interruptSignal } from "../interrupt.ts";
@@ -13,6 +13,7 @@ interface TrainFlags {
   rewrites?: string;
   out: string;
   set: string[];
+  smoke?: boolean;
   imageColumn?: string;
   captionColumn?: string;
   idColumn?: string;
@@ -41,6 +42,7 @@ export function trainCommand(): Command {
       (value, before: string[]) => [...before, value],
       [] as string[],
     )
+    .option("--smoke", "shrink the recipe to a tiny model and a few steps, to see in a minute whether everything fits together")
     .option("--image-column <name>", "column with the image path")
     .option("--caption-column <name>", "column with the caption")
     .option("--id-column <name>", "column, or key of the .json, with the sample id (default: id, else the image path; tars: the key)")
@@ -65,7 +67,8 @@ export function trainCommand(): Command {
 }
 
 async function run(recipeName: string, flags: TrainFlags): Promise<void> {
-  const recipe = withTextKeys(applySettings(findRecipe(recipeName), flags.set), flags);
+  const found = findRecipe(recipeName);
+  const recipe = withTextKeys(applySettings(flags.smoke ? smoke(found) : found, flags.set), flags);
   if (flags.printRecipe) return print(JSON.stringify(recipe, null, 2));
   const result = await runRecipe({
     recipe,

@@ -1,0 +1,28 @@
+/**
+ * Several texts of an image at once (LaCLIP-MT): each is a positive of its image.
+ *
+ * Sources disagree on what the image is held against; both forms are here, see softmax-parts.ts. With one text each they are CLIP's loss.
+ */
+import type { FeatureGroup } from "../nn/index.ts";
+import type { ObjectiveNeeds } from "./objective.ts";
+import { type LossPart, RowwiseObjective, type SharedFeatures } from "./rowwise-objective.ts";
+import { type Denominator, softmaxParts } from "./softmax-parts.ts";
+
+export class MultiTextLoss extends RowwiseObjective {
+  readonly name = "multi-text";
+  override readonly needs: ObjectiveNeeds;
+  readonly #denominator: Denominator;
+
+  constructor(
+    { denominator, maskDuplicates = false }: { denominator: Denominator; maskDuplicates?: boolean | undefined },
+    group?: FeatureGroup,
+  ) {
+    super(group);
+    this.needs = { textKeys: maskDuplicates };
+    this.#denominator = denominator;
+  }
+
+  protected parts(shared: SharedFeatures, rows: number): Iterable<LossPart> {
+    return softmaxParts(shared, rows, { denominator: this.#denominator, maskDuplicates: this.needs.textKeys! });
+  }
+}

@@ -1,0 +1,72 @@
+/** One recipe of each method, shrunk by `--smoke`, from image files and rewrites to a finished model that can be loaded. */
+import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { loadModel } from "../../src/models/index.ts";
+import { type Recipe, applySettings, findRecipe, runRecipe, smoke } from "../../src/recipes/index.ts";
+import { InterruptedError, UsageError } from "../../src/support/index.ts";
+import { writeCollection, writeRewrites } from "./small-collection.ts";
+
+const root = mkdtempSync(join(tmpdir(), "laclip-methods-"));
+const file = join(root, "captions.csv");
+const rewrites = join(root, "rewrites");
+before(async () => {
+  const rows = await writeCollection(root, 24);
+  const written = ["bard", "human"].flatMap((source) =>
+    rows.map(({ id }, i) => ({ id, source, text: `${source} sees picture ${i % 9}`, weight: source === "bard" ? 0.5 : 1 })),
+  );
+  await writeRewrites(root, rewrites, written);
+});
+after(() => rmSync(root, { recursive: true }));
+
+const train = async (name: string, recipe: Recipe, signal?: AbortSignal) =>
+  await runRecipe({ recipe, data: { file, rewrites }, out: join(root, "runs", name), ...(signal && { signal }) });
+
+describe("every method trains", () => {
+  const common = ["train/loss", "train/accuracy", "train/contrastive_loss", "train/logit_scale", "train/samples_per_second"];
+  const measures: Record<string, string[]> = {
+    "emoji-clip": ["train/text_accuracy"],
+    "emoji-laclip": ["train/text_accuracy"],
+    "laclip-mt-cc3m-vit-b-16": ["train/text_accuracy"],
+    "emoji-slip": ["train/ssl_loss", "train/ssl_accuracy"],
+    "laslip-cc12m-vit-b-16": ["train/ssl_loss", "train/ssl_accuracy"],
+    "emoji-siglip": ["train/logit_bias"],
+    "emoji-lasiglip-mt": ["train/logit_bias"],
+    "emoji-laclip-soft": ["train/text_accuracy"],
+  };
+  for (const [name, own] of Object.entries(measures)) {
+    test(name, async () => {
+      const recipe = smoke(findRecipe(name));
+      const { run, steps } = await train(name, recipe);
+      assert.equal(steps, recipe.training.steps);
+      const last = run.events().findLast(({ event }) => event === "train")!;
+      for (const measure of [...common, ...own]) assert.ok(Number.isFinite(last[measure]), `${measure} is ${last[measure]}`);
+      const { model } = loadModel(run.model);
+      assert.equal(model.viewHead !== undefined, name.includes("slip"));
+      model.dispose();
+    });
+  }
+
+  test("duplicates are masked, and weights of rewrites count in the loss", async () => {
+    const settings = ["objective.maskDuplicates=true", "captions.weighing=loss"];
+    await train("masked", applySettings(smoke(findRecipe("emoji-laclip-mt")), settings));
+  });
+});
+
+test("a run of views in micro-batches goes on after an interruption with the same weights", async () => {
+  const recipe = applySettings(smoke(findRecipe("emoji-laslip")), ["training.microBatch=5", "training.checkpointEvery=3"]);
+  const undisturbed = await train("undisturbed", recipe);
+  const stopping = AbortSignal.abort();
+  for (let i = 0; i < 2; i++) await assert.rejects(train("stopped", recipe, stopping), InterruptedError);
+  const resumed = await train("stopped", recipe);
+  const weights = (folder: string): Buffer => readFileSync(join(folder, "model.safetensors"));
+  assert.ok(weights(resumed.run.model).equals(weights(undisturbed.run.model)));
+});
+
+test("what does not fit is refused before a run folder is made", async () => {
+  const recipe = applySettings(smoke(findRecipe("emoji-clip")), ["objective.name=sigmoid"]);
+  await assert.rejects(train("refused", recipe), UsageError);
+  assert.ok(!existsSync(join(root, "runs", "refused")));
+});
