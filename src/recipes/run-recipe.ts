@@ -9,7 +9,7 @@ import { ClipLoss } from "../objectives/index.ts";
 import { AdamW, warmupCosine } from "../optim/index.ts";
 import { UsageError, log } from "../support/index.ts";
 import { hasFastBfloat16 } from "../torch/index.ts";
-import { type Evaluator, RunFolder, type TrainSummary, decayGroups, train } from "../training/index.ts";
+import { type BestRule, type Evaluator, RunFolder, type TrainSummary, decayGroups, train } from "../training/index.ts";
 import { type RunData, openData } from "./open-data.ts";
 import type { Recipe } from "./recipe.ts";
 
@@ -23,6 +23,8 @@ export interface RunOptions {
   device?: string;
   signal?: AbortSignal;
   label?: string;
+  /** Minutes without a finished step after which that is said, and whether the process then saves and stops. Default 10 and false. */
+  stall?: { minutes: number; exit: boolean } | undefined;
 }
 
 /** What a run did, and its open folder's paths. */
@@ -34,7 +36,8 @@ export interface RunResult extends TrainSummary {
  * Trains by a recipe and leaves the model in `<out>/model`.
  * @throws UsageError when recipe, data and run folder do not fit together; see also `train`
  */
-export async function runRecipe({ recipe, data, out, evaluators = [], device = "cpu", signal, label }: RunOptions): Promise<RunResult> {
+export async function runRecipe(options: RunOptions): Promise<RunResult> {
+  const { recipe, data, out, evaluators = [], device = "cpu", signal, label, stall } = options;
   const { training, optimizer: settings, captions, images } = recipe;
   if (training.precision === "bf16" && !hasFastBfloat16(device)) {
     log.warn(
@@ -68,6 +71,7 @@ export async function runRecipe({ recipe, data, out, evaluators = [], device = "
     warmupSteps: training.warmupSteps,
     totalSteps,
   });
+  const keepBest = bestRule(recipe, evaluators);
   // The run folder last: settings that can't be trained with must not stay behind in it.
   checkLoader({ ...loaderSettings, totalSteps });
   const model = new Clip(shape, { seed: training.seed });
@@ -88,6 +92,13 @@ export async function runRecipe({ recipe, data, out, evaluators = [], device = "
       checkpointEvery: training.checkpointEvery,
       keepCheckpoints: training.keepCheckpoints,
       logEvery: training.logEvery,
+      checkpointMinutes: training.checkpointMinutes,
+      keepBest,
+      nonFinite: training.nonFinite,
+      rollbacks: training.rollbacks,
+      spikeGuard: training.spikeGuard,
+      skipSteps: training.skipSteps,
+      stall,
       evaluators,
       ...(signal === undefined ? {} : { signal }),
       ...(label === undefined ? {} : { label }),
@@ -105,6 +116,18 @@ function workFolderOf(out: string): string {
   let folder = resolve(out);
   while (!existsSync(folder)) folder = dirname(folder);
   return folder;
+}
+
+/** @throws UsageError when nobody measures what the best checkpoint is chosen by */
+function bestRule({ training: { keepBest: metric, bestIs = "higher" } }: Recipe, evaluators: readonly Evaluator[]): BestRule | undefined {
+  if (metric === undefined) return undefined;
+  const known = evaluators.flatMap(({ measures }) => measures);
+  if (!known.includes(metric)) {
+    throw new UsageError(`training.keepBest is "${metric}", which this run does not measure.`, {
+      mend: known.length === 0 ? "Say what to measure: --evaluate FOLDER." : `It measures ${known.join(", ")}.`,
+    });
+  }
+  return { metric, higher: bestIs === "higher" };
 }
 
 function stepsOf({ training }: Recipe, samples: number): number {
