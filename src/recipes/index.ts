@@ -7,6 +7,7 @@ import { type Recipe, parseRecipe } from "./recipe.ts";
 
 export * from "./recipe.ts";
 export * from "./run-recipe.ts";
+export * from "./zero-shot-evaluator.ts";
 export * from "./open-data.ts";
 export { emojiClip, emojiLaclip } from "./emoji.ts";
 

@@ -2,14 +2,24 @@
  * A recipe meets data: opens the pairs, joins the rewrites, builds the model, trains.
  */
 import { existsSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { basename, dirname, resolve } from "node:path";
 import { checkLoader, openLoader } from "../data/index.ts";
 import { Clip, type Preprocessing, preset } from "../models/index.ts";
 import { ClipLoss } from "../objectives/index.ts";
 import { AdamW, warmupCosine } from "../optim/index.ts";
-import { UsageError, log } from "../support/index.ts";
+import { InterruptedError, UsageError, isRecord, log } from "../support/index.ts";
 import { hasFastBfloat16 } from "../torch/index.ts";
-import { type BestRule, type Evaluator, RunFolder, type TrainSummary, decayGroups, train } from "../training/index.ts";
+import {
+  type BestRule,
+  type Evaluator,
+  Reporter,
+  type RunEnd,
+  RunFolder,
+  type TrainSummary,
+  decayGroups,
+  trackerAddress,
+  train,
+} from "../training/index.ts";
 import { type RunData, openData } from "./open-data.ts";
 import type { Recipe } from "./recipe.ts";
 
@@ -25,6 +35,8 @@ export interface RunOptions {
   label?: string;
   /** Minutes without a finished step after which that is said, and whether the process then saves and stops. Default 10 and false. */
   stall?: { minutes: number; exit: boolean } | undefined;
+  /** Tracking servers, see `trackerAddress`. */
+  reportTo?: readonly string[];
 }
 
 /** What a run did, and its open folder's paths. */
@@ -37,7 +49,8 @@ export interface RunResult extends TrainSummary {
  * @throws UsageError when recipe, data and run folder do not fit together; see also `train`
  */
 export async function runRecipe(options: RunOptions): Promise<RunResult> {
-  const { recipe, data, out, evaluators = [], device = "cpu", signal, label, stall } = options;
+  const { recipe, data, out, evaluators = [], device = "cpu", signal, label, stall, reportTo = [] } = options;
+  const trackers = reportTo.map((text) => trackerAddress(text));
   const { training, optimizer: settings, captions, images } = recipe;
   if (training.precision === "bf16" && !hasFastBfloat16(device)) {
     log.warn(
@@ -77,7 +90,10 @@ export async function runRecipe(options: RunOptions): Promise<RunResult> {
   const model = new Clip(shape, { seed: training.seed });
   const run = RunFolder.open(out, { recipe, model: shape, totalSteps, data: described });
   const optimizer = new AdamW(decayGroups(model, settings.weightDecay), { betas: settings.betas, eps: settings.eps });
+  const reporters: Reporter[] = [];
+  let end: RunEnd = "failed";
   try {
+    if (!run.finished) reporters.push(...trackers.map((tracker) => report({ recipe, run, tracker })));
     const summary = await train({
       model,
       preprocessing,
@@ -103,12 +119,31 @@ export async function runRecipe(options: RunOptions): Promise<RunResult> {
       ...(signal === undefined ? {} : { signal }),
       ...(label === undefined ? {} : { label }),
     });
+    end = "finished";
     return { ...summary, run };
+  } catch (error) {
+    if (error instanceof InterruptedError) end = "interrupted";
+    throw error;
   } finally {
+    await Promise.all(reporters.map((reporter) => reporter.close(end)));
     run.close();
     optimizer.dispose();
     model.dispose();
   }
+}
+
+/** Begins to report the events of a run. */
+function report({ recipe, run, tracker }: { recipe: Recipe; run: RunFolder; tracker: ReturnType<typeof trackerAddress> }): Reporter {
+  const settings = Object.fromEntries(
+    Object.entries(recipe).flatMap(([section, values]) =>
+      isRecord(values)
+        ? Object.entries(values).map(([key, value]) => [`${section}.${key}`, typeof value === "string" ? value : JSON.stringify(value)])
+        : [[section, values]],
+    ),
+  ) as Record<string, string>;
+  const reporter = new Reporter({ target: { ...tracker, run: basename(run.path), settings, memory: run.trackers } });
+  run.listen((event) => reporter.add(event));
+  return reporter;
 }
 
 /** The run folder's nearest parent that is there: its disk has room for the run, which a folder for temporary files may not have. */

@@ -6,6 +6,7 @@
  */
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type StoredTensor, writeSafetensors } from "../formats/index.ts";
 import { explainWriteFailure, sha256File, syncFolder, writeFileSynced } from "../support/index.ts";
 
@@ -22,8 +23,8 @@ export interface CheckpointJob {
   tensors: Record<string, [string, StoredTensor][]>;
   /** Files of text, by name. */
   texts: Record<string, string>;
-  /** For tests: the disk is full after the first file; the process is killed at the point of this number. */
-  faults?: { fullDisk?: boolean; killAt?: number };
+  /** For tests: the disk is full after the first file; the process is killed at the point of this number; so many milliseconds more. */
+  faults?: { fullDisk?: boolean; killAt?: number; slow?: number };
 }
 
 /** Prefix of folders that are being written. */
@@ -43,6 +44,7 @@ export async function writeCheckpoint({ root, name, tensors, texts, faults = {} 
     rmSync(beside, { recursive: true, force: true });
     mkdirSync(beside, { recursive: true });
     reached();
+    if (faults.slow !== undefined) await sleep(faults.slow);
     for (const [file, stored] of Object.entries(tensors)) {
       writeSafetensors(join(beside, file), stored);
       reached();

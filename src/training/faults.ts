@@ -13,9 +13,10 @@ import { noGrad, ops } from "../torch/index.ts";
  * - `spike=FACTOR`: the loss is so many times what it was
  * - `full-disk`: the disk is full in the middle of the checkpoint after so many steps
  * - `kill-write=N`: the process is killed at the N-th point of writing that checkpoint, see `checkpoint-files.ts`
+ * - `slow-write=MILLISECONDS`: writing that checkpoint takes so much longer
  * - `slow-batch=MILLISECONDS`: the batch of the step comes so much later
  */
-const names = ["nan", "infinite-gradient", "spike", "full-disk", "kill-write", "slow-batch"] as const;
+const names = ["nan", "infinite-gradient", "spike", "full-disk", "kill-write", "slow-write", "slow-batch"] as const;
 export type FaultName = (typeof names)[number];
 
 export class Faults {

@@ -6,6 +6,7 @@
  *   tfevents/          the same numbers for TensorBoard
  *   checkpoints/       step-00000200/, ...; best, a link to the best of them
  *   skipped.json       steps that were passed over after numbers that were not finite; only when there were such
+ *   trackers.json      what a tracking server calls the run; only when there is one
  *   heartbeat.json     the last finished step and when that was
  *   model/             the finished model
  */
@@ -72,6 +73,11 @@ export class RunFolder {
   /** What was passed over after roll-backs; see `SkippedSteps`. */
   get skippedSteps(): string {
     return join(this.path, "skipped.json");
+  }
+
+  /** What tracking servers call this run; see `Reporter`. */
+  get trackers(): string {
+    return join(this.path, "trackers.json");
   }
 
   /** Changes while steps are finished; see `StallWatch`. */

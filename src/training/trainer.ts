@@ -327,10 +327,11 @@ class Trainer {
     const job = copyCheckpoint(run.checkpoints, { model, preprocessing, optimizer, state });
     const fullDisk = this.#faults.take("full-disk", step) !== undefined;
     const killAt = this.#faults.take("kill-write", step);
+    const slow = this.#faults.take("slow-write", step);
     this.#savedStep = step;
     this.#savedAt = performance.now();
     const pause = (performance.now() - started) / 1000;
-    const faults = { fullDisk, ...(killAt === undefined ? {} : { killAt }) };
+    const faults = { fullDisk, ...(killAt === undefined ? {} : { killAt }), ...(slow === undefined ? {} : { slow }) };
     const written = this.#write({ ...job, faults }, step, { pause, started });
     if (wait) {
       await written;
