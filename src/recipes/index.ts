@@ -9,6 +9,7 @@ export * from "./recipe.ts";
 export * from "./run-recipe.ts";
 export * from "./zero-shot-evaluator.ts";
 export * from "./open-data.ts";
+export * from "./overfit.ts";
 export { emojiClip, emojiLaclip } from "./emoji.ts";
 
 /** The recipes that the command line knows by name. */
