@@ -5,7 +5,8 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { loadTensors, saveTensors } from "../nn/index.ts";
+import { type StoredTensor, writeSafetensors } from "../formats/index.ts";
+import { loadTensors, storedTensors } from "../nn/index.ts";
 import { DataError, ModelFormatError, readJson, writeFileAtomic } from "../support/index.ts";
 import { clipConfigSchema } from "./config.ts";
 import { Clip } from "./clip.ts";
@@ -25,14 +26,27 @@ export interface LoadedModel {
   preprocessing: Preprocessing;
 }
 
+/** The files of a model folder by name. */
+export interface ModelFiles {
+  tensors: Record<string, [string, StoredTensor][]>;
+  texts: Record<string, string>;
+}
+
+/** What a model folder would hold, copied from the weights as they are now: for a checkpoint, whose bytes are written later. */
+export function modelFiles({ model, preprocessing }: LoadedModel): ModelFiles {
+  const description = { format: "laclip-model-1", model: model.config, preprocessing } satisfies z.infer<typeof modelFileSchema>;
+  return {
+    tensors: { [weightsFile]: storedTensors(model.namedParameters()) },
+    texts: { [configFile]: `${JSON.stringify(description, null, 2)}\n` },
+  };
+}
+
 /** Writes the folder; the weights first, so that a folder with `laclip.json` is whole. */
-export function saveModel(folder: string, { model, preprocessing }: LoadedModel): void {
+export function saveModel(folder: string, loaded: LoadedModel): void {
   mkdirSync(folder, { recursive: true });
-  saveTensors(join(folder, weightsFile), model.namedParameters());
-  writeFileAtomic(
-    join(folder, configFile),
-    `${JSON.stringify({ format: "laclip-model-1", model: model.config, preprocessing } satisfies z.infer<typeof modelFileSchema>, null, 2)}\n`,
-  );
+  const { tensors, texts } = modelFiles(loaded);
+  for (const [name, stored] of Object.entries(tensors)) writeSafetensors(join(folder, name), stored);
+  for (const [name, text] of Object.entries(texts)) writeFileAtomic(join(folder, name), text);
 }
 
 /**

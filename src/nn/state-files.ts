@@ -21,6 +21,11 @@ const names: Record<DType, StoredTensor["dtype"]> = {
  * @param metadata free text by key, kept in the file's header
  */
 export function saveTensors(path: string, tensors: Iterable<[string, Tensor]>, metadata: Record<string, string> = {}): void {
+  writeSafetensors(path, storedTensors(tensors), metadata);
+}
+
+/** Copies of tensors in the form that files hold: they stay as they are now, whatever becomes of the tensors. */
+export function storedTensors(tensors: Iterable<[string, Tensor]>): [string, StoredTensor][] {
   const stored: [string, StoredTensor][] = [];
   for (const [name, tensor] of tensors) {
     const array = tensor.toTypedArray();
@@ -29,7 +34,7 @@ export function saveTensors(path: string, tensors: Iterable<[string, Tensor]>, m
       { dtype: names[tensor.dtype], shape: tensor.shape, data: new Uint8Array(array.buffer, array.byteOffset, array.byteLength) },
     ]);
   }
-  writeSafetensors(path, stored, metadata);
+  return stored;
 }
 
 /**

@@ -10,8 +10,10 @@ import { redcaps } from "./redcaps.ts";
 
 export * from "./recipe.ts";
 export * from "./run-recipe.ts";
+export * from "./zero-shot-evaluator.ts";
 export * from "./open-data.ts";
 export * from "./smoke.ts";
+export * from "./overfit.ts";
 export { emojiClip, emojiLaclip } from "./emoji.ts";
 
 /** The recipes that the command line knows by name. */

@@ -99,6 +99,23 @@ export const recipeSchema = z.strictObject({
     checkpointEvery: count,
     keepCheckpoints: count,
     logEvery: count,
+    /** Minutes between further checkpoints. Default none. */
+    checkpointMinutes: positive.optional(),
+    /** Also keep the checkpoint with the best measure of this name, such as "val/zero-shot-top1"; and what is best. Default "higher". */
+    keepBest: z.string().optional(),
+    bestIs: z.enum(["higher", "lower"]).optional(),
+    /** Steps in a row with a loss or gradient that is not finite, after which the run rolls back. Default 5. */
+    nonFinite: count.optional(),
+    /** Roll-backs after which the run ends. Default 3. */
+    rollbacks: z.number().int().nonnegative().optional(),
+    /** Leave out steps whose loss or gradient norm jumps. Default: in runs of at least 1,000 steps. */
+    spikeGuard: z.boolean().optional(),
+    /** Steps to leave out with their data, as in the `skipped.json` of another run: from one step, counted from 0, to before another. */
+    skipSteps: z
+      .array(
+        z.strictObject({ from: z.number().int().nonnegative(), to: count }).refine(({ from, to }) => from < to, "from must be below to"),
+      )
+      .optional(),
   }),
 });
 

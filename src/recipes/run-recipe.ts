@@ -2,14 +2,24 @@
  * A recipe meets data: opens the pairs, joins the rewrites, builds the model, trains.
  */
 import { existsSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { basename, dirname, resolve } from "node:path";
 import { checkLoader, openLoader } from "../data/index.ts";
 import { Clip, type ClipConfig, type Preprocessing, preset } from "../models/index.ts";
 import { type Objective, makeObjective } from "../objectives/index.ts";
 import { AdamW, warmupCosine } from "../optim/index.ts";
-import { UsageError, log } from "../support/index.ts";
+import { InterruptedError, UsageError, isRecord, log } from "../support/index.ts";
 import { hasFastBfloat16 } from "../torch/index.ts";
-import { type Evaluator, RunFolder, type TrainSummary, decayGroups, train } from "../training/index.ts";
+import {
+  type BestRule,
+  type Evaluator,
+  Reporter,
+  type RunEnd,
+  RunFolder,
+  type TrainSummary,
+  decayGroups,
+  trackerAddress,
+  train,
+} from "../training/index.ts";
 import { type RunData, openData } from "./open-data.ts";
 import type { Recipe } from "./recipe.ts";
 
@@ -23,6 +33,10 @@ export interface RunOptions {
   device?: string;
   signal?: AbortSignal;
   label?: string;
+  /** Minutes without a finished step after which that is said, and whether the process then saves and stops. Default 10 and false. */
+  stall?: { minutes: number; exit: boolean } | undefined;
+  /** Tracking servers, see `trackerAddress`. */
+  reportTo?: readonly string[];
 }
 
 /** What a run did, and its open folder's paths. */
@@ -34,7 +48,9 @@ export interface RunResult extends TrainSummary {
  * Trains by a recipe and leaves the model in `<out>/model`.
  * @throws UsageError when recipe, data and run folder do not fit together; see also `train`
  */
-export async function runRecipe({ recipe, data, out, evaluators = [], device = "cpu", signal, label }: RunOptions): Promise<RunResult> {
+export async function runRecipe(options: RunOptions): Promise<RunResult> {
+  const { recipe, data, out, evaluators = [], device = "cpu", signal, label, stall, reportTo = [] } = options;
+  const trackers = reportTo.map((text) => trackerAddress(text));
   const { training, optimizer: settings, captions, images } = recipe;
   if (training.precision === "bf16" && !hasFastBfloat16(device)) {
     log.warn(
@@ -72,12 +88,16 @@ export async function runRecipe({ recipe, data, out, evaluators = [], device = "
     warmupSteps: training.warmupSteps,
     totalSteps,
   });
+  const keepBest = bestRule(recipe, evaluators);
   // The run folder last: settings that can't be trained with must not stay behind in it.
   checkLoader({ ...loaderSettings, totalSteps });
   const model = new Clip(shape, { seed: training.seed });
   const run = RunFolder.open(out, { recipe, model: shape, totalSteps, data: described });
   const optimizer = new AdamW(decayGroups(model, settings.weightDecay), { betas: settings.betas, eps: settings.eps });
+  const reporters: Reporter[] = [];
+  let end: RunEnd = "failed";
   try {
+    if (!run.finished) reporters.push(...trackers.map((tracker) => report({ recipe, run, tracker })));
     const summary = await train({
       model,
       preprocessing,
@@ -93,12 +113,24 @@ export async function runRecipe({ recipe, data, out, evaluators = [], device = "
       checkpointEvery: training.checkpointEvery,
       keepCheckpoints: training.keepCheckpoints,
       logEvery: training.logEvery,
+      checkpointMinutes: training.checkpointMinutes,
+      keepBest,
+      nonFinite: training.nonFinite,
+      rollbacks: training.rollbacks,
+      spikeGuard: training.spikeGuard,
+      skipSteps: training.skipSteps,
+      stall,
       evaluators,
       ...(signal === undefined ? {} : { signal }),
       ...(label === undefined ? {} : { label }),
     });
+    end = "finished";
     return { ...summary, run };
+  } catch (error) {
+    if (error instanceof InterruptedError) end = "interrupted";
+    throw error;
   } finally {
+    await Promise.all(reporters.map((reporter) => reporter.close(end)));
     run.close();
     optimizer.dispose();
     model.dispose();
@@ -135,11 +167,37 @@ export function objectiveOf({ objective: settings = { name: "clip" }, captions, 
   return objective;
 }
 
+/** Begins to report the events of a run. */
+function report({ recipe, run, tracker }: { recipe: Recipe; run: RunFolder; tracker: ReturnType<typeof trackerAddress> }): Reporter {
+  const settings = Object.fromEntries(
+    Object.entries(recipe).flatMap(([section, values]) =>
+      isRecord(values)
+        ? Object.entries(values).map(([key, value]) => [`${section}.${key}`, typeof value === "string" ? value : JSON.stringify(value)])
+        : [[section, values]],
+    ),
+  ) as Record<string, string>;
+  const reporter = new Reporter({ target: { ...tracker, run: basename(run.path), settings, memory: run.trackers } });
+  run.listen((event) => reporter.add(event));
+  return reporter;
+}
+
 /** The run folder's nearest parent that is there: its disk has room for the run, which a folder for temporary files may not have. */
 function workFolderOf(out: string): string {
   let folder = resolve(out);
   while (!existsSync(folder)) folder = dirname(folder);
   return folder;
+}
+
+/** @throws UsageError when nobody measures what the best checkpoint is chosen by */
+function bestRule({ training: { keepBest: metric, bestIs = "higher" } }: Recipe, evaluators: readonly Evaluator[]): BestRule | undefined {
+  if (metric === undefined) return undefined;
+  const known = evaluators.flatMap(({ measures }) => measures);
+  if (!known.includes(metric)) {
+    throw new UsageError(`training.keepBest is "${metric}", which this run does not measure.`, {
+      mend: known.length === 0 ? "Say what to measure: --evaluate FOLDER." : `It measures ${known.join(", ")}.`,
+    });
+  }
+  return { metric, higher: bestIs === "higher" };
 }
 
 function stepsOf({ training }: Recipe, samples: number): number {

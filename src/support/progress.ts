@@ -29,6 +29,12 @@ export class Progress {
     this.#done = this.#options.start;
   }
 
+  /** Counts units that were done elsewhere, or never will be; they do not count towards the rate. */
+  skip(units: number): void {
+    this.#done += units;
+    this.#options.start += units;
+  }
+
   /** Counts units as done. `detail` is a short text shown at the end of the line ("loss 3.21"). */
   advance(units = 1, detail = ""): void {
     this.#done += units;

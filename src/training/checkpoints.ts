@@ -1,35 +1,37 @@
 /**
  * Checkpoints that survive a kill at any byte.
  *
- * A checkpoint is a folder a step: the model folder (readable by every command), the optimiser's moments, `state.json`, and a manifest
- * with the SHA-256 of each file. It is written beside its place, synced, renamed; the manifest is written last, so that a folder
- * without a valid one was never finished. Loading checks the sums and falls back to the newest whole checkpoint.
+ * A checkpoint is a folder a step: the model folder (readable by every command), the optimiser's moments, the state of the random
+ * generator, `state.json`, and a manifest with the SHA-256 of each file (`checkpoint-files.ts` writes them). A folder without a valid
+ * manifest was never finished. Loading checks the sums and falls back to the newest whole checkpoint.
  */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readdirSync, renameSync, rmSync, symlinkSync } from "node:fs";
+import { basename, join } from "node:path";
 import { z } from "zod";
-import { type LoadedModel, saveModel } from "../models/index.ts";
-import { loadTensors, saveTensors } from "../nn/index.ts";
+import { type LoadedModel, modelFiles } from "../models/index.ts";
+import { loadTensors, storedTensors } from "../nn/index.ts";
 import { type AdamW, allFinite } from "../optim/index.ts";
-import {
-  DivergedError,
-  ModelFormatError,
-  explainWriteFailure,
-  log,
-  readJson,
-  sha256File,
-  syncFolder,
-  writeFileSynced,
-} from "../support/index.ts";
+import { LaclipError, ModelFormatError, log, readJson, sha256File } from "../support/index.ts";
+import { randomState, setRandomState } from "../torch/index.ts";
+import { type CheckpointJob, manifestFile, removeCheckpoint, removingPrefix, writingPrefix } from "./checkpoint-files.ts";
+import { guardStateSchema } from "./step-guard.ts";
 
-const manifestFile = "manifest.json";
 const stateFile = "state.json";
 const optimizerFile = "optimizer.safetensors";
+const randomFile = "random.safetensors";
+/** A link to the checkpoint with the best measure. */
+const bestLink = "best";
 
 const stateSchema = z.strictObject({
   format: z.literal("laclip-checkpoint-1"),
   /** Steps finished; the next step has this number, counted from 0. */
   step: z.number().int().nonnegative(),
+  /** Updates of the weights: as many as steps, without those that were skipped. */
+  updates: z.number().int().nonnegative().optional(),
+  /** What the guard against bad steps knows. */
+  guard: guardStateSchema.optional(),
+  /** Measures of the evaluators after this step, by name; none when they were not asked then. */
+  measures: z.record(z.string(), z.number()).optional(),
 });
 
 export type CheckpointState = Omit<z.infer<typeof stateSchema>, "format">;
@@ -39,41 +41,46 @@ export interface Checkpoint extends CheckpointState {
   folder: string;
 }
 
-/**
- * Writes a checkpoint under `root` and removes all but the `keep` newest. Returns its folder.
- * @throws DivergedError when a weight or moment is not finite: such a checkpoint would only be resumed into nonsense
- */
-export async function saveCheckpoint(
-  root: string,
-  parts: LoadedModel & { optimizer: AdamW; state: CheckpointState },
-  keep: number,
-): Promise<string> {
-  const { model, optimizer, state } = parts;
-  if (!allFinite([...model.parameters(), ...optimizer.stateDict().values()])) {
-    throw new DivergedError(`After step ${state.step} some weights are not finite; they were not saved.`, {
-      mend: "Lower the learning rate or lengthen the warm-up: --set optimizer.peakLr=... --set training.warmupSteps=... Earlier checkpoints are untouched.",
-    });
-  }
-  const place = join(root, `step-${String(state.step).padStart(8, "0")}`);
-  const beside = join(root, `.writing-${process.pid}`);
+/** Which checkpoints stay. The newest of those that a roll-back may go to stays in any case. */
+export interface KeepRule {
+  /** So many of the newest. */
+  newest: number;
+  /** Roll-backs go to checkpoints whose step is a multiple of this: where they go must not depend on when a run was interrupted. */
+  every: number;
+  /** And the one whose measure of this name is the best. */
+  best?: BestRule | undefined;
+}
+
+/** A measure of the evaluators, and whether more of it is better. */
+export interface BestRule {
+  metric: string;
+  higher: boolean;
+}
+
+/** True when no weight and no moment is infinite or not a number: anything else would only be resumed into nonsense. */
+export function canBeSaved({ model, optimizer }: Pick<LoadedModel, "model"> & { optimizer: AdamW }): boolean {
+  return allFinite([...model.parameters(), ...optimizer.stateDict().values()]);
+}
+
+/** Copies of everything that a checkpoint holds, as it is now; for `CheckpointWriter`. @param root folder of all checkpoints */
+export function copyCheckpoint(root: string, parts: LoadedModel & { optimizer: AdamW; state: CheckpointState }): CheckpointJob {
+  const { optimizer, state } = parts;
+  const files = modelFiles(parts);
+  const random = randomState();
   try {
-    mkdirSync(beside, { recursive: true });
-    saveModel(beside, parts);
-    saveTensors(join(beside, optimizerFile), optimizer.stateDict());
-    writeFileSynced(join(beside, stateFile), `${JSON.stringify({ format: "laclip-checkpoint-1", ...state }, null, 2)}\n`);
-    const sums: Record<string, string> = {};
-    for (const name of readdirSync(beside).toSorted()) sums[name] = await sha256File(join(beside, name));
-    writeFileSynced(join(beside, manifestFile), `${JSON.stringify({ sha256: sums }, null, 2)}\n`);
-    syncFolder(beside);
-    rmSync(place, { recursive: true, force: true });
-    renameSync(beside, place);
-    syncFolder(root);
-  } catch (error) {
-    rmSync(beside, { recursive: true, force: true });
-    throw explainWriteFailure(error, place);
+    return {
+      root,
+      name: `step-${String(state.step).padStart(8, "0")}`,
+      tensors: {
+        ...files.tensors,
+        [optimizerFile]: storedTensors(optimizer.stateDict()),
+        [randomFile]: storedTensors([["cpu", random]]),
+      },
+      texts: { ...files.texts, [stateFile]: `${JSON.stringify({ format: "laclip-checkpoint-1", ...state }, null, 2)}\n` },
+    };
+  } finally {
+    random.dispose();
   }
-  for (const old of checkpointFolders(root).slice(keep)) rmSync(old, { recursive: true, force: true });
-  return place;
 }
 
 /** Folders of checkpoints, newest first. */
@@ -83,21 +90,83 @@ export function checkpointFolders(root: string): string[] {
   return names.toSorted((a, b) => Number(b.slice(5)) - Number(a.slice(5))).map((name) => join(root, name));
 }
 
-/** Removes what interrupted saves have left, and checkpoints newer than `step`, which are damaged or belong to steps made again. */
-export function sweepCheckpoints(root: string, step: number): void {
+const stepOf = (folder: string): number => Number(basename(folder).slice(5));
+
+/**
+ * Removes the checkpoints that the rule does not keep, and lets `best` point to the best. What can't be removed is said and stays: a
+ * checkpoint too many harms nobody.
+ */
+export function pruneCheckpoints(root: string, { newest, every, best }: KeepRule): void {
+  const folders = checkpointFolders(root);
+  const kept = new Set(folders.slice(0, newest));
+  // One that was saved amid steps that were not finite is none: a roll-back goes to before them.
+  const anchor = folders.find((folder) => stepOf(folder) % every === 0 && (stateOf(folder)?.guard?.notFinite ?? 0) === 0);
+  if (anchor !== undefined) kept.add(anchor);
+  const bestOnes = best === undefined ? undefined : bestCheckpoint(root, best);
+  if (bestOnes !== undefined) {
+    kept.add(bestOnes.folder);
+    attempt(`${join(root, bestLink)}: the link to the best checkpoint could not be made`, () => pointTo(root, bestOnes.folder));
+  }
+  for (const old of folders) {
+    if (!kept.has(old)) attempt(`${old}: the old checkpoint could not be removed`, () => removeCheckpoint(old));
+  }
+}
+
+/** The checkpoint with the best measure, and the measure; the earlier one of equals. */
+export function bestCheckpoint(root: string, { metric, higher }: BestRule): { folder: string; value: number } | undefined {
+  let best: { folder: string; value: number } | undefined;
+  for (const folder of checkpointFolders(root).toReversed()) {
+    const value = stateOf(folder)?.measures?.[metric];
+    if (value !== undefined && (best === undefined || (higher ? value > best.value : value < best.value))) best = { folder, value };
+  }
+  return best;
+}
+
+function stateOf(folder: string): CheckpointState | undefined {
+  try {
+    return stateSchema.safeParse(readJson(join(folder, stateFile), "checkpoint state")).data;
+  } catch (error) {
+    if (!LaclipError.is(error)) throw error;
+    return undefined; // damaged: whoever loads it will say so
+  }
+}
+
+function pointTo(root: string, folder: string): void {
+  const beside = join(root, `${writingPrefix}${bestLink}`);
+  rmSync(beside, { force: true });
+  symlinkSync(basename(folder), beside);
+  renameSync(beside, join(root, bestLink));
+}
+
+function attempt(what: string, body: () => void): void {
+  try {
+    body();
+  } catch (error) {
+    log.warn(`${what} (${(error as Error).message}).`);
+  }
+}
+
+/**
+ * Removes what interrupted saves have left, and the checkpoints that `unwanted` names by their step: newer than what a run goes on
+ * from (damaged, or to be made again), or taken back.
+ */
+export function sweepCheckpoints(root: string, unwanted: (step: number) => boolean): void {
   if (!existsSync(root)) return;
   for (const name of readdirSync(root)) {
-    const newer = /^step-\d+$/.test(name) && Number(name.slice(5)) > step;
-    if (newer || name.startsWith(".writing-")) rmSync(join(root, name), { recursive: true, force: true });
+    const left = name.startsWith(writingPrefix) || name.startsWith(removingPrefix);
+    if (left || (/^step-\d+$/.test(name) && unwanted(stepOf(name)))) {
+      attempt(`${join(root, name)}: could not be removed`, () => rmSync(join(root, name), { recursive: true, force: true }));
+    }
   }
 }
 
 /**
  * The newest checkpoint that is whole, or undefined when there is none at all.
- * @throws ModelFormatError when there are checkpoints and every one is damaged
+ * @param suits looks only at checkpoints of such steps. Default all
+ * @throws ModelFormatError when there are such checkpoints and every one is damaged
  */
-export async function latestCheckpoint(root: string): Promise<Checkpoint | undefined> {
-  const folders = checkpointFolders(root);
+export async function latestCheckpoint(root: string, suits: (step: number) => boolean = () => true): Promise<Checkpoint | undefined> {
+  const folders = checkpointFolders(root).filter((folder) => suits(stepOf(folder)));
   const damage: string[] = [];
   for (const folder of folders) {
     try {
@@ -128,7 +197,7 @@ async function readCheckpoint(folder: string): Promise<Checkpoint> {
   return { ...state.data, folder };
 }
 
-/** Puts weights and optimiser back as they were. */
+/** Puts weights, optimiser and the library's random generator back as they were. */
 export function restoreCheckpoint(checkpoint: Checkpoint, { model }: Pick<LoadedModel, "model">, optimizer: AdamW): void {
   const load = (name: string, into: (tensors: ReturnType<typeof loadTensors>["tensors"], origin: string) => void): void => {
     const path = join(checkpoint.folder, name);
@@ -137,5 +206,13 @@ export function restoreCheckpoint(checkpoint: Checkpoint, { model }: Pick<Loaded
     for (const tensor of tensors.values()) tensor.dispose();
   };
   load("model.safetensors", (tensors, origin) => model.loadStateDict(tensors, origin));
-  load(optimizerFile, (tensors, origin) => optimizer.loadStateDict(tensors, checkpoint.step, origin));
+  load(optimizerFile, (tensors, origin) => optimizer.loadStateDict(tensors, checkpoint.updates ?? checkpoint.step, origin));
+  // Checkpoints of earlier versions have no such file; their training drew nothing from the generator.
+  if (existsSync(join(checkpoint.folder, randomFile))) {
+    load(randomFile, (tensors, origin) => {
+      const state = tensors.get("cpu");
+      if (state === undefined) throw new ModelFormatError(`${origin}: the state of the random generator is missing.`);
+      setRandomState(state);
+    });
+  }
 }

@@ -4,13 +4,16 @@
  *   config.json        the settings, as they were resolved
  *   events.jsonl       one line an event: measurements, evaluations, resumes
  *   tfevents/          the same numbers for TensorBoard
- *   checkpoints/       step-00000200/, ...
+ *   checkpoints/       step-00000200/, ...; best, a link to the best of them
+ *   skipped.json       steps that were passed over after numbers that were not finite; only when there were such
+ *   trackers.json      what a tracking server calls the run; only when there is one
+ *   heartbeat.json     the last finished step and when that was
  *   model/             the finished model
  */
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { TfeventsWriter } from "../formats/index.ts";
-import { FolderLock, UsageError, explainWriteFailure, isRecord, readJson, writeFileAtomic } from "../support/index.ts";
+import { FolderLock, UsageError, explainWriteFailure, isRecord, readJson, warnOnce, writeFileAtomic } from "../support/index.ts";
 
 /** One line of `events.jsonl`. Measurements carry open_clip's names: `train/loss`, `train/lr`, ... */
 export interface RunEvent {
@@ -28,6 +31,9 @@ export class RunFolder {
   readonly #lock: FolderLock;
   #events: number | undefined;
   #tfevents: TfeventsWriter | undefined;
+  /** The last line may lack its end. */
+  #cutShort = false;
+  readonly #listeners: ((event: RunEvent) => void)[] = [];
 
   private constructor(path: string, lock: FolderLock) {
     this.path = path;
@@ -64,6 +70,21 @@ export class RunFolder {
     return join(this.path, "model");
   }
 
+  /** What was passed over after roll-backs; see `SkippedSteps`. */
+  get skippedSteps(): string {
+    return join(this.path, "skipped.json");
+  }
+
+  /** What tracking servers call this run; see `Reporter`. */
+  get trackers(): string {
+    return join(this.path, "trackers.json");
+  }
+
+  /** Changes while steps are finished; see `StallWatch`. */
+  get heartbeat(): string {
+    return join(this.path, "heartbeat.json");
+  }
+
   /** True when the run was trained to its end. */
   get finished(): boolean {
     return existsSync(join(this.model, "laclip.json"));
@@ -84,18 +105,40 @@ export class RunFolder {
     writeFileAtomic(join(this.path, "events.jsonl"), kept.map((event) => `${JSON.stringify(event)}\n`).join(""));
   }
 
-  /** Appends an event; its numbers also go to TensorBoard. */
+  /** Hears of every event from now on. */
+  listen(listener: (event: RunEvent) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /**
+   * Appends an event; measurements and evaluations also go to TensorBoard. On a full disk the event is lost, which is said once:
+   * training is worth more than its log.
+   */
   record(event: string, step: number, measures: Record<string, number | string | boolean | undefined> = {}): void {
     const line: RunEvent = { time: new Date().toISOString(), event, step, ...measures };
+    for (const listener of this.#listeners) listener(line);
     try {
       this.#events ??= openSync(join(this.path, "events.jsonl"), "a");
-      writeSync(this.#events, `${JSON.stringify(line)}\n`);
+      const text = `${this.#cutShort ? "\n" : ""}${JSON.stringify(line)}\n`;
+      this.#cutShort = true;
+      writeSync(this.#events, text);
+      this.#cutShort = false;
+      if (event === "train" || event === "evaluation") this.#plot(step, measures);
+    } catch (error) {
+      if (!isFull(error)) throw explainWriteFailure(error, this.path);
+      warnOnce(`full disk ${this.path}`, `${this.path}: the disk is full. Events are lost until there is space again.`);
+    }
+  }
+
+  #plot(step: number, measures: Record<string, number | string | boolean | undefined>): void {
+    try {
       this.#tfevents ??= this.#openTfevents(step);
       for (const [name, value] of Object.entries(measures)) {
         if (typeof value === "number" && Number.isFinite(value)) this.#tfevents.scalar(name, value, step);
       }
     } catch (error) {
-      throw explainWriteFailure(error, this.path);
+      this.#tfevents = undefined; // its last record may be cut short: the next goes into a new file
+      throw error;
     }
   }
 
@@ -107,8 +150,14 @@ export class RunFolder {
 
   /** Makes everything recorded so far survive a power cut. */
   sync(): void {
-    if (this.#events !== undefined) fsyncSync(this.#events);
-    this.#tfevents?.flush();
+    try {
+      if (this.#events !== undefined) fsyncSync(this.#events);
+      this.#tfevents?.flush();
+    } catch (error) {
+      if (!isFull(error)) throw explainWriteFailure(error, this.path);
+      this.#tfevents = undefined;
+      warnOnce(`full disk ${this.path}`, `${this.path}: the disk is full. Events are lost until there is space again.`);
+    }
   }
 
   /** Ends the files and lets other processes have the folder. */
@@ -119,6 +168,12 @@ export class RunFolder {
     this.#tfevents = undefined;
     this.#lock.release();
   }
+}
+
+/** True for a full disk, plain or as our writers say it. */
+function isFull(error: unknown): boolean {
+  const code = (one: unknown): unknown => (one as { code?: unknown } | undefined)?.code;
+  return ["ENOSPC", "EDQUOT"].includes(String(code(error) ?? code((error as { cause?: unknown } | undefined)?.cause)));
 }
 
 /** Writes the settings into a new folder; holds those of an old one against them. */

@@ -51,13 +51,22 @@ export interface StepReport {
   /** Euclidean norm of all gradients; only when asked for. */
   gradientNorm?: number;
   metrics: Record<string, number>;
+  /** False when the weights were left as they are. */
+  updated: boolean;
 }
 
 /**
- * Forward, backward, update. The update is left out when the loss is not finite; the caller decides what then.
+ * Forward, backward, update. The update is left out when `accept` says so; the caller decides what then.
  * @param measureGradient also compute the gradient's norm, which costs a pass over all gradients
+ * @param accept whether to change the weights. Default: when the loss is finite
  */
-export function trainStep(context: StepContext, input: StepInput, lr: number, measureGradient = false): StepReport {
+export function trainStep(
+  context: StepContext,
+  input: StepInput,
+  lr: number,
+  measureGradient = false,
+  accept: (report: StepReport) => boolean = ({ loss }) => Number.isFinite(loss),
+): StepReport {
   const { model, optimizer, microBatch = input.batchSize } = context;
   return scope(() => {
     const logitScale = Math.exp(model.logitScale.item());
@@ -66,10 +75,12 @@ export function trainStep(context: StepContext, input: StepInput, lr: number, me
       loss: loss.item(),
       logitScale,
       metrics: Object.fromEntries(Object.entries(metrics).map(([name, value]) => [name, value.item()])),
+      updated: false,
     };
     if (model.logitBias) report.metrics["logit_bias"] = model.logitBias.item();
     if (measureGradient) report.gradientNorm = gradientNorm(model.parameters());
-    if (Number.isFinite(report.loss)) {
+    report.updated = accept(report);
+    if (report.updated) {
       optimizer.step(lr);
       noGrad(() => model.logitScale.clamp_(0, highestLogScale));
     }

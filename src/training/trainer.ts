@@ -1,18 +1,36 @@
 /**
  * The loop around the step: batches in, checkpoints and events out, from wherever an earlier start has left off.
  *
- * A run is a function of its settings: order, crops, captions and learning rate follow from seed and step, so that a checkpoint needs
- * only weights, moments and the step, and a resumed run ends with the same weights as one that was never stopped.
+ * A run is a function of its settings: order, crops, captions and learning rate follow from seed and step. So a checkpoint needs only
+ * weights, moments, the random generator's state, the step and what the guard has seen, and a resumed run ends with the same weights as
+ * one that was never stopped. That goes for roll-backs too: where they lead depends on steps, never on a clock or an interruption.
  */
 import { existsSync, rmSync } from "node:fs";
-import { setImmediate } from "node:timers/promises";
+import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { type Batch } from "../data/index.ts";
 import { type Clip, type Preprocessing, saveModel } from "../models/index.ts";
 import type { Objective } from "../objectives/index.ts";
 import type { AdamW, Schedule } from "../optim/index.ts";
 import { DivergedError, InterruptedError, Progress, log, warnOnce } from "../support/index.ts";
-import { latestCheckpoint, restoreCheckpoint, saveCheckpoint, sweepCheckpoints } from "./checkpoints.ts";
+import type { CheckpointJob } from "./checkpoint-files.ts";
+import { CheckpointWriter } from "./checkpoint-writer.ts";
+import {
+  type BestRule,
+  type Checkpoint,
+  bestCheckpoint,
+  canBeSaved,
+  copyCheckpoint,
+  latestCheckpoint,
+  pruneCheckpoints,
+  restoreCheckpoint,
+  sweepCheckpoints,
+} from "./checkpoints.ts";
+import { Faults } from "./faults.ts";
+import { MeasureWindow } from "./measure-window.ts";
 import type { RunFolder } from "./run-folder.ts";
+import { type SkippedRange, SkippedSteps } from "./skipped-steps.ts";
+import { StallWatch } from "./stall-watch.ts";
+import { StepGuard } from "./step-guard.ts";
 import { type StepReport, trainStep } from "./step.ts";
 import type { Precision } from "./tower-features.ts";
 
@@ -25,6 +43,8 @@ export interface BatchSource extends AsyncIterable<Batch> {
 export interface Evaluator {
   /** Every so many steps, and after the last. */
   everySteps: number;
+  /** Names of what it measures. */
+  measures: readonly string[];
   /** Measures by name ("val/zero-shot-top1"), written into the run's events. */
   evaluate(model: Clip, preprocessing: Preprocessing): Promise<Record<string, number>>;
 }
@@ -47,9 +67,23 @@ export interface TrainOptions {
   checkpointEvery: number;
   /** Checkpoints to keep. */
   keepCheckpoints: number;
+  /** Minutes between further checkpoints. Default none. */
+  checkpointMinutes?: number | undefined;
+  /** Also keep the checkpoint with the best measure of an evaluator. */
+  keepBest?: BestRule | undefined;
   /** Steps between lines in the log of events. */
   logEvery: number;
   evaluators?: readonly Evaluator[];
+  /** Steps in a row with a loss or gradient that is not finite, after which the run rolls back. Default 5. */
+  nonFinite?: number | undefined;
+  /** Roll-backs after which the run ends. Default 3. */
+  rollbacks?: number | undefined;
+  /** Leave out steps whose loss or gradient jumps, see `StepGuard`. Default: in runs of at least 1,000 steps. */
+  spikeGuard?: boolean | undefined;
+  /** Steps to leave out, with their data. */
+  skipSteps?: readonly SkippedRange[] | undefined;
+  /** Minutes without a finished step after which that is said, and whether the process then ends. Default 10 and false. */
+  stall?: { minutes: number; exit: boolean } | undefined;
   /** Aborting it saves a checkpoint at the edge of the step and throws InterruptedError. */
   signal?: AbortSignal;
   /** Word at the start of progress lines. Default "train". */
@@ -64,110 +98,344 @@ export interface TrainSummary {
   alreadyFinished: boolean;
 }
 
-/** Means over the steps since the last line of the log. */
-class Window {
-  #steps = 0;
-  #sums: Record<string, number> = {};
-  add(measures: Record<string, number>): void {
-    this.#steps++;
-    for (const [name, value] of Object.entries(measures)) this.#sums[name] = (this.#sums[name] ?? 0) + value;
-  }
-  take(): Record<string, number> {
-    const means = Object.fromEntries(Object.entries(this.#sums).map(([name, sum]) => [name, sum / this.#steps]));
-    this.#steps = 0;
-    this.#sums = {};
-    return means;
-  }
+export interface TrainSummary {
+  steps: number;
+  /** Seconds spent in this start of the run. */
+  seconds: number;
+  /** True when the run was already finished and nothing was done. */
+  alreadyFinished: boolean;
+  /** Steps without update, since the run began. */
+  skipped: number;
 }
+
+/** Steps from which a run is long enough for jumps to be told from the fall of the loss at its start. */
+const longRun = 1000;
 
 /**
  * Trains to the last step and leaves the model in the run folder.
- * @throws InterruptedError when `signal` was aborted: everything is saved; DivergedError when the loss is not finite;
- *   DataError from the batches; ModelFormatError when all checkpoints are damaged
+ * @throws InterruptedError when `signal` was aborted: everything is saved; DivergedError when roll-backs don't help; DataError from the
+ *   batches; ModelFormatError when all checkpoints are damaged; LaclipError when the disk is full at the end or when interrupted
  */
 export async function train(options: TrainOptions): Promise<TrainSummary> {
-  const { model, preprocessing, optimizer, schedule, totalSteps, run, signal, evaluators = [] } = options;
+  const { run, totalSteps } = options;
+  if (run.finished) return { steps: totalSteps, seconds: 0, alreadyFinished: true, skipped: 0 };
   const started = performance.now();
-  const seconds = (): number => (performance.now() - started) / 1000;
-  if (run.finished) return { steps: totalSteps, seconds: 0, alreadyFinished: true };
-
-  const startStep = await resume(options);
-  const batches = options.openBatches(startStep);
-  const progress = new Progress({ label: options.label ?? "train", total: totalSteps, unit: "steps", start: startStep });
-  const window = new Window();
-  let step = startStep;
-  const save = async (): Promise<void> => {
-    run.sync();
-    await saveCheckpoint(run.checkpoints, { model, preprocessing, optimizer, state: { step } }, options.keepCheckpoints);
-  };
-
-  try {
-    let asked = performance.now();
-    for await (const batch of batches) {
-      const given = performance.now();
-      const logged = (step + 1) % options.logEvery === 0 || step + 1 === totalSteps;
-      const report = trainStep(options, { ...batch, batchSize: batch.ids.length }, schedule(step), logged);
-      if (!Number.isFinite(report.loss)) throw diverged(run, step, report, schedule(step));
-      step++;
-      const done = performance.now();
-      window.add({
-        "train/loss": report.loss,
-        "train/rewritten": batch.sources.filter((source) => source !== "original").length / batch.sources.length,
-        "train/data_time": (given - asked) / 1000,
-        "train/batch_time": (done - asked) / 1000,
-      });
-      if (logged) {
-        const means = window.take();
-        record(run, step, batch, report, schedule(step - 1), means);
-        // The first batches after a start come from a loader that has just begun.
-        if (step - startStep > loaderStart) warnOfWaiting(means);
-      }
-      progress.advance(1, `loss ${report.loss.toFixed(3)}`);
-
-      for (const evaluator of evaluators) {
-        if (step % evaluator.everySteps === 0 || step === totalSteps)
-          run.record("evaluation", step, await evaluator.evaluate(model, preprocessing));
-      }
-      if (step === totalSteps) break;
-      // Batches that are ready would keep the event loop from turning: signals and finalizers need it once a step.
-      await setImmediate();
-      if (signal?.aborted) {
-        await save();
-        progress.finish();
-        throw new InterruptedError(`Stopped at step ${step} of ${totalSteps}; everything is saved in ${run.path}.`, {
-          mend: "Start the same command again: it goes on from there.",
-        });
-      }
-      if (step % options.checkpointEvery === 0) await save();
-      asked = performance.now();
-    }
-    await save();
-  } finally {
-    progress.finish();
-    await batches.close();
-    run.sync();
-  }
-  saveModel(run.model, { model, preprocessing });
-  run.record("finished", step, { seconds: seconds() });
+  const trainer = new Trainer(options);
+  await trainer.run();
+  const seconds = (performance.now() - started) / 1000;
+  run.record("finished", totalSteps, { seconds });
   run.close();
-  return { steps: step, seconds: seconds(), alreadyFinished: false };
+  return { steps: totalSteps, seconds, alreadyFinished: false, skipped: trainer.skipped };
 }
 
-/** Restores the newest whole checkpoint; returns the step to go on with. */
-async function resume({ run, model, optimizer }: TrainOptions): Promise<number> {
-  if (existsSync(run.model)) rmSync(run.model, { recursive: true }); // a kill between weights and description: not finished
-  const checkpoint = await latestCheckpoint(run.checkpoints);
-  const step = checkpoint?.step ?? 0;
-  sweepCheckpoints(run.checkpoints, step);
-  run.rewind(step);
-  if (checkpoint === undefined) {
-    run.record("start", 0);
-    return 0;
+class Trainer {
+  readonly #options: TrainOptions;
+  readonly #writer = new CheckpointWriter();
+  readonly #guard: StepGuard;
+  readonly #faults = new Faults();
+  readonly #objective: Objective;
+  readonly #over: SkippedSteps;
+  readonly #progress: Progress;
+  readonly #watch: StallWatch;
+  readonly #window = new MeasureWindow();
+  /** Steps finished. */
+  #step = 0;
+  /** Step that this start went on from. */
+  #from = 0;
+  #batches: BatchSource | undefined;
+  #savedStep: number | undefined;
+  #savedAt = performance.now();
+  #evaluatedStep: number | undefined;
+  /** What the evaluators said after the present step. */
+  #measures: Record<string, number> | undefined;
+
+  constructor(options: TrainOptions) {
+    const { totalSteps, run } = options;
+    this.#options = options;
+    this.#guard = new StepGuard({ spikes: options.spikeGuard ?? totalSteps >= longRun });
+    this.#objective = this.#faults.wrap(options.objective, () => this.#step);
+    this.#over = new SkippedSteps(run.skippedSteps, options.skipSteps);
+    this.#progress = new Progress({ label: options.label ?? "train", total: totalSteps, unit: "steps", start: 0 });
+    this.#watch = new StallWatch({ heartbeat: run.heartbeat, totalSteps, ...options.stall });
   }
-  restoreCheckpoint(checkpoint, { model }, optimizer);
-  log.info(`Going on from step ${step} (${checkpoint.folder}).`);
-  run.record("resume", step);
-  return step;
+
+  get skipped(): number {
+    return this.#guard.skipped;
+  }
+
+  async run(): Promise<void> {
+    const { model, preprocessing, run, totalSteps } = this.#options;
+    try {
+      await this.#resume();
+      await this.#steps();
+      while (!(await this.#save({ wait: true, mayRollBack: true }))) await this.#steps();
+      saveModel(run.model, { model, preprocessing });
+    } finally {
+      this.#progress.finish();
+      await this.#batches?.close();
+      await this.#writer.close();
+      this.#watch.close();
+      run.sync();
+    }
+    if (this.skipped > 0) log.info(`${this.skipped} of ${totalSteps} steps were left out; events.jsonl says why.`);
+  }
+
+  /** Takes steps until there are no more. */
+  async #steps(): Promise<void> {
+    const { totalSteps, signal, checkpointEvery, checkpointMinutes } = this.#options;
+    let asked = performance.now();
+    while (this.#step < totalSteps) {
+      const batch = await this.#nextBatch();
+      if (batch === "interrupted") await this.#stop();
+      else if (batch === "passed over") continue;
+      else await this.#take(batch, asked);
+      await this.#evaluate();
+      // Batches that are ready would keep the event loop from turning: signals and finalizers need it once a step.
+      await setImmediate();
+      if (this.#step >= totalSteps) break;
+      if (signal?.aborted) await this.#stop();
+      const minutes = (performance.now() - this.#savedAt) / 60_000;
+      // Amid steps that are not finite the weights stand still, and a roll-back would go to before them.
+      if (this.#step % checkpointEvery === 0 && this.#guard.notFinite === 0) await this.#save({ mayRollBack: true });
+      else if (checkpointMinutes !== undefined && minutes >= checkpointMinutes) await this.#save();
+      this.#watch.phase("batches");
+      asked = performance.now();
+    }
+    await this.#evaluate();
+  }
+
+  /** The batch of the next step. A step that is to be left out is passed over, and the loader begins behind it. */
+  async #nextBatch(): Promise<Batch | "interrupted" | "passed over"> {
+    const { openBatches, totalSteps, signal, run } = this.#options;
+    const next = Math.min(this.#over.next(this.#step), totalSteps);
+    if (next !== this.#step) {
+      log.info(`Steps ${this.#step + 1} to ${next} are left out, with their data.`);
+      run.record("passed over", this.#step, { to: next });
+      this.#progress.skip(next - this.#step);
+      this.#step = next;
+      await this.#batches?.close();
+      this.#batches = undefined;
+      return "passed over";
+    }
+    this.#watch.phase("batches");
+    this.#batches ??= openBatches(this.#step);
+    const slow = this.#faults.take("slow-batch", this.#step);
+    if (slow !== undefined) await sleep(slow, undefined, signal === undefined ? {} : { signal }).catch(() => {});
+    if (signal?.aborted) return "interrupted";
+    // An interruption must not have to wait for a loader that hangs.
+    const result = await orAborted(this.#batches[Symbol.asyncIterator]().next(), signal);
+    if (result === "aborted") return "interrupted";
+    if (result.done === true) throw new Error(`internal: the batches ended at step ${this.#step} of ${totalSteps}`);
+    return result.value;
+  }
+
+  /** One step on a batch, and what it leads to. @param asked when the batch was asked for */
+  async #take(batch: Batch, asked: number): Promise<void> {
+    const { schedule, totalSteps, run, logEvery } = this.#options;
+    this.#watch.phase("step");
+    const given = performance.now();
+    const lr = schedule(this.#step);
+    let verdict: ReturnType<StepGuard["judge"]> = "update";
+    const report = trainStep(
+      { ...this.#options, objective: this.#objective },
+      { ...batch, batchSize: batch.ids.length },
+      lr,
+      true,
+      (found) => {
+        verdict = this.#guard.judge({ loss: found.loss, gradientNorm: found.gradientNorm! });
+        return verdict === "update";
+      },
+    );
+    this.#step++;
+    this.#measures = undefined;
+    this.#watch.finished(this.#step);
+    const done = performance.now();
+    if (report.updated) {
+      this.#window.add({
+        "train/loss": report.loss,
+        "train/rewritten": batch.sources.filter((source) => source !== "original").length / batch.sources.length,
+      });
+    } else this.#leftOut(verdict, report, lr);
+    this.#window.add({ "train/data_time": (given - asked) / 1000, "train/batch_time": (done - asked) / 1000 });
+    if (this.#step % logEvery === 0 || this.#step === totalSteps) {
+      const means = this.#window.take();
+      record(run, this.#step, batch, report, lr, { ...means, "train/skipped": this.skipped });
+      // The first batches after a start come from a loader that has just begun.
+      if (this.#step - this.#from > loaderStart) warnOfWaiting(means);
+    }
+    this.#progress.advance(1, `loss ${report.loss.toFixed(3)}`);
+    const inRow = this.#guard.notFinite;
+    if (inRow >= (this.#options.nonFinite ?? 5)) {
+      await this.#rollBack(this.#step - inRow, `${inRow} steps in a row were not finite`, report.loss);
+    }
+  }
+
+  #leftOut(verdict: string, { loss, gradientNorm, logitScale }: StepReport, lr: number): void {
+    log.warn(
+      `Step ${this.#step} was left out: ${verdict === "spike" ? "its loss or gradient jumps out of the last 128 steps" : "not finite"} ` +
+        `(loss ${loss.toPrecision(4)}, gradient norm ${gradientNorm!.toPrecision(4)}).`,
+    );
+    this.#options.run.record("skipped", this.#step, {
+      reason: verdict,
+      "train/loss": finiteOrText(loss),
+      "train/grad_norm": finiteOrText(gradientNorm!),
+      "train/lr": lr,
+      "train/logit_scale": finiteOrText(logitScale),
+    });
+  }
+
+  async #evaluate(): Promise<void> {
+    const { evaluators = [], totalSteps, model, preprocessing, run, keepBest } = this.#options;
+    if (this.#evaluatedStep === this.#step || this.#step === this.#from) return;
+    this.#evaluatedStep = this.#step;
+    const due = evaluators.filter(({ everySteps }) => this.#step % everySteps === 0 || this.#step === totalSteps);
+    if (due.length === 0) return;
+    this.#watch.phase("evaluation");
+    const measures: Record<string, number> = {};
+    for (const evaluator of due) Object.assign(measures, await evaluator.evaluate(model, preprocessing));
+    run.record("evaluation", this.#step, measures);
+    this.#measures = measures;
+    const value = keepBest === undefined ? undefined : measures[keepBest.metric];
+    if (keepBest === undefined || value === undefined || !Number.isFinite(value)) return;
+    await this.#writer.settled();
+    const best = bestCheckpoint(run.checkpoints, keepBest)?.value;
+    if (best === undefined || (keepBest.higher ? value > best : value < best)) await this.#save();
+  }
+
+  /**
+   * Copies everything and has it written, once for each step.
+   * @param options.wait until it is on disk, and fail when it can't be written
+   * @param options.mayRollBack when the weights are not finite; otherwise such weights are just not saved
+   * @returns false when the run was rolled back
+   */
+  async #save({ wait = false, mayRollBack = false } = {}): Promise<boolean> {
+    const { run, model, preprocessing, optimizer } = this.#options;
+    const step = this.#step;
+    this.#watch.phase("checkpoint");
+    const started = performance.now();
+    await this.#writer.settled();
+    if (this.#savedStep === step) return true;
+    if (!canBeSaved({ model, optimizer })) {
+      if (!mayRollBack) return true;
+      await this.#rollBack(step - 1, `after step ${step} some weights are not finite`, NaN);
+      return false;
+    }
+    run.sync();
+    const state = {
+      step,
+      updates: optimizer.steps,
+      guard: this.#guard.state(),
+      ...(this.#measures === undefined ? {} : { measures: this.#measures }),
+    };
+    const job = copyCheckpoint(run.checkpoints, { model, preprocessing, optimizer, state });
+    const fullDisk = this.#faults.take("full-disk", step) !== undefined;
+    const killAt = this.#faults.take("kill-write", step);
+    const slow = this.#faults.take("slow-write", step);
+    this.#savedStep = step;
+    this.#savedAt = performance.now();
+    const pause = (performance.now() - started) / 1000;
+    const faults = { fullDisk, ...(killAt === undefined ? {} : { killAt }), ...(slow === undefined ? {} : { slow }) };
+    const written = this.#write({ ...job, faults }, step, { pause, started });
+    if (wait) {
+      await written;
+      return true;
+    }
+    written.catch((error: unknown) => {
+      if (this.#savedStep === step) this.#savedStep = undefined;
+      log.warn(`The checkpoint of step ${step} could not be written; training goes on. ${(error as Error).message}`);
+      run.record("checkpoint failed", step, { reason: (error as Error).message });
+    });
+    return true;
+  }
+
+  async #write(job: CheckpointJob, step: number, { pause, started }: { pause: number; started: number }): Promise<void> {
+    const { run, checkpointEvery, keepCheckpoints, keepBest } = this.#options;
+    await this.#writer.write(job);
+    run.record("checkpoint", step, { pause, seconds: (performance.now() - started) / 1000 });
+    pruneCheckpoints(run.checkpoints, { newest: keepCheckpoints, every: checkpointEvery, best: keepBest });
+  }
+
+  /**
+   * Goes back to the weights of the newest checkpoint that is not after `good` steps, and on with the data of the present step.
+   * @throws DivergedError when there is none, or this has been done too often
+   */
+  async #rollBack(good: number, why: string, loss: number): Promise<void> {
+    const { run, checkpointEvery, rollbacks = 3 } = this.#options;
+    await this.#writer.settled();
+    const to = this.#step;
+    if (this.#over.rollbacks >= rollbacks) throw this.#diverged(`${why}, and the run was rolled back ${rollbacks} times before`, loss);
+    const suits = (step: number): boolean => step <= good && step % checkpointEvery === 0 && !this.#over.takesBack(step);
+    const checkpoint = await latestCheckpoint(run.checkpoints, suits);
+    if (checkpoint === undefined) throw this.#diverged(`${why}, and there is no checkpoint from before to go back to`, loss);
+    this.#over.add({ from: checkpoint.step, to, reason: why });
+    sweepCheckpoints(run.checkpoints, (step) => this.#over.takesBack(step));
+    this.#restore(checkpoint);
+    this.#step = to;
+    this.#measures = this.#evaluatedStep = undefined; // the weights are those of another step
+    log.warn(`At step ${to}, ${why}: rolled back to the weights of step ${checkpoint.step}; the data from there to here are left out.`);
+    run.record("rollback", checkpoint.step, { to, reason: why });
+  }
+
+  #restore(checkpoint: Checkpoint): void {
+    const { model, optimizer } = this.#options;
+    restoreCheckpoint(checkpoint, { model }, optimizer);
+    if (checkpoint.guard !== undefined) this.#guard.restore(checkpoint.guard);
+    this.#measures = checkpoint.measures;
+  }
+
+  #diverged(why: string, loss: number): DivergedError {
+    const { run, schedule, totalSteps } = this.#options;
+    const lr = schedule(Math.min(this.#step, totalSteps) - 1);
+    run.record("diverged", this.#step, { reason: why, "train/loss": finiteOrText(loss), "train/lr": lr });
+    return new DivergedError(`At step ${this.#step}, ${why} (learning rate ${lr.toPrecision(3)}).`, {
+      mend: "Lower the learning rate or lengthen the warm-up: --set optimizer.peakLr=... --set training.warmupSteps=... Earlier checkpoints are untouched.",
+    });
+  }
+
+  /** Saves and ends the run. */
+  async #stop(): Promise<never> {
+    const { run, totalSteps } = this.#options;
+    await this.#save({ wait: true });
+    this.#progress.finish();
+    throw new InterruptedError(`Stopped at step ${this.#step} of ${totalSteps}; everything is saved in ${run.path}.`, {
+      mend: "Start the same command again: it goes on from there.",
+    });
+  }
+
+  /** Restores the newest whole checkpoint, when there is one. */
+  async #resume(): Promise<void> {
+    const { run } = this.#options;
+    if (existsSync(run.model)) rmSync(run.model, { recursive: true }); // a kill between weights and description: not finished
+    const checkpoint = await latestCheckpoint(run.checkpoints, (step) => !this.#over.takesBack(step));
+    const step = checkpoint?.step ?? 0;
+    sweepCheckpoints(run.checkpoints, (found) => found > step || this.#over.takesBack(found));
+    run.rewind(step);
+    this.#step = this.#from = step;
+    if (checkpoint === undefined) return run.record("start", 0);
+    this.#restore(checkpoint);
+    this.#savedStep = step;
+    this.#progress.skip(step);
+    log.info(`Going on from step ${step} (${checkpoint.folder}).`);
+    run.record("resume", step);
+  }
+}
+
+/** What `promise` resolves to; or "aborted" as soon as the signal is. */
+async function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T | "aborted"> {
+  if (signal === undefined) return await promise;
+  let listener: () => void;
+  const aborted = new Promise<"aborted">((resolve) => signal.addEventListener("abort", (listener = () => resolve("aborted"))));
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", listener!);
+    promise.catch(() => {}); // nobody waits for it any more when the signal came first
+  }
+}
+
+/** JSON has no infinity. */
+function finiteOrText(value: number): number | string {
+  return Number.isFinite(value) ? value : String(value);
 }
 
 /** Steps after a start in which waiting for batches says nothing. */
@@ -192,19 +460,11 @@ function record(run: RunFolder, step: number, batch: Batch, report: StepReport, 
     ...means,
     "train/lr": lr,
     "train/logit_scale": report.logitScale,
+    // open_clip's name of the same, by which its users' charts find it.
+    "train/scale": report.logitScale,
     "train/samples_per_second": batch.ids.length / means["train/batch_time"]!,
-    ...(report.gradientNorm === undefined ? {} : { "train/grad_norm": report.gradientNorm }),
+    ...(Number.isFinite(report.gradientNorm) ? { "train/grad_norm": report.gradientNorm! } : {}),
     ...Object.fromEntries(Object.entries(report.metrics).map(([name, value]) => [`train/${name}`, value])),
     "train/memory_rss": process.memoryUsage.rss(),
   });
-}
-
-function diverged(run: RunFolder, step: number, report: StepReport, lr: number): DivergedError {
-  run.record("diverged", step, { "train/loss": String(report.loss), "train/lr": lr, "train/logit_scale": report.logitScale });
-  return new DivergedError(
-    `The loss of step ${step + 1} is ${report.loss} (learning rate ${lr.toPrecision(3)}, logit scale ${report.logitScale.toPrecision(3)}).`,
-    {
-      mend: "Lower the learning rate or lengthen the warm-up: --set optimizer.peakLr=... --set training.warmupSteps=... The last checkpoint is untouched.",
-    },
-  );
 }

@@ -5,15 +5,40 @@ import type { Command } from "commander";
 import { exitCodes, styled } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { type Diagnosis, diagnose } from "../diagnosis.ts";
+import { parseWhole } from "../options.ts";
+import type { OverfitFlags } from "./doctor-overfit.ts";
+
+type DoctorFlags = OverfitFlags & { overfit?: boolean };
 
 export function doctorCommand(): Command {
-  const doctor = command("doctor", "what this machine has, how fast it is, what to mend").action(run);
-  return examples(doctor, "laclip doctor", "laclip doctor --json | jq .gemm");
+  const doctor = command("doctor", "what this machine has, how fast it is, what to mend")
+    .option("--overfit", "instead: train on one batch until it is learnt by heart, and say what is wrong when it is not")
+    .option("--recipe <recipe>", "with --overfit: a recipe's name or file", "emoji-clip")
+    .option("--data <file>", "with --overfit: the data, as of `laclip train` (default: pictures drawn on the spot)")
+    .option("--images <folder>", "with --overfit: folder that image paths are relative to")
+    .option("--rewrites <folder>", "with --overfit: rewrites folder")
+    .option(
+      "--set <key=value>",
+      "with --overfit: change a number of the recipe; may be repeated",
+      (value, before: string[]) => [...before, value],
+      [] as string[],
+    )
+    .option("--batch-size <samples>", "with --overfit: samples of the batch", parseWhole(2), 16)
+    .option("--steps <count>", "with --overfit: steps at most", parseWhole(1), 300)
+    .action(run);
+  return examples(
+    doctor,
+    "laclip doctor",
+    "laclip doctor --json | jq .gemm",
+    "laclip doctor --overfit --data captions.csv --images images --recipe emoji-clip",
+  );
 }
 
-async function run({ json = false }: { json?: boolean }): Promise<void> {
+async function run(flags: DoctorFlags): Promise<void> {
+  // Loaded only when asked for: the plain doctor must run where the library does not load.
+  if (flags.overfit === true) return await (await import("./doctor-overfit.ts")).doctorOverfit(flags);
   const diagnosis = await diagnose();
-  print(json ? diagnosis : describe(diagnosis));
+  print(flags.json === true ? diagnosis : describe(diagnosis));
   if (!diagnosis.ok) process.exitCode = exitCodes.failure;
 }
 

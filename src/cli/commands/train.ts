@@ -1,11 +1,12 @@
 /** `laclip train`: a recipe, a table of captions or tars, perhaps a rewrites folder, and a run folder comes out. */
 import { type Command, InvalidArgumentError } from "commander";
+import { setImageThreads } from "../../images/index.ts";
 import { originalSource, sourceOfKey } from "../../data/index.ts";
-import { type Recipe, applySettings, derive, findRecipe, recipes, runRecipe, smoke } from "../../recipes/index.ts";
+import { type Recipe, applySettings, derive, findRecipe, recipes, runRecipe, smoke, zeroShotEvaluator } from "../../recipes/index.ts";
 import { UsageError, formatDuration, log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { interruptSignal } from "../interrupt.ts";
-import { parseShare } from "../options.ts";
+import { parseShare, parseWhole } from "../options.ts";
 
 interface TrainFlags {
   data: string;
@@ -22,6 +23,13 @@ interface TrainFlags {
   maxSkipped?: number;
   minMatched?: number;
   otherCaptions?: boolean;
+  evaluate?: string;
+  evaluateEvery: number;
+  evaluateClasses?: string;
+  stallMinutes: number;
+  stallExit?: boolean;
+  imageThreads?: number;
+  reportTo: string[];
   printRecipe?: boolean;
   json?: boolean;
 }
@@ -55,6 +63,21 @@ export function trainCommand(): Command {
     .option("--max-skipped <share>", "share of rows and images that may be unusable", parseShare, 0.01)
     .option("--min-matched <share>", "share of samples that must have a rewrite", parseShare, 0.99)
     .option("--other-captions", "join rewrites by ids that are mere numbers although the captions are not those that were rewritten")
+    .option(
+      "--evaluate <folder>",
+      "score the model while it trains: zero-shot classification of a folder for each class, with images inside",
+    )
+    .option("--evaluate-every <steps>", "steps between evaluations; there is one at the end in any case", parseWhole(1), 500)
+    .option("--evaluate-classes <file>", "names of the classes, as of `laclip evaluate zero-shot --classes`")
+    .option("--stall-minutes <minutes>", "say where the run waits when no step was finished for so long", parseMinutes, 10)
+    .option("--stall-exit", "then also save and stop, with exit code 75")
+    .option(
+      "--report-to <servers>",
+      "also send measures to mlflow or trackio, or both with a comma; with an address: mlflow=http://host:5000",
+      (text) => text.split(",").map((one) => one.trim()),
+      [] as string[],
+    )
+    .option("--image-threads <count>", "images decoded at once (default: the processors)", parseWhole(1))
     .option("--print-recipe", "print the recipe as JSON and stop")
     .action(run);
   return examples(
@@ -70,6 +93,12 @@ async function run(recipeName: string, flags: TrainFlags): Promise<void> {
   const found = findRecipe(recipeName);
   const recipe = withTextKeys(applySettings(flags.smoke ? smoke(found) : found, flags.set), flags);
   if (flags.printRecipe) return print(JSON.stringify(recipe, null, 2));
+  if (flags.imageThreads !== undefined) setImageThreads(flags.imageThreads);
+  const evaluators = [];
+  if (flags.evaluate !== undefined) {
+    const { evaluate: folder, evaluateEvery: everySteps, evaluateClasses: classes, maxSkipped: maximumSkipped } = flags;
+    evaluators.push(zeroShotEvaluator({ folder, everySteps, classes, maximumSkipped }));
+  }
   const result = await runRecipe({
     recipe,
     data: {
@@ -85,18 +114,27 @@ async function run(recipeName: string, flags: TrainFlags): Promise<void> {
       otherCaptions: flags.otherCaptions,
     },
     out: flags.out,
+    evaluators,
+    reportTo: flags.reportTo,
+    stall: { minutes: flags.stallMinutes, exit: flags.stallExit ?? false },
     signal: interruptSignal("saving a checkpoint at the end of this step"),
   });
-  const { steps, seconds, alreadyFinished } = result;
+  const { steps, seconds, alreadyFinished, skipped } = result;
   log.info(alreadyFinished ? `${flags.out}: this run is finished already.` : `Trained ${steps} steps in ${formatDuration(seconds)}.`);
   log.info(`Model: ${result.run.model}`);
-  if (flags.json) print({ run: result.run.path, model: result.run.model, steps, seconds, alreadyFinished });
+  if (flags.json) print({ run: result.run.path, model: result.run.model, steps, seconds, alreadyFinished, skipped });
 }
 
 function parseKeys(text: string): string[] {
   const keys = text.split(";").map((key) => key.trim());
   if (keys.includes("")) throw new InvalidArgumentError("Expected names with ';' between them.");
   return keys;
+}
+
+function parseMinutes(text: string): number {
+  const minutes = Number(text);
+  if (!(minutes > 0 && minutes < Infinity)) throw new InvalidArgumentError("Expected minutes, such as 10.");
+  return minutes;
 }
 
 function parseWeight(text: string, before: number[] = []): number[] {
