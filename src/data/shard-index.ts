@@ -6,7 +6,6 @@
 import { existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import { isAddress } from "./remote/address.ts";
 import { DataError, readJson, writeFileAtomic } from "../support/index.ts";
 
 /** Name of the index, in the folder of its tars. */
@@ -90,13 +89,4 @@ function checked(value: unknown, file: string): ShardIndex {
 /** Writes the index of the tars in a folder, whole or not at all. */
 export function writeShardIndex(folder: string, index: ShardIndex): void {
   writeFileAtomic(join(folder, shardIndexName), `${JSON.stringify(indexSchema.parse(index))}\n`);
-}
-
-/**
- * The key of the `.json` that holds the ids of tars where none is named: `id` for tars with an index beside them, since those have running
- * numbers for names; else undefined, for webdataset's key.
- * @param path what names the tars, see `listShards`
- */
-export function defaultIdColumn(path: string): string | undefined {
-  return !isAddress(path) && readShardIndex(path.split("::")[0]!) !== undefined ? "id" : undefined;
 }
