@@ -41,7 +41,7 @@ export async function runRecipe({ recipe, data, out, evaluators = [], device = "
       "This processor has no bfloat16 instructions and emulates them, far slower than float32: --set training.precision=fp32 is faster.",
     );
   }
-  const { samples, count, described } = await openData(recipe, data, workFolderOf(out));
+  const { samples, count, described } = await openData(recipe, { signal, ...data }, workFolderOf(out));
   const shape = preset(recipe.model.preset, {
     vision: definedOnly({ imageSize: recipe.model.imageSize, patchSize: recipe.model.patchSize }),
   });
