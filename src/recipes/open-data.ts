@@ -54,6 +54,8 @@ export interface OpenedData {
   count: number;
   /** What the run folder records: enough to notice other data, nothing that differs between machines. */
   described: object;
+  /** Gives back what lies on disk, once no loader reads from it any more. */
+  close: () => void;
 }
 
 /** Samples up to which tars on this machine are opened as a table: their places take a few dozen bytes each. */
@@ -110,7 +112,7 @@ async function openTable(recipe: Recipe, opened: Pairs | JoinedPairs, data: RunD
   }
   const described = { captions: pairs.fingerprint, rewrites: "rewrites" in pairs ? pairs.rewrites.fingerprint : null };
   // The index by id is needed no more; a large one takes hundreds of megabytes.
-  return { samples: pairs.samples, count: pairs.samples.length, described };
+  return { samples: pairs.samples, count: pairs.samples.length, described, close: () => pairs.samples.close() };
 }
 
 async function openTars(recipe: Recipe, data: RunData, workFolder: string): Promise<OpenedData> {
@@ -168,7 +170,7 @@ async function openTars(recipe: Recipe, data: RunData, workFolder: string): Prom
     ...(Object.values(texts).some((named) => named !== undefined) ? { texts } : {}),
     rewrites: rewrites?.fingerprint ?? null,
   };
-  return { samples, count: samplesPerEpoch ?? count, described };
+  return { samples, count: samplesPerEpoch ?? count, described, close: () => rewrites?.lookup.close() };
 }
 
 /** Looks at the first samples before hours are spent on the rest. */

@@ -10,7 +10,7 @@ import { AdamW, warmupCosine } from "../optim/index.ts";
 import { UsageError, log } from "../support/index.ts";
 import { hasFastBfloat16 } from "../torch/index.ts";
 import { type Evaluator, RunFolder, type TrainSummary, decayGroups, train } from "../training/index.ts";
-import { type RunData, openData } from "./open-data.ts";
+import { type OpenedData, type RunData, openData } from "./open-data.ts";
 import type { Recipe } from "./recipe.ts";
 
 export interface RunOptions {
@@ -34,14 +34,27 @@ export interface RunResult extends TrainSummary {
  * Trains by a recipe and leaves the model in `<out>/model`.
  * @throws UsageError when recipe, data and run folder do not fit together; see also `train`
  */
-export async function runRecipe({ recipe, data, out, evaluators = [], device = "cpu", signal, label }: RunOptions): Promise<RunResult> {
-  const { training, optimizer: settings, captions, images } = recipe;
+export async function runRecipe(options: RunOptions): Promise<RunResult> {
+  const { recipe, data, out, device = "cpu", signal } = options;
+  const { training } = recipe;
   if (training.precision === "bf16" && !hasFastBfloat16(device)) {
     log.warn(
       "This processor has no bfloat16 instructions and emulates them, far slower than float32: --set training.precision=fp32 is faster.",
     );
   }
-  const { samples, count, described } = await openData(recipe, { signal, ...data }, workFolderOf(out));
+  const opened = await openData(recipe, { signal, ...data }, workFolderOf(out));
+  try {
+    return await runOn(opened, options);
+  } finally {
+    opened.close();
+  }
+}
+
+async function runOn(
+  { samples, count, described }: OpenedData,
+  { recipe, data, out, evaluators = [], device = "cpu", signal, label }: RunOptions,
+): Promise<RunResult> {
+  const { training, optimizer: settings, captions, images } = recipe;
   const shape = preset(recipe.model.preset, {
     vision: definedOnly({ imageSize: recipe.model.imageSize, patchSize: recipe.model.patchSize }),
   });
