@@ -4,7 +4,7 @@
  * Tars on this machine become a table too, as long as they hold no more samples than fit one: then every sample has the same chance to
  * stand beside every other. More than that, and tars elsewhere, are read from front to back.
  */
-import { statSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import {
   type JoinedPairs,
   type LoaderSamples,
@@ -77,6 +77,8 @@ export function holdsTars(path: string): boolean {
 export async function openData(recipe: Recipe, data: RunData, workFolder: string): Promise<OpenedData> {
   const { captions } = recipe;
   const tars = holdsTars(data.file);
+  // Before anything is said of what it would lack.
+  if (!tars && !isAddress(data.file) && !existsSync(data.file)) throw new DataError(`${data.file}: no such file or folder.`);
   if (!tars && data.textKeys !== undefined) {
     throw new UsageError(`${data.file}: text keys are for tars; a table has columns.`, { mend: "Name the column with --caption-column." });
   }
@@ -145,7 +147,9 @@ async function openTars(recipe: Recipe, data: RunData, workFolder: string): Prom
   if (order === "table" || (order === "auto" && here && count <= mostInTable && samplesPerEpoch === undefined)) {
     const paths = shards.map(({ address }) => address);
     const { maximumSkipped } = data;
-    const pairs = await openTarPairs(paths, { name, maximumSkipped, workFolder, sources, ...texts });
+    // Rewrites of a folder come in the place of those in the tars.
+    const own = data.rewrites === undefined ? sources : [];
+    const pairs = await openTarPairs(paths, { name, maximumSkipped, workFolder, sources: own, ...texts });
     return await openTable(recipe, pairs, data, workFolder);
   }
   const rewrites =

@@ -137,6 +137,7 @@ test("a list of tars in a text file; names that no sample has are told of; a run
 test("what does not fit is refused before anything is trained", async () => {
   const refused: [args: string[], code: number, reason: RegExp][] = [
     [["--data", data], 2, /no rewrites folder was given/],
+    [["--data", join(root, "nowhere")], 3, /nowhere: no such file or folder/],
     [["--data", data, "--json-text-key", "caption"], 2, /text keys are for tars/],
     [["--data", shards, "--json-text-key", "a;b", "--json-text-key-probs", "1"], 2, /2 keys, and --json-text-key-probs 1 weights/],
     [
