@@ -32,7 +32,9 @@ class OpenFiles {
     try {
       const bytes = Buffer.allocUnsafeSlow(size);
       for (let at = 0; at < size;) {
-        const { bytesRead } = await readAsync(entry.file, bytes, at, size - at, offset + at);
+        const { bytesRead } = await readAsync(entry.file, bytes, at, size - at, offset + at).catch((error: unknown) => {
+          throw unreadable(error, path, name);
+        });
         if (bytesRead === 0) throw new DataError(`${name}: the file ends before it (${path}).`, { mend: "Fetch or copy the file again." });
         at += bytesRead;
       }
@@ -61,11 +63,15 @@ function openFile(path: string, name: string): number {
   try {
     return openSync(path, "r");
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new DataError(`${name}: ${code === "ENOENT" ? `${path} is not there` : `${path} can't be read (${code ?? String(error)})`}.`, {
-      cause: error,
-    });
+    throw unreadable(error, path, name);
   }
+}
+
+function unreadable(error: unknown, path: string, name: string): DataError {
+  const { code } = error as NodeJS.ErrnoException;
+  return new DataError(`${name}: ${code === "ENOENT" ? `${path} is not there` : `${path} can't be read (${code ?? String(error)})`}.`, {
+    cause: error,
+  });
 }
 
 const openFiles = new OpenFiles();

@@ -74,7 +74,7 @@ export class MemberTexts {
   }
 
   /**
-   * Caption and rewrites, in this order; those that are empty left out. None where there is no caption; of keys that the user has named,
+   * Caption and rewrites, in this order; those that are empty, or weigh nothing, left out. Weights that are no numbers up to 1 count as 1. None where there is no caption; of keys that the user has named,
    * the first that holds a text counts as the caption.
    */
   captions({ captionColumn, textKeys }: MemberTextOptions): Caption[] {
@@ -90,8 +90,9 @@ export class MemberTexts {
     for (const [key, text] of Object.entries(this.json)) {
       if (!key.startsWith(keyPrefix) || key === keyPrefix || typeof text !== "string" || text.trim() === "") continue;
       const weight = weights?.[key];
+      if (typeof weight === "number" && weight <= 0) continue;
       const source = sourceOfKey(key, false);
-      found.push(typeof weight === "number" && weight > 0 && weight < 1 ? { source, text, weight } : { source, text });
+      found.push(typeof weight === "number" && weight < 1 ? { source, text, weight } : { source, text });
     }
     return found;
   }

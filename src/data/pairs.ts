@@ -148,8 +148,10 @@ async function collectPairs(
         continue;
       }
       if (id === "") throw new DataError(`${name}: ${place(where)} has no id (${idsFrom}).`);
-      const position = builder.add(id, held ? held.add(bytes!, image || place(where)) : image, caption);
-      if (rowOf.intern(id) === position) continue;
+      builder.add(id, held ? held.add(bytes!, image || place(where)) : image, caption);
+      const known = rowOf.size;
+      rowOf.intern(id);
+      if (rowOf.size > known) continue;
       repeated.count++;
       if (repeated.ids.length < 3) repeated.ids.push(id);
     }

@@ -14,6 +14,8 @@ export interface RewritesColumnMemory {
   texts: ByteLogMemory;
   /** Where each sample's last rewrite is, plus 1; 0 where it has none. */
   last: SharedNumbersMemory;
+  /** See `RewritesBuilderOptions`. */
+  asAdded: boolean;
 }
 
 /** Bytes before a rewrite's text: where the one before it is, plus 1 (float64); weight (float32); source (uint8). */
@@ -35,7 +37,10 @@ export class RewritesColumn {
     return this.#last.at(sample) > 0;
   }
 
-  /** In the order of the sources; several of one source are sorted, so that the order in which they were written down does not matter. */
+  /**
+   * In the order of the sources; several of one source are sorted, so that the order in which they were written down does not matter.
+   * Or as they were added.
+   */
   at(sample: number): Caption[] {
     const found: { source: number; text: string; bytes: Buffer; weight: number }[] = [];
     for (let next = this.#last.at(sample); next > 0;) {
@@ -44,10 +49,9 @@ export class RewritesColumn {
       const bytes = Buffer.from(record.subarray(header));
       found.push({ source: record[12]!, weight: record.readFloatLE(8), bytes, text: bytes.toString("utf8") });
     }
-    const { sources } = this.memory;
-    return found
-      .sort((a, b) => a.source - b.source || a.bytes.compare(b.bytes))
-      .map(({ source, text, weight }) => ({ source: sources[source]!, text, ...(weight === 1 ? {} : { weight }) }));
+    const { sources, asAdded } = this.memory;
+    const inOrder = asAdded ? found.toReversed() : found.toSorted((a, b) => a.source - b.source || a.bytes.compare(b.bytes));
+    return inOrder.map(({ source, text, weight }) => ({ source: sources[source]!, text, ...(weight === 1 ? {} : { weight }) }));
   }
 
   /** Gives back what lies on disk, once no thread reads it any more. */
@@ -56,15 +60,22 @@ export class RewritesColumn {
   }
 }
 
+export interface RewritesBuilderOptions extends ByteLogOptions {
+  /** Keep a sample's rewrites in the order in which they are added, for data that say themselves which comes first. Default false. */
+  asAdded?: boolean | undefined;
+}
+
 /** Collects rewrites, in any order. */
 export class RewritesBuilder {
+  readonly #asAdded: boolean;
   readonly #sources: readonly string[];
   readonly #log: ByteLogBuilder;
   readonly #last = new SharedNumbers();
   readonly #scratch = new Scratch();
 
   /** @param sources names that rewrites refer to by their number; at most 256, and more may be added while it is filled */
-  constructor(sources: readonly string[], options: ByteLogOptions = {}) {
+  constructor(sources: readonly string[], { asAdded = false, ...options }: RewritesBuilderOptions = {}) {
+    this.#asAdded = asAdded;
     this.#sources = sources;
     this.#log = new ByteLogBuilder(options);
   }
@@ -86,6 +97,11 @@ export class RewritesBuilder {
   }
 
   finish(): RewritesColumn {
-    return new RewritesColumn({ sources: [...this.#sources], texts: this.#log.finish().memory, last: this.#last.memory });
+    return new RewritesColumn({
+      sources: [...this.#sources],
+      texts: this.#log.finish().memory,
+      last: this.#last.memory,
+      asAdded: this.#asAdded,
+    });
   }
 }

@@ -33,9 +33,9 @@ export class SkippedImages {
     return this.#reasons;
   }
 
-  /** The first few reasons. */
+  /** The first few reasons; that of a whole tar once. */
   get examples(): string[] {
-    return [...this.#reasons.values()].slice(0, 5);
+    return [...new Set(this.#reasons.values())].slice(0, 5);
   }
 
   /** @throws DataError when there are more than the allowed share */

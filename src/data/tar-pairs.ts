@@ -50,23 +50,25 @@ export async function openTarPairs(tars: readonly string[], options: OpenTarPair
   const add = (tar: string, { key, image, texts }: NotedSample): void => {
     rows++;
     const where = `${basename(tar)}, sample ${key}`;
-    const members = new MemberTexts(tar, key, texts);
-    const [original, ...others] = members.captions(options);
-    const id = members.id(options.idColumn);
+    const skip = (what: "emptyCaptions" | "missingImages", reason: string): void => {
+      skipped[what]++;
+      if (skipped.examples.length < 5) skipped.examples.push(reason);
+    };
+    const said = saidOf(new MemberTexts(tar, key, texts), options);
+    if (typeof said === "string") return skip("emptyCaptions", said);
+    const { id, row: packed } = said;
+    const [original, ...others] = said.captions;
     if (original !== undefined && id !== "") fingerprint.add(id, original.text);
-    if (original === undefined || image === undefined) {
-      if (original === undefined) skipped.emptyCaptions++;
-      else skipped.missingImages++;
-      if (skipped.examples.length < 5) skipped.examples.push(`${where}: no ${original === undefined ? "caption" : "image"}`);
-      return;
-    }
+    if (original === undefined) return skip("emptyCaptions", `${where}: no caption`);
+    if (image === undefined) return skip("missingImages", `${where}: no image`);
     if (id === "") throw new DataError(`${where}: no id ("${options.idColumn}" of the .json).`);
     const row = builder.add(id, image, original.text);
-    if (rowOf.intern(id) !== row) {
+    const known = rowOf.size;
+    rowOf.intern(id);
+    if (rowOf.size === known) {
       repeats++;
       if (repeated.length < 3) repeated.push(id);
     }
-    const packed = members.json["row"];
     if (typeof packed === "number" && Number.isSafeInteger(packed) && packed >= 0) packedRows.set(row, packed);
     else allPacked = false;
     for (const caption of ofSources(others, options.sources)) rewrites.add(row, id, caption);
@@ -90,7 +92,20 @@ export async function openTarPairs(tars: readonly string[], options: OpenTarPair
   return { ...pairs, samples: table, rewrites: report };
 }
 
+/** What a sample says of itself; or why that can't be read. */
+function saidOf(members: MemberTexts, options: OpenTarPairsOptions): { id: string; captions: Caption[]; row: unknown } | string {
+  try {
+    return { id: members.id(options.idColumn), captions: members.captions(options), row: members.json["row"] };
+  } catch (error) {
+    if (!(error instanceof DataError)) throw error;
+    return error.message;
+  }
+}
+
 const noCaptionHint = "Name the key of the .json that holds the caption (--caption-column), or allow a larger share (--max-skipped).";
+
+/** As many as a RewritesBuilder has numbers for. */
+const mostSources = 256;
 
 /** The rewrites of the sources that are wanted, in their order. */
 export function ofSources(rewrites: readonly Caption[], sources: readonly string[] | undefined): readonly Caption[] {
@@ -107,16 +122,23 @@ class SourcedRewrites {
   readonly #fingerprint = new FingerprintBuilder();
 
   constructor(folder: string | undefined) {
-    this.builder = new RewritesBuilder(this.#sources, { folder });
+    // As they stand in the .json: not every sample has all sources, so that the first of these say nothing of the sources' order.
+    this.builder = new RewritesBuilder(this.#sources, { folder, asAdded: true });
   }
 
   get any(): boolean {
     return this.#sources.length > 0;
   }
 
+  /** @throws DataError when there are more sources than can be told apart */
   add(row: number, id: string, { source, text, weight = 1 }: Caption): void {
     let number = this.#numbers.get(source);
     if (number === undefined) {
+      if (this.#sources.length === mostSources) {
+        throw new DataError(`There are more than ${mostSources} sources of rewrites in the .json, such as ${JSON.stringify(source)}.`, {
+          mend: "Name those that are meant: --set 'captions.sources=[\"...\"]', or the keys with --json-text-key.",
+        });
+      }
       this.#numbers.set(source, (number = this.#sources.length));
       this.#sources.push(source);
     }

@@ -179,7 +179,7 @@ export class TrainingBatches {
       unreadable.push({ row: sample.number, reason });
     }
     throw new DataError(`No image can be read. First: ${unreadable[0]!.reason}`, {
-      mend: "Check the folder of images.",
+      mend: "Check the images. Of tars that are read from front to back, larger blocks have more to take instead: --set data.shuffle=...",
     });
   }
 

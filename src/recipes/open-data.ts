@@ -4,7 +4,7 @@
  * Tars on this machine become a table too, as long as they hold no more samples than fit one: then every sample has the same chance to
  * stand beside every other. More than that, and tars elsewhere, are read from front to back.
  */
-import { statSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import {
   type JoinedPairs,
   type LoaderSamples,
@@ -43,6 +43,8 @@ export interface RunData {
   minimumMatched?: number | undefined;
   /** See `joinRewrites`. */
   otherCaptions?: boolean | undefined;
+  /** Gives up looking through tars, with InterruptedError. */
+  signal?: AbortSignal | undefined;
 }
 
 /** Data that are ready to be trained on. */
@@ -52,14 +54,16 @@ export interface OpenedData {
   count: number;
   /** What the run folder records: enough to notice other data, nothing that differs between machines. */
   described: object;
+  /** Gives back what lies on disk, once no loader reads from it any more. */
+  close: () => void;
 }
 
 /** Samples up to which tars on this machine are opened as a table: their places take a few dozen bytes each. */
 const mostInTable = 5_000_000;
 
-/** True for tars, by their names or for a folder that holds some and no table. */
+/** True for tars: by their names, for a text file that lists some, or for a folder that holds some and no table. */
 export function holdsTars(path: string): boolean {
-  if (namesTars(path)) return true;
+  if (namesTars(path) || /\.txt$/i.test(path)) return true;
   if (isAddress(path) || !statSync(path, { throwIfNoEntry: false })?.isDirectory()) return false;
   const names = readdirSync(path);
   return names.some((name) => namesTars(name)) && !names.some((name) => /^captions\.(csv|tsv|jsonl|parquet)$/.test(name));
@@ -73,6 +77,8 @@ export function holdsTars(path: string): boolean {
 export async function openData(recipe: Recipe, data: RunData, workFolder: string): Promise<OpenedData> {
   const { captions } = recipe;
   const tars = holdsTars(data.file);
+  // Before anything is said of what it would lack.
+  if (!tars && !isAddress(data.file) && !existsSync(data.file)) throw new DataError(`${data.file}: no such file or folder.`);
   if (!tars && data.textKeys !== undefined) {
     throw new UsageError(`${data.file}: text keys are for tars; a table has columns.`, { mend: "Name the column with --caption-column." });
   }
@@ -99,22 +105,33 @@ async function openTable(recipe: Recipe, opened: Pairs | JoinedPairs, data: RunD
   if (recipe.captions.choose !== "original" && !("rewrites" in pairs)) throw noRewrites(data.file);
   if ("rewrites" in pairs) {
     const { matched, unmatched, sources } = pairs.rewrites;
+    // Those of a folder were held against the limit when they were joined.
+    if (data.rewrites === undefined)
+      refuseGaps(data, shownShards(data.file), `${matched + unmatched} samples`, matched, matched + unmatched);
     log.info(`Rewrites: ${matched} of ${matched + unmatched} samples have some, from ${sources.join(", ")}.`);
-    refuseUnknownSources(recipe, sources);
+    const unknown = unknownSource(recipe, sources);
+    if (unknown !== undefined) throw new UsageError(unknown, { mend: mendSources });
   }
   const described = { captions: pairs.fingerprint, rewrites: "rewrites" in pairs ? pairs.rewrites.fingerprint : null };
   // The index by id is needed no more; a large one takes hundreds of megabytes.
-  return { samples: pairs.samples, count: pairs.samples.length, described };
+  return { samples: pairs.samples, count: pairs.samples.length, described, close: () => pairs.samples.close() };
 }
 
 async function openTars(recipe: Recipe, data: RunData, workFolder: string): Promise<OpenedData> {
   const { captions } = recipe;
   const { order = "auto", shuffle, interleave, samplesPerEpoch } = recipe.data ?? {};
   const name = shownShards(data.file);
-  const listed = await listShards(data.file);
-  const idColumn = data.idColumn ?? (await defaultIdColumn(listed.map(({ address }) => address)));
+  const patience = data.signal === undefined ? {} : { signal: data.signal };
+  const listed = await listShards(data.file, patience);
+  const idColumn =
+    data.idColumn ??
+    (await defaultIdColumn(
+      listed.map(({ address }) => address),
+      patience,
+    ));
+  const sources = captions.choose === "original" ? [] : captions.sources;
   const texts = { idColumn, captionColumn: data.captionColumn, textKeys: data.textKeys };
-  const shards = await countSamples(listed);
+  const shards = await countSamples(listed, patience);
   const count = shards.reduce((sum, { samples }) => sum + samples, 0);
   const here = shards.every(({ address }) => !isAddress(address) && /\.tar$/i.test(address));
   if (order === "table" && !here) {
@@ -122,11 +139,18 @@ async function openTars(recipe: Recipe, data: RunData, workFolder: string): Prom
       mend: "Leave that setting out, or unpack them or copy them here.",
     });
   }
+  if (order === "table" && samplesPerEpoch !== undefined) {
+    throw new UsageError(
+      "A table has every sample once an epoch (data.order=table): it can't be drawn from with replacement (data.samplesPerEpoch).",
+    );
+  }
   if (order === "table" || (order === "auto" && here && count <= mostInTable && samplesPerEpoch === undefined)) {
     const paths = shards.map(({ address }) => address);
     const { maximumSkipped } = data;
-    const pairs = await openTarPairs(paths, { name, maximumSkipped, workFolder, sources: captions.sources, ...texts });
-    return await openTable(recipe, captions.choose === "original" ? withoutRewrites(pairs) : pairs, data, workFolder);
+    // Rewrites of a folder come in the place of those in the tars.
+    const own = data.rewrites === undefined ? sources : [];
+    const pairs = await openTarPairs(paths, { name, maximumSkipped, workFolder, sources: own, ...texts });
+    return await openTable(recipe, pairs, data, workFolder);
   }
   const rewrites =
     captions.choose === "original" || data.rewrites === undefined
@@ -135,24 +159,32 @@ async function openTars(recipe: Recipe, data: RunData, workFolder: string): Prom
   const samples: ShardedSamples = {
     shards,
     texts,
-    sources: captions.choose === "original" ? [] : captions.sources,
+    sources,
     rewrites: rewrites?.lookup.memory,
     ...(shuffle === undefined ? {} : { shuffle }),
     ...(interleave === undefined ? {} : { interleave }),
     ...(samplesPerEpoch === undefined ? {} : { resample: { samplesPerEpoch } }),
   };
-  await checkFirst(recipe, data, samples, name);
+  await checkFirst(recipe, data, samples, name, rewrites?.sources);
   log.info(`${name}: ${count} samples in ${shards.length} tars, read from front to back.`);
   const list = shards.map(({ address, samples: inShard }) => [address.replace(/^.*\//, "").replace(/[?#].*$/s, ""), inShard]);
   const described = {
     tars: { count: shards.length, samples: count, hash: sha256(JSON.stringify(list)) },
+    // Which texts are read is not in that; what nobody named stays out.
+    ...(Object.values(texts).some((named) => named !== undefined) ? { texts } : {}),
     rewrites: rewrites?.fingerprint ?? null,
   };
-  return { samples, count: samplesPerEpoch ?? count, described };
+  return { samples, count: samplesPerEpoch ?? count, described, close: () => rewrites?.lookup.close() };
 }
 
 /** Looks at the first samples before hours are spent on the rest. */
-async function checkFirst(recipe: Recipe, data: RunData, samples: ShardedSamples, name: string): Promise<void> {
+async function checkFirst(
+  recipe: Recipe,
+  data: RunData,
+  samples: ShardedSamples,
+  name: string,
+  folderSources: readonly string[] | undefined,
+): Promise<void> {
   const { looked, rewritten, sources, unusable, repeated, examples } = await probeShards(samples, 1000);
   if (looked > 0 && unusable === looked) {
     throw new DataError(`${name}: none of the first ${looked} samples can be used.\n  ${examples.join("\n  ")}`, {
@@ -170,13 +202,11 @@ async function checkFirst(recipe: Recipe, data: RunData, samples: ShardedSamples
   if (recipe.captions.choose === "original") return;
   if (rewritten === 0 && data.rewrites === undefined) throw noRewrites(name);
   const usable = looked - unusable;
-  const { minimumMatched = 0.99 } = data;
-  if (rewritten < usable * minimumMatched) {
-    throw new DataError(
-      `${data.rewrites ?? name}: of the first ${usable} samples of ${name}, ${rewritten} have a rewrite, expected at least ${minimumMatched * 100} %.`,
-      { mend: "Give the rewrites of these samples, with the ids that they were made for (--id-column), or allow gaps (--min-matched)." },
-    );
-  }
+  refuseGaps(data, name, `the first ${usable} samples`, rewritten, usable);
+  const unknown = unknownSource(recipe, folderSources ?? sources);
+  if (unknown !== undefined && folderSources !== undefined) throw new UsageError(unknown, { mend: mendSources });
+  // Of tars only the first samples are known by now.
+  if (unknown !== undefined) log.warn(`Of the first ${usable} samples: ${unknown}`);
   log.info(`Rewrites: ${rewritten} of the first ${usable} samples have some, from ${sources.join(", ")}.`);
 }
 
@@ -186,24 +216,25 @@ function noRewrites(name: string): UsageError {
   });
 }
 
-function withoutRewrites(pairs: Pairs | JoinedPairs): Pairs {
-  if (!("rewrites" in pairs)) return pairs;
-  const { rewrites: _, ...without } = pairs;
-  return without;
-}
-
-/** A slip in a name would silently train on other texts than were meant. */
-function refuseUnknownSources({ captions }: Recipe, sources: readonly string[]): void {
-  if (captions.choose !== "weighted" || captions.weights === undefined) return;
-  const named = Array.isArray(captions.weights)
-    ? captions.weights.flatMap(({ weights }) => Object.keys(weights))
-    : Object.keys(captions.weights);
-  const unknown = [...named, ...(captions.fallback ?? [])].filter((source) => source !== "original" && !sources.includes(source));
-  if (unknown.length === 0) return;
-  throw new UsageError(
-    `The recipe weighs captions from "${unknown[0]}", and the data have none; they have original, ${sources.join(", ")}.`,
-    {
-      mend: "Change captions.weights or captions.fallback, or give the rewrites that it names.",
-    },
+/** @throws DataError when too few samples have a rewrite; `these` says in words which ones were looked at */
+function refuseGaps({ rewrites, minimumMatched = 0.99 }: RunData, name: string, these: string, rewritten: number, usable: number): void {
+  if (rewritten >= usable * minimumMatched) return;
+  throw new DataError(
+    `${rewrites ?? name}: of ${these}${rewrites === undefined ? "" : ` of ${name}`}, ${rewritten} have a rewrite, expected at least ${minimumMatched * 100} %.`,
+    { mend: "Give the rewrites of these samples, with the ids that they were made for (--id-column), or allow gaps (--min-matched)." },
   );
 }
+
+/** What is wrong with the names of sources in a recipe: a slip there would silently train on other texts than were meant. */
+function unknownSource({ captions }: Recipe, sources: readonly string[]): string | undefined {
+  const { choose, weights = {}, fallback = [] } = captions;
+  const weighed =
+    choose !== "weighted"
+      ? []
+      : [...(Array.isArray(weights) ? weights.flatMap((part) => Object.keys(part.weights)) : Object.keys(weights)), ...fallback];
+  const unknown = [...(captions.sources ?? []), ...weighed].find((source) => source !== "original" && !sources.includes(source));
+  if (unknown === undefined) return undefined;
+  return `The recipe asks for captions from "${unknown}", and the data have none; they have ${["original", ...sources].join(", ")}.`;
+}
+
+const mendSources = "Change captions.sources, captions.weights or captions.fallback, or give the rewrites that they name.";

@@ -20,7 +20,7 @@ import {
   trackerAddress,
   train,
 } from "../training/index.ts";
-import { type RunData, openData } from "./open-data.ts";
+import { type OpenedData, type RunData, openData } from "./open-data.ts";
 import type { Recipe } from "./recipe.ts";
 
 export interface RunOptions {
@@ -49,17 +49,32 @@ export interface RunResult extends TrainSummary {
  * @throws UsageError when recipe, data and run folder do not fit together; see also `train`
  */
 export async function runRecipe(options: RunOptions): Promise<RunResult> {
-  const { recipe, data, out, evaluators = [], device = "cpu", signal, label, stall, reportTo = [] } = options;
-  const trackers = reportTo.map((text) => trackerAddress(text));
-  const { training, optimizer: settings, captions, images } = recipe;
+  const { recipe, data, out, device = "cpu", signal } = options;
+  const { training } = recipe;
   if (training.precision === "bf16" && !hasFastBfloat16(device)) {
     log.warn(
       "This processor has no bfloat16 instructions and emulates them, far slower than float32: --set training.precision=fp32 is faster.",
     );
   }
+  // What can be refused without the data, before these are opened.
   const objective = objectiveOf(recipe);
-  const { samples, count, described } = await openData(recipe, data, workFolderOf(out));
   const shape = shapeOf(recipe);
+  const opened = await openData(recipe, { signal, ...data }, workFolderOf(out));
+  try {
+    return await runOn(opened, objective, shape, options);
+  } finally {
+    opened.close();
+  }
+}
+
+async function runOn(
+  { samples, count, described }: OpenedData,
+  objective: Objective,
+  shape: ClipConfig,
+  { recipe, data, out, evaluators = [], device = "cpu", signal, label, stall, reportTo = [] }: RunOptions,
+): Promise<RunResult> {
+  const trackers = reportTo.map((text) => trackerAddress(text));
+  const { training, optimizer: settings, captions, images } = recipe;
   const loaderSettings = {
     samples,
     batchSize: training.batchSize,

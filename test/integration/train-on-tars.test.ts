@@ -104,11 +104,40 @@ test("texts are drawn from the keys that are named, as with open_clip", async ()
   assert.ok(rewritten > 0.8, String(rewritten));
   const first = await train("first-key", shards, "--json-text-key", "caption_eda;caption", "--min-matched", "0");
   assert.equal(first.rewritten, 0, "the first that there is counts as the caption");
+  const single = await train("one-key", shards, "--json-text-key", "caption_eda", "--max-skipped", "0.9");
+  assert.equal(single.rewritten, 0, "a single key leaves nothing to draw from");
+});
+
+test("a list of tars in a text file; names that no sample has are told of; a run does not go on with other texts", async () => {
+  const list = join(root, "tars.txt");
+  writeFileSync(list, ["00000", "00001", "00002", "00003"].map((name) => `shards/${name}.tar\n`).join(""));
+  const streamed = ["--set", "data.order=shards", "--min-matched", "0", "--set", "captions.choose=weighted"];
+  const weights = ["--set", 'captions.weights={"original":1,"bart":1}'];
+  const { stderr, rewritten } = await train("listed", list, ...streamed, ...weights);
+  assert.match(stderr, /asks for captions from "bart", and the data have none; they have original, eda/);
+  assert.equal(rewritten, 0);
+  rmSync(join(root, "listed", "model"), { recursive: true });
+  const settings = ["model.preset=nano", "training.batchSize=8", "training.warmupSteps=2", "training.logEvery=1", "training.steps=8"];
+  const flags = [...settings.flatMap((setting) => ["--set", setting]), ...streamed, ...weights];
+  const other = await laclip(
+    "train",
+    "emoji-laclip",
+    "--data",
+    list,
+    "--out",
+    join(root, "listed"),
+    ...flags,
+    "--caption-column",
+    "caption",
+  );
+  assert.equal(other.code, 2, other.stderr);
+  assert.match(other.stderr, /caption/);
 });
 
 test("what does not fit is refused before anything is trained", async () => {
   const refused: [args: string[], code: number, reason: RegExp][] = [
     [["--data", data], 2, /no rewrites folder was given/],
+    [["--data", join(root, "nowhere")], 3, /nowhere: no such file or folder/],
     [["--data", data, "--json-text-key", "caption"], 2, /text keys are for tars/],
     [["--data", shards, "--json-text-key", "a;b", "--json-text-key-probs", "1"], 2, /2 keys, and --json-text-key-probs 1 weights/],
     [
@@ -124,6 +153,20 @@ test("what does not fit is refused before anything is trained", async () => {
       2,
       /captions from "bart", and the data have none/,
     ],
+    [
+      [
+        "--data",
+        shards,
+        "--rewrites",
+        rewrites,
+        ...["data.order=shards", "captions.choose=weighted", 'captions.weights={"bart":1}'].flatMap((setting) => ["--set", setting]),
+        "--min-matched",
+        "0",
+      ],
+      2,
+      /captions from "bart", and the data have none/,
+    ],
+    [["--data", shards, "--set", "data.order=table", "--set", "data.samplesPerEpoch=16"], 2, /can't be drawn from with replacement/],
     [["--data", "pipe:cat x.tar"], 2, /commands are not run/],
   ];
   for (const [args, code, reason] of refused) {

@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { setImageThreads } from "../../images/index.ts";
 import { originalSource, sourceOfKey } from "../../data/index.ts";
-import { type Recipe, applySettings, derive, findRecipe, recipes, runRecipe, smoke, zeroShotEvaluator } from "../../recipes/index.ts";
+import { type Recipe, applySettings, findRecipe, recipes, runRecipe, smoke, zeroShotEvaluator } from "../../recipes/index.ts";
 import { UsageError, formatDuration, log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { interruptSignal } from "../interrupt.ts";
@@ -152,10 +152,12 @@ function withTextKeys(recipe: Recipe, { jsonTextKey: keys, jsonTextKeyProbs: wei
   if (weights !== undefined && weights.length !== keys.length) {
     throw new UsageError(`--json-text-key has ${keys.length} keys, and --json-text-key-probs ${weights.length} weights.`);
   }
+  // A single text leaves nothing to draw from.
+  if (keys.length === 1) return { ...recipe, captions: { choose: "original" } };
   const sources = keys.map((key, i) => sourceOfKey(key, i === 0));
   const given = weights ?? keys.map((_, i) => (i === 0 ? 1 : 0));
   const byWeight = Object.fromEntries(sources.map((source, i) => [source, given[i]!]));
-  return derive(recipe, {
-    captions: { choose: "weighted", weights: byWeight, sources: sources.filter((source) => source !== originalSource) },
-  });
+  // In place of the recipe's own rules, of which none may stay.
+  const captions = { choose: "weighted", weights: byWeight, sources: sources.filter((source) => source !== originalSource) } as const;
+  return { ...recipe, captions: { ...captions, sources: [...captions.sources] } };
 }

@@ -14,6 +14,7 @@ import { DataError, Progress, log, sha256, warnOnce, writeFileAtomic } from "../
 import { besideTar, folderOfTar, indexBeside, readIfThere } from "../index-beside.ts";
 import { fileNameOf, isAddress, shownAddress } from "../remote/address.ts";
 import { type Shard } from "../remote/list-shards.ts";
+import { openBytes } from "../remote/open-bytes.ts";
 import type { Patience } from "../remote/patience.ts";
 import { readShard } from "../remote/read-shard.ts";
 import { type ShardIndex, shardIndexName } from "../shard-index.ts";
@@ -98,15 +99,25 @@ async function withStatistics({ address }: Shard, options: Patience): Promise<Co
 
 async function lookedThrough({ address, size }: Shard, options: CountOptions): Promise<CountedShard> {
   const cache = options.cache ?? join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "laclip", "shards");
-  const changed = isAddress(address) ? size : statSync(address).mtimeMs;
+  // A link that leads nowhere is told of when it is opened.
+  const changed = isAddress(address)
+    ? (size ?? (await versionOf(address, options)))
+    : statSync(address, { throwIfNoEntry: false })?.mtimeMs;
   const place = isAddress(address) ? shownAddress(address) : resolve(address);
   const file = join(cache, `${sha256(JSON.stringify([place, size, changed])).slice(0, 32)}.json`);
-  // Elsewhere, without a size, nothing would tell that it has changed.
+  // Without either, nothing would tell that it has changed.
   const known = changed === undefined ? undefined : fromCache(file);
   if (known) return { address, samples: known.samples, offsets: known.offsets, stride };
   const found = await lookThrough(address, options);
   if (changed !== undefined) intoCache(cache, file, found);
   return { address, ...found, stride };
+}
+
+/** By what a file on a web server is known to be the same: asked for with its first byte. Undefined where the server does not tell. */
+async function versionOf(address: string, options: Patience): Promise<string | undefined> {
+  const opened = openBytes(address, { ...options, to: 1 });
+  for await (const _ of opened) break;
+  return opened.version === undefined ? undefined : `${opened.version} ${opened.size}`;
 }
 
 async function lookThrough(address: string, options: Patience): Promise<{ samples: number; offsets: number[] }> {

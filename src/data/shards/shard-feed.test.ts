@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
-import { copyFileSync, mkdtempSync, openSync, closeSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { copyFileSync, mkdtempSync, openSync, closeSync, readFileSync, rmSync, symlinkSync, writeSync } from "node:fs";
 import { type Server, createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { TarWriter, scanTar } from "../../formats/index.ts";
+import { listShards } from "../remote/list-shards.ts";
 import type { FedSample } from "../sample-feed.ts";
-import type { CountedShard } from "./count-samples.ts";
+import { type CountedShard, countSamples } from "./count-samples.ts";
 import { probeShards } from "./probe-shards.ts";
 import { ShardFeed, type ShardFeedOptions } from "./shard-feed.ts";
 
@@ -48,17 +49,20 @@ async function take(feed: ShardFeed, from: number, to: number): Promise<FedSampl
 }
 
 /** Serves the folder, in a single piece each; counts what is asked for. */
-async function serve(): Promise<{ at: string; requests: () => number; server: Server }> {
-  let asked = 0;
+async function serve(): Promise<{ at: string; requests: () => number; sent: () => number; server: Server }> {
+  let [asked, sent] = [0, 0];
   const server = createServer((request, response) => {
     asked++;
+    if (!request.url!.endsWith(".tar")) return void response.writeHead(404).end();
     const bytes = readFileSync(join(folder, request.url!));
-    const from = Number(/bytes=(\d+)-/.exec(request.headers.range ?? "")?.[1] ?? 0);
-    const headers = { ETag: '"1"', "Content-Range": `bytes ${from}-${bytes.length - 1}/${bytes.length}` };
-    response.writeHead(206, headers).end(bytes.subarray(from));
+    const [, from = "0", last = bytes.length - 1] = /bytes=(\d+)-(\d+)?/.exec(request.headers.range ?? "") ?? [];
+    const part = bytes.subarray(Number(from), Number(last) + 1);
+    const headers = { ETag: '"1"', "Content-Range": `bytes ${from}-${last}/${bytes.length}`, "Content-Length": part.length };
+    sent += part.length;
+    response.writeHead(206, headers).end(part);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { at: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, requests: () => asked, server };
+  return { at: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, requests: () => asked, sent: () => sent, server };
 }
 
 test("a tar that is damaged in its middle gives the same samples wherever a run goes on", async () => {
@@ -135,4 +139,32 @@ test("tars elsewhere are read on, not anew: when a sample is replaced, and when 
     server.closeAllConnections();
     server.close();
   }
+});
+
+test("what was counted on a web server is kept as long as the server says that the tar is the same", async () => {
+  const { at, sent, server } = await serve();
+  try {
+    const cache = join(folder, "cache");
+    const shards = await listShards(`${at}/{0..2}.tar`);
+    const first = await countSamples(shards, { cache });
+    assert.deepEqual(
+      first.map(({ samples }) => samples),
+      [40, 60, 30],
+    );
+    const before = sent();
+    assert.deepEqual(await countSamples(shards, { cache }), first);
+    assert.ok(sent() - before < 10, `${sent() - before} bytes`);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+test("a link that leads nowhere is told of as a tar that is not there", async () => {
+  const linked = mkdtempSync(join(folder, "linked-"));
+  symlinkSync("nowhere.tar", join(linked, "link.tar"));
+  await assert.rejects(countSamples(await listShards(linked), { cache: join(folder, "cache") }), {
+    name: "DataError",
+    message: /link\.tar: no such file/,
+  });
 });

@@ -137,6 +137,7 @@ test("a tar that is cut off or vanishes costs its samples, which are replaced an
   for await (const batch of loader) batches.push(batch);
   assert.ok(loader.skipped.count >= 8 && loader.skipped.count <= 12, String(loader.skipped.count));
   assert.ok(loader.skipped.examples.some((reason) => /1\.tar/.test(reason)));
+  assert.equal(new Set(loader.skipped.examples).size, loader.skipped.examples.length, "what is wrong with a tar is said once");
   for (const [step, batch] of batches.entries()) {
     assert.equal(new Set(batch.ids).size, 6);
     whole[step]!.ids.forEach((id, slot) => {
