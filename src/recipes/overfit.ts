@@ -107,7 +107,17 @@ async function firstBatch(recipe: Recipe, data: RunData, { batchSize, imageSize,
   const { choose, weights, fallback } = captions;
   const { scale, interpolation, exact: exactCrops = false } = images;
   const batches = openLoader({
-    ...{ samples, batchSize, imageSize, contextLength, seed: training.seed, choose, weights, fallback, scale, interpolation, exactCrops },
+    samples,
+    batchSize,
+    imageSize,
+    contextLength,
+    seed: training.seed,
+    choose,
+    weights,
+    fallback,
+    scale,
+    interpolation,
+    exactCrops,
     totalSteps: 1,
     ...(data.maximumSkipped === undefined ? {} : { maximumSkipped: data.maximumSkipped }),
   });

@@ -9,4 +9,5 @@ export * from "./skipped-steps.ts";
 export * from "./step-guard.ts";
 export * from "./step.ts";
 export * from "./tracker.ts";
+export * from "./train-options.ts";
 export * from "./trainer.ts";
