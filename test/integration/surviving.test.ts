@@ -68,8 +68,8 @@ const checkpoints = (out: string): string[] => {
 };
 const events = (out: string, kind: string): RunEvent[] =>
   readFileSync(join(root, out, "events.jsonl"), "utf8")
-    .trim()
     .split("\n")
+    .slice(0, -1) // what is behind the last end of a line is being written
     .map((line) => JSON.parse(line) as RunEvent)
     .filter(({ event }) => event === kind);
 
