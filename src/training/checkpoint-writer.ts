@@ -13,11 +13,6 @@ export class CheckpointWriter {
   #worker: Worker | undefined;
   #writing: Promise<void> = Promise.resolve();
 
-  /** Waits until nothing is being written. Never rejects. */
-  async settled(): Promise<void> {
-    await this.#writing;
-  }
-
   /**
    * Starts to write. The memory of the tensors moves to the thread.
    * @returns a promise of the end: resolves when the checkpoint is in its place and synced

@@ -14,7 +14,7 @@ import { type AdamW, allFinite } from "../optim/index.ts";
 import { LaclipError, ModelFormatError, log, readJson, sha256File } from "../support/index.ts";
 import { randomState, setRandomState } from "../torch/index.ts";
 import { type CheckpointJob, manifestFile, removeCheckpoint, removingPrefix, writingPrefix } from "./checkpoint-files.ts";
-import { guardStateSchema } from "./step-guard.ts";
+import { type GuardState, guardStateSchema } from "./step-guard.ts";
 
 const stateFile = "state.json";
 const optimizerFile = "optimizer.safetensors";
@@ -162,11 +162,14 @@ export function sweepCheckpoints(root: string, unwanted: (step: number) => boole
 
 /**
  * The newest checkpoint that is whole, or undefined when there is none at all.
- * @param suits looks only at checkpoints of such steps. Default all
+ * @param suits looks only at checkpoints of such a step, with such a state of the guard. Default all
  * @throws ModelFormatError when there are such checkpoints and every one is damaged
  */
-export async function latestCheckpoint(root: string, suits: (step: number) => boolean = () => true): Promise<Checkpoint | undefined> {
-  const folders = checkpointFolders(root).filter((folder) => suits(stepOf(folder)));
+export async function latestCheckpoint(
+  root: string,
+  suits: (step: number, guard: GuardState | undefined) => boolean = () => true,
+): Promise<Checkpoint | undefined> {
+  const folders = checkpointFolders(root).filter((folder) => suits(stepOf(folder), stateOf(folder)?.guard));
   const damage: string[] = [];
   for (const folder of folders) {
     try {

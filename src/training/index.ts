@@ -11,4 +11,5 @@ export * from "./step-guard.ts";
 export * from "./step.ts";
 export * from "./tower-features.ts";
 export * from "./tracker.ts";
+export * from "./train-options.ts";
 export * from "./trainer.ts";

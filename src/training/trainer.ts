@@ -7,15 +7,13 @@
  */
 import { existsSync, rmSync } from "node:fs";
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
-import { type Batch } from "../data/index.ts";
-import { type Clip, type Preprocessing, saveModel } from "../models/index.ts";
+import type { Batch } from "../data/index.ts";
+import { saveModel } from "../models/index.ts";
 import type { Objective } from "../objectives/index.ts";
-import type { AdamW, Schedule } from "../optim/index.ts";
-import { DivergedError, InterruptedError, Progress, log, warnOnce } from "../support/index.ts";
+import { DivergedError, InterruptedError, Progress, log } from "../support/index.ts";
 import type { CheckpointJob } from "./checkpoint-files.ts";
 import { CheckpointWriter } from "./checkpoint-writer.ts";
 import {
-  type BestRule,
   type Checkpoint,
   bestCheckpoint,
   canBeSaved,
@@ -27,86 +25,12 @@ import {
 } from "./checkpoints.ts";
 import { Faults } from "./faults.ts";
 import { MeasureWindow } from "./measure-window.ts";
-import type { RunFolder } from "./run-folder.ts";
-import { type SkippedRange, SkippedSteps } from "./skipped-steps.ts";
+import { SkippedSteps } from "./skipped-steps.ts";
 import { StallWatch } from "./stall-watch.ts";
 import { StepGuard } from "./step-guard.ts";
 import { type StepReport, trainStep } from "./step.ts";
-import type { Precision } from "./tower-features.ts";
-
-/** Batches in the order of their steps; `src/data`'s loader is one. */
-export interface BatchSource extends AsyncIterable<Batch> {
-  close(): Promise<void>;
-}
-
-/** Something that looks at the model while it trains; handed in by recipes, since training knows nothing of evaluation. */
-export interface Evaluator {
-  /** Every so many steps, and after the last. */
-  everySteps: number;
-  /** Names of what it measures. */
-  measures: readonly string[];
-  /** Measures by name ("val/zero-shot-top1"), written into the run's events. */
-  evaluate(model: Clip, preprocessing: Preprocessing): Promise<Record<string, number>>;
-}
-
-export interface TrainOptions {
-  model: Clip;
-  preprocessing: Preprocessing;
-  objective: Objective;
-  optimizer: AdamW;
-  schedule: Schedule;
-  totalSteps: number;
-  precision: Precision;
-  /** Images that pass through the towers at once, see cached-gradients.ts. Default the whole batch. */
-  microBatch?: number | undefined;
-  device: string;
-  /** Opens the batches from a step on. */
-  openBatches: (startStep: number) => BatchSource;
-  run: RunFolder;
-  /** Steps between checkpoints; there is always one at the end and one when interrupted. */
-  checkpointEvery: number;
-  /** Checkpoints to keep. */
-  keepCheckpoints: number;
-  /** Minutes between further checkpoints. Default none. */
-  checkpointMinutes?: number | undefined;
-  /** Also keep the checkpoint with the best measure of an evaluator. */
-  keepBest?: BestRule | undefined;
-  /** Steps between lines in the log of events. */
-  logEvery: number;
-  evaluators?: readonly Evaluator[];
-  /** Steps in a row with a loss or gradient that is not finite, after which the run rolls back. Default 5. */
-  nonFinite?: number | undefined;
-  /** Roll-backs after which the run ends. Default 3. */
-  rollbacks?: number | undefined;
-  /** Leave out steps whose loss or gradient jumps, see `StepGuard`. Default: in runs of at least 1,000 steps. */
-  spikeGuard?: boolean | undefined;
-  /** Steps to leave out, with their data. */
-  skipSteps?: readonly SkippedRange[] | undefined;
-  /** Minutes without a finished step after which that is said, and whether the process then ends. Default 10 and false. */
-  stall?: { minutes: number; exit: boolean } | undefined;
-  /** Aborting it saves a checkpoint at the edge of the step and throws InterruptedError. */
-  signal?: AbortSignal;
-  /** Word at the start of progress lines. Default "train". */
-  label?: string;
-}
-
-export interface TrainSummary {
-  steps: number;
-  /** Seconds spent in this start of the run. */
-  seconds: number;
-  /** True when the run was already finished and nothing was done. */
-  alreadyFinished: boolean;
-}
-
-export interface TrainSummary {
-  steps: number;
-  /** Seconds spent in this start of the run. */
-  seconds: number;
-  /** True when the run was already finished and nothing was done. */
-  alreadyFinished: boolean;
-  /** Steps without update, since the run began. */
-  skipped: number;
-}
+import { finiteOrText, loaderStart, recordStep, warnOfWaiting } from "./train-events.ts";
+import type { BatchSource, TrainOptions, TrainSummary } from "./train-options.ts";
 
 /** Steps from which a run is long enough for jumps to be told from the fall of the loss at its start. */
 const longRun = 1000;
@@ -143,6 +67,9 @@ class Trainer {
   /** Step that this start went on from. */
   #from = 0;
   #batches: BatchSource | undefined;
+  #iterator: AsyncIterator<Batch> | undefined;
+  /** Ends, without error, when no checkpoint is being written and what came of the last one has been dealt with. */
+  #writing: Promise<void> = Promise.resolve();
   #savedStep: number | undefined;
   #savedAt = performance.now();
   #evaluatedStep: number | undefined;
@@ -214,16 +141,17 @@ class Trainer {
       this.#progress.skip(next - this.#step);
       this.#step = next;
       await this.#batches?.close();
-      this.#batches = undefined;
+      this.#batches = this.#iterator = undefined;
       return "passed over";
     }
     this.#watch.phase("batches");
     this.#batches ??= openBatches(this.#step);
+    this.#iterator ??= this.#batches[Symbol.asyncIterator]();
     const slow = this.#faults.take("slow-batch", this.#step);
     if (slow !== undefined) await sleep(slow, undefined, signal === undefined ? {} : { signal }).catch(() => {});
     if (signal?.aborted) return "interrupted";
     // An interruption must not have to wait for a loader that hangs.
-    const result = await orAborted(this.#batches[Symbol.asyncIterator]().next(), signal);
+    const result = await orAborted(this.#iterator.next(), signal);
     if (result === "aborted") return "interrupted";
     if (result.done === true) throw new Error(`internal: the batches ended at step ${this.#step} of ${totalSteps}`);
     return result.value;
@@ -259,8 +187,7 @@ class Trainer {
     this.#window.add({ "train/data_time": (given - asked) / 1000, "train/batch_time": (done - asked) / 1000 });
     if (this.#step % logEvery === 0 || this.#step === totalSteps) {
       const means = this.#window.take();
-      record(run, this.#step, batch, report, lr, { ...means, "train/skipped": this.skipped });
-      // The first batches after a start come from a loader that has just begun.
+      recordStep(run, this.#step, batch, report, lr, { ...means, "train/skipped": this.skipped });
       if (this.#step - this.#from > loaderStart) warnOfWaiting(means);
     }
     this.#progress.advance(1, `loss ${report.loss.toFixed(3)}`);
@@ -297,7 +224,7 @@ class Trainer {
     this.#measures = measures;
     const value = keepBest === undefined ? undefined : measures[keepBest.metric];
     if (keepBest === undefined || value === undefined || !Number.isFinite(value)) return;
-    await this.#writer.settled();
+    await this.#writing;
     const best = bestCheckpoint(run.checkpoints, keepBest)?.value;
     if (best === undefined || (keepBest.higher ? value > best : value < best)) await this.#save();
   }
@@ -313,7 +240,7 @@ class Trainer {
     const step = this.#step;
     this.#watch.phase("checkpoint");
     const started = performance.now();
-    await this.#writer.settled();
+    await this.#writing;
     if (this.#savedStep === step) return true;
     if (!canBeSaved({ model, optimizer })) {
       if (!mayRollBack) return true;
@@ -336,15 +263,12 @@ class Trainer {
     const pause = (performance.now() - started) / 1000;
     const faults = { fullDisk, ...(killAt === undefined ? {} : { killAt }), ...(slow === undefined ? {} : { slow }) };
     const written = this.#write({ ...job, faults }, step, { pause, started });
-    if (wait) {
-      await written;
-      return true;
-    }
-    written.catch((error: unknown) => {
+    this.#writing = written.catch((error: unknown) => {
       if (this.#savedStep === step) this.#savedStep = undefined;
-      log.warn(`The checkpoint of step ${step} could not be written; training goes on. ${(error as Error).message}`);
       run.record("checkpoint failed", step, { reason: (error as Error).message });
+      if (!wait) log.warn(`The checkpoint of step ${step} could not be written; training goes on. ${(error as Error).message}`);
     });
+    if (wait) await written;
     return true;
   }
 
@@ -361,11 +285,13 @@ class Trainer {
    */
   async #rollBack(good: number, why: string, loss: number): Promise<void> {
     const { run, checkpointEvery, rollbacks = 3 } = this.#options;
-    await this.#writer.settled();
+    await this.#writing;
     const to = this.#step;
     if (this.#over.rollbacks >= rollbacks) throw this.#diverged(`${why}, and the run was rolled back ${rollbacks} times before`, loss);
-    const suits = (step: number): boolean => step <= good && step % checkpointEvery === 0 && !this.#over.takesBack(step);
-    const checkpoint = await latestCheckpoint(run.checkpoints, suits);
+    const checkpoint = await latestCheckpoint(
+      run.checkpoints,
+      (step, guard) => step <= good && step % checkpointEvery === 0 && !this.#over.takesBack(step) && (guard?.notFinite ?? 0) === 0,
+    );
     if (checkpoint === undefined) throw this.#diverged(`${why}, and there is no checkpoint from before to go back to`, loss);
     this.#over.add({ from: checkpoint.step, to, reason: why });
     sweepCheckpoints(run.checkpoints, (step) => this.#over.takesBack(step));
@@ -431,40 +357,4 @@ async function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined
     signal.removeEventListener("abort", listener!);
     promise.catch(() => {}); // nobody waits for it any more when the signal came first
   }
-}
-
-/** JSON has no infinity. */
-function finiteOrText(value: number): number | string {
-  return Number.isFinite(value) ? value : String(value);
-}
-
-/** Steps after a start in which waiting for batches says nothing. */
-const loaderStart = 20;
-/** Share of a step's time from which waiting for batches is worth a warning. */
-const worthAWarning = 0.15;
-
-function warnOfWaiting(means: Record<string, number>): void {
-  const share = means["train/data_time"]! / means["train/batch_time"]!;
-  if (share < worthAWarning) return;
-  warnOnce(
-    "waiting for batches",
-    `The loader is the limit: ${Math.round(share * 100)} % of the time of the last steps went into waiting for batches. ` +
-      "`laclip data bench` says which part of it is slow; `laclip data pack --resize` makes images smaller once and for all.",
-  );
-}
-
-/** One line of events, with open_clip's names for the measures. */
-function record(run: RunFolder, step: number, batch: Batch, report: StepReport, lr: number, means: Record<string, number>): void {
-  run.record("train", step, {
-    epoch: batch.epoch,
-    ...means,
-    "train/lr": lr,
-    "train/logit_scale": report.logitScale,
-    // open_clip's name of the same, by which its users' charts find it.
-    "train/scale": report.logitScale,
-    "train/samples_per_second": batch.ids.length / means["train/batch_time"]!,
-    ...(Number.isFinite(report.gradientNorm) ? { "train/grad_norm": report.gradientNorm! } : {}),
-    ...Object.fromEntries(Object.entries(report.metrics).map(([name, value]) => [`train/${name}`, value])),
-    "train/memory_rss": process.memoryUsage.rss(),
-  });
 }

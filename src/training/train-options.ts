@@ -1,0 +1,75 @@
+/** What a training run is made of, and what it gives back. */
+import type { Batch } from "../data/index.ts";
+import type { Clip, Preprocessing } from "../models/index.ts";
+import type { Objective } from "../objectives/index.ts";
+import type { AdamW, Schedule } from "../optim/index.ts";
+import type { BestRule } from "./checkpoints.ts";
+import type { RunFolder } from "./run-folder.ts";
+import type { SkippedRange } from "./skipped-steps.ts";
+import type { Precision } from "./tower-features.ts";
+
+/** Batches in the order of their steps; `src/data`'s loader is one. */
+export interface BatchSource extends AsyncIterable<Batch> {
+  close(): Promise<void>;
+}
+
+/** Something that looks at the model while it trains; handed in by recipes, since training knows nothing of evaluation. */
+export interface Evaluator {
+  /** Every so many steps, and after the last. */
+  everySteps: number;
+  /** Names of what it measures. */
+  measures: readonly string[];
+  /** Measures by name ("val/zero-shot-top1"), written into the run's events. */
+  evaluate(model: Clip, preprocessing: Preprocessing): Promise<Record<string, number>>;
+}
+
+export interface TrainOptions {
+  model: Clip;
+  preprocessing: Preprocessing;
+  objective: Objective;
+  optimizer: AdamW;
+  schedule: Schedule;
+  totalSteps: number;
+  precision: Precision;
+  /** Images that pass through the towers at once, see cached-gradients.ts. Default the whole batch. */
+  microBatch?: number | undefined;
+  device: string;
+  /** Opens the batches from a step on. */
+  openBatches: (startStep: number) => BatchSource;
+  run: RunFolder;
+  /** Steps between checkpoints; there is always one at the end and one when interrupted. */
+  checkpointEvery: number;
+  /** Checkpoints to keep. */
+  keepCheckpoints: number;
+  /** Minutes between further checkpoints. Default none. */
+  checkpointMinutes?: number | undefined;
+  /** Also keep the checkpoint with the best measure of an evaluator. */
+  keepBest?: BestRule | undefined;
+  /** Steps between lines in the log of events. */
+  logEvery: number;
+  evaluators?: readonly Evaluator[];
+  /** Steps in a row with a loss or gradient that is not finite, after which the run rolls back. Default 5. */
+  nonFinite?: number | undefined;
+  /** Roll-backs after which the run ends. Default 3. */
+  rollbacks?: number | undefined;
+  /** Leave out steps whose loss or gradient jumps, see `StepGuard`. Default: in runs of at least 1,000 steps. */
+  spikeGuard?: boolean | undefined;
+  /** Steps to leave out, with their data. */
+  skipSteps?: readonly SkippedRange[] | undefined;
+  /** Minutes without a finished step after which that is said, and whether the process then ends. Default 10 and false. */
+  stall?: { minutes: number; exit: boolean } | undefined;
+  /** Aborting it saves a checkpoint at the edge of the step and throws InterruptedError. */
+  signal?: AbortSignal;
+  /** Word at the start of progress lines. Default "train". */
+  label?: string;
+}
+
+export interface TrainSummary {
+  steps: number;
+  /** Seconds spent in this start of the run. */
+  seconds: number;
+  /** True when the run was already finished and nothing was done. */
+  alreadyFinished: boolean;
+  /** Steps without update, since the run began. */
+  skipped: number;
+}
