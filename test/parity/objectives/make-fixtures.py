@@ -105,6 +105,32 @@ def soft(x, share, temperature):
     return loss
 
 
+def view_head():
+    """SLIP's image_mlp: Linear, BatchNorm, ReLU, twice; Linear. With its weights' names, in training mode."""
+    from collections import OrderedDict
+
+    torch.manual_seed(18)
+    nn, width, hidden, out = torch.nn, 6, 7, 5
+    head = nn.Sequential(OrderedDict([
+        ("layer1", nn.Linear(width, hidden)), ("bn1", nn.BatchNorm1d(hidden)), ("relu1", nn.ReLU()),
+        ("layer2", nn.Linear(hidden, hidden)), ("bn2", nn.BatchNorm1d(hidden)), ("relu2", nn.ReLU()),
+        ("layer3", nn.Linear(hidden, out)),
+    ]))  # fmt: skip
+    with torch.no_grad():
+        for name, parameter in head.named_parameters():
+            if name.startswith("bn"):
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    weights = {name: {"shape": list(p.shape), "values": p.flatten().tolist()} for name, p in head.named_parameters()}
+    head = head.double()
+    x = torch.randn(9, width).double().requires_grad_()
+    towards = torch.randn(9, out)
+    y = head(x)
+    (y * towards.double()).sum().backward()
+    return {"width": width, "hidden": hidden, "out": out, "weights": weights, "input": x.flatten().tolist(),
+            "towards": towards.flatten().tolist(), "output": y.flatten().tolist(), "inputGradient": x.grad.flatten().tolist(),
+            "gradients": {name: p.grad.flatten().tolist() for name, p in head.named_parameters()}}  # fmt: skip
+
+
 def main():
     torch.manual_seed(17)
     draw = lambda *shape: torch.randn(*shape, dtype=torch.float64).float()  # what float32 can hold
@@ -160,7 +186,7 @@ def main():
     batch = {"B": B, "K": K, "D": D, "E": E, **stored, "keys": keys.tolist(), "oneKeys": one.tolist(),
              "sampleWeights": sample_weights.tolist(), "textWeights": text_weights.tolist()}  # fmt: skip
     with open(os.path.join(here, "fixtures.json"), "w") as file:
-        json.dump({"torch": torch.__version__, "batch": batch, "cases": cases}, file, indent=1)
+        json.dump({"torch": torch.__version__, "batch": batch, "cases": cases, "viewHead": view_head()}, file, indent=1)
         file.write("\n")
     print(f"{len(cases)} cases")
 
