@@ -62,6 +62,14 @@ def joint(x, weights, masked):
     return loss
 
 
+def fit(x, weights, sharpness):
+    """ALIP's rule for a pair, exp(sharpness (similarity - mean)) below the mean and 1 above; the mean is the batch's own."""
+    image, text = unit(x["image"]).detach(), unit(x["text"]).detach().view(B, -1, D)
+    s = torch.stack([(image[i] * text[i]).sum(-1) for i in range(B)])
+    factor = torch.where(s < s.mean(), torch.exp(sharpness * (s - s.mean())), torch.ones_like(s))
+    return (torch.tensor(weights) * factor).tolist()
+
+
 def simclr(x, temperature):
     """SLIP's SIMCLRLoss: each view against the other views and, itself excepted, those of its own kind."""
     a, b = unit(x["views"][:B]), unit(x["views"][B:])
@@ -179,6 +187,9 @@ def main():
     cases += [
         case("slip", slip, 1, lambda x, w: slot(x, w, False) + 0.7 * simclr(x, 0.1)),
         case("slip, several texts, joint", {**slip, "denominator": "joint"}, K, lambda x, w: joint(x, w, False) + 0.7 * simclr(x, 0.1)),
+        case("clip, fit", {"name": "clip", "fitSharpness": 2}, 1, lambda x, w: slot(x, fit(x, w, 2), False)),
+        case("multi-text, joint, fit, weighted", {"name": "multi-text", "denominator": "joint", "fitSharpness": 3}, K,
+             lambda x, w: joint(x, fit(x, w, 3), False), True),
         case("soft-targets", soft_settings, 1, lambda x, w: soft(x, 0.3, 0.2)),
         case("soft-targets, several texts", soft_settings, K, lambda x, w: soft(x, 0.3, 0.2)),
     ]  # fmt: skip
