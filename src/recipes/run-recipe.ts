@@ -5,6 +5,7 @@ import { existsSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { checkLoader, openLoader } from "../data/index.ts";
 import { Clip, type ClipConfig, type Preprocessing, preset } from "../models/index.ts";
+import type { FeatureGroup } from "../nn/index.ts";
 import { type Objective, makeObjective } from "../objectives/index.ts";
 import { AdamW, warmupCosine } from "../optim/index.ts";
 import { InterruptedError, UsageError, isRecord, log } from "../support/index.ts";
@@ -157,9 +158,13 @@ export function shapeOf({ model: { preset: name, imageSize, patchSize, ...heads 
   return { ...preset(name, { vision: definedOnly({ imageSize, patchSize }) }), ...definedOnly(heads) };
 }
 
-/** The recipe's objective. @throws UsageError when captions or model do not fit it */
-export function objectiveOf({ objective: settings = { name: "clip" }, captions, model }: Recipe): Objective {
-  const objective = makeObjective(settings);
+/**
+ * The recipe's objective.
+ * @param group those whose features are in the same batch; default this process alone
+ * @throws UsageError when captions or model do not fit it
+ */
+export function objectiveOf({ objective: settings = { name: "clip" }, captions, model }: Recipe, group?: FeatureGroup): Objective {
+  const objective = makeObjective(settings, group);
   const { needs, name } = objective;
   if (needs.oneText && (captions.textsPerImage ?? 1) > 1) {
     throw new UsageError(
