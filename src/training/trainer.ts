@@ -95,7 +95,8 @@ class Trainer {
     try {
       await this.#resume();
       await this.#steps();
-      while (!(await this.#save({ wait: true, mayRollBack: true }))) await this.#steps();
+      while (!(await this.#save({ mayRollBack: true }))) await this.#steps();
+      await this.#writing; // a full disk may still have room for the model, which is a third of a checkpoint
       saveModel(run.model, { model, preprocessing });
     } finally {
       this.#progress.finish();
