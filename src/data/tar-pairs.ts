@@ -54,8 +54,14 @@ export async function openTarPairs(tars: readonly string[], options: OpenTarPair
       skipped[what]++;
       if (skipped.examples.length < 5) skipped.examples.push(reason);
     };
-    const said = saidOf(new MemberTexts(tar, key, texts), options);
-    if (typeof said === "string") return skip("emptyCaptions", said);
+    const members = new MemberTexts(tar, key, texts);
+    const said = saidOf(members, options);
+    if (typeof said === "string") {
+      // Rewriting reads a caption in a .txt whatever the .json beside it is like, and the fingerprint is of the captions that it sees.
+      const rewritten = rewrittenOf(members, options);
+      if (rewritten) fingerprint.add(rewritten.id, rewritten.caption);
+      return skip("emptyCaptions", said);
+    }
     const { id, row: packed } = said;
     const [original, ...others] = said.captions;
     if (original !== undefined && id !== "") fingerprint.add(id, original.text);
@@ -90,6 +96,17 @@ export async function openTarPairs(tars: readonly string[], options: OpenTarPair
   for (let row = 0; row < table.length; row++) if (table.hasRewrites(row)) report.matched++;
   report.unmatched = table.length - report.matched;
   return { ...pairs, samples: table, rewrites: report };
+}
+
+/** Id and caption of a sample as rewriting reads them; undefined where it finds none. */
+function rewrittenOf(members: MemberTexts, { idColumn, captionColumn }: OpenTarPairsOptions): { id: string; caption: string } | undefined {
+  try {
+    const [id, caption] = [members.id(idColumn), members.caption(captionColumn)];
+    return id === "" || caption.trim() === "" ? undefined : { id, caption };
+  } catch (error) {
+    if (!(error instanceof DataError)) throw error;
+    return undefined;
+  }
 }
 
 /** What a sample says of itself; or why that can't be read. */
