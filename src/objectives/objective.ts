@@ -11,6 +11,17 @@ export interface FeaturePair {
   logitScale: Tensor;
 }
 
+/** The processes whose batches together are the batch of the loss. */
+export interface FeatureGroup {
+  readonly rank: number;
+  readonly ranks: number;
+  /** `[ranks x n, ...]` of every rank's `[n, ...]`, in the order of ranks; gradients flow back to where the rows came from. */
+  gather(x: Tensor): Tensor;
+}
+
+/** One process with the whole batch. */
+export const oneRank: FeatureGroup = { rank: 0, ranks: 1, gather: (x) => x };
+
 export interface LossReport {
   /** Scalar with gradient. */
   loss: Tensor;

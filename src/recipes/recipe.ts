@@ -71,7 +71,7 @@ export const recipeSchema = z.strictObject({
     /** Passes over the data; or say `steps`. */
     epochs: positive.optional(),
     steps: count.optional(),
-    /** Samples a step. */
+    /** Samples a step, of all processes together. */
     batchSize: count,
     warmupSteps: z.number().int().nonnegative(),
     /** "fp32", or matrix products in bfloat16. */

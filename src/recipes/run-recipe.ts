@@ -3,6 +3,7 @@
  */
 import { existsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
+import type { ProcessGroup } from "../distributed/index.ts";
 import { checkLoader, openLoader } from "../data/index.ts";
 import { Clip, type Preprocessing, preset } from "../models/index.ts";
 import { ClipLoss } from "../objectives/index.ts";
@@ -22,6 +23,8 @@ export interface RunOptions {
   /** Where the tensors live. Default "cpu". */
   device?: string;
   signal?: AbortSignal;
+  /** Processes that train together, each of which calls this: `training.batchSize` is the batch of all of them. Default: this one alone. */
+  group?: ProcessGroup;
   label?: string;
 }
 
@@ -34,7 +37,8 @@ export interface RunResult extends TrainSummary {
  * Trains by a recipe and leaves the model in `<out>/model`.
  * @throws UsageError when recipe, data and run folder do not fit together; see also `train`
  */
-export async function runRecipe({ recipe, data, out, evaluators = [], device = "cpu", signal, label }: RunOptions): Promise<RunResult> {
+export async function runRecipe(options: RunOptions): Promise<RunResult> {
+  const { recipe, data, out, evaluators = [], device = "cpu", signal, group, label } = options;
   const { training, optimizer: settings, captions, images } = recipe;
   if (training.precision === "bf16" && !hasFastBfloat16(device)) {
     log.warn(
@@ -47,7 +51,8 @@ export async function runRecipe({ recipe, data, out, evaluators = [], device = "
   });
   const loaderSettings = {
     samples,
-    batchSize: training.batchSize,
+    batchSize: batchOfRank(recipe, group),
+    ...(group === undefined ? {} : { rank: group.rank, ranks: group.ranks }),
     imageSize: shape.vision.imageSize,
     seed: training.seed,
     choose: captions.choose,
@@ -71,13 +76,14 @@ export async function runRecipe({ recipe, data, out, evaluators = [], device = "
   // The run folder last: settings that can't be trained with must not stay behind in it.
   checkLoader({ ...loaderSettings, totalSteps });
   const model = new Clip(shape, { seed: training.seed });
-  const run = RunFolder.open(out, { recipe, model: shape, totalSteps, data: described });
+  const run =
+    group === undefined || group.first ? RunFolder.open(out, { recipe, model: shape, totalSteps, data: described }) : RunFolder.follow(out);
   const optimizer = new AdamW(decayGroups(model, settings.weightDecay), { betas: settings.betas, eps: settings.eps });
   try {
     const summary = await train({
       model,
       preprocessing,
-      objective: new ClipLoss(),
+      objective: new ClipLoss(group),
       optimizer,
       schedule,
       totalSteps,
@@ -90,6 +96,7 @@ export async function runRecipe({ recipe, data, out, evaluators = [], device = "
       logEvery: training.logEvery,
       evaluators,
       ...(signal === undefined ? {} : { signal }),
+      ...(group === undefined ? {} : { group }),
       ...(label === undefined ? {} : { label }),
     });
     return { ...summary, run };
@@ -98,6 +105,15 @@ export async function runRecipe({ recipe, data, out, evaluators = [], device = "
     optimizer.dispose();
     model.dispose();
   }
+}
+
+/** Samples a step on this rank. The recipe's number is that of all ranks, so that a run is the same on any number of them. */
+function batchOfRank({ training: { batchSize } }: Recipe, group: ProcessGroup | undefined): number {
+  const ranks = group?.ranks ?? 1;
+  if (batchSize % ranks === 0) return batchSize / ranks;
+  throw new UsageError(`A batch of ${batchSize} can't be shared evenly by ${ranks} processes.`, {
+    mend: `--set training.batchSize=${Math.ceil(batchSize / ranks) * ranks} can; training.batchSize is the batch of all processes together.`,
+  });
 }
 
 /** The run folder's nearest parent that is there: its disk has room for the run, which a folder for temporary files may not have. */

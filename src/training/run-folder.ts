@@ -25,11 +25,12 @@ export interface RunEvent {
 
 export class RunFolder {
   readonly path: string;
-  readonly #lock: FolderLock;
+  /** Undefined for a process that only follows. */
+  readonly #lock: FolderLock | undefined;
   #events: number | undefined;
   #tfevents: TfeventsWriter | undefined;
 
-  private constructor(path: string, lock: FolderLock) {
+  private constructor(path: string, lock: FolderLock | undefined) {
     this.path = path;
     this.#lock = lock;
   }
@@ -56,6 +57,11 @@ export class RunFolder {
     return new RunFolder(path, lock);
   }
 
+  /** The folder as the other ranks of a run see it: they write nothing, and what they record is left to the first. */
+  static follow(path: string): RunFolder {
+    return new RunFolder(path, undefined);
+  }
+
   get checkpoints(): string {
     return join(this.path, "checkpoints");
   }
@@ -78,6 +84,7 @@ export class RunFolder {
    * Forgets events after `step`: a resumed run makes them again, and no reader should see them twice.
    */
   rewind(step: number): void {
+    if (this.#lock === undefined) return;
     const kept = this.events().filter((event) => event.step <= step);
     if (this.#events !== undefined) closeSync(this.#events);
     this.#events = undefined;
@@ -86,6 +93,7 @@ export class RunFolder {
 
   /** Appends an event; its numbers also go to TensorBoard. */
   record(event: string, step: number, measures: Record<string, number | string | boolean | undefined> = {}): void {
+    if (this.#lock === undefined) return;
     const line: RunEvent = { time: new Date().toISOString(), event, step, ...measures };
     try {
       this.#events ??= openSync(join(this.path, "events.jsonl"), "a");
@@ -117,7 +125,7 @@ export class RunFolder {
     this.#events = undefined;
     this.#tfevents?.close();
     this.#tfevents = undefined;
-    this.#lock.release();
+    this.#lock?.release();
   }
 }
 

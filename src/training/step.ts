@@ -23,6 +23,15 @@ export interface StepInput {
   tokenLength: number;
 }
 
+/** What a step has to do with other processes: every gradient and every number that it reports is a mean over ranks. */
+export interface StepRanks {
+  /** Called before the backward pass that completes the gradients. */
+  arm(): void;
+  /** Returns when every gradient is the mean over ranks. */
+  finish(): void;
+  means(values: readonly number[]): number[];
+}
+
 export interface StepContext {
   model: Clip;
   preprocessing: Preprocessing;
@@ -30,6 +39,8 @@ export interface StepContext {
   optimizer: AdamW;
   precision: Precision;
   device: string;
+  /** The processes that train on the same batch; default this one alone. */
+  ranks?: StepRanks;
 }
 
 export interface StepReport {
@@ -51,16 +62,21 @@ export function inPrecision<T>(precision: Precision, device: string, body: () =>
  * @param measureGradient also compute the gradient's norm, which costs a pass over all gradients
  */
 export function trainStep(context: StepContext, input: StepInput, lr: number, measureGradient = false): StepReport {
-  const { model, objective, optimizer, precision, device } = context;
+  const { model, objective, optimizer, precision, device, ranks } = context;
   return scope(() => {
     const { imageFeatures, textFeatures } = forward(context, input);
     const logitScale = model.logitScale.exp();
     const { loss, metrics } = objective.forward({ imageFeatures, textFeatures, logitScale });
+    ranks?.arm();
     loss.backward();
+    ranks?.finish();
+    const own = [loss, ...Object.values(metrics)].map((value) => value.item());
+    // The ranks must agree whether the loss is finite, or some would change their weights and others not.
+    const [meanLoss, ...measured] = ranks?.means(own) ?? own;
     const report: StepReport = {
-      loss: loss.item(),
+      loss: meanLoss!,
       logitScale: logitScale.item(),
-      metrics: Object.fromEntries(Object.entries(metrics).map(([name, value]) => [name, value.item()])),
+      metrics: Object.fromEntries(Object.keys(metrics).map((name, i) => [name, measured[i]!])),
     };
     if (measureGradient) report.gradientNorm = gradientNorm(model.parameters());
     if (Number.isFinite(report.loss)) {

@@ -7,11 +7,13 @@
 import { existsSync, rmSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import { type Batch } from "../data/index.ts";
+import type { ProcessGroup } from "../distributed/index.ts";
 import { type Clip, type Preprocessing, saveModel } from "../models/index.ts";
 import type { Objective } from "../objectives/index.ts";
 import type { AdamW, Schedule } from "../optim/index.ts";
 import { DivergedError, InterruptedError, Progress, log, warnOnce } from "../support/index.ts";
 import { latestCheckpoint, restoreCheckpoint, saveCheckpoint, sweepCheckpoints } from "./checkpoints.ts";
+import { Ranks } from "./ranks.ts";
 import type { RunFolder } from "./run-folder.ts";
 import { type Precision, type StepReport, trainStep } from "./step.ts";
 
@@ -37,6 +39,8 @@ export interface TrainOptions {
   totalSteps: number;
   precision: Precision;
   device: string;
+  /** Processes that train together: this one makes its part of every batch, the first writes the run folder. Default: this one alone. */
+  group?: ProcessGroup;
   /** Opens the batches from a step on. */
   openBatches: (startStep: number) => BatchSource;
   run: RunFolder;
@@ -86,14 +90,19 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   const { model, preprocessing, optimizer, schedule, totalSteps, run, signal, evaluators = [] } = options;
   const started = performance.now();
   const seconds = (): number => (performance.now() - started) / 1000;
-  if (run.finished) return { steps: totalSteps, seconds: 0, alreadyFinished: true };
+  const ranks = options.group === undefined ? undefined : new Ranks(options.group, model, optimizer);
+  const first = options.group?.first ?? true;
+  if (ranks?.firstSays(run.finished) ?? run.finished) return { steps: totalSteps, seconds: 0, alreadyFinished: true };
 
-  const startStep = await resume(options);
+  const restored = first ? await resume(options) : 0;
+  const startStep = ranks?.start(restored) ?? restored;
   const batches = options.openBatches(startStep);
   const progress = new Progress({ label: options.label ?? "train", total: totalSteps, unit: "steps", start: startStep });
   const window = new Window();
   let step = startStep;
   const save = async (): Promise<void> => {
+    ranks?.checkEqual();
+    if (!first) return;
     run.sync();
     await saveCheckpoint(run.checkpoints, { model, preprocessing, optimizer, state: { step } }, options.keepCheckpoints);
   };
@@ -103,7 +112,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     for await (const batch of batches) {
       const given = performance.now();
       const logged = (step + 1) % options.logEvery === 0 || step + 1 === totalSteps;
-      const report = trainStep(options, { ...batch, batchSize: batch.ids.length }, schedule(step), logged);
+      const report = trainStep({ ...options, ...(ranks && { ranks }) }, { ...batch, batchSize: batch.ids.length }, schedule(step), logged);
       if (!Number.isFinite(report.loss)) throw diverged(run, step, report, schedule(step));
       step++;
       const done = performance.now();
@@ -115,20 +124,21 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
       });
       if (logged) {
         const means = window.take();
-        record(run, step, batch, report, schedule(step - 1), means);
+        record(options, step, batch, report, means);
         // The first batches after a start come from a loader that has just begun.
         if (step - startStep > loaderStart) warnOfWaiting(means);
       }
       progress.advance(1, `loss ${report.loss.toFixed(3)}`);
 
       for (const evaluator of evaluators) {
-        if (step % evaluator.everySteps === 0 || step === totalSteps)
+        if (first && (step % evaluator.everySteps === 0 || step === totalSteps))
           run.record("evaluation", step, await evaluator.evaluate(model, preprocessing));
       }
       if (step === totalSteps) break;
       // Batches that are ready would keep the event loop from turning: signals and finalizers need it once a step.
       await setImmediate();
-      if (signal?.aborted) {
+      const stop = signal?.aborted ?? false;
+      if (ranks?.any(stop) ?? stop) {
         await save();
         progress.finish();
         throw new InterruptedError(`Stopped at step ${step} of ${totalSteps}; everything is saved in ${run.path}.`, {
@@ -141,10 +151,11 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
     await save();
   } finally {
     progress.finish();
+    ranks?.close();
     await batches.close();
     run.sync();
   }
-  saveModel(run.model, { model, preprocessing });
+  if (first) saveModel(run.model, { model, preprocessing });
   run.record("finished", step, { seconds: seconds() });
   run.close();
   return { steps: step, seconds: seconds(), alreadyFinished: false };
@@ -183,13 +194,19 @@ function warnOfWaiting(means: Record<string, number>): void {
 }
 
 /** One line of events, with open_clip's names for the measures. */
-function record(run: RunFolder, step: number, batch: Batch, report: StepReport, lr: number, means: Record<string, number>): void {
+function record(
+  { run, group, schedule }: TrainOptions,
+  step: number,
+  batch: Batch,
+  report: StepReport,
+  means: Record<string, number>,
+): void {
   run.record("train", step, {
     epoch: batch.epoch,
     ...means,
-    "train/lr": lr,
+    "train/lr": schedule(step - 1),
     "train/logit_scale": report.logitScale,
-    "train/samples_per_second": batch.ids.length / means["train/batch_time"]!,
+    "train/samples_per_second": (batch.ids.length * (group?.ranks ?? 1)) / means["train/batch_time"]!,
     ...(report.gradientNorm === undefined ? {} : { "train/grad_norm": report.gradientNorm }),
     ...Object.fromEntries(Object.entries(report.metrics).map(([name, value]) => [`train/${name}`, value])),
     "train/memory_rss": process.memoryUsage.rss(),

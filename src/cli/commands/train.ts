@@ -1,8 +1,9 @@
 /** `laclip train`: a recipe, a table of captions or tars, perhaps a rewrites folder, and a run folder comes out. */
 import { type Command, InvalidArgumentError } from "commander";
+import { ProcessGroup } from "../../distributed/index.ts";
 import { originalSource, sourceOfKey } from "../../data/index.ts";
 import { type Recipe, applySettings, derive, findRecipe, recipes, runRecipe } from "../../recipes/index.ts";
-import { UsageError, formatDuration, log } from "../../support/index.ts";
+import { UsageError, formatDuration, log, setLogLevel } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { interruptSignal } from "../interrupt.ts";
 import { parseShare } from "../options.ts";
@@ -67,6 +68,12 @@ export function trainCommand(): Command {
 async function run(recipeName: string, flags: TrainFlags): Promise<void> {
   const recipe = withTextKeys(applySettings(findRecipe(recipeName), flags.set), flags);
   if (flags.printRecipe) return print(JSON.stringify(recipe, null, 2));
+  const group = ProcessGroup.find();
+  if (group !== undefined) {
+    if (group.first) log.info(`${group.ranks} processes train together (${group.backend}).`);
+    // What all do, one tells; warnings and errors are each one's own.
+    else setLogLevel("quiet");
+  }
   const result = await runRecipe({
     recipe,
     data: {
@@ -82,9 +89,11 @@ async function run(recipeName: string, flags: TrainFlags): Promise<void> {
       otherCaptions: flags.otherCaptions,
     },
     out: flags.out,
+    ...(group === undefined ? {} : { group }),
     signal: interruptSignal("saving a checkpoint at the end of this step"),
   });
   const { steps, seconds, alreadyFinished } = result;
+  if (group !== undefined && !group.first) return;
   log.info(alreadyFinished ? `${flags.out}: this run is finished already.` : `Trained ${steps} steps in ${formatDuration(seconds)}.`);
   log.info(`Model: ${result.run.model}`);
   if (flags.json) print({ run: result.run.path, model: result.run.model, steps, seconds, alreadyFinished });
