@@ -92,7 +92,10 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   const seconds = (): number => (performance.now() - started) / 1000;
   const ranks = options.group === undefined ? undefined : new Ranks(options.group, model, optimizer);
   const first = options.group?.first ?? true;
-  if (ranks?.firstSays(run.finished) ?? run.finished) return { steps: totalSteps, seconds: 0, alreadyFinished: true };
+  if (ranks?.firstSays(run.finished) ?? run.finished) {
+    ranks?.close();
+    return { steps: totalSteps, seconds: 0, alreadyFinished: true };
+  }
 
   const restored = first ? await resume(options) : 0;
   const startStep = ranks?.start(restored) ?? restored;
