@@ -154,6 +154,20 @@ export class ProcessGroup {
     return this.#exchange(this.first ? values : values.map(() => 0));
   }
 
+  /** Rank 0's value, which must survive JSON, on every rank; what the others give is not looked at. */
+  valueOfFirst<T>(value: T): T {
+    const bytes = this.first ? new TextEncoder().encode(JSON.stringify(value)) : new Uint8Array();
+    const [length] = this.ofFirst([bytes.length]);
+    return noGrad(() =>
+      scope(() => {
+        const own = Tensor.from(this.first ? bytes : new Uint8Array(length!), [length!]);
+        const there = this.device === "cpu" ? own : ops.toDevice(own, this.device, "uint8");
+        this.broadcast([there]);
+        return JSON.parse(new TextDecoder().decode(there.toTypedArray() as Uint8Array)) as T;
+      }),
+    );
+  }
+
   /**
    * Holds the tensors of all ranks against each other, bit by bit.
    * @param what what they are, for the message

@@ -24,12 +24,16 @@ export class Ranks implements StepRanks {
     this.#reducer = new GradientReducer(group, model.parameters());
   }
 
-  /** Gives every rank the weights and moments of the first. @param step of the first rank; returned on all */
-  start(step: number): number {
-    const [agreed] = this.#group.ofFirst([step]);
+  /**
+   * Gives every rank the weights and moments of the first: at the start, and whenever it has restored others.
+   * @param state what belongs to them, of the first rank; must survive JSON. `updates`: steps that the optimiser has taken
+   * @returns the state of the first rank, on all
+   */
+  start<T extends { updates: number }>(state: T): T {
+    const agreed = this.#group.valueOfFirst(state);
     noGrad(() => this.#group.broadcast([...this.#model.parameters(), ...this.#optimizer.stateDict().values()]));
-    this.#optimizer.continueFrom(agreed!);
-    return agreed!;
+    this.#optimizer.continueFrom(agreed.updates);
+    return agreed;
   }
 
   arm(): void {

@@ -98,7 +98,7 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
   }
 
   const restored = first ? await resume(options) : 0;
-  const startStep = ranks?.start(restored) ?? restored;
+  const startStep = ranks?.start({ step: restored, updates: optimizer.steps }).step ?? restored;
   const batches = options.openBatches(startStep);
   const progress = new Progress({ label: options.label ?? "train", total: totalSteps, unit: "steps", start: startStep });
   const window = new Window();

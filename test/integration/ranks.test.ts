@@ -44,6 +44,8 @@ describe("ranks", { skip }, () => {
         means: [0.5, 1],
         any: [true, false],
         first: [40],
+        value: { text: "först", list: [1, null] },
+        whole: [0, 1, 1, 2],
       });
     }
   });

@@ -35,6 +35,8 @@ const tasks: Record<string, () => unknown> = {
       means: group!.means([rank, 1]),
       any: [group!.any(rank === 1), group!.any(false)],
       first: group!.ofFirst([40 + rank]),
+      value: group!.valueOfFirst(rank === 0 ? { text: "först", list: [1, null] } : undefined),
+      whole: group!.gather(arange(rank, rank + 2)).toArray(),
     };
   },
 
