@@ -12,10 +12,16 @@ import { softmaxParts } from "./softmax-parts.ts";
 export class ClipLoss extends RowwiseObjective {
   readonly name = "clip";
   override readonly needs: ObjectiveNeeds;
+  override readonly fitSharpness: number | undefined;
 
-  /** @param maskDuplicates a text that is the image's caption too, though it is another's, is no negative. Default false */
-  constructor({ maskDuplicates = false }: { maskDuplicates?: boolean | undefined } = {}, group?: FeatureGroup) {
+  /**
+   * @param settings maskDuplicates: a text that is the image's caption too, though it is another's, is no negative, default false;
+   *   fitSharpness: see `RowwiseObjective`
+   */
+  constructor(settings: { maskDuplicates?: boolean | undefined; fitSharpness?: number | undefined } = {}, group?: FeatureGroup) {
     super(group);
+    const { maskDuplicates = false, fitSharpness } = settings;
+    this.fitSharpness = fitSharpness;
     this.needs = { oneText: true, textKeys: maskDuplicates };
   }
 

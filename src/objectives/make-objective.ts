@@ -13,9 +13,12 @@ const denominator = z.enum(["slot", "joint"]);
 /** A text that is an image's caption too, though it is another's, is no negative. Default false. */
 const maskDuplicates = z.boolean().optional();
 
+/** Pairs that fit worse than the batch's mean count less: by exp(this x how far they are below). Default: all count alike. */
+const fitSharpness = positive.optional();
+
 export const objectiveSchema = z.discriminatedUnion("name", [
-  z.strictObject({ name: z.literal("clip"), maskDuplicates }),
-  z.strictObject({ name: z.literal("multi-text"), denominator, maskDuplicates }),
+  z.strictObject({ name: z.literal("clip"), maskDuplicates, fitSharpness }),
+  z.strictObject({ name: z.literal("multi-text"), denominator, maskDuplicates, fitSharpness }),
   z.strictObject({
     name: z.literal("slip"),
     /** Factor on SimCLR's loss, and its temperature. */

@@ -11,13 +11,16 @@ import { type Denominator, softmaxParts } from "./softmax-parts.ts";
 export class MultiTextLoss extends RowwiseObjective {
   readonly name = "multi-text";
   override readonly needs: ObjectiveNeeds;
+  override readonly fitSharpness: number | undefined;
   readonly #denominator: Denominator;
 
   constructor(
-    { denominator, maskDuplicates = false }: { denominator: Denominator; maskDuplicates?: boolean | undefined },
+    settings: { denominator: Denominator; maskDuplicates?: boolean | undefined; fitSharpness?: number | undefined },
     group?: FeatureGroup,
   ) {
     super(group);
+    const { denominator, maskDuplicates = false, fitSharpness } = settings;
+    this.fitSharpness = fitSharpness;
     this.needs = { textKeys: maskDuplicates };
     this.#denominator = denominator;
   }

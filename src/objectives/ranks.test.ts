@@ -78,6 +78,7 @@ const cases: [settings: ObjectiveSettings, texts: number][] = [
   [{ name: "multi-text", denominator: "slot", maskDuplicates: true }, 3],
   [{ name: "multi-text", denominator: "joint", maskDuplicates: true }, 3],
   [{ name: "slip", scale: 1, temperature: 0.1 }, 1],
+  [{ name: "multi-text", denominator: "joint", fitSharpness: 2 }, 3],
   [{ name: "sigmoid" }, 1],
   [{ name: "sigmoid", maskDuplicates: true }, 3],
   [{ name: "soft-targets", share: 0.3, temperature: 0.2 }, 2],

@@ -6,6 +6,7 @@ import { basename, dirname, resolve } from "node:path";
 import { checkLoader, openLoader } from "../data/index.ts";
 import type { ProcessGroup } from "../distributed/index.ts";
 import { Clip, type ClipConfig, type Preprocessing, preset } from "../models/index.ts";
+import type { FeatureGroup } from "../nn/index.ts";
 import { type Objective, makeObjective } from "../objectives/index.ts";
 import { AdamW, warmupCosine } from "../optim/index.ts";
 import { InterruptedError, UsageError, isRecord, log } from "../support/index.ts";
@@ -169,7 +170,7 @@ export function shapeOf({ model: { preset: name, imageSize, patchSize, ...heads 
  * @param group those whose features are in the same batch; default this process alone
  * @throws UsageError when captions or model do not fit it
  */
-export function objectiveOf({ objective: settings = { name: "clip" }, captions, model }: Recipe, group?: ProcessGroup): Objective {
+export function objectiveOf({ objective: settings = { name: "clip" }, captions, model }: Recipe, group?: FeatureGroup): Objective {
   const objective = makeObjective(settings, group);
   const { needs, name } = objective;
   if (needs.oneText && (captions.textsPerImage ?? 1) > 1) {

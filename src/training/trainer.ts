@@ -114,8 +114,10 @@ class Trainer {
       this.#from = this.#step;
       this.#progress.skip(this.#step);
       await this.#steps();
-      while (!(await this.#save({ wait: true, mayRollBack: true }))) await this.#steps();
+      while (!(await this.#save({ mayRollBack: true }))) await this.#steps();
+      await this.#writing; // a full disk may still have room for the model, which is a third of a checkpoint
       if (this.#first) saveModel(run.model, { model, preprocessing });
+      this.#firstSays(() => true); // a rank that ends well says that the model is there
     } finally {
       this.#progress.finish();
       await this.#batches?.close();

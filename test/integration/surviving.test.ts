@@ -8,6 +8,8 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -140,11 +142,13 @@ describe("a run that survives", () => {
   });
 
   test("a full disk while a checkpoint is written is said, and training goes on to the next try", async () => {
-    const stderr = await finished("full-disk", ["training.steps=12", "training.keepCheckpoints=10"], { faults: "full-disk@4" });
+    const stderr = await finished("full-disk", ["training.steps=12", "training.keepCheckpoints=10"], {
+      faults: "full-disk@4,full-disk@12",
+    });
     assert.match(stderr, /checkpoint of step 4 could not be written; training goes on\..*the disk is full/);
     assert.deepEqual(
       checkpoints("full-disk"),
-      [2, 6, 8, 10, 12].map((step) => `step-${String(step).padStart(8, "0")}`),
+      [2, 6, 8, 10].map((step) => `step-${String(step).padStart(8, "0")}`),
     );
     assert.equal(weights("full-disk"), weights("whole"));
   });
@@ -274,5 +278,27 @@ describe("a run that survives", () => {
     const refused = await train("unmeasured", settings);
     assert.equal(refused.code, 2);
     assert.match(refused.stderr, /does not measure.*--evaluate/s);
+  });
+
+  test("a tracking server gets every line, and one that is away does not stop the run", async () => {
+    const steps: number[] = [];
+    const server = createServer((request, response) => {
+      let text = "";
+      request.on("data", (chunk) => (text += chunk));
+      request.on("end", () => {
+        steps.push(...(JSON.parse(text) as { steps: number[] }).steps);
+        response.end("{}");
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const report = (): string[] => ["--report-to", `trackio=${address}`];
+    await finished("reported", ["training.steps=4"], { flags: report() });
+    assert.deepEqual(steps, [1, 2, 3, 4]);
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+    const stderr = await finished("unreported", ["training.steps=4"], { flags: report() });
+    assert.match(stderr, /did not get 4 points; they are in events\.jsonl/);
+    assert.equal(weights("unreported"), weights("reported"));
   });
 });

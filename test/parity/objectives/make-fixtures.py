@@ -62,6 +62,14 @@ def joint(x, weights, masked):
     return loss
 
 
+def fit(x, weights, sharpness):
+    """ALIP's rule for a pair, exp(sharpness (similarity - mean)) below the mean and 1 above; the mean is the batch's own."""
+    image, text = unit(x["image"]).detach(), unit(x["text"]).detach().view(B, -1, D)
+    s = torch.stack([(image[i] * text[i]).sum(-1) for i in range(B)])
+    factor = torch.where(s < s.mean(), torch.exp(sharpness * (s - s.mean())), torch.ones_like(s))
+    return (torch.tensor(weights) * factor).tolist()
+
+
 def simclr(x, temperature):
     """SLIP's SIMCLRLoss: each view against the other views and, itself excepted, those of its own kind."""
     a, b = unit(x["views"][:B]), unit(x["views"][B:])
@@ -103,6 +111,32 @@ def soft(x, share, temperature):
             y = (1 - share) * torch.eye(B, dtype=s.dtype) + share * F.softmax(like @ like.T / temperature, dim=1)
             loss = loss - (y.detach() * F.log_softmax(logits, dim=1)).sum() / (2 * B * k_all)
     return loss
+
+
+def view_head():
+    """SLIP's image_mlp: Linear, BatchNorm, ReLU, twice; Linear. With its weights' names, in training mode."""
+    from collections import OrderedDict
+
+    torch.manual_seed(18)
+    nn, width, hidden, out = torch.nn, 6, 7, 5
+    head = nn.Sequential(OrderedDict([
+        ("layer1", nn.Linear(width, hidden)), ("bn1", nn.BatchNorm1d(hidden)), ("relu1", nn.ReLU()),
+        ("layer2", nn.Linear(hidden, hidden)), ("bn2", nn.BatchNorm1d(hidden)), ("relu2", nn.ReLU()),
+        ("layer3", nn.Linear(hidden, out)),
+    ]))  # fmt: skip
+    with torch.no_grad():
+        for name, parameter in head.named_parameters():
+            if name.startswith("bn"):
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    weights = {name: {"shape": list(p.shape), "values": p.flatten().tolist()} for name, p in head.named_parameters()}
+    head = head.double()
+    x = torch.randn(9, width).double().requires_grad_()
+    towards = torch.randn(9, out)
+    y = head(x)
+    (y * towards.double()).sum().backward()
+    return {"width": width, "hidden": hidden, "out": out, "weights": weights, "input": x.flatten().tolist(),
+            "towards": towards.flatten().tolist(), "output": y.flatten().tolist(), "inputGradient": x.grad.flatten().tolist(),
+            "gradients": {name: p.grad.flatten().tolist() for name, p in head.named_parameters()}}  # fmt: skip
 
 
 def main():
@@ -153,6 +187,9 @@ def main():
     cases += [
         case("slip", slip, 1, lambda x, w: slot(x, w, False) + 0.7 * simclr(x, 0.1)),
         case("slip, several texts, joint", {**slip, "denominator": "joint"}, K, lambda x, w: joint(x, w, False) + 0.7 * simclr(x, 0.1)),
+        case("clip, fit", {"name": "clip", "fitSharpness": 2}, 1, lambda x, w: slot(x, fit(x, w, 2), False)),
+        case("multi-text, joint, fit, weighted", {"name": "multi-text", "denominator": "joint", "fitSharpness": 3}, K,
+             lambda x, w: joint(x, fit(x, w, 3), False), True),
         case("soft-targets", soft_settings, 1, lambda x, w: soft(x, 0.3, 0.2)),
         case("soft-targets, several texts", soft_settings, K, lambda x, w: soft(x, 0.3, 0.2)),
     ]  # fmt: skip
@@ -160,7 +197,7 @@ def main():
     batch = {"B": B, "K": K, "D": D, "E": E, **stored, "keys": keys.tolist(), "oneKeys": one.tolist(),
              "sampleWeights": sample_weights.tolist(), "textWeights": text_weights.tolist()}  # fmt: skip
     with open(os.path.join(here, "fixtures.json"), "w") as file:
-        json.dump({"torch": torch.__version__, "batch": batch, "cases": cases}, file, indent=1)
+        json.dump({"torch": torch.__version__, "batch": batch, "cases": cases, "viewHead": view_head()}, file, indent=1)
         file.write("\n")
     print(f"{len(cases)} cases")
 

@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { ViewHead } from "../../../src/models/index.ts";
 import { type ObjectiveInput, type ObjectiveSettings, makeObjective } from "../../../src/objectives/index.ts";
 import { Tensor, scope } from "../../../src/torch/index.ts";
 
@@ -22,10 +23,15 @@ interface Facts {
     loss: number;
     gradients: Partial<Record<Leaf, number[]>>;
   }[];
+  viewHead: Record<"width" | "hidden" | "out", number> &
+    Record<"input" | "towards" | "output" | "inputGradient", number[]> & {
+      weights: Record<string, { shape: number[]; values: number[] }>;
+      gradients: Record<string, number[]>;
+    };
 }
 
 const path = fileURLToPath(new URL("../../../../test/parity/objectives/fixtures.json", import.meta.url));
-const { batch, cases } = JSON.parse(readFileSync(path, "utf8")) as Facts;
+const { batch, cases, viewHead } = JSON.parse(readFileSync(path, "utf8")) as Facts;
 const { B, K, D, E } = batch;
 
 /** Leaves with the stored values, and what an objective is given of them. */
@@ -89,4 +95,26 @@ describe("objectives against PyTorch", () => {
       });
     });
   }
+});
+
+test("SLIP's view head: output and every gradient as PyTorch computes them", () => {
+  const { width, hidden, out } = viewHead;
+  scope(() => {
+    const head = new ViewHead(width, { hidden, width: out });
+    const floats = (values: readonly number[], shape: readonly number[]): Tensor => Tensor.from(Float32Array.from(values), shape);
+    const weights = Object.entries(viewHead.weights).map(([name, { shape, values }]) => [name, floats(values, shape)] as const);
+    head.loadStateDict(new Map(weights));
+    const input = floats(viewHead.input, [9, width]).setRequiresGrad();
+    const output = head.forward(input);
+    const near = (got: readonly number[], expected: readonly number[], label: string): void =>
+      got.forEach((value, i) => assert.ok(Math.abs(value - expected[i]!) < 1e-4, `${label}[${i}]: ${value}, PyTorch ${expected[i]}`));
+    near(output.toArray(), viewHead.output, "output");
+    output
+      .mul(floats(viewHead.towards, [9, out]))
+      .sum()
+      .backward();
+    near(input.grad!.toArray(), viewHead.inputGradient, "gradient of the input");
+    for (const [name, parameter] of head.namedParameters()) near(parameter.grad!.toArray(), viewHead.gradients[name]!, name);
+    head.dispose();
+  });
 });
