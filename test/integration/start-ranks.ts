@@ -17,12 +17,12 @@ export function withoutGloo(): string | false {
   return distributedBackends().gloo ? false : "this build of the addon has no Gloo: it needs the distribution's libtorch and libgloo-dev";
 }
 
-/** Starts a program, `ranks` times; `children` are for those who want to end one. */
+/** Starts a program, `ranks` times, with variables for all or for each; `children` are for those who want to end one. */
 export function startRanks(
   program: string,
   args: readonly string[],
   ranks: number,
-  variables: Record<string, string> = {},
+  variables: Record<string, string> | ((rank: number) => Record<string, string>) = {},
 ): { children: ChildProcess[]; ended: Promise<EndedRank[]> } {
   const folder = mkdtempSync(join(tmpdir(), "laclip-ranks-"));
   const children = Array.from({ length: ranks }, (_, rank) =>
@@ -35,7 +35,7 @@ export function startRanks(
         ...(ranks === 1
           ? {}
           : { RANK: String(rank), WORLD_SIZE: String(ranks), LOCAL_RANK: String(rank), LACLIP_MEET: join(folder, "meet") }),
-        ...variables,
+        ...(typeof variables === "function" ? variables(rank) : variables),
       },
     }),
   );
