@@ -163,7 +163,7 @@ export class ProcessGroup {
         const own = Tensor.from(this.first ? bytes : new Uint8Array(length!), [length!]);
         const there = this.device === "cpu" ? own : ops.toDevice(own, this.device, "uint8");
         this.broadcast([there]);
-        return JSON.parse(new TextDecoder().decode(there.toTypedArray() as Uint8Array)) as T;
+        return JSON.parse(new TextDecoder().decode(there.toTypedArray())) as T;
       }),
     );
   }
