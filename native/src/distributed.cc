@@ -133,7 +133,8 @@ c10::intrusive_ptr<Communicator> open_gloo(const c10::intrusive_ptr<c10d::Store>
 }
 #endif
 
-c10::intrusive_ptr<Communicator> open_communicator(const std::string& backend, const c10::intrusive_ptr<c10d::Store>& store,
+c10::intrusive_ptr<Communicator> open_communicator(const std::string& backend,
+                                                   [[maybe_unused]] const c10::intrusive_ptr<c10d::Store>& store,
                                                    [[maybe_unused]] bool local, [[maybe_unused]] int rank, [[maybe_unused]] int ranks,
                                                    [[maybe_unused]] Milliseconds timeout) {
 #ifdef LACLIP_WITH_GLOO

@@ -17,6 +17,9 @@ namespace laclip {
 
 namespace {
 
+// A shared pointer whose kind depends on the version.
+using Accumulator = decltype(torch::autograd::impl::grad_accumulator(std::declval<const at::Tensor&>()));
+
 struct Bucket {
   at::Tensor flat;
   size_t first;  // numbers of its parameters, in the order of the buckets
@@ -122,7 +125,7 @@ class Reducer {
   std::vector<bool> done_;
   std::vector<size_t> bucket_of_;
   std::vector<Bucket> buckets_;
-  std::vector<std::shared_ptr<torch::autograd::Node>> accumulators_;  // their hooks live as long as they do
+  std::vector<Accumulator> accumulators_;  // their hooks live as long as they do
   size_t next_ = 0;
   bool armed_ = false;
 };
