@@ -4,6 +4,7 @@
  */
 export * as curation from "./curation/index.ts";
 export * as data from "./data/index.ts";
+export * as distributed from "./distributed/index.ts";
 export * as evaluation from "./evaluation/index.ts";
 export * as formats from "./formats/index.ts";
 export * as images from "./images/index.ts";

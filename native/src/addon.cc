@@ -2,6 +2,7 @@
 #include "adamw.h"
 #include "autograd.h"
 #include "dispatch.h"
+#include "distributed.h"
 #include "environment.h"
 #include "guard.h"
 #include "runtime.h"
@@ -63,6 +64,21 @@ NAPI_MODULE_INIT() {
     LACLIP_DECLARE("setRandomState", set_random_state);
     LACLIP_DECLARE("libraryInfo", library_info);
     LACLIP_DECLARE("memoryInfo", memory_info);
+    LACLIP_DECLARE("distributedBackends", distributed_backends);
+    LACLIP_DECLARE("openGroup", open_group);
+    LACLIP_DECLARE("closeGroup", close_group);
+    LACLIP_DECLARE("groupStartSum", group_start_sum);
+    LACLIP_DECLARE("groupStartGather", group_start_gather);
+    LACLIP_DECLARE("groupStartBroadcast", group_start_broadcast);
+    LACLIP_DECLARE("groupBarrier", group_barrier);
+    LACLIP_DECLARE("workWait", work_wait);
+    LACLIP_DECLARE("groupGatherWithGradient", group_gather_with_gradient);
+    LACLIP_DECLARE("groupSumWithGradient", group_sum_with_gradient);
+    LACLIP_DECLARE("fingerprint", fingerprint);
+    LACLIP_DECLARE("openReducer", open_reducer);
+    LACLIP_DECLARE("armReducer", arm_reducer);
+    LACLIP_DECLARE("finishReducer", finish_reducer);
+    LACLIP_DECLARE("closeReducer", close_reducer);
   } catch (const std::exception& error) {
     laclip::throw_to_javascript(env, error.what());
     return nullptr;

@@ -92,10 +92,32 @@ function cmakeSettings(root, libtorch) {
     // A compiler's own folders must stay in its own order, or its headers no longer find the C library's.
     `-DLACLIP_TORCH_INCLUDE=${libtorch.includeFolders.filter((include) => include !== "/usr/include").join(";")}`,
     `-DLACLIP_TORCH_CUDA=${libtorch.cuda === null ? "OFF" : "ON"}`,
+    `-DLACLIP_GLOO_INCLUDE=${glooHeaders(libtorch) ?? ""}`,
+    `-DLACLIP_NCCL_INCLUDE=${ncclHeaders(libtorch) ?? ""}`,
     `-DLACLIP_TORCH_RPATH=${libtorch.kind === "system" && libtorch.path === "/usr" ? "" : libtorch.libFolder}`,
     `-DLACLIP_CXX11_ABI=${libtorch.cxx11abi ? 1 : 0}`,
     `-DLACLIP_CXX_STANDARD=${libtorch.cxxStandard}`,
   ];
+}
+
+/**
+ * The folder of the headers of Gloo, by which processes on CPUs train together. Only the distribution's libtorch fits those of the
+ * distribution: a wheel has a Gloo of its own inside, mostly of another version, and does not bring its headers.
+ * @param {import("./find-libtorch.mjs").Libtorch} libtorch
+ */
+function glooHeaders({ kind, path: home, includeFolders }) {
+  const folders = [...includeFolders, ...(kind === "system" ? [path.join(home, "include")] : [])];
+  return folders.find((folder) => existsSync(path.join(folder, "gloo", "config.h")));
+}
+
+/**
+ * The folder of NCCL's header: beside a CUDA wheel, or a toolkit's.
+ * @param {import("./find-libtorch.mjs").Libtorch} libtorch
+ */
+function ncclHeaders({ path: home, cuda }) {
+  if (cuda === null) return undefined;
+  const folders = [path.join(path.dirname(home), "nvidia", "nccl", "include"), "/usr/local/cuda/include", "/usr/include"];
+  return folders.find((folder) => existsSync(path.join(folder, "nccl.h")));
 }
 
 /**
@@ -126,7 +148,7 @@ export function checkLinks(addon, libtorch) {
 }
 
 /**
- * What an addon depends on: its sources, the libtorch, and the machine's kind. Node's version plays no part beyond its major number, since
+ * What an addon depends on: its sources, the libtorch, the headers of Gloo and NCCL, and the machine's kind. Node's version plays no part beyond its major number, since
  * Node-API is stable.
  * @param {string} root
  * @param {import("./find-libtorch.mjs").Libtorch} libtorch
@@ -144,6 +166,8 @@ export function keyOf(root, libtorch) {
     process.arch,
     process.versions.node.split(".")[0] ?? "",
     JSON.stringify(libtorch),
+    // Installing them later makes another addon.
+    `${glooHeaders(libtorch) ?? ""} ${ncclHeaders(libtorch) ?? ""}`,
     `${library.size} ${library.mtimeMs}`,
     ...sources.flatMap((name) => [name, readFileSync(path.join(native, name), "utf8")]),
   ]);

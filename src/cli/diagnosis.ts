@@ -9,6 +9,7 @@ import { statfs } from "node:fs/promises";
 import { arch, availableParallelism, totalmem } from "node:os";
 import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
+import { type Backend, distributedBackends } from "../distributed/index.ts";
 import { type ImageEngine, imageEngine } from "../images/index.ts";
 import { LaclipError } from "../support/index.ts";
 import { type DType, ops, randn, scope, torchInfo } from "../torch/index.ts";
@@ -40,6 +41,8 @@ export interface Diagnosis {
   gemm: { device: string; float32: number; bfloat16: number }[];
   /** NVIDIA GPUs of the machine, as the driver names them. */
   gpus: string[];
+  /** Ways in which processes can train together: "gloo" between CPUs, "nccl" between GPUs; null where the addon does not load. */
+  ranks: Record<Backend, boolean> | null;
   sharp: { version: string; libvips: string } | null;
   /** The addon for images: its path, the libjpeg-turbo it decodes with, and what is missing; each is null where it is not so. */
   images: ImageEngine;
@@ -95,7 +98,7 @@ function inspectNode(problems: Problem[]): Diagnosis["node"] {
   return { version: process.versions.node, arch: arch() };
 }
 
-type Engine = Pick<Diagnosis, "libtorch" | "blas" | "threads" | "gemm">;
+type Engine = Pick<Diagnosis, "libtorch" | "blas" | "threads" | "gemm" | "ranks">;
 
 function inspectEngine(gpus: readonly string[], problems: Problem[]): Engine {
   const processors = availableParallelism();
@@ -121,12 +124,13 @@ function inspectEngine(gpus: readonly string[], problems: Problem[]): Engine {
       libtorch: { version, kind: build.libtorch.kind, path: build.libtorch.path, addon: build.addon, cuda, onednn: mkldnn },
       blas,
       threads: { used: threads, processors },
+      ranks: distributedBackends(),
       gemm: devices.map((device) => ({ device, float32: gemmSpeed("float32", device), bfloat16: gemmSpeed("bfloat16", device) })),
     };
   } catch (error) {
     if (!LaclipError.is(error)) throw error;
     problems.push({ what: error.message, mend: error.mend ?? "Run `npm run setup` again." });
-    return { libtorch: null, blas: null, threads: { used: null, processors }, gemm: [] };
+    return { libtorch: null, blas: null, threads: { used: null, processors }, gemm: [], ranks: null };
   }
 }
 

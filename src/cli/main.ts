@@ -19,6 +19,7 @@ const commands: readonly [name: string, description: string, load: () => Promise
   ["inspect", "look at a data set before training on it", async () => (await import("./commands/inspect.ts")).inspectCommand],
   ["tokenize", "token ids as the model sees them", async () => (await import("./commands/tokenize.ts")).tokenizeCommand],
   ["train", "train CLIP or LaCLIP on image-text pairs", async () => (await import("./commands/train.ts")).trainCommand],
+  ["launch", "several processes on this machine, training together", async () => (await import("./commands/launch.ts")).launchCommand],
   ["evaluate", "score a model: zero-shot classification", async () => (await import("./commands/evaluate.ts")).evaluateCommand],
   ["doctor", "what this machine has, how fast it is, what to mend", async () => (await import("./commands/doctor.ts")).doctorCommand],
 ];

@@ -92,6 +92,11 @@ export class AdamW {
     this.#step = steps;
   }
 
+  /** Says how many steps led to moments that were put in place by other means than `loadStateDict`. */
+  continueFrom(steps: number): void {
+    this.#step = steps;
+  }
+
   dispose(): void {
     for (const tensor of this.stateDict().values()) tensor.dispose();
   }

@@ -86,9 +86,9 @@ export const recipeSchema = z.strictObject({
     /** Passes over the data; or say `steps`. */
     epochs: positive.optional(),
     steps: count.optional(),
-    /** Samples a step. */
+    /** Samples a step, of all processes together. */
     batchSize: count,
-    /** Images in the towers at once: less memory for one more forward pass, the same gradients. Default the whole batch. */
+    /** Images in the towers of each process at once: less memory for one more forward pass, the same gradients. Default all it has. */
     microBatch: count.optional(),
     warmupSteps: z.number().int().nonnegative(),
     /** "fp32", or matrix products in bfloat16. */

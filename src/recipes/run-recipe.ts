@@ -4,6 +4,7 @@
 import { existsSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { checkLoader, openLoader } from "../data/index.ts";
+import type { ProcessGroup } from "../distributed/index.ts";
 import { Clip, type ClipConfig, type Preprocessing, preset } from "../models/index.ts";
 import type { FeatureGroup } from "../nn/index.ts";
 import { type Objective, makeObjective } from "../objectives/index.ts";
@@ -32,6 +33,8 @@ export interface RunOptions {
   evaluators?: readonly Evaluator[];
   /** Where the tensors live. Default "cpu". */
   device?: string;
+  /** Processes that train together, each of which calls this: `training.batchSize` is the batch of all of them. Default this one alone. */
+  group?: ProcessGroup | undefined;
   signal?: AbortSignal;
   label?: string;
   /** Minutes without a finished step after which that is said, and whether the process then saves and stops. Default 10 and false. */
@@ -50,7 +53,7 @@ export interface RunResult extends TrainSummary {
  * @throws UsageError when recipe, data and run folder do not fit together; see also `train`
  */
 export async function runRecipe(options: RunOptions): Promise<RunResult> {
-  const { recipe, data, out, device = "cpu", signal } = options;
+  const { recipe, data, out, device = "cpu", group, signal } = options;
   const { training } = recipe;
   if (training.precision === "bf16" && !hasFastBfloat16(device)) {
     log.warn(
@@ -58,7 +61,8 @@ export async function runRecipe(options: RunOptions): Promise<RunResult> {
     );
   }
   // What can be refused without the data, before these are opened.
-  const objective = objectiveOf(recipe);
+  const objective = objectiveOf(recipe, group);
+  batchOfRank(recipe, group);
   const shape = shapeOf(recipe);
   const opened = await openData(recipe, { signal, ...data }, workFolderOf(out));
   try {
@@ -72,13 +76,14 @@ async function runOn(
   { samples, count, described }: OpenedData,
   objective: Objective,
   shape: ClipConfig,
-  { recipe, data, out, evaluators = [], device = "cpu", signal, label, stall, reportTo = [] }: RunOptions,
+  { recipe, data, out, evaluators = [], device = "cpu", group, signal, label, stall, reportTo = [] }: RunOptions,
 ): Promise<RunResult> {
   const trackers = reportTo.map((text) => trackerAddress(text));
   const { training, optimizer: settings, captions, images } = recipe;
   const loaderSettings = {
     samples,
-    batchSize: training.batchSize,
+    batchSize: batchOfRank(recipe, group),
+    ...(group === undefined ? {} : { rank: group.rank, ranks: group.ranks }),
     imageSize: shape.vision.imageSize,
     seed: training.seed,
     choose: captions.choose,
@@ -108,12 +113,13 @@ async function runOn(
   // The run folder last: settings that can't be trained with must not stay behind in it.
   checkLoader({ ...loaderSettings, totalSteps });
   const model = new Clip(shape, { seed: training.seed });
-  const run = RunFolder.open(out, { recipe, model: shape, totalSteps, data: described });
+  const first = group?.first ?? true;
+  const run = first ? RunFolder.open(out, { recipe, model: shape, totalSteps, data: described }) : RunFolder.follow(out);
   const optimizer = new AdamW(decayGroups(model, settings.weightDecay), { betas: settings.betas, eps: settings.eps });
   const reporters: Reporter[] = [];
   let end: RunEnd = "failed";
   try {
-    if (!run.finished) reporters.push(...trackers.map((tracker) => report({ recipe, run, tracker })));
+    if (first && !run.finished) reporters.push(...trackers.map((tracker) => report({ recipe, run, tracker })));
     const summary = await train({
       model,
       preprocessing,
@@ -124,6 +130,7 @@ async function runOn(
       precision: training.precision,
       microBatch: training.microBatch,
       device,
+      group,
       openBatches: (startStep) => openLoader({ ...loaderSettings, startStep, totalSteps }),
       run,
       checkpointEvery: training.checkpointEvery,
@@ -185,6 +192,15 @@ export function objectiveOf({ objective: settings = { name: "clip" }, captions, 
     });
   }
   return objective;
+}
+
+/** Samples a step on this rank. The recipe's number is that of all ranks, so that a run is the same on any number of them. */
+function batchOfRank({ training: { batchSize } }: Recipe, group: ProcessGroup | undefined): number {
+  const ranks = group?.ranks ?? 1;
+  if (batchSize % ranks === 0) return batchSize / ranks;
+  throw new UsageError(`A batch of ${batchSize} can't be shared evenly by ${ranks} processes.`, {
+    mend: `--set training.batchSize=${Math.ceil(batchSize / ranks) * ranks} can; training.batchSize is the batch of all processes together.`,
+  });
 }
 
 /** Begins to report the events of a run. */

@@ -58,6 +58,32 @@ export interface Native {
   setRandomState(handle: NativeHandle): void;
   libraryInfo(): { version: string; configuration: string; parallel: string; cuda: boolean; cudaDevices: number; mkldnn: boolean };
   memoryInfo(): { live: number; accountedBytes: number };
+  distributedBackends(): { gloo: boolean; nccl: boolean };
+  openGroup(
+    backend: string,
+    storeKind: string,
+    where: string,
+    port: number,
+    serves: boolean,
+    attempt: string,
+    rank: number,
+    ranks: number,
+    meetingMilliseconds: number,
+    milliseconds: number,
+  ): number;
+  closeGroup(group: number): void;
+  groupStartSum(group: number, handle: NativeHandle): number;
+  groupStartGather(group: number, all: NativeHandle, own: NativeHandle): number;
+  groupStartBroadcast(group: number, handle: NativeHandle, root: number): number;
+  groupBarrier(group: number): void;
+  workWait(work: number): void;
+  groupGatherWithGradient(group: number, handle: NativeHandle): NativeHandle;
+  groupSumWithGradient(group: number, handle: NativeHandle): NativeHandle;
+  fingerprint(handles: readonly NativeHandle[]): string;
+  openReducer(group: number, parameters: readonly NativeHandle[], bucketBytes: number): number;
+  armReducer(reducer: number): void;
+  finishReducer(reducer: number): number;
+  closeReducer(reducer: number): void;
 }
 
 /** What the set-up wrote about the addon it built. */

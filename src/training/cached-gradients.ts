@@ -9,6 +9,8 @@
  * pass.
  *
  * The view head stands between features and loss, and sees the whole batch at once: its batch normalisation is that of the whole batch.
+ *
+ * With several processes each has its own micro-batches, and the gradients are exchanged once, with the pass that completes them.
  */
 import { UsageError } from "../support/index.ts";
 import type { LossReport, ObjectiveInput } from "../objectives/index.ts";
@@ -16,13 +18,21 @@ import { Tensor, cat, noGrad, randomState, scope, setRandomState } from "../torc
 import type { StepContext, StepInput } from "./step.ts";
 import { type TowerFeatures, inPrecision, towerFeatures } from "./tower-features.ts";
 
+/** A loss and its measures as numbers: with several processes, the means over them. */
+export interface MeasuredLoss {
+  loss: number;
+  metrics: Record<string, number>;
+}
+
 /** Loss of the batch; its gradients are added to the parameters. */
-export function backwardWhole(context: StepContext, input: StepInput): LossReport {
+export function backwardWhole(context: StepContext, input: StepInput): MeasuredLoss {
   return scope(() => {
     const features = towerFeatures(context, input, 0, input.batchSize);
     const report = context.objective.forward(objectiveInput(context, input, features));
+    context.ranks?.arm();
     report.loss.backward();
-    return report;
+    context.ranks?.finish();
+    return measure(context, report);
   });
 }
 
@@ -30,7 +40,7 @@ export function backwardWhole(context: StepContext, input: StepInput): LossRepor
  * The same loss and gradients, with the activations of at most `microBatch` images and their texts in memory at a time.
  * Of a loss that is not finite no gradients reach the towers.
  */
-export function backwardCached(context: StepContext, input: StepInput, microBatch: number): LossReport {
+export function backwardCached(context: StepContext, input: StepInput, microBatch: number): MeasuredLoss {
   if (!(microBatch >= 1)) throw new UsageError(`A micro-batch must have at least 1 image, got ${microBatch}.`);
   return scope(() => {
     const spans: [from: number, to: number][] = [];
@@ -44,8 +54,14 @@ export function backwardCached(context: StepContext, input: StepInput, microBatc
     const leaves = mapFeatures((...rows) => cat(rows).setRequiresGrad(), ...parts);
     for (const part of parts) mapFeatures((x) => (x.dispose(), x), part);
 
-    const report = context.objective.backwardByRows(objectiveInput(context, input, leaves), microBatch);
-    if (!Number.isFinite(report.loss.item())) return report;
+    const { ranks } = context;
+    const measured = measure(context, context.objective.backwardByRows(objectiveInput(context, input, leaves), microBatch));
+    // The mean decides, so that no rank waits for another that has stopped here.
+    if (!Number.isFinite(measured.loss)) {
+      ranks?.arm();
+      ranks?.finish();
+      return measured;
+    }
 
     const gradients = mapFeatures((leaf) => leaf.grad!, leaves);
     spans.forEach(([from, to], i) => {
@@ -62,11 +78,20 @@ export function backwardCached(context: StepContext, input: StepInput, microBatc
           features,
           gradients,
         );
-        products.reduce((a, b) => a.add(b)).backward();
+        const product = products.reduce((a, b) => a.add(b));
+        if (i === spans.length - 1) ranks?.arm();
+        product.backward();
       });
     });
-    return report;
+    ranks?.finish();
+    return measured;
   });
+}
+
+function measure({ ranks }: StepContext, { loss, metrics }: LossReport): MeasuredLoss {
+  const own = [loss, ...Object.values(metrics)].map((value) => value.item());
+  const [meanLoss, ...measured] = ranks?.means(own) ?? own;
+  return { loss: meanLoss!, metrics: Object.fromEntries(Object.keys(metrics).map((name, i) => [name, measured[i]!])) };
 }
 
 function objectiveInput(context: StepContext, input: StepInput, features: TowerFeatures): ObjectiveInput {

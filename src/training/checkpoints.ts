@@ -122,6 +122,14 @@ export function bestCheckpoint(root: string, { metric, higher }: BestRule): { fo
   return best;
 }
 
+/** True when measures are better than those of all checkpoints. */
+export function isBest(root: string, rule: BestRule, measures: Readonly<Record<string, number>>): boolean {
+  const value = measures[rule.metric];
+  if (value === undefined || !Number.isFinite(value)) return false;
+  const best = bestCheckpoint(root, rule)?.value;
+  return best === undefined || (rule.higher ? value > best : value < best);
+}
+
 function stateOf(folder: string): CheckpointState | undefined {
   try {
     return stateSchema.safeParse(readJson(join(folder, stateFile), "checkpoint state")).data;

@@ -28,14 +28,15 @@ export interface RunEvent {
 
 export class RunFolder {
   readonly path: string;
-  readonly #lock: FolderLock;
+  /** Undefined for a process that only follows. */
+  readonly #lock: FolderLock | undefined;
   #events: number | undefined;
   #tfevents: TfeventsWriter | undefined;
   /** The last line may lack its end. */
   #cutShort = false;
   readonly #listeners: ((event: RunEvent) => void)[] = [];
 
-  private constructor(path: string, lock: FolderLock) {
+  private constructor(path: string, lock: FolderLock | undefined) {
     this.path = path;
     this.#lock = lock;
   }
@@ -60,6 +61,11 @@ export class RunFolder {
       throw error;
     }
     return new RunFolder(path, lock);
+  }
+
+  /** The folder as the other ranks of a run see it: they write nothing, and what they record is left to the first. */
+  static follow(path: string): RunFolder {
+    return new RunFolder(path, undefined);
   }
 
   get checkpoints(): string {
@@ -99,6 +105,7 @@ export class RunFolder {
    * Forgets events after `step`: a resumed run makes them again, and no reader should see them twice.
    */
   rewind(step: number): void {
+    if (this.#lock === undefined) return;
     const kept = this.events().filter((event) => event.step <= step);
     if (this.#events !== undefined) closeSync(this.#events);
     this.#events = undefined;
@@ -115,6 +122,7 @@ export class RunFolder {
    * training is worth more than its log.
    */
   record(event: string, step: number, measures: Record<string, number | string | boolean | undefined> = {}): void {
+    if (this.#lock === undefined) return;
     const line: RunEvent = { time: new Date().toISOString(), event, step, ...measures };
     for (const listener of this.#listeners) listener(line);
     try {
@@ -166,7 +174,7 @@ export class RunFolder {
     this.#events = undefined;
     this.#tfevents?.close();
     this.#tfevents = undefined;
-    this.#lock.release();
+    this.#lock?.release();
   }
 }
 

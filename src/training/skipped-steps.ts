@@ -17,25 +17,29 @@ const rangeSchema = z.strictObject({
 });
 const fileSchema = z.strictObject({ skipped: z.array(rangeSchema) });
 
+/** Ranges that roll-backs have led to, as the run folder keeps them. */
+export type RecordedRanges = z.infer<typeof rangeSchema>[];
+
 export interface SkippedRange {
   from: number;
   to: number;
 }
 
 export class SkippedSteps {
-  readonly #path: string;
+  readonly #path: string | undefined;
   readonly #given: readonly SkippedRange[];
-  readonly #recorded: z.infer<typeof rangeSchema>[];
+  #recorded: RecordedRanges;
 
   /**
-   * @param path where roll-backs are recorded; read when it is there
+   * @param path where roll-backs are recorded; read when it is there. Undefined for a process that is told of them: see `follow`
    * @param given ranges that the run was told to leave out
    * @throws ModelFormatError when the file is none of ours
    */
-  constructor(path: string, given: readonly SkippedRange[] = []) {
+  constructor(path: string | undefined, given: readonly SkippedRange[] = []) {
     this.#path = path;
     this.#given = given;
-    const parsed = fileSchema.safeParse(existsSync(path) ? readJson(path, "list of skipped steps") : { skipped: [] });
+    const stored = path !== undefined && existsSync(path) ? readJson(path, "list of skipped steps") : { skipped: [] };
+    const parsed = fileSchema.safeParse(stored);
     if (!parsed.success) throw new ModelFormatError(`${path}: not a list of skipped steps.\n${z.prettifyError(parsed.error)}`);
     this.#recorded = parsed.data.skipped;
   }
@@ -56,9 +60,20 @@ export class SkippedSteps {
     return this.#recorded.some(({ from, to }) => from < steps && steps < to);
   }
 
+  /** What roll-backs have led to. */
+  get recorded(): RecordedRanges {
+    return structuredClone(this.#recorded);
+  }
+
+  /** Goes by what another process has recorded. */
+  follow(recorded: RecordedRanges): void {
+    this.#recorded = structuredClone(recorded);
+  }
+
   /** Records a roll-back; on disk when it returns. */
   add(range: SkippedRange & { reason: string }): void {
     this.#recorded.push(range);
+    if (this.#path === undefined) return;
     writeFileAtomic(this.#path, `${JSON.stringify({ skipped: this.#recorded }, null, 2)}\n`);
   }
 

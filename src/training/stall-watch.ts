@@ -11,8 +11,8 @@ export const phases = ["start", "batches", "step", "evaluation", "checkpoint"] a
 export type Phase = (typeof phases)[number];
 
 export interface StallOptions {
-  /** File of the heartbeat: JSON with the step and the time at which it was finished. */
-  heartbeat: string;
+  /** File of the heartbeat: JSON with the step and the time at which it was finished. Undefined: none is kept. */
+  heartbeat: string | undefined;
   totalSteps: number;
   /** Minutes without a finished step after which that is said. Default 10. */
   minutes?: number;

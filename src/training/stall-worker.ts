@@ -28,7 +28,7 @@ setInterval(
   () => {
     const now = sharedClock();
     const step = numbers[place.step]!;
-    if (step !== beat && now - beatAt >= beatEvery) beatNow(step, now);
+    if (heartbeat !== undefined && step !== beat && now - beatAt >= beatEvery) beatNow(heartbeat, step, now);
     const still = now - numbers[place.finished]!;
     if (still >= limit && reported !== numbers[place.finished]!) report(step, still, now);
     if (asked !== undefined && now - asked > grace) process.kill(process.pid, "SIGKILL");
@@ -37,13 +37,13 @@ setInterval(
   Math.max(50, Math.min(1000, limit / 4)),
 );
 
-function beatNow(step: number, now: number): void {
+function beatNow(file: string, step: number, now: number): void {
   beat = step;
   beatAt = now;
   const finished = new Date(Date.now() - (now - numbers[place.finished]!)).toISOString();
   try {
-    writeFileSync(`${heartbeat}.tmp`, `${JSON.stringify({ pid: process.pid, step, totalSteps, finished })}\n`);
-    renameSync(`${heartbeat}.tmp`, heartbeat);
+    writeFileSync(`${file}.tmp`, `${JSON.stringify({ pid: process.pid, step, totalSteps, finished })}\n`);
+    renameSync(`${file}.tmp`, file);
   } catch {
     // A full disk is said by whoever has something to lose there; the next beat tries again.
   }

@@ -31,6 +31,15 @@ export interface StepInput {
   textWeights?: Float32Array;
 }
 
+/** What a step has to do with other processes: every gradient and every number that it reports is a mean over ranks. */
+export interface StepRanks {
+  /** Called before the backward pass that completes the gradients. */
+  arm(): void;
+  /** Returns when every gradient is the mean over ranks. */
+  finish(): void;
+  means(values: readonly number[]): number[];
+}
+
 export interface StepContext {
   model: Clip;
   preprocessing: Preprocessing;
@@ -38,10 +47,12 @@ export interface StepContext {
   optimizer: AdamW;
   precision: Precision;
   device: string;
-  /** Images that pass through the towers at once, see cached-gradients.ts. Default the whole batch. */
+  /** Images that pass through the towers of this process at once, see cached-gradients.ts. Default its whole batch. */
   microBatch?: number | undefined;
   /** Those whose views are normalised as one batch; the objective has its own. Default this process alone. */
-  group?: FeatureGroup;
+  group?: FeatureGroup | undefined;
+  /** The processes that train on the same batch; default this one alone. */
+  ranks?: StepRanks | undefined;
 }
 
 export interface StepReport {
@@ -70,13 +81,8 @@ export function trainStep(
   const { model, optimizer, microBatch = input.batchSize } = context;
   return scope(() => {
     const logitScale = Math.exp(model.logitScale.item());
-    const { loss, metrics } = microBatch < input.batchSize ? backwardCached(context, input, microBatch) : backwardWhole(context, input);
-    const report: StepReport = {
-      loss: loss.item(),
-      logitScale,
-      metrics: Object.fromEntries(Object.entries(metrics).map(([name, value]) => [name, value.item()])),
-      updated: false,
-    };
+    const measured = microBatch < input.batchSize ? backwardCached(context, input, microBatch) : backwardWhole(context, input);
+    const report: StepReport = { ...measured, logitScale, updated: false };
     if (model.logitBias) report.metrics["logit_bias"] = model.logitBias.item();
     if (measureGradient) report.gradientNorm = gradientNorm(model.parameters());
     report.updated = accept(report);

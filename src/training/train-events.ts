@@ -25,11 +25,12 @@ export function warnOfWaiting(means: Record<string, number>): void {
   );
 }
 
-/** One line of events, with open_clip's names for the measures. */
+/** One line of events, with open_clip's names for the measures. @param ranks processes that each had such a batch */
 export function recordStep(
   run: RunFolder,
   step: number,
   batch: Batch,
+  ranks: number,
   report: StepReport,
   lr: number,
   means: Record<string, number>,
@@ -41,7 +42,7 @@ export function recordStep(
     "train/logit_scale": report.logitScale,
     // open_clip's name of the same, by which its users' charts find it.
     "train/scale": report.logitScale,
-    "train/samples_per_second": batch.ids.length / means["train/batch_time"]!,
+    "train/samples_per_second": (batch.ids.length * ranks) / means["train/batch_time"]!,
     ...(Number.isFinite(report.gradientNorm) ? { "train/grad_norm": report.gradientNorm! } : {}),
     ...Object.fromEntries(Object.entries(report.metrics).map(([name, value]) => [`train/${name}`, value])),
     "train/memory_rss": process.memoryUsage.rss(),

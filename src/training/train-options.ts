@@ -1,5 +1,6 @@
 /** What a training run is made of, and what it gives back. */
 import type { Batch } from "../data/index.ts";
+import type { ProcessGroup } from "../distributed/index.ts";
 import type { Clip, Preprocessing } from "../models/index.ts";
 import type { Objective } from "../objectives/index.ts";
 import type { AdamW, Schedule } from "../optim/index.ts";
@@ -31,9 +32,11 @@ export interface TrainOptions {
   schedule: Schedule;
   totalSteps: number;
   precision: Precision;
-  /** Images that pass through the towers at once, see cached-gradients.ts. Default the whole batch. */
+  /** Images that pass through the towers of this process at once, see cached-gradients.ts. Default its whole batch. */
   microBatch?: number | undefined;
   device: string;
+  /** Processes that train together: this one makes its part of every batch, the first writes the run folder. Default this one alone. */
+  group?: ProcessGroup | undefined;
   /** Opens the batches from a step on. */
   openBatches: (startStep: number) => BatchSource;
   run: RunFolder;

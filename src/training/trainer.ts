@@ -4,6 +4,9 @@
  * A run is a function of its settings: order, crops, captions and learning rate follow from seed and step. So a checkpoint needs only
  * weights, moments, the random generator's state, the step and what the guard has seen, and a resumed run ends with the same weights as
  * one that was never stopped. That goes for roll-backs too: where they lead depends on steps, never on a clock or an interruption.
+ *
+ * Of several processes all go through the same loop, and judge by the same numbers. What only one of them knows (what lies on the disk, a
+ * signal, the clock) is told to all where it decides what comes next; so each `#firstSays` and `#anySays` must be reached by all.
  */
 import { existsSync, rmSync } from "node:fs";
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
@@ -15,9 +18,9 @@ import type { CheckpointJob } from "./checkpoint-files.ts";
 import { CheckpointWriter } from "./checkpoint-writer.ts";
 import {
   type Checkpoint,
-  bestCheckpoint,
   canBeSaved,
   copyCheckpoint,
+  isBest,
   latestCheckpoint,
   pruneCheckpoints,
   restoreCheckpoint,
@@ -25,9 +28,11 @@ import {
 } from "./checkpoints.ts";
 import { Faults } from "./faults.ts";
 import { MeasureWindow } from "./measure-window.ts";
+import { orAborted } from "./or-aborted.ts";
+import { Ranks } from "./ranks.ts";
 import { SkippedSteps } from "./skipped-steps.ts";
 import { StallWatch } from "./stall-watch.ts";
-import { StepGuard } from "./step-guard.ts";
+import { type GuardState, StepGuard } from "./step-guard.ts";
 import { type StepReport, trainStep } from "./step.ts";
 import { finiteOrText, loaderStart, recordStep, warnOfWaiting } from "./train-events.ts";
 import type { BatchSource, TrainOptions, TrainSummary } from "./train-options.ts";
@@ -36,16 +41,22 @@ import type { BatchSource, TrainOptions, TrainSummary } from "./train-options.ts
 const longRun = 1000;
 
 /**
- * Trains to the last step and leaves the model in the run folder.
+ * Trains to the last step and leaves the model in the run folder. Processes of a group all call this.
  * @throws InterruptedError when `signal` was aborted: everything is saved; DivergedError when roll-backs don't help; DataError from the
  *   batches; ModelFormatError when all checkpoints are damaged; LaclipError when the disk is full at the end or when interrupted
  */
 export async function train(options: TrainOptions): Promise<TrainSummary> {
-  const { run, totalSteps } = options;
-  if (run.finished) return { steps: totalSteps, seconds: 0, alreadyFinished: true, skipped: 0 };
+  const { run, totalSteps, group, model, optimizer } = options;
+  const finished = group === undefined ? run.finished : group.valueOfFirst(run.finished);
+  if (finished) return { steps: totalSteps, seconds: 0, alreadyFinished: true, skipped: 0 };
   const started = performance.now();
-  const trainer = new Trainer(options);
-  await trainer.run();
+  const ranks = group && new Ranks(group, model, optimizer);
+  const trainer = new Trainer(options, ranks);
+  try {
+    await trainer.run();
+  } finally {
+    ranks?.close();
+  }
   const seconds = (performance.now() - started) / 1000;
   run.record("finished", totalSteps, { seconds });
   run.close();
@@ -54,6 +65,9 @@ export async function train(options: TrainOptions): Promise<TrainSummary> {
 
 class Trainer {
   readonly #options: TrainOptions;
+  readonly #ranks: Ranks | undefined;
+  /** True for the process that reads and writes the run folder. */
+  readonly #first: boolean;
   readonly #writer = new CheckpointWriter();
   readonly #guard: StepGuard;
   readonly #faults = new Faults();
@@ -76,14 +90,16 @@ class Trainer {
   /** What the evaluators said after the present step. */
   #measures: Record<string, number> | undefined;
 
-  constructor(options: TrainOptions) {
-    const { totalSteps, run } = options;
+  constructor(options: TrainOptions, ranks: Ranks | undefined) {
+    const { totalSteps, run, group } = options;
     this.#options = options;
+    this.#ranks = ranks;
+    this.#first = group?.first ?? true;
     this.#guard = new StepGuard({ spikes: options.spikeGuard ?? totalSteps >= longRun });
     this.#objective = this.#faults.wrap(options.objective, () => this.#step);
-    this.#over = new SkippedSteps(run.skippedSteps, options.skipSteps);
+    this.#over = new SkippedSteps(this.#first ? run.skippedSteps : undefined, options.skipSteps);
     this.#progress = new Progress({ label: options.label ?? "train", total: totalSteps, unit: "steps", start: 0 });
-    this.#watch = new StallWatch({ heartbeat: run.heartbeat, totalSteps, ...options.stall });
+    this.#watch = new StallWatch({ heartbeat: this.#first ? run.heartbeat : undefined, totalSteps, ...options.stall });
   }
 
   get skipped(): number {
@@ -93,11 +109,15 @@ class Trainer {
   async run(): Promise<void> {
     const { model, preprocessing, run, totalSteps } = this.#options;
     try {
-      await this.#resume();
+      if (this.#first) await this.#resume();
+      this.#startTogether();
+      this.#from = this.#step;
+      this.#progress.skip(this.#step);
       await this.#steps();
       while (!(await this.#save({ mayRollBack: true }))) await this.#steps();
       await this.#writing; // a full disk may still have room for the model, which is a third of a checkpoint
-      saveModel(run.model, { model, preprocessing });
+      if (this.#first) saveModel(run.model, { model, preprocessing });
+      this.#firstSays(() => true); // a rank that ends well says that the model is there
     } finally {
       this.#progress.finish();
       await this.#batches?.close();
@@ -110,41 +130,45 @@ class Trainer {
 
   /** Takes steps until there are no more. */
   async #steps(): Promise<void> {
-    const { totalSteps, signal, checkpointEvery, checkpointMinutes } = this.#options;
+    const { totalSteps, checkpointEvery, checkpointMinutes } = this.#options;
     let asked = performance.now();
     while (this.#step < totalSteps) {
+      if (await this.#passOver()) continue;
       const batch = await this.#nextBatch();
-      if (batch === "interrupted") await this.#stop();
-      else if (batch === "passed over") continue;
+      // All stop at the same step, whichever of them was asked to.
+      if (this.#anySays(batch === "interrupted") || batch === "interrupted") await this.#stop();
       else await this.#take(batch, asked);
       await this.#evaluate();
       // Batches that are ready would keep the event loop from turning: signals and finalizers need it once a step.
       await setImmediate();
       if (this.#step >= totalSteps) break;
-      if (signal?.aborted) await this.#stop();
-      const minutes = (performance.now() - this.#savedAt) / 60_000;
+      const due = (): boolean => performance.now() - this.#savedAt >= checkpointMinutes! * 60_000;
       // Amid steps that are not finite the weights stand still, and a roll-back would go to before them.
       if (this.#step % checkpointEvery === 0 && this.#guard.notFinite === 0) await this.#save({ mayRollBack: true });
-      else if (checkpointMinutes !== undefined && minutes >= checkpointMinutes) await this.#save();
+      else if (checkpointMinutes !== undefined && this.#firstSays(due)) await this.#save();
       this.#watch.phase("batches");
       asked = performance.now();
     }
     await this.#evaluate();
   }
 
-  /** The batch of the next step. A step that is to be left out is passed over, and the loader begins behind it. */
-  async #nextBatch(): Promise<Batch | "interrupted" | "passed over"> {
-    const { openBatches, totalSteps, signal, run } = this.#options;
+  /** Passes over a step that is to be left out, and lets the loader begin behind it; returns whether there was one. */
+  async #passOver(): Promise<boolean> {
+    const { totalSteps, run } = this.#options;
     const next = Math.min(this.#over.next(this.#step), totalSteps);
-    if (next !== this.#step) {
-      log.info(`Steps ${this.#step + 1} to ${next} are left out, with their data.`);
-      run.record("passed over", this.#step, { to: next });
-      this.#progress.skip(next - this.#step);
-      this.#step = next;
-      await this.#batches?.close();
-      this.#batches = this.#iterator = undefined;
-      return "passed over";
-    }
+    if (next === this.#step) return false;
+    log.info(`Steps ${this.#step + 1} to ${next} are left out, with their data.`);
+    run.record("passed over", this.#step, { to: next });
+    this.#progress.skip(next - this.#step);
+    this.#step = next;
+    await this.#batches?.close();
+    this.#batches = this.#iterator = undefined;
+    return true;
+  }
+
+  /** The batch of the next step. */
+  async #nextBatch(): Promise<Batch | "interrupted"> {
+    const { openBatches, totalSteps, signal } = this.#options;
     this.#watch.phase("batches");
     this.#batches ??= openBatches(this.#step);
     this.#iterator ??= this.#batches[Symbol.asyncIterator]();
@@ -160,13 +184,13 @@ class Trainer {
 
   /** One step on a batch, and what it leads to. @param asked when the batch was asked for */
   async #take(batch: Batch, asked: number): Promise<void> {
-    const { schedule, totalSteps, run, logEvery } = this.#options;
+    const { schedule, totalSteps, run, logEvery, group } = this.#options;
     this.#watch.phase("step");
     const given = performance.now();
     const lr = schedule(this.#step);
     let verdict: ReturnType<StepGuard["judge"]> = "update";
     const report = trainStep(
-      { ...this.#options, objective: this.#objective },
+      { ...this.#options, objective: this.#objective, ranks: this.#ranks },
       { ...batch, batchSize: batch.ids.length },
       lr,
       true,
@@ -187,9 +211,10 @@ class Trainer {
     } else this.#leftOut(verdict, report, lr);
     this.#window.add({ "train/data_time": (given - asked) / 1000, "train/batch_time": (done - asked) / 1000 });
     if (this.#step % logEvery === 0 || this.#step === totalSteps) {
-      const means = this.#window.take();
-      recordStep(run, this.#step, batch, report, lr, { ...means, "train/skipped": this.skipped });
-      if (this.#step - this.#from > loaderStart) warnOfWaiting(means);
+      const own = this.#window.take();
+      const means = this.#ranks?.meansByName(own) ?? own;
+      recordStep(run, this.#step, batch, group?.ranks ?? 1, report, lr, { ...means, "train/skipped": this.skipped });
+      if (this.#first && this.#step - this.#from > loaderStart) warnOfWaiting(means);
     }
     this.#progress.advance(1, `loss ${report.loss.toFixed(3)}`);
     const inRow = this.#guard.notFinite;
@@ -199,6 +224,7 @@ class Trainer {
   }
 
   #leftOut(verdict: string, { loss, gradientNorm, logitScale }: StepReport, lr: number): void {
+    if (!this.#first) return;
     log.warn(
       `Step ${this.#step} was left out: ${verdict === "spike" ? "its loss or gradient jumps out of the last 128 steps" : "not finite"} ` +
         `(loss ${loss.toPrecision(4)}, gradient norm ${gradientNorm!.toPrecision(4)}).`,
@@ -219,15 +245,15 @@ class Trainer {
     const due = evaluators.filter(({ everySteps }) => this.#step % everySteps === 0 || this.#step === totalSteps);
     if (due.length === 0) return;
     this.#watch.phase("evaluation");
-    const measures: Record<string, number> = {};
-    for (const evaluator of due) Object.assign(measures, await evaluator.evaluate(model, preprocessing));
-    run.record("evaluation", this.#step, measures);
-    this.#measures = measures;
-    const value = keepBest === undefined ? undefined : measures[keepBest.metric];
-    if (keepBest === undefined || value === undefined || !Number.isFinite(value)) return;
-    await this.#writing;
-    const best = bestCheckpoint(run.checkpoints, keepBest)?.value;
-    if (best === undefined || (keepBest.higher ? value > best : value < best)) await this.#save();
+    if (this.#first) {
+      const measures: Record<string, number> = {};
+      for (const evaluator of due) Object.assign(measures, await evaluator.evaluate(model, preprocessing));
+      run.record("evaluation", this.#step, measures);
+      this.#measures = measures;
+      await this.#writing;
+    }
+    if (keepBest === undefined) return;
+    if (this.#firstSays(() => isBest(run.checkpoints, keepBest, this.#measures ?? {}))) await this.#save();
   }
 
   /**
@@ -242,11 +268,16 @@ class Trainer {
     this.#watch.phase("checkpoint");
     const started = performance.now();
     await this.#writing;
-    if (this.#savedStep === step) return true;
+    if (this.#firstSays(() => this.#savedStep === step)) return true;
+    this.#ranks?.checkEqual();
     if (!canBeSaved({ model, optimizer })) {
       if (!mayRollBack) return true;
       await this.#rollBack(step - 1, `after step ${step} some weights are not finite`, NaN);
       return false;
+    }
+    if (!this.#first) {
+      if (wait) this.#firstSays(() => true); // once it has written
+      return true;
     }
     run.sync();
     const state = {
@@ -269,8 +300,9 @@ class Trainer {
       run.record("checkpoint failed", step, { reason: (error as Error).message });
       if (!wait) log.warn(`The checkpoint of step ${step} could not be written; training goes on. ${(error as Error).message}`);
     });
-    if (wait) await written;
-    return true;
+    if (!wait) return true;
+    await written;
+    return this.#firstSays(() => true);
   }
 
   async #write(job: CheckpointJob, step: number, { pause, started }: { pause: number; started: number }): Promise<void> {
@@ -289,18 +321,43 @@ class Trainer {
     await this.#writing;
     const to = this.#step;
     if (this.#over.rollbacks >= rollbacks) throw this.#diverged(`${why}, and the run was rolled back ${rollbacks} times before`, loss);
-    const checkpoint = await latestCheckpoint(
-      run.checkpoints,
-      (step, guard) => step <= good && step % checkpointEvery === 0 && !this.#over.takesBack(step) && (guard?.notFinite ?? 0) === 0,
-    );
-    if (checkpoint === undefined) throw this.#diverged(`${why}, and there is no checkpoint from before to go back to`, loss);
-    this.#over.add({ from: checkpoint.step, to, reason: why });
-    sweepCheckpoints(run.checkpoints, (step) => this.#over.takesBack(step));
-    this.#restore(checkpoint);
+    const suits = (step: number, guard: GuardState | undefined): boolean =>
+      step <= good && step % checkpointEvery === 0 && !this.#over.takesBack(step) && (guard?.notFinite ?? 0) === 0;
+    const checkpoint = this.#first ? await latestCheckpoint(run.checkpoints, suits) : undefined;
+    const found = this.#firstSays(() => checkpoint !== undefined);
+    if (!found) throw this.#diverged(`${why}, and there is no checkpoint from before to go back to`, loss);
+    if (checkpoint !== undefined) {
+      this.#over.add({ from: checkpoint.step, to, reason: why });
+      sweepCheckpoints(run.checkpoints, (step) => this.#over.takesBack(step));
+      this.#restore(checkpoint);
+      log.warn(`At step ${to}, ${why}: rolled back to the weights of step ${checkpoint.step}; the data from there to here are left out.`);
+      run.record("rollback", checkpoint.step, { to, reason: why });
+    }
     this.#step = to;
+    this.#startTogether();
     this.#measures = this.#evaluatedStep = undefined; // the weights are those of another step
-    log.warn(`At step ${to}, ${why}: rolled back to the weights of step ${checkpoint.step}; the data from there to here are left out.`);
-    run.record("rollback", checkpoint.step, { to, reason: why });
+  }
+
+  /** Gives every rank what the first goes on from. */
+  #startTogether(): void {
+    const { optimizer } = this.#options;
+    const own = { step: this.#step, updates: optimizer.steps, guard: this.#guard.state(), passedOver: this.#over.recorded };
+    const state = this.#ranks?.start(own);
+    if (state === undefined || this.#first) return;
+    this.#step = state.step;
+    this.#guard.restore(state.guard);
+    this.#over.follow(state.passedOver);
+  }
+
+  /** What the first rank finds; the others don't look. */
+  #firstSays(what: () => boolean): boolean {
+    const own = this.#first && what();
+    return this.#ranks?.firstSays(own) ?? own;
+  }
+
+  /** Whether any rank says so. */
+  #anySays(flag: boolean): boolean {
+    return this.#ranks?.any(flag) ?? flag;
   }
 
   #restore(checkpoint: Checkpoint): void {
@@ -337,25 +394,11 @@ class Trainer {
     const step = checkpoint?.step ?? 0;
     sweepCheckpoints(run.checkpoints, (found) => found > step || this.#over.takesBack(found));
     run.rewind(step);
-    this.#step = this.#from = step;
+    this.#step = step;
     if (checkpoint === undefined) return run.record("start", 0);
     this.#restore(checkpoint);
     this.#savedStep = step;
-    this.#progress.skip(step);
     log.info(`Going on from step ${step} (${checkpoint.folder}).`);
     run.record("resume", step);
-  }
-}
-
-/** What `promise` resolves to; or "aborted" as soon as the signal is. */
-async function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T | "aborted"> {
-  if (signal === undefined) return await promise;
-  let listener: () => void;
-  const aborted = new Promise<"aborted">((resolve) => signal.addEventListener("abort", (listener = () => resolve("aborted"))));
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", listener!);
-    promise.catch(() => {}); // nobody waits for it any more when the signal came first
   }
 }

@@ -35,7 +35,11 @@ function readHelp(command: readonly string[], key: string): Help {
 }
 
 /** What is wrong with the arguments of `laclip`; undefined when nothing is. */
-function wrongWith(args: readonly string[]): string | undefined {
+function wrongWith(given: readonly string[]): string | undefined {
+  // What `laclip launch` starts is a command again.
+  const dashes = given.indexOf("--");
+  if (dashes >= 0) return wrongWith(given.slice(0, dashes)) ?? wrongWith(given.slice(dashes + 1));
+  const args = given;
   const path: string[] = [];
   let help = readHelp([program], "laclip");
   while (path.length < args.length && help.subcommands.size > 0 && !args[path.length]!.startsWith("-")) {

@@ -44,7 +44,7 @@ async function run(flags: DoctorFlags): Promise<void> {
 
 /** The diagnosis as lines for a person. */
 export function describe(found: Diagnosis): string {
-  const { node, libtorch, blas, threads, gemm, gpus, sharp, images, llamaCpp, disk, memoryBytes, notes, problems } = found;
+  const { node, libtorch, blas, threads, gemm, gpus, ranks, sharp, images, llamaCpp, disk, memoryBytes, notes, problems } = found;
   const rows: [name: string, value: string][] = [
     ["Node", `${node.version} (${node.arch})`],
     ["libtorch", libtorch === null ? "not set up" : `${libtorch.version}, ${libtorch.kind}, ${libtorch.path}`],
@@ -56,6 +56,7 @@ export function describe(found: Diagnosis): string {
       `${float32.toFixed(0)} GFLOP/s float32, ${bfloat16.toFixed(0)} GFLOP/s bfloat16`,
     ]),
     ["GPU", gpus.length === 0 ? "no NVIDIA GPU" : gpus.join(", ")],
+    ["many processes", describeRanks(ranks)],
     ["sharp", sharp === null ? "does not load" : `${sharp.version}, libvips ${sharp.libvips}`],
     [
       "images",
@@ -83,6 +84,14 @@ export function describe(found: Diagnosis): string {
       ? [styled("green", "All is well.")]
       : problems.flatMap(({ what, mend }) => [styled("red", `To mend: ${what}`), `  ${styled("cyan", mend)}`])),
   ].join("\n");
+}
+
+function describeRanks(ranks: Diagnosis["ranks"]): string {
+  if (ranks === null) return "unknown";
+  const gloo = ranks.gloo
+    ? "Gloo between CPUs"
+    : "no Gloo between CPUs (it takes the distribution's libtorch-dev and libgloo-dev, and `npm run setup`)";
+  return ranks.nccl ? `${gloo}, NCCL between GPUs` : gloo;
 }
 
 function gibibytes(bytes: number): string {

@@ -1,9 +1,10 @@
 /** `laclip train`: a recipe, a table of captions or tars, perhaps a rewrites folder, and a run folder comes out. */
 import { type Command, InvalidArgumentError } from "commander";
-import { setImageThreads } from "../../images/index.ts";
 import { originalSource, sourceOfKey } from "../../data/index.ts";
+import { ProcessGroup } from "../../distributed/index.ts";
+import { setImageThreads } from "../../images/index.ts";
 import { type Recipe, applySettings, findRecipe, recipes, runRecipe, smoke, zeroShotEvaluator } from "../../recipes/index.ts";
-import { UsageError, formatDuration, log } from "../../support/index.ts";
+import { UsageError, formatDuration, log, setLogLevel } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { interruptSignal } from "../interrupt.ts";
 import { parseShare, parseWhole } from "../options.ts";
@@ -94,6 +95,12 @@ async function run(recipeName: string, flags: TrainFlags): Promise<void> {
   const recipe = withTextKeys(applySettings(flags.smoke ? smoke(found) : found, flags.set), flags);
   if (flags.printRecipe) return print(JSON.stringify(recipe, null, 2));
   if (flags.imageThreads !== undefined) setImageThreads(flags.imageThreads);
+  const group = ProcessGroup.find();
+  if (group !== undefined) {
+    if (group.first) log.info(`${group.ranks} processes train together (${group.backend}).`);
+    // What all do, one tells; warnings and errors are each one's own.
+    else setLogLevel("quiet");
+  }
   const evaluators = [];
   if (flags.evaluate !== undefined) {
     const { evaluate: folder, evaluateEvery: everySteps, evaluateClasses: classes, maxSkipped: maximumSkipped } = flags;
@@ -114,11 +121,13 @@ async function run(recipeName: string, flags: TrainFlags): Promise<void> {
       otherCaptions: flags.otherCaptions,
     },
     out: flags.out,
+    group,
     evaluators,
     reportTo: flags.reportTo,
     stall: { minutes: flags.stallMinutes, exit: flags.stallExit ?? false },
     signal: interruptSignal("saving a checkpoint at the end of this step"),
   });
+  if (group !== undefined && !group.first) return;
   const { steps, seconds, alreadyFinished, skipped } = result;
   log.info(alreadyFinished ? `${flags.out}: this run is finished already.` : `Trained ${steps} steps in ${formatDuration(seconds)}.`);
   log.info(`Model: ${result.run.model}`);
