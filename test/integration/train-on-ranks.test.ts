@@ -45,8 +45,10 @@ const weights = (out: string): string =>
     .digest("hex");
 
 function events(out: string): Record<string, number | string>[] {
-  const text = readFileSync(join(root, out, "events.jsonl"), "utf8").trim();
-  return text.split("\n").map((line) => JSON.parse(line) as Record<string, number | string>);
+  const lines = readFileSync(join(root, out, "events.jsonl"), "utf8")
+    .split("\n")
+    .slice(0, -1); // behind the last end one is being written
+  return lines.map((line) => JSON.parse(line) as Record<string, number | string>);
 }
 
 const losses = (out: string): number[] => events(out).flatMap(({ event, "train/loss": loss }) => (event === "train" ? [Number(loss)] : []));
