@@ -31,8 +31,11 @@ describe("memory of training", { concurrency: 2 }, () => {
    * sizes (captions of other lengths). A gradient that is lost in each step would be 34 MB a step.
    */
   const slack = 64 * 2 ** 20;
-  /** What the floor may rise by from the second quarter of the steps to the last; up to 5 MB were measured. */
-  const slope = 16 * 2 ** 20;
+  /**
+   * What the floor may rise by from the second quarter of the steps to the last, a hundred steps: half a megabyte a step. Steps of 20 MB
+   * at once were seen, when the allocator takes an arena more; tensors that are lost show in their number besides.
+   */
+  const slope = 48 * 2 ** 20;
 
   for (const [way, what] of [
     ["tight", "in a tight synchronous loop"],
