@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import sharp from "sharp";
 import { TarWriter } from "../../formats/index.ts";
-import { trainingImage } from "../../images/index.ts";
+import { imageThreads, setImageThreads, trainingImage } from "../../images/index.ts";
 import { DataError, EndpointError, Random } from "../../support/index.ts";
 import { type LoaderOptions, openLoader } from "../loader.ts";
 import { listShards } from "../remote/list-shards.ts";
@@ -91,6 +91,12 @@ test("the order is the same whatever runs ahead or side by side, and from any st
   ] as const) {
     assert.deepEqual(await take(samples, { prefetch, inFlight }), batches);
   }
+  const threads = imageThreads();
+  for (const count of [1, 2, 4]) {
+    setImageThreads(count);
+    assert.deepEqual(await take(samples), batches, `${count} threads for images`);
+  }
+  if (threads > 0) setImageThreads(threads);
   for (let step = 1; step < 40; step += 1) {
     const rest = await take(samples, { startStep: step, totalSteps: Math.min(40, step + 5) });
     assert.deepEqual(rest, batches.slice(step, step + 5), `from step ${step}`);
