@@ -160,7 +160,7 @@ test(
   { skip: installed ? false : "node-llama-cpp is not installed" },
   async (context) => {
     const count = Math.ceil(captionCount / 10);
-    const model = writeGguf(join(folder, "tiny.gguf"), tinyLlama({ lineEnd: 3 }));
+    const model = writeGguf(join(folder, "tiny.gguf"), tinyLlama({ lineEnd: 3, memory: false }));
     const captions = captionsFile("model.csv", count);
     const job = { captions, llm: model, sources: [shortPairs], concurrency: 1, rowsPerPart: Math.ceil(count / 4), chunk: count };
     const result = await disturb(job, Math.ceil(kills / 2), "model");
