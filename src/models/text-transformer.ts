@@ -34,18 +34,20 @@ class Block extends Module {
 
   /** `[T, W]` float32 -> `[T, W]` float32 */
   forward(x_TW: Tensor, texts: Texts): Tensor {
-    return this.#feedForward(x_TW.add(this.#attention.forwardRagged(this.#norm1.forward(x_TW), texts.ragged, texts.causal_LL)));
+    const [same_TW, normed_TW] = this.#norm1.add(x_TW);
+    return this.#feedForward(same_TW, this.#attention.forwardRagged(normed_TW, texts.ragged, texts.causal_LL));
   }
 
   /** `[T, W]` float32 -> `[B, W]` float32: the last token of each text of `forward`, without computing the others. */
   forwardLast(x_TW: Tensor, { ragged, behind_B11L }: Texts): Tensor {
-    const normed_TW = this.#norm1.forward(x_TW);
+    const [same_TW, normed_TW] = this.#norm1.add(x_TW);
     const last = (x: Tensor): Tensor => x.indexSelect(0, ragged.lasts);
-    return this.#feedForward(last(x_TW).add(this.#attention.forwardRagged(normed_TW, ragged, behind_B11L, last(normed_TW))));
+    return this.#feedForward(last(same_TW), this.#attention.forwardRagged(normed_TW, ragged, behind_B11L, last(normed_TW)));
   }
 
-  #feedForward(x: Tensor): Tensor {
-    return x.add(this.#mlp.forward(this.#norm2.forward(x)));
+  #feedForward(x: Tensor, change: Tensor): Tensor {
+    const [sum, normed] = this.#norm2.add(x, change);
+    return sum.add(this.#mlp.forward(normed));
   }
 }
 

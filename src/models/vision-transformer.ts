@@ -30,17 +30,19 @@ class Block extends Module {
 
   /** `[B, N, W]` float32 -> `[B, N, W]` float32 */
   forward(x_BNW: Tensor): Tensor {
-    return this.#feedForward(x_BNW.add(this.#attention.forward(this.#norm1.forward(x_BNW))));
+    const [same_BNW, normed_BNW] = this.#norm1.add(x_BNW);
+    return this.#feedForward(same_BNW, this.#attention.forward(normed_BNW));
   }
 
   /** `[B, N, W]` float32 -> `[B, 1, W]` float32: the first token of `forward`, without computing the others. */
   forwardFirst(x_BNW: Tensor): Tensor {
-    const normed_BNW = this.#norm1.forward(x_BNW);
-    return this.#feedForward(x_BNW.slice(1, 0, 1).add(this.#attention.forward(normed_BNW, normed_BNW.slice(1, 0, 1))));
+    const [same_BNW, normed_BNW] = this.#norm1.add(x_BNW);
+    return this.#feedForward(same_BNW.slice(1, 0, 1), this.#attention.forward(normed_BNW, normed_BNW.slice(1, 0, 1)));
   }
 
-  #feedForward(x: Tensor): Tensor {
-    return x.add(this.#mlp.forward(this.#norm2.forward(x)));
+  #feedForward(x: Tensor, change: Tensor): Tensor {
+    const [sum, normed] = this.#norm2.add(x, change);
+    return sum.add(this.#mlp.forward(normed));
   }
 }
 

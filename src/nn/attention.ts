@@ -1,5 +1,5 @@
 /** Attention layers. Shapes: B batch, N tokens, H heads, D head width, W = H x D. */
-import { Tensor, attention, empty, full, ops, zeros } from "../torch/index.ts";
+import { Tensor, attention, empty, full, ops, splitHeads as splitAll, zeros } from "../torch/index.ts";
 import { fanInUniform } from "./init.ts";
 import { LayerNorm, Linear } from "./layers.ts";
 import { Module } from "./module.ts";
@@ -64,6 +64,10 @@ export class SelfAttention extends Module {
    * @returns `[B, M, W]`
    */
   forward(x: Tensor, queries?: Tensor): Tensor {
+    if (queries === undefined) {
+      const norms = this.#queryNorm && this.#keyNorm && { query: this.#queryNorm, key: this.#keyNorm };
+      return this.#proj.forward(mergeHeads(attention(...splitAll(this.#qkv.forward(x), this.#heads, norms))));
+    }
     const [q, k, v] = project(x, queries, this.#qkv.weight, this.#qkv.bias!, this.#heads);
     const query = this.#queryNorm?.forward(q) ?? q;
     const key = this.#keyNorm?.forward(k) ?? k;

@@ -1,5 +1,5 @@
 /** The layers that image-text models are made of. Shapes: B batch, N tokens, W width. */
-import { Tensor, empty, ones, ops, scope, zeros } from "../torch/index.ts";
+import { type NormWeights, Tensor, addNorm, empty, ones, ops, scope, zeros } from "../torch/index.ts";
 import { fanInUniform, normal } from "./init.ts";
 import { Module } from "./module.ts";
 
@@ -23,25 +23,35 @@ export class Linear extends Module {
 }
 
 /** Normalises the last dimension to mean 0 and variance 1, then scales and shifts; always in float32, whatever autocast says. */
-export class LayerNorm extends Module {
+export class LayerNorm extends Module implements NormWeights {
   /** `[width]` */
   readonly weight: Tensor;
   /** `[width]` */
   readonly bias: Tensor;
+  readonly eps: number;
   readonly #shape: readonly number[];
-  readonly #eps: number;
 
   constructor(width: number, { eps = 1e-5 }: { eps?: number } = {}) {
     super();
     this.#shape = [width];
-    this.#eps = eps;
+    this.eps = eps;
     this.weight = this.parameter("weight", ones([width]));
     this.bias = this.parameter("bias", zeros([width]));
   }
 
   /** `[..., width]` -> `[..., width]` float32 */
   forward(x: Tensor): Tensor {
-    return ops.layerNorm(ops.toDtype(x, "float32"), this.#shape, this.weight, this.bias, this.#eps);
+    return ops.layerNorm(ops.toDtype(x, "float32"), this.#shape, this.weight, this.bias, this.eps);
+  }
+
+  /**
+   * A step of a residual stream: see `addNorm`.
+   * @param residual `[..., width]` float32
+   * @param change `[..., width]`; default none
+   * @returns the sum, float32, and its norm, for matrix products
+   */
+  add(residual: Tensor, change?: Tensor): [sum: Tensor, normed: Tensor] {
+    return addNorm(residual, change, this);
   }
 }
 

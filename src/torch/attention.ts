@@ -4,6 +4,7 @@
  * libtorch's fused kernel helps in float32 on CPU from 2.x on and hurts under bfloat16 autocast (its backward pass), so on the CPU it
  * is taken for float32 alone; 1.13 does not have it.
  */
+import { scaledSoftmax } from "./fused.ts";
 import { hasOperator, operator } from "./operator.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -22,6 +23,8 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, mask?: Tensor): Tenso
   if (there && (q.device !== "cpu" || (q.dtype === "float32" && v.dtype === "float32"))) {
     return fusedAttention(q, k, v, mask ?? null, 0, false);
   }
-  const scores = q.mul(1 / Math.sqrt(q.sizeOf(-1))).matmul(k.transpose(-2, -1));
+  const scale = 1 / Math.sqrt(q.sizeOf(-1));
+  if (!mask && q.device === "cpu" && q.dtype !== "float64") return scaledSoftmax(q.matmul(k.transpose(-2, -1)), scale).to(v.dtype).matmul(v);
+  const scores = q.mul(scale).matmul(k.transpose(-2, -1));
   return (mask ? scores.add(mask) : scores).softmax(-1).to(v.dtype).matmul(v);
 }

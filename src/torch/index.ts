@@ -8,6 +8,7 @@ export type { BuildRecord } from "./native.ts";
 export * from "./attention.ts";
 export * from "./autograd.ts";
 export * from "./dtype.ts";
+export { type NormWeights, addNorm, splitHeads } from "./fused.ts";
 export { DisposedError, scope } from "./handle.ts";
 export { hasOperator, operator } from "./operator.ts";
 export type { ResultKind, Scalar } from "./operator.ts";

@@ -1,0 +1,207 @@
+/** The fused operators against the plain ones that they stand for: values, gradients, edges. */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { autocast, noGrad } from "./autograd.ts";
+import { type NormWeights, addNorm, scaledSoftmax, splitHeads } from "./fused.ts";
+import { scope } from "./handle.ts";
+import * as ops from "./operators.generated.ts";
+import { manualSeed, setThreads, threads } from "./runtime.ts";
+import { type Tensor, full, randn, tensor } from "./tensor.ts";
+
+/** A fresh leaf with the same numbers. */
+const leaf = (x: Tensor): Tensor => x.detach().clone().setRequiresGrad();
+
+function assertClose(found: Tensor, expected: Tensor, tolerance: number, what: string): void {
+  assert.deepEqual(found.shape, expected.shape, what);
+  const difference = found.to("float32").sub(expected.to("float32")).abs().max().item();
+  const size = expected.to("float32").abs().max().item();
+  assert.ok(difference <= tolerance * Math.max(1, size), `${what}: differ by ${difference} where the largest is ${size}`);
+}
+
+/**
+ * Runs both on leaves of their own, back from outputs weighted at random, and compares outputs and gradients of all inputs.
+ * @param used which outputs take part in the backward pass; default all
+ */
+function compare(
+  inputs: readonly Tensor[],
+  fused: (inputs: Tensor[]) => Tensor[],
+  plain: (inputs: Tensor[]) => Tensor[],
+  tolerance: number,
+  used?: readonly number[],
+): void {
+  const sides = [fused, plain].map((compute) => {
+    const leaves = inputs.map(leaf);
+    return { leaves, outputs: compute(leaves) };
+  });
+  const [ours, theirs] = sides as [(typeof sides)[0], (typeof sides)[0]];
+  const weights = theirs.outputs.map((output) => randn(output.shape));
+  for (const { outputs } of sides) {
+    const terms = outputs.flatMap((output, i) => (used && !used.includes(i) ? [] : [output.to("float32").mul(weights[i]!).sum()]));
+    terms.reduce((a, b) => a.add(b)).backward();
+  }
+  theirs.outputs.forEach((output, i) => assertClose(ours.outputs[i]!, output, tolerance, `output ${i}`));
+  theirs.leaves.forEach((input, i) => {
+    if (input.grad === undefined) return assert.equal(ours.leaves[i]!.grad, undefined, `gradient of input ${i}`);
+    assert.equal(ours.leaves[i]!.grad!.dtype, input.dtype);
+    assertClose(ours.leaves[i]!.grad!, input.grad, tolerance, `gradient of input ${i}`);
+  });
+}
+
+const eps = 1e-5;
+const norm = (weight: Tensor, bias: Tensor): NormWeights => ({ weight, bias, eps });
+const plainNorm = (x: Tensor, weight: Tensor, bias: Tensor): Tensor => ops.layerNorm(x.to("float32"), weight.shape, weight, bias, eps);
+
+describe("a residual sum and its norm", () => {
+  for (const width of [7, 16, 50, 192]) {
+    test(`of rows ${width} wide: float32`, () => {
+      scope(() => {
+        const inputs = [randn([3, 67, width]), randn([3, 67, width]).mul(3), randn([width]), randn([width])];
+        for (const used of [undefined, [0], [1]]) {
+          compare(
+            inputs,
+            ([x, change, w, b]) => addNorm(x!, change, norm(w!, b!)),
+            ([x, change, w, b]) => {
+              const sum = x!.add(change!);
+              return [sum, plainNorm(sum, w!, b!)];
+            },
+            1e-5,
+            used,
+          );
+        }
+        compare(
+          [inputs[0]!, inputs[2]!, inputs[3]!],
+          ([x, w, b]) => addNorm(x!, undefined, norm(w!, b!)),
+          ([x, w, b]) => [x!.mul(1), plainNorm(x!, w!, b!)],
+          1e-5,
+        );
+      });
+    });
+  }
+
+  test("under autocast comes out as matrix products take it, and the gradient of the change in the change's dtype", () => {
+    scope(() => {
+      const inputs = [randn([5, 24]), randn([5, 24]).to("bfloat16"), randn([24]), randn([24])];
+      autocast("cpu", "bfloat16", () => {
+        const [sum, normed] = addNorm(inputs[0]!, inputs[1], norm(inputs[2]!, inputs[3]!));
+        assert.deepEqual([sum.dtype, normed.dtype], ["float32", "bfloat16"]);
+        compare(
+          inputs,
+          ([x, change, w, b]) => addNorm(x!, change, norm(w!, b!)),
+          ([x, change, w, b]) => {
+            const added = x!.add(change!);
+            return [added, plainNorm(added, w!, b!).to("bfloat16")];
+          },
+          1e-2,
+        );
+      });
+      assert.equal(addNorm(inputs[0]!, inputs[1], norm(inputs[2]!, inputs[3]!))[1].dtype, "float32");
+    });
+  });
+
+  test("of what is not laid out in rows, and without gradients", () => {
+    scope(() => {
+      const [x, w, b] = [randn([6, 20]).t(), randn([6]), randn([6])];
+      noGrad(() => assertClose(addNorm(x, x, norm(w, b))[1], plainNorm(x.add(x), w, b), 1e-5, "turned"));
+    });
+  });
+
+  test("gives the same bits for any number of threads", () => {
+    const before = threads();
+    const run = (count: number): number[] =>
+      scope(() => {
+        setThreads(count);
+        manualSeed(5);
+        const [x, w, b] = [randn([300, 48]), randn([48]), randn([48])].map(leaf) as [Tensor, Tensor, Tensor];
+        addNorm(x, x.mul(0.5), norm(w, b))[1].pow(2).sum().backward();
+        return [...x.grad!.toArray(), ...w.grad!.toArray(), ...b.grad!.toArray()];
+      });
+    try {
+      assert.deepEqual(run(2), run(1));
+    } finally {
+      setThreads(before);
+    }
+  });
+
+  test("refuses what does not fit, naming it", () => {
+    scope(() => {
+      const [w, b] = [randn([8]), randn([8])];
+      assert.throws(() => addNorm(randn([4, 8]), randn([4, 7]), norm(w, b)), /change must have the shape of residual/);
+      assert.throws(() => addNorm(randn([4, 6]), undefined, norm(w, b)), /weight must be float32\[6\]/);
+      assert.throws(() => addNorm(randn([4, 8]).to("float64"), undefined, norm(w, b)), /residual must be float32/);
+    });
+  });
+});
+
+describe("heads", () => {
+  const [batch, tokens, heads, depth] = [2, 37, 3, 20];
+  const parts = (projected: Tensor): Tensor[] => projected.view(batch, tokens, 3, heads, depth).permute(2, 0, 3, 1, 4).unbind(0);
+
+  test("are split as views would, with and without norms of query and key", () => {
+    scope(() => {
+      const projected = randn([batch, tokens, 3 * heads * depth]);
+      compare([projected], ([x]) => splitHeads(x!, heads), ([x]) => parts(x!), 1e-6);
+      compare(
+        [projected, ...Array.from({ length: 4 }, () => randn([depth]))],
+        ([x, qw, qb, kw, kb]) => splitHeads(x!, heads, { query: norm(qw!, qb!), key: norm(kw!, kb!) }),
+        ([x, qw, qb, kw, kb]) => {
+          const [q, k, v] = parts(x!) as [Tensor, Tensor, Tensor];
+          return [plainNorm(q, qw!, qb!), plainNorm(k, kw!, kb!), v];
+        },
+        1e-5,
+      );
+    });
+  });
+
+  test("that only some of which are used, in bfloat16", () => {
+    scope(() => {
+      const inputs = [randn([batch, tokens, 3 * heads * depth]).to("bfloat16"), ...Array.from({ length: 4 }, () => randn([depth]))];
+      compare(
+        inputs,
+        ([x, qw, qb, kw, kb]) => splitHeads(x!, heads, { query: norm(qw!, qb!), key: norm(kw!, kb!) }),
+        ([x, qw, qb, kw, kb]) => {
+          const [q, k, v] = parts(x!) as [Tensor, Tensor, Tensor];
+          return [plainNorm(q, qw!, qb!).to("bfloat16"), plainNorm(k, kw!, kb!).to("bfloat16"), v];
+        },
+        2e-2,
+      );
+      compare(inputs.slice(0, 1), ([x]) => splitHeads(x!, heads), ([x]) => parts(x!), 1e-2, [1]);
+    });
+  });
+
+  test("that don't divide the width, or half a norm, are refused", () => {
+    scope(() => {
+      assert.throws(() => splitHeads(randn([2, 3, 10]), 2), /with 2 heads, got \[2, 3, 10\]/);
+      const wrong = { query: norm(randn([5]), randn([5])), key: norm(randn([5]), randn([5])) };
+      assert.throws(() => splitHeads(randn([2, 3, 12]), 2, wrong), /query_weight must be float32\[2\]/);
+    });
+  });
+});
+
+describe("the softmax of scaled scores", () => {
+  test("is that of plain operators, with its gradient", () => {
+    scope(() => {
+      for (const width of [1, 5, 16, 197]) {
+        const scores = randn([4, 3, width]).mul(30);
+        compare([scores], ([x]) => [scaledSoftmax(x!, 0.125)], ([x]) => [x!.mul(0.125).softmax(-1)], 1e-6);
+        compare([scores.to("bfloat16")], ([x]) => [scaledSoftmax(x!, 0.125)], ([x]) => [x!.to("float32").mul(0.125).softmax(-1)], 1e-2);
+      }
+    });
+  });
+
+  test("keeps to its edges: far apart, hidden, all alike, not a number", () => {
+    scope(() => {
+      const close = (found: Tensor, expected: number[]): void =>
+        found.toArray().forEach((value, i) => assert.ok(Math.abs(value - expected[i]!) < 1e-6, `${value} for ${expected[i]}`));
+      close(scaledSoftmax(tensor([[0, -1e30, 1e30]]), 1), [0, 0, 1]);
+      close(scaledSoftmax(tensor([[3, -Infinity, 3, -Infinity]]), 1), [0.5, 0, 0.5, 0]);
+      close(scaledSoftmax(full([1, 40], 1e4), 2), Array<number>(40).fill(1 / 40));
+      for (const hidden of [Number.NaN, -Infinity]) {
+        assert.ok(
+          scaledSoftmax(full([1, 20], hidden), 1)
+            .toArray()
+            .every((value) => Number.isNaN(value)),
+        );
+      }
+    });
+  });
+});
