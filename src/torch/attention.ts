@@ -24,7 +24,10 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, mask?: Tensor): Tenso
     return fusedAttention(q, k, v, mask ?? null, 0, false);
   }
   const scale = 1 / Math.sqrt(q.sizeOf(-1));
-  if (!mask && q.device === "cpu" && q.dtype !== "float64") return scaledSoftmax(q.matmul(k.transpose(-2, -1)), scale).to(v.dtype).matmul(v);
+  if (!mask && q.device === "cpu" && q.dtype !== "float64")
+    return scaledSoftmax(q.matmul(k.transpose(-2, -1)), scale)
+      .to(v.dtype)
+      .matmul(v);
   const scores = q.mul(scale).matmul(k.transpose(-2, -1));
   return (mask ? scores.add(mask) : scores).softmax(-1).to(v.dtype).matmul(v);
 }

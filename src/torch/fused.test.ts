@@ -139,7 +139,12 @@ describe("heads", () => {
   test("are split as views would, with and without norms of query and key", () => {
     scope(() => {
       const projected = randn([batch, tokens, 3 * heads * depth]);
-      compare([projected], ([x]) => splitHeads(x!, heads), ([x]) => parts(x!), 1e-6);
+      compare(
+        [projected],
+        ([x]) => splitHeads(x!, heads),
+        ([x]) => parts(x!),
+        1e-6,
+      );
       compare(
         [projected, ...Array.from({ length: 4 }, () => randn([depth]))],
         ([x, qw, qb, kw, kb]) => splitHeads(x!, heads, { query: norm(qw!, qb!), key: norm(kw!, kb!) }),
@@ -164,7 +169,13 @@ describe("heads", () => {
         },
         2e-2,
       );
-      compare(inputs.slice(0, 1), ([x]) => splitHeads(x!, heads), ([x]) => parts(x!), 1e-2, [1]);
+      compare(
+        inputs.slice(0, 1),
+        ([x]) => splitHeads(x!, heads),
+        ([x]) => parts(x!),
+        1e-2,
+        [1],
+      );
     });
   });
 
@@ -182,8 +193,18 @@ describe("the softmax of scaled scores", () => {
     scope(() => {
       for (const width of [1, 5, 16, 197]) {
         const scores = randn([4, 3, width]).mul(30);
-        compare([scores], ([x]) => [scaledSoftmax(x!, 0.125)], ([x]) => [x!.mul(0.125).softmax(-1)], 1e-6);
-        compare([scores.to("bfloat16")], ([x]) => [scaledSoftmax(x!, 0.125)], ([x]) => [x!.to("float32").mul(0.125).softmax(-1)], 1e-2);
+        compare(
+          [scores],
+          ([x]) => [scaledSoftmax(x!, 0.125)],
+          ([x]) => [x!.mul(0.125).softmax(-1)],
+          1e-6,
+        );
+        compare(
+          [scores.to("bfloat16")],
+          ([x]) => [scaledSoftmax(x!, 0.125)],
+          ([x]) => [x!.to("float32").mul(0.125).softmax(-1)],
+          1e-2,
+        );
       }
     });
   });
