@@ -4,4 +4,6 @@ export * from "./config.ts";
 export * from "./model-folder.ts";
 export * from "./preprocessing.ts";
 export * from "./presets.ts";
+export * from "./resize-positions.ts";
 export * from "./view-head.ts";
+export { positionsName } from "./vision-transformer.ts";

@@ -90,11 +90,11 @@ export class MultiheadAttention extends Module {
 
   /**
    * @param x `[B, N, W]`
-   * @param mask see `attention`
+   * @param mask see `attention`; default none
    * @param queries `[B, M, W]`, tokens of `x` whose outcome is wanted; default all, M = N
    * @returns `[B, M, W]`
    */
-  forward(x: Tensor, mask: Tensor, queries?: Tensor): Tensor {
+  forward(x: Tensor, mask?: Tensor, queries?: Tensor): Tensor {
     const [q, k, v] = project(x, queries, this.inProjWeight, this.inProjBias, this.#heads);
     return this.outProj.forward(mergeHeads(attention(q, k, v, mask)));
   }
