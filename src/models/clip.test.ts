@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { describe, test } from "node:test";
 import { loadTensors } from "../nn/index.ts";
-import { type Tensor, manualSeed, memoryInfo, noGrad, ops, randn, scope, tensor } from "../torch/index.ts";
+import { type Tensor, manualSeed, measureMemory, memoryInfo, noGrad, ops, randn, scope, tensor } from "../torch/index.ts";
 import { Clip } from "./clip.ts";
 import type { ClipConfig } from "./config.ts";
 import { PatchEmbedding } from "./vision-transformer.ts";
@@ -141,6 +141,38 @@ describe("Clip", () => {
       assert.throws(() => model.encodeImages(randn([1, 1, 12, 12])), { name: "UsageError", message: /\[1, 1, 12, 12\]/ });
     });
   });
+});
+
+describe("blocks that are computed again", () => {
+  for (const form of ["laclip", "open-clip"] as const) {
+    test(`have the same gradients, and a fraction of the memory at the end of the forward pass: ${form}`, () => {
+      const deep: ClipConfig = {
+        ...config,
+        vision: { ...config.vision, form, qkNorm: form === "laclip", width: 32, depth: 8 },
+        text: { ...config.text, width: 24, depth: 8 },
+      };
+      withModel((model) => {
+        const images = randn([8, 3, 12, 12]);
+        const texts = ids(Array.from({ length: 8 }, (_, i) => [18, 1 + i, 2 + i, 3, 4, 5, 19, 0, 0]));
+        const run = (again: boolean): { kept: number; peak: number; gradients: number[][] } => {
+          model.recomputesBlocks = again;
+          const forward = (): Tensor => scope(() => model.encodeImages(images).matmul(model.encodeTexts(texts).t()).pow(2).sum());
+          const { result, kept } = measureMemory(forward);
+          const { peak } = measureMemory(() => result.backward());
+          const gradients = model.parameters().map(({ grad }) => grad?.toArray() ?? []); // none of the scale
+          model.zeroGrad();
+          return { kept, peak: kept + peak, gradients };
+        };
+        const [remembered, again] = [run(false), run(true)];
+        remembered.gradients.forEach((expected, i) => {
+          const error = Math.hypot(...again.gradients[i]!.map((value, j) => value - expected[j]!));
+          assert.ok(error <= 1e-6 * Math.hypot(...expected), `${error}`);
+        });
+        assert.ok(again.kept < 0.2 * remembered.kept, `${again.kept} bytes, ${remembered.kept} when all is remembered`);
+        assert.ok(again.peak < remembered.peak, `at most ${again.peak} bytes, ${remembered.peak} when all is remembered`);
+      }, deep);
+    });
+  }
 });
 
 describe("some of the patches", () => {
