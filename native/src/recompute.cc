@@ -142,7 +142,7 @@ Pointer make_node(Arguments&&... arguments) {
   if constexpr (std::is_same_v<Pointer, std::shared_ptr<Node>>) {
     return std::make_shared<Recompute>(std::forward<Arguments>(arguments)...);
   } else {
-    return Pointer(new Recompute(std::forward<Arguments>(arguments)...));
+    return c10::make_intrusive<Recompute>(std::forward<Arguments>(arguments)...);
   }
 }
 

@@ -5,7 +5,7 @@ import { choosePatches, keptPatches } from "./patch-choice.ts";
 
 const options = { seed: 1, step: 5, ids: ["a", "b", "c"], patches: 16, share: 0.5, views: 0 };
 const rows = (chosen: Int32Array, kept: number): number[][] =>
-  Array.from({ length: chosen.length / kept }, (_, i) => [...chosen.slice(i * kept, (i + 1) * kept)]);
+  Array.from({ length: chosen.length / kept }, (_, i) => Array.from(chosen.subarray(i * kept, (i + 1) * kept)));
 
 describe("patches of a step", () => {
   test("as many as open_clip keeps, at least one", () => {
@@ -40,7 +40,7 @@ describe("patches of a step", () => {
   });
 
   test("each place is as likely as any other", () => {
-    const counts = new Array<number>(16).fill(0);
+    const counts = Array.from({ length: 16 }, () => 0);
     const ids = Array.from({ length: 4000 }, (_, i) => `sample ${i}`);
     for (const place of choosePatches({ ...options, ids })) counts[place]!++;
     // 2,000 expected, of deviation 32.

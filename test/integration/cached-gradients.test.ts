@@ -51,7 +51,7 @@ describe("cached gradients", () => {
     test(`${name}: blocks that are computed again, some of the patches, micro-batches: the same gradients`, () => {
       const context = smallContext(objectives[name]!);
       const input = smallBatch(0, 1);
-      const { views, ...one } = input;
+      const { views: _, ...one } = input;
       const ids = Array.from({ length: batchSize }, (_, i) => `sample ${i}`);
       const patches = choosePatches({ seed: 1, step: 0, ids, patches: 4, share: 0.5, views: name === "slip" ? 2 : 0 });
       const chosen = { ...(name === "slip" ? input : one), patches };
