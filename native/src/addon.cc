@@ -5,6 +5,7 @@
 #include "distributed.h"
 #include "environment.h"
 #include "guard.h"
+#include "recompute.h"
 #include "runtime.h"
 #include "tensor.h"
 
@@ -56,6 +57,8 @@ NAPI_MODULE_INIT() {
     LACLIP_DECLARE("gradMode", grad_mode);
     LACLIP_DECLARE("setAutocast", set_autocast);
     LACLIP_DECLARE("clearAutocastCache", clear_autocast_cache);
+    LACLIP_DECLARE("recompute", recompute);
+    LACLIP_DECLARE("handOver", hand_over);
     LACLIP_DECLARE("adamwStep", adamw_step);
     LACLIP_DECLARE("setThreads", set_threads);
     LACLIP_DECLARE("threads", threads);
@@ -64,6 +67,8 @@ NAPI_MODULE_INIT() {
     LACLIP_DECLARE("setRandomState", set_random_state);
     LACLIP_DECLARE("libraryInfo", library_info);
     LACLIP_DECLARE("memoryInfo", memory_info);
+    LACLIP_DECLARE("startMemoryMeasure", start_memory_measure);
+    LACLIP_DECLARE("endMemoryMeasure", end_memory_measure);
     LACLIP_DECLARE("distributedBackends", distributed_backends);
     LACLIP_DECLARE("openGroup", open_group);
     LACLIP_DECLARE("closeGroup", close_group);

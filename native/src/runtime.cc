@@ -5,9 +5,14 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
+#include <c10/core/Allocator.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
 #include <torch/version.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <memory>
 #include <mutex>
 
 #include "convert.h"
@@ -17,6 +22,27 @@ namespace laclip {
 namespace {
 
 void set(napi_env env, napi_value object, const char* name, napi_value value) { check(env, napi_set_named_property(env, object, name, value)); }
+
+// Counts what libtorch's allocators say to its profiler: every tensor, also those that only a graph holds.
+struct MemoryMeasure : c10::MemoryReportingInfoBase {
+  // The type of the totals, which are not used, differs between versions; one of the two overrides.
+  void reportMemoryUsage(void*, int64_t change, int64_t, int64_t, c10::Device) { add(change); }
+  void reportMemoryUsage(void*, int64_t change, size_t, size_t, c10::Device) { add(change); }
+  bool memoryProfilingEnabled() const override { return true; }
+
+  void add(int64_t change) {
+    const int64_t now = bytes += change;
+    int64_t before = peak;
+    while (before < now && !peak.compare_exchange_weak(before, now)) {
+    }
+  }
+
+  std::atomic<int64_t> bytes{0};
+  std::atomic<int64_t> peak{0};
+};
+
+thread_local std::shared_ptr<MemoryMeasure> measure;
+thread_local std::unique_ptr<c10::DebugInfoGuard> measuring;
 
 }  // namespace
 
@@ -71,6 +97,26 @@ napi_value memory_info(Call& call) {
   set(call.env, info, "live", from_double(call.env, static_cast<double>(call.environment().live())));
   set(call.env, info, "accountedBytes", from_double(call.env, static_cast<double>(call.environment().accounted_bytes())));
   return info;
+}
+
+// From here on memory of tensors is counted, of what this thread does.
+napi_value start_memory_measure(Call& call) {
+  if (measuring != nullptr) throw std::runtime_error("memory is being measured already");
+  measure = std::make_shared<MemoryMeasure>();
+  measuring = std::make_unique<c10::DebugInfoGuard>(c10::DebugInfoKind::PROFILER_STATE, measure);
+  return undefined(call.env);
+}
+
+// () -> { bytes: allocated since the start and still there, peak: the most at a time }
+napi_value end_memory_measure(Call& call) {
+  if (measuring == nullptr) throw std::runtime_error("memory is not being measured");
+  measuring.reset();
+  napi_value found;
+  check(call.env, napi_create_object(call.env, &found));
+  set(call.env, found, "bytes", from_double(call.env, static_cast<double>(measure->bytes)));
+  set(call.env, found, "peak", from_double(call.env, static_cast<double>(measure->peak)));
+  measure.reset();
+  return found;
 }
 
 }  // namespace laclip

@@ -11,5 +11,7 @@ napi_value random_state(Call& call);
 napi_value set_random_state(Call& call);
 napi_value library_info(Call& call);
 napi_value memory_info(Call& call);
+napi_value start_memory_measure(Call& call);
+napi_value end_memory_measure(Call& call);
 
 }  // namespace laclip

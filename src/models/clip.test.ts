@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { describe, test } from "node:test";
 import { loadTensors } from "../nn/index.ts";
-import { type Tensor, manualSeed, memoryInfo, noGrad, ops, randn, scope, tensor } from "../torch/index.ts";
+import { type Tensor, manualSeed, measureMemory, memoryInfo, noGrad, ops, randn, scope, tensor } from "../torch/index.ts";
 import { Clip } from "./clip.ts";
 import type { ClipConfig } from "./config.ts";
 import { PatchEmbedding } from "./vision-transformer.ts";
@@ -122,6 +122,7 @@ describe("Clip", () => {
       [{ ...config, text: { ...config.text, heads: 4 } }, /width must be a multiple of heads/],
       [{ ...config, jointWidth: 0 }, /jointWidth/],
       [{ ...config, vision: { ...config.vision, depth: 1.5 } }, /vision\.depth/],
+      [{ ...config, vision: { ...config.vision, form: "open-clip" } }, /qkNorm is there in the form laclip alone/],
       [{ ...config, colour: "red" }, /colour/],
     ] as const) {
       assert.throws(() => new Clip(wrong as ClipConfig), { name: "UsageError", message: words });
@@ -142,11 +143,76 @@ describe("Clip", () => {
   });
 });
 
+describe("blocks that are computed again", () => {
+  for (const form of ["laclip", "open-clip"] as const) {
+    test(`have the same gradients, and a fraction of the memory at the end of the forward pass: ${form}`, () => {
+      const deep: ClipConfig = {
+        ...config,
+        vision: { ...config.vision, form, qkNorm: form === "laclip", width: 32, depth: 8 },
+        text: { ...config.text, width: 24, depth: 8 },
+      };
+      withModel((model) => {
+        const images = randn([8, 3, 12, 12]);
+        const texts = ids(Array.from({ length: 8 }, (_, i) => [18, 1 + i, 2 + i, 3, 4, 5, 19, 0, 0]));
+        const run = (again: boolean): { kept: number; peak: number; gradients: number[][] } => {
+          model.recomputesBlocks = again;
+          const forward = (): Tensor => scope(() => model.encodeImages(images).matmul(model.encodeTexts(texts).t()).pow(2).sum());
+          const { result, kept } = measureMemory(forward);
+          const { peak } = measureMemory(() => result.backward());
+          const gradients = model.parameters().map(({ grad }) => grad?.toArray() ?? []); // none of the scale
+          model.zeroGrad();
+          return { kept, peak: kept + peak, gradients };
+        };
+        const [remembered, again] = [run(false), run(true)];
+        remembered.gradients.forEach((expected, i) => {
+          const error = Math.hypot(...again.gradients[i]!.map((value, j) => value - expected[j]!));
+          assert.ok(error <= 1e-6 * Math.hypot(...expected), `${error}`);
+        });
+        assert.ok(again.kept < 0.2 * remembered.kept, `${again.kept} bytes, ${remembered.kept} when all is remembered`);
+        assert.ok(again.peak < remembered.peak, `at most ${again.peak} bytes, ${remembered.peak} when all is remembered`);
+      }, deep);
+    });
+  }
+});
+
+describe("some of the patches", () => {
+  const openClip: ClipConfig = { ...config, vision: { ...config.vision, form: "open-clip", qkNorm: false, activation: "quick-gelu" } };
+  for (const changed of [config, openClip]) {
+    const form = changed.vision.form ?? "laclip";
+    test(`all of them in another order are the whole image, and each of them counts: ${form}`, () => {
+      withModel((model) => {
+        noGrad(() => model.parameters().forEach((parameter) => parameter.add_(randn(parameter.shape).mul(0.1))));
+        const images = randn([2, 3, 12, 12]);
+        const read = (...kept: number[][]): Tensor => noGrad(() => model.encodeImages(images, ids(kept)));
+        const whole = noGrad(() => model.encodeImages(images));
+        const order = [4, 0, 8, 1, 7, 2, 6, 3, 5];
+        assert.ok(largest(read(order, order.toReversed()).sub(whole)) < 1e-5);
+        // Those that are left out don't count, each image has its own.
+        const some = read([0, 5], [3, 8]);
+        const spoilt = images.clone();
+        spoilt.select(0, 0).slice(1, 4, 8).slice(2, 0, 4).fill_(9); // patch 3 of the first
+        const again = noGrad(() =>
+          model.encodeImages(
+            spoilt,
+            ids([
+              [0, 5],
+              [3, 8],
+            ]),
+          ),
+        );
+        assert.ok(largest(again.sub(some)) < 1e-6);
+        assert.ok(largest(read([0, 3], [3, 8]).sub(some).select(0, 0)) > 1e-4);
+        assert.ok(largest(read([0, 3], [3, 8]).sub(some).select(0, 1)) < 1e-6);
+      }, changed);
+    });
+  }
+});
+
 describe("patch embedding", () => {
   test("is the convolution whose weights it has, also for images that lie otherwise in memory", () => {
     scope(() => {
       const layer = new PatchEmbedding({ imageSize: 12, patchSize: 4, width: 7, depth: 1, heads: 1, qkNorm: false });
-      const { "proj.weight": weight, "proj.bias": bias } = Object.fromEntries(layer.stateDict()) as Record<string, Tensor>;
+      const { weight, bias } = Object.fromEntries(layer.stateDict()) as Record<string, Tensor>;
       const images = randn([2, 3, 12, 12]);
       const expected = ops.conv2d(images, weight!, bias, 4).flatten(2).transpose(1, 2);
       assert.deepEqual(layer.forward(images).shape, [2, 9, 7]);
@@ -163,7 +229,7 @@ describe("patch embedding", () => {
       const read = (name: string): Map<string, Tensor> => loadTensors(`${folder}${name}.safetensors`).tensors;
       const weights = read("weights");
       const layer = new PatchEmbedding({ imageSize: 32, patchSize: 8, width: 48, depth: 2, heads: 4, qkNorm: true });
-      layer.loadStateDict(new Map(["proj.weight", "proj.bias"].map((name) => [name, weights.get(`visual.patch_embed.${name}`)!])));
+      layer.loadStateDict(new Map(["weight", "bias"].map((name) => [name, weights.get(`visual.patch_embed.proj.${name}`)!])));
       const first = read("batches").get("images")!.slice(0, 0, 1);
       assert.ok(largest(noGrad(() => layer.forward(first)).sub(read("activations").get("visual.patch_embed")!)) < 1e-5);
       layer.dispose();

@@ -1,7 +1,7 @@
 /**
- * CLIP (Radford et al. 2021) in LaCLIP's form: two towers, two projections into one space, one learned scale.
+ * CLIP (Radford et al. 2021): two towers, two projections into one space, one learned scale.
  *
- * Weight names are those of LaCLIP's and SLIP's checkpoints. Knows nothing of captions, losses or training.
+ * Weight names are those of LaCLIP's and SLIP's checkpoints, or of open_clip's, by the form of the image tower. Knows nothing of captions, losses or training.
  */
 import { z } from "zod";
 import { Embedding, LayerNorm, Module, init } from "../nn/index.ts";
@@ -50,7 +50,8 @@ export class Clip extends Module {
     const positions = this.parameter("positional_embedding", init.normal(empty([text.contextLength, text.width]), 0.01));
     const norm = this.child("ln_final", new LayerNorm(text.width));
     this.#text = { config: text, embedding, positions, transformer, norm };
-    this.#imageProjection = this.parameter("image_projection", init.normal(empty([vision.width, jointWidth]), vision.width ** -0.5));
+    const projection = vision.form === "open-clip" ? "visual.proj" : "image_projection";
+    this.#imageProjection = this.parameter(projection, init.normal(empty([vision.width, jointWidth]), vision.width ** -0.5));
     this.#textProjection = this.parameter("text_projection", init.normal(empty([text.width, jointWidth]), text.width ** -0.5));
     this.logitScale = this.parameter("logit_scale", full([], Math.log(this.config.logitScale ?? initialScale)));
     const { logitBias, viewHead } = this.config;
@@ -59,14 +60,26 @@ export class Clip extends Module {
     this.viewHead = viewHead && this.child("image_mlp", new ViewHead(vision.width, viewHead));
   }
 
-  /** `[B, 3, S, S]` float32, normalised -> `[B, width]` float32, the pre-projection feature that probes read */
-  imageFeatures(images: Tensor): Tensor {
-    return this.#visual.forward(images);
+  /**
+   * Whether the blocks of both towers are computed again in the backward pass instead of being remembered, see `recomputed`: less memory,
+   * about a third more time, the same gradients. Default false; without gradients it changes nothing.
+   */
+  set recomputesBlocks(on: boolean) {
+    this.#visual.recomputes = on;
+    this.#text.transformer.recomputes = on;
   }
 
-  /** `[B, 3, S, S]` float32, normalised -> `[B, joint width]`, not normalised */
-  encodeImages(images: Tensor): Tensor {
-    return scope(() => this.imageFeatures(images).matmul(this.#imageProjection));
+  /**
+   * `[B, 3, S, S]` float32, normalised -> `[B, width]` float32, the pre-projection feature that probes read
+   * @param kept int64 `[B, K]`: the patches of each image that are looked at, see `VisionTransformer`. Default all
+   */
+  imageFeatures(images: Tensor, kept?: Tensor): Tensor {
+    return this.#visual.forward(images, kept);
+  }
+
+  /** `[B, 3, S, S]` float32, normalised -> `[B, joint width]`, not normalised. @param kept see `imageFeatures` */
+  encodeImages(images: Tensor, kept?: Tensor): Tensor {
+    return scope(() => this.imageFeatures(images, kept).matmul(this.#imageProjection));
   }
 
   /** int64 `[B, L]` -> `[B, joint width]`, not normalised */

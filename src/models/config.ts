@@ -3,8 +3,16 @@ import { z } from "zod";
 
 const size = z.number().int().positive();
 
-/** Image tower: a vision transformer (Dosovitskiy et al. 2021) in timm's form. */
+/** "gelu" is exact; "quick-gelu" is OpenAI's approximation. Weights go with the one they were trained with. */
+export const activationSchema = z.enum(["gelu", "quick-gelu"]);
+
+/** Image tower: a vision transformer (Dosovitskiy et al. 2021). */
 export const visionConfigSchema = z.strictObject({
+  /**
+   * "laclip", the default: timm's transformer, as LaCLIP trains it on CC3M, CC12M and RedCaps. "open-clip": OpenAI's and open_clip's own,
+   * with a norm before the blocks and patches without bias; LaCLIP's models of LAION-400M have it. Names of weights differ too.
+   */
+  form: z.enum(["laclip", "open-clip"]).optional(),
   /** Side of the square image in pixels; a multiple of the patch. */
   imageSize: size,
   /** Side of a patch in pixels. */
@@ -14,6 +22,8 @@ export const visionConfigSchema = z.strictObject({
   heads: size,
   /** LayerNorm on each head's query and key. LaCLIP's image tower has it, SLIP's and OpenAI's have not. */
   qkNorm: z.boolean(),
+  /** Default "gelu". */
+  activation: activationSchema.optional(),
 });
 
 /** Text tower: a causal transformer, pooled at the end-of-text token. */
@@ -24,6 +34,8 @@ export const textConfigSchema = z.strictObject({
   width: size,
   depth: size,
   heads: size,
+  /** Default "quick-gelu". */
+  activation: activationSchema.optional(),
 });
 
 /** Three linear layers over the image tower: width of the two between, and of the last. */
@@ -43,6 +55,7 @@ export const clipConfigSchema = z
     viewHead: viewHeadConfigSchema.optional(),
   })
   .refine(({ vision }) => vision.imageSize % vision.patchSize === 0, "imageSize must be a multiple of patchSize")
+  .refine(({ vision }) => !(vision.qkNorm && vision.form === "open-clip"), "qkNorm is there in the form laclip alone")
   .refine(({ vision, text }) => vision.width % vision.heads === 0 && text.width % text.heads === 0, "width must be a multiple of heads");
 
 export type VisionConfig = z.infer<typeof visionConfigSchema>;

@@ -1,7 +1,11 @@
 /** Architectures with named weights, and how they lie on disk. */
 export * from "./clip.ts";
 export * from "./config.ts";
+export * from "./freeze.ts";
+export * from "./initial-weights.ts";
 export * from "./model-folder.ts";
 export * from "./preprocessing.ts";
 export * from "./presets.ts";
+export * from "./resize-positions.ts";
 export * from "./view-head.ts";
+export { positionsName } from "./vision-transformer.ts";

@@ -7,10 +7,13 @@ import { join } from "node:path";
 import { z } from "zod";
 import { type StoredTensor, writeSafetensors } from "../formats/index.ts";
 import { loadTensors, storedTensors } from "../nn/index.ts";
+import type { Tensor } from "../torch/index.ts";
 import { DataError, ModelFormatError, readJson, writeFileAtomic } from "../support/index.ts";
-import { clipConfigSchema } from "./config.ts";
+import { type ClipConfig, clipConfigSchema } from "./config.ts";
 import { Clip } from "./clip.ts";
 import { preprocessingSchema, type Preprocessing } from "./preprocessing.ts";
+import { resizePositions } from "./resize-positions.ts";
+import { positionsName } from "./vision-transformer.ts";
 
 const configFile = "laclip.json";
 const weightsFile = "model.safetensors";
@@ -49,11 +52,21 @@ export function saveModel(folder: string, loaded: LoadedModel): void {
   for (const [name, text] of Object.entries(texts)) writeFileAtomic(join(folder, name), text);
 }
 
+/** What lies in a model folder. */
+export interface ModelFolder {
+  config: ClipConfig;
+  preprocessing: Preprocessing;
+  /** Weights by name; the caller disposes of them. */
+  tensors: Map<string, Tensor>;
+  /** The file that they come from, for messages. */
+  weights: string;
+}
+
 /**
- * Reads a model folder.
- * @throws DataError when it is none; ModelFormatError when its files are damaged or do not fit each other
+ * Reads a model folder without making a model of it.
+ * @throws DataError when it is none; ModelFormatError when one of its files is damaged
  */
-export function loadModel(folder: string): LoadedModel {
+export function readModelFolder(folder: string): ModelFolder {
   const path = join(folder, configFile);
   if (!existsSync(path)) {
     throw new DataError(`${folder}: not a model folder: it has no ${configFile}.`, {
@@ -64,14 +77,40 @@ export function loadModel(folder: string): LoadedModel {
   if (!parsed.success) throw new ModelFormatError(`${path}: ${z.prettifyError(parsed.error)}`);
   const weights = join(folder, weightsFile);
   const { tensors } = loadTensors(weights);
-  const model = new Clip(parsed.data.model);
+  return { config: parsed.data.model, preprocessing: parsed.data.preprocessing, tensors, weights };
+}
+
+/** The file of a model folder that holds its weights. */
+export function weightsOf(folder: string): string {
+  return join(folder, weightsFile);
+}
+
+/**
+ * The model of a model folder.
+ * @param options.imageSize pixels, a multiple of the patch: the model for images of another size, with its positions resized. Default its own
+ * @throws DataError when it is none; ModelFormatError when its files are damaged or do not fit each other; UsageError for a size that makes
+ *   no model
+ */
+export function loadModel(folder: string, { imageSize }: { imageSize?: number | undefined } = {}): LoadedModel {
+  const { config, preprocessing, tensors, weights } = readModelFolder(folder);
+  let model: Clip | undefined;
   try {
-    model.loadStateDict(tensors, weights);
+    const { vision } = config;
+    model = new Clip(imageSize === undefined ? config : { ...config, vision: { ...vision, imageSize } });
+    const positions = positionsName(vision);
+    const learnt = tensors.get(positions);
+    if (imageSize === undefined || imageSize === vision.imageSize || learnt === undefined) {
+      model.loadStateDict(tensors, weights);
+    } else {
+      const resized = resizePositions(learnt, imageSize / vision.patchSize);
+      model.loadStateDict(new Map([...tensors, [positions, resized]]), weights);
+      resized.dispose();
+    }
   } catch (error) {
-    model.dispose();
+    model?.dispose();
     throw error;
   } finally {
     for (const tensor of tensors.values()) tensor.dispose();
   }
-  return { model, preprocessing: parsed.data.preprocessing };
+  return { model, preprocessing };
 }

@@ -20,10 +20,11 @@ interface Published {
   names: Record<string, Figures>;
 }
 
-const published = JSON.parse(readFileSync(new URL("../../../test/parity/models/presets.json", import.meta.url), "utf8")) as Record<
-  string,
-  Published
->;
+const read = (name: string): unknown => JSON.parse(readFileSync(new URL(`../../../test/parity/models/${name}`, import.meta.url), "utf8"));
+const published: Record<string, Published> = {
+  ...(read("presets.json") as Record<string, Published>),
+  ...(read("open-clip.json") as { presets: Record<string, Published> }).presets,
+};
 
 /** Parameters by published name, those of all layers together under `{i}`. */
 function byPattern(model: Clip): Map<string, Tensor[]> {
@@ -58,42 +59,49 @@ function measure(parameters: readonly Tensor[]): { std: number; mean: number; ku
   return { mean, std: Math.sqrt(second / count), kurtosis: (fourth * count) / (second * second || 1), largest, count };
 }
 
-test("S/16 has the published names, shapes and initial distributions", () => {
-  const { names, parameters, tensors } = published["CLIP_VITS16"]!;
-  const model = new Clip(preset("vit-s-16"), { seed: 1 });
-  try {
-    assert.equal(model.parameterCount, parameters);
-    assert.equal(model.parameters().length, tensors);
-    const own = byPattern(model);
-    assert.deepEqual([...own.keys()].toSorted(), Object.keys(names).toSorted());
-    for (const [name, expected] of Object.entries(names)) {
-      const group = own.get(name)!;
-      assert.equal(group.length, expected.layers ?? 1, name);
-      for (const one of group) assert.deepEqual(one.shape, expected.shape, name);
-      const got = measure(group);
-      if (expected.kind === "constant") {
-        assert.ok(got.std < 1e-7 && Math.abs(got.mean - expected.value!) < 1e-6, `${name}: ${JSON.stringify(got)}`);
-        continue;
+for (const [name, publishedName] of [
+  ["vit-s-16", "CLIP_VITS16"],
+  ["open-clip-vit-b-32", "ViT-B-32"],
+] as const) {
+  test(`${name} has the published names, shapes and initial distributions`, () => {
+    const { names, parameters, tensors } = published[publishedName]!;
+    const model = new Clip(preset(name), { seed: 1 });
+    try {
+      assert.equal(model.parameterCount, parameters);
+      assert.equal(model.parameters().length, tensors);
+      const own = byPattern(model);
+      assert.deepEqual([...own.keys()].toSorted(), Object.keys(names).toSorted());
+      for (const [pattern, expected] of Object.entries(names)) {
+        const group = own.get(pattern)!;
+        assert.equal(group.length, expected.layers ?? 1, pattern);
+        for (const one of group) assert.deepEqual(one.shape, expected.shape, pattern);
+        const got = measure(group);
+        if (expected.kind === "constant") {
+          assert.ok(got.std < 1e-7 && Math.abs(got.mean - expected.value!) < 1e-6, `${pattern}: ${JSON.stringify(got)}`);
+          continue;
+        }
+        // Both figures are estimates from `count` numbers; four standard errors of their difference.
+        const slack = 4 * Math.SQRT2 * Math.sqrt((expected.kind === "normal" ? 2 : 0.8) / (4 * got.count)) + 1e-3;
+        assert.ok(Math.abs(got.std / expected.std! - 1) < slack, `${pattern}: deviation ${got.std}, published ${expected.std}`);
+        assert.ok(Math.abs(got.mean) < (5 * expected.std!) / Math.sqrt(got.count), `${pattern}: mean ${got.mean}`);
+        const tolerance = got.count > 1000 ? (expected.kind === "normal" ? 0.6 : 0.15) : 1.1;
+        assert.ok(Math.abs(got.kurtosis - (expected.kind === "normal" ? 3 : 1.8)) < tolerance, `${pattern}: kurtosis ${got.kurtosis}`);
+        if (expected.bound !== undefined) {
+          assert.ok(got.largest <= 1.01 * expected.bound && got.largest > 0.97 * expected.bound, `${pattern}: largest ${got.largest}`);
+        }
       }
-      // Both figures are estimates from `count` numbers; four standard errors of their difference.
-      const slack = 4 * Math.SQRT2 * Math.sqrt((expected.kind === "normal" ? 2 : 0.8) / (4 * got.count)) + 1e-3;
-      assert.ok(Math.abs(got.std / expected.std! - 1) < slack, `${name}: deviation ${got.std}, published ${expected.std}`);
-      assert.ok(Math.abs(got.mean) < (5 * expected.std!) / Math.sqrt(got.count), `${name}: mean ${got.mean}`);
-      const tolerance = got.count > 1000 ? (expected.kind === "normal" ? 0.6 : 0.15) : 1.1;
-      assert.ok(Math.abs(got.kurtosis - (expected.kind === "normal" ? 3 : 1.8)) < tolerance, `${name}: kurtosis ${got.kurtosis}`);
-      if (expected.bound !== undefined) {
-        assert.ok(got.largest <= 1.01 * expected.bound && got.largest > 0.97 * expected.bound, `${name}: largest ${got.largest}`);
-      }
+    } finally {
+      model.dispose();
     }
-  } finally {
-    model.dispose();
-  }
-});
+  });
+}
 
 describe("the larger ones, with one layer a tower", () => {
   const pairs: [PresetName, string][] = [
     ["vit-b-16", "CLIP_VITB16"],
     ["vit-l-16", "CLIP_VITL16"],
+    ["open-clip-vit-b-16", "ViT-B-16"],
+    ["open-clip-vit-l-14", "ViT-L-14"],
   ];
   for (const [name, publishedName] of pairs) {
     test(`${name} has the published names and shapes, and with all its layers the published size`, () => {

@@ -1,5 +1,5 @@
 /**
- * CLIP's text tower as LaCLIP trains it (models.py of LijieFan/LaCLIP): pre-norm causal blocks with QuickGELU, LayerNorm eps 1e-5
+ * CLIP's text tower as LaCLIP trains it (models.py of LijieFan/LaCLIP): pre-norm causal blocks with QuickGELU by default, LayerNorm eps 1e-5
  * computed in float32, pooled at the end-of-text token, which has the highest id of all.
  *
  * Nothing that fills up the shorter texts of a batch is computed: attention is causal and nothing after end-of-text is read, so the
@@ -7,9 +7,9 @@
  *
  * Shapes: B batch, L tokens of the longest text, T tokens of all texts, W width.
  */
-import { Embedding, LayerNorm, Mlp, Module, MultiheadAttention, Ragged, causalMask, init, quickGelu } from "../nn/index.ts";
+import { Embedding, LayerNorm, Mlp, Module, MultiheadAttention, Ragged, causalMask, gelu, init, quickGelu } from "../nn/index.ts";
 import { UsageError } from "../support/index.ts";
-import { Tensor, arange, ops, scope, zeros } from "../torch/index.ts";
+import { Tensor, arange, ops, recomputed, scope, zeros } from "../torch/index.ts";
 import type { TextConfig } from "./config.ts";
 
 class Block extends Module {
@@ -18,11 +18,14 @@ class Block extends Module {
   readonly #norm2: LayerNorm;
   readonly #mlp: Mlp;
 
-  constructor({ width, depth, heads }: TextConfig) {
+  constructor({ width, depth, heads, activation = "quick-gelu" }: TextConfig) {
     super();
     this.#attention = this.child("attn", new MultiheadAttention(width, heads));
     this.#norm1 = this.child("ln_1", new LayerNorm(width));
-    this.#mlp = this.child("mlp", new Mlp(width, 4 * width, quickGelu, { expand: "c_fc", contract: "c_proj" }));
+    this.#mlp = this.child(
+      "mlp",
+      new Mlp(width, 4 * width, activation === "gelu" ? gelu : quickGelu, { expand: "c_fc", contract: "c_proj" }),
+    );
     this.#norm2 = this.child("ln_2", new LayerNorm(width));
     const residualStd = width ** -0.5 * (2 * depth) ** -0.5;
     init.normal(this.#attention.inProjWeight, width ** -0.5);
@@ -71,18 +74,27 @@ function describe(ends_B: Tensor, length: number): Texts {
 /** The blocks alone: in the state dict they lie under `transformer`, beside the embeddings of the model. */
 export class TextTransformer extends Module {
   readonly #blocks: readonly Block[];
+  /** Whether blocks are computed again in the backward pass instead of being remembered, see `recomputed`. */
+  recomputes = false;
 
   constructor(config: TextConfig) {
     super();
     this.#blocks = this.children("resblocks", config.depth, () => new Block(config));
   }
 
-  /** `[T, W]` -> `[B, W]`: the last token of each text; the last block computes no other. */
-  forward(x_TW: Tensor, texts: Texts): Tensor {
-    return scope(() => {
-      const before_TW = this.#blocks.slice(0, -1).reduce((x, block) => scope(() => block.forward(x, texts)), x_TW);
-      return this.#blocks.at(-1)!.forwardLast(before_TW, texts);
-    });
+  /**
+   * `[T, W]` -> `[B, W]`: the last token of each text; the last block computes no other.
+   * @param ends int64 `[B]`: place of the last token of each text
+   * @param length L
+   */
+  forward(x_TW: Tensor, texts: Texts, ends: Tensor, length: number): Tensor {
+    const last = this.#blocks.length - 1;
+    const through = (block: Block, i: number, x: Tensor, of: Texts): Tensor => (i < last ? block.forward(x, of) : block.forwardLast(x, of));
+    return this.#blocks.reduce((x, block, i) => {
+      if (!this.recomputes) return scope(() => through(block, i, x, texts));
+      // What the blocks know of the texts is gone by the backward pass; it costs next to nothing to make anew.
+      return recomputed((again, theEnds) => through(block, i, again, describe(theEnds, length)), [x, ends], block.parameters());
+    }, x_TW);
   }
 }
 
@@ -108,9 +120,10 @@ export function encodeTokens({ config, embedding, positions, transformer, norm }
     );
   }
   return scope(() => {
-    const texts = describe(ids.argmax(-1), length);
+    const ends_B = ids.argmax(-1);
+    const texts = describe(ends_B, length);
     const { ragged } = texts;
     const x_TW = scope(() => embedding.forward(ragged.pack(ids)).add(ops.embedding(positions, ragged.positions)));
-    return norm.forward(transformer.forward(x_TW, texts));
+    return norm.forward(transformer.forward(x_TW, texts, ends_B, length));
   });
 }

@@ -1,5 +1,5 @@
 /** Attention layers. Shapes: B batch, N tokens, H heads, D head width, W = H x D. */
-import { Tensor, attention, empty, full, ops, splitHeads as splitAll, zeros } from "../torch/index.ts";
+import { Tensor, attention, empty, full, ops, splitHeads, zeros } from "../torch/index.ts";
 import { fanInUniform } from "./init.ts";
 import { LayerNorm, Linear } from "./layers.ts";
 import { Module } from "./module.ts";
@@ -11,7 +11,7 @@ export function causalMask(tokens: number, device: string): Tensor {
 }
 
 /** `[B, N, P W]` -> P tensors (query, key, value or a part of them), each `[B, H, N, D]`. */
-function splitHeads(projected: Tensor, heads: number, parts: number): Tensor[] {
+function viewHeads(projected: Tensor, heads: number, parts: number): Tensor[] {
   const [batch, tokens, width] = projected.shape as [number, number, number];
   return projected
     .view(batch, tokens, parts, heads, width / parts / heads)
@@ -25,10 +25,10 @@ function splitHeads(projected: Tensor, heads: number, parts: number): Tensor[] {
  * @param queries `[B, M, W]`: compute queries of these tokens only; default all of `x`
  */
 function project(x: Tensor, queries: Tensor | undefined, weight: Tensor, bias: Tensor, heads: number): [Tensor, Tensor, Tensor] {
-  if (queries === undefined) return splitHeads(ops.linear(x, weight, bias), heads, 3) as [Tensor, Tensor, Tensor];
+  if (queries === undefined) return splitHeads(ops.linear(x, weight, bias), heads);
   const width = x.sizeOf(-1);
-  const [q] = splitHeads(ops.linear(queries, weight.slice(0, 0, width), bias.slice(0, 0, width)), heads, 1) as [Tensor];
-  const [k, v] = splitHeads(ops.linear(x, weight.slice(0, width), bias.slice(0, width)), heads, 2) as [Tensor, Tensor];
+  const [q] = viewHeads(ops.linear(queries, weight.slice(0, 0, width), bias.slice(0, 0, width)), heads, 1) as [Tensor];
+  const [k, v] = viewHeads(ops.linear(x, weight.slice(0, width), bias.slice(0, width)), heads, 2) as [Tensor, Tensor];
   return [q, k, v];
 }
 
@@ -66,7 +66,7 @@ export class SelfAttention extends Module {
   forward(x: Tensor, queries?: Tensor): Tensor {
     if (queries === undefined) {
       const norms = this.#queryNorm && this.#keyNorm && { query: this.#queryNorm, key: this.#keyNorm };
-      return this.#proj.forward(mergeHeads(attention(...splitAll(this.#qkv.forward(x), this.#heads, norms))));
+      return this.#proj.forward(mergeHeads(attention(...splitHeads(this.#qkv.forward(x), this.#heads, norms))));
     }
     const [q, k, v] = project(x, queries, this.#qkv.weight, this.#qkv.bias!, this.#heads);
     const query = this.#queryNorm?.forward(q) ?? q;
@@ -94,11 +94,11 @@ export class MultiheadAttention extends Module {
 
   /**
    * @param x `[B, N, W]`
-   * @param mask see `attention`
+   * @param mask see `attention`; default none
    * @param queries `[B, M, W]`, tokens of `x` whose outcome is wanted; default all, M = N
    * @returns `[B, M, W]`
    */
-  forward(x: Tensor, mask: Tensor, queries?: Tensor): Tensor {
+  forward(x: Tensor, mask?: Tensor, queries?: Tensor): Tensor {
     const [q, k, v] = project(x, queries, this.inProjWeight, this.inProjBias, this.#heads);
     return this.outProj.forward(mergeHeads(attention(q, k, v, mask)));
   }
@@ -113,19 +113,15 @@ export class MultiheadAttention extends Module {
   forwardRagged(x: Tensor, ragged: Ragged, mask: Tensor, queries?: Tensor): Tensor {
     const width = x.sizeOf(-1);
     if (queries === undefined) {
-      const [q, k, v] = splitHeads(ragged.pad(ops.linear(x, this.inProjWeight, this.inProjBias)), this.#heads, 3) as [
-        Tensor,
-        Tensor,
-        Tensor,
-      ];
+      const [q, k, v] = splitHeads(ragged.pad(ops.linear(x, this.inProjWeight, this.inProjBias)), this.#heads);
       return this.outProj.forward(ragged.pack(mergeHeads(attention(q, k, v, mask))));
     }
     const part = (from: number, to?: number): [Tensor, Tensor] => [
       this.inProjWeight.slice(0, from, to),
       this.inProjBias.slice(0, from, to),
     ];
-    const [q] = splitHeads(ops.linear(queries, ...part(0, width)).unsqueeze(1), this.#heads, 1) as [Tensor];
-    const [k, v] = splitHeads(ragged.pad(ops.linear(x, ...part(width))), this.#heads, 2) as [Tensor, Tensor];
+    const [q] = viewHeads(ops.linear(queries, ...part(0, width)).unsqueeze(1), this.#heads, 1) as [Tensor];
+    const [k, v] = viewHeads(ragged.pad(ops.linear(x, ...part(width))), this.#heads, 2) as [Tensor, Tensor];
     return this.outProj.forward(mergeHeads(attention(q, k, v, mask)).squeeze(1));
   }
 }

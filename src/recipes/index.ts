@@ -4,6 +4,7 @@ import { UsageError, nearest, readJson } from "../support/index.ts";
 import { cc12m } from "./cc12m.ts";
 import { cc3m } from "./cc3m.ts";
 import { emojiClip, emojiLaclip, emojiLaclipMt, emojiLaclipSoft, emojiLasiglipMt, emojiLaslip, emojiSiglip, emojiSlip } from "./emoji.ts";
+import { laion400mVitB16, laion400mVitB32, laion400mVitL14 } from "./laion400m.ts";
 import { clipVitB16, laclipVitB16 } from "./laclip-vit.ts";
 import { type Recipe, parseRecipe } from "./recipe.ts";
 import { redcaps } from "./redcaps.ts";
@@ -31,12 +32,15 @@ export const recipes: Readonly<Record<string, Recipe>> = {
   ...named("cc3m", cc3m),
   ...named("cc12m", cc12m),
   ...named("redcaps", redcaps),
+  ...named("laion400m", laion400mVitB32, "vit-b-32"),
+  ...named("laion400m", laion400mVitB16, "vit-b-16"),
+  ...named("laion400m", laion400mVitL14, "vit-l-14"),
 };
 
 /** The paper's methods on a data set, by names such as "laclip-mt-cc3m-vit-b-16". */
-function named(data: string, { clip, laclip, laclipMt, slip, laslip }: typeof cc3m): Record<string, Recipe> {
+function named(data: string, { clip, laclip, laclipMt, slip, laslip }: typeof cc3m, model = "vit-b-16"): Record<string, Recipe> {
   const byMethod = { clip, laclip, "laclip-mt": laclipMt, slip, laslip };
-  return Object.fromEntries(Object.entries(byMethod).map(([method, recipe]) => [`${method}-${data}-vit-b-16`, recipe]));
+  return Object.fromEntries(Object.entries(byMethod).map(([method, recipe]) => [`${method}-${data}-${model}`, recipe]));
 }
 
 /** The recipe of a name, or of a JSON file. @throws UsageError when there is neither */

@@ -5,7 +5,7 @@
  * The loss can't fall below what equal captions or equal images in the batch leave undecided: ln m for each of m that are alike.
  */
 import { type Batch, openLoader } from "../data/index.ts";
-import { Clip, type Preprocessing, preset } from "../models/index.ts";
+import { Clip, type Preprocessing } from "../models/index.ts";
 import { ClipLoss } from "../objectives/index.ts";
 import { AdamW } from "../optim/index.ts";
 import { DataError, Progress, Random } from "../support/index.ts";
@@ -13,6 +13,7 @@ import { ClipTokenizer } from "../text/index.ts";
 import { decayGroups, trainStep } from "../training/index.ts";
 import { type RunData, openData } from "./open-data.ts";
 import type { Recipe } from "./recipe.ts";
+import { shapeOf } from "./run-recipe.ts";
 
 export interface OverfitOptions {
   recipe: Recipe;
@@ -50,10 +51,8 @@ const near = 0.1;
 export async function overfit(options: OverfitOptions): Promise<OverfitReport> {
   const { recipe, batchSize = 16, steps = 300, device = "cpu" } = options;
   const { images, optimizer: settings, training } = recipe;
-  const { imageSize, patchSize } = recipe.model;
-  const shape = preset(recipe.model.preset, {
-    vision: { ...(imageSize === undefined ? {} : { imageSize }), ...(patchSize === undefined ? {} : { patchSize }) },
-  });
+  // The towers alone: it is CLIP's loss that is learnt by heart.
+  const { logitScale: _, logitBias: __, viewHead: ___, ...shape } = shapeOf(recipe);
   const sizes = { batchSize, imageSize: shape.vision.imageSize, contextLength: shape.text.contextLength };
   const batch = options.data === undefined ? drawnBatch(sizes) : await firstBatch(recipe, options.data, sizes);
   const preprocessing: Preprocessing = { mean: images.mean, std: images.std, interpolation: images.interpolation };

@@ -32,8 +32,9 @@ describe("recipes", () => {
   });
 
   test("the paper's methods on a data set differ in captions, objective and head alone", () => {
-    for (const data of ["cc3m", "cc12m", "redcaps"]) {
-      const of = (method: string): (typeof recipes)[string] => recipes[`${method}-${data}-vit-b-16`]!;
+    const laion = ["vit-b-32", "vit-b-16", "vit-l-14"].map((model) => `laion400m-${model}`);
+    for (const data of ["cc3m-vit-b-16", "cc12m-vit-b-16", "redcaps-vit-b-16", ...laion]) {
+      const of = (method: string): (typeof recipes)[string] => recipes[`${method}-${data}`]!;
       for (const method of ["laclip", "laclip-mt", "slip", "laslip"]) {
         const { training, optimizer, images, model } = of(method);
         assert.deepEqual([training, optimizer, images], [of("clip").training, of("clip").optimizer, of("clip").images]);
@@ -42,6 +43,28 @@ describe("recipes", () => {
       assert.deepEqual(of("laslip").captions, of("laclip").captions);
       assert.deepEqual(of("laslip").objective, of("slip").objective);
     }
+  });
+
+  test("LAION-400M is trained with open_clip's towers, whose form and activation --smoke keeps", () => {
+    const models = Object.entries(recipes).filter(([name]) => name.includes("laion400m"));
+    assert.equal(models.length, 15);
+    for (const [name, recipe] of models) {
+      for (const { vision, text } of [shapeOf(recipe), shapeOf(smoke(recipe))]) {
+        const activation = name.endsWith("l-14") ? "quick-gelu" : "gelu";
+        assert.deepEqual([vision.form, vision.activation, text.activation], ["open-clip", activation, activation], name);
+      }
+    }
+    assert.equal(shapeOf(recipes["clip-laion400m-vit-l-14"]!).text.width, 768);
+  });
+
+  test("what stays as it is is named, or said how far; activation is of both towers", () => {
+    const frozen = (setting: string): unknown => applySettings(emojiClip, [`model.freeze=${setting}`]).model.freeze;
+    assert.deepEqual([frozen("image"), frozen('{"image": 2, "text": true}')], ["image", { image: 2, text: true }]);
+    assert.throws(() => frozen("visual"), /model\.freeze/);
+    assert.equal(smoke(applySettings(emojiClip, ["model.freeze=text"])).model.freeze, undefined);
+    const { vision, text } = shapeOf(applySettings(emojiClip, ["model.activation=gelu"]));
+    assert.deepEqual([vision.activation, text.activation], ["gelu", "gelu"]);
+    for (const share of ["1", "-0.1"]) assert.throws(() => applySettings(emojiClip, [`training.patchDropout=${share}`]), /patchDropout/);
   });
 
   test("an objective is set by name and by its settings; what it lacks is told with the way to give it", () => {

@@ -5,6 +5,7 @@
  * numbers. The resolved recipe is written into the run folder.
  */
 import { z } from "zod";
+import { activationSchema, frozenSchema } from "../models/index.ts";
 import { objectiveSchema } from "../objectives/index.ts";
 import { UsageError, isRecord, nearest } from "../support/index.ts";
 
@@ -24,12 +25,16 @@ export const recipeSchema = z.strictObject({
     /** Pixels; default the preset's. */
     imageSize: count.optional(),
     patchSize: count.optional(),
+    /** Of both towers; default the preset's. */
+    activation: activationSchema.optional(),
     /** Where the factor on similarities starts; default CLIP's 1 / 0.07. */
     logitScale: z.number().min(1).max(100).optional(),
     /** With it, what is added to every similarity is learned from this value on: the sigmoid objective needs it. */
     logitBias: z.number().optional(),
     /** Widths of the head over the image tower that the objective "slip" needs. */
     viewHead: z.strictObject({ hidden: count, width: count }).optional(),
+    /** What stays as it is, of a model that begins with another's weights: "image", "text", or how far: { image: 8 }. Default nothing. */
+    freeze: frozenSchema.optional(),
   }),
   /** The loss and its settings; default `{ name: "clip" }`. */
   objective: objectiveSchema.optional(),
@@ -90,6 +95,10 @@ export const recipeSchema = z.strictObject({
     batchSize: count,
     /** Images in the towers of each process at once: less memory for one more forward pass, the same gradients. Default all it has. */
     microBatch: count.optional(),
+    /** Share of the patches of each image that the image tower does not look at in training. Default 0. */
+    patchDropout: z.number().min(0).lt(1).optional(),
+    /** Compute the blocks of both towers again in the backward pass: less memory, about a third more time, the same gradients. */
+    recomputeBlocks: z.boolean().optional(),
     warmupSteps: z.number().int().nonnegative(),
     /** "fp32", or matrix products in bfloat16. */
     precision: z.enum(["fp32", "bf16"]),

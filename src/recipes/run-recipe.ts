@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { checkLoader, openLoader } from "../data/index.ts";
 import type { ProcessGroup } from "../distributed/index.ts";
-import { Clip, type ClipConfig, type Preprocessing, preset } from "../models/index.ts";
+import { Clip, type ClipConfig, type Preprocessing, freeze, preset } from "../models/index.ts";
 import type { FeatureGroup } from "../nn/index.ts";
 import { type Objective, makeObjective } from "../objectives/index.ts";
 import { AdamW, warmupCosine } from "../optim/index.ts";
@@ -22,6 +22,7 @@ import {
   trackerAddress,
   train,
 } from "../training/index.ts";
+import { type InitialModel, beginRun } from "./begin-run.ts";
 import { type OpenedData, type RunData, openData } from "./open-data.ts";
 import type { Recipe } from "./recipe.ts";
 
@@ -37,6 +38,8 @@ export interface RunOptions {
   group?: ProcessGroup | undefined;
   signal?: AbortSignal;
   label?: string;
+  /** Begins with the weights of a model folder, see `beginWith`. */
+  initial?: InitialModel | undefined;
   /** Minutes without a finished step after which that is said, and whether the process then saves and stops. Default 10 and false. */
   stall?: { minutes: number; exit: boolean } | undefined;
   /** Tracking servers, see `trackerAddress`. */
@@ -64,6 +67,11 @@ export async function runRecipe(options: RunOptions): Promise<RunResult> {
   const objective = objectiveOf(recipe, group);
   batchOfRank(recipe, group);
   const shape = shapeOf(recipe);
+  if (recipe.model.freeze !== undefined && options.initial === undefined) {
+    throw new UsageError("model.freeze keeps weights as they are, and nobody has trained those that this run begins with.", {
+      mend: "Say where they come from: --init-from MODEL_FOLDER.",
+    });
+  }
   const opened = await openData(recipe, { signal, ...data }, workFolderOf(out));
   try {
     return await runOn(opened, objective, shape, options);
@@ -76,7 +84,7 @@ async function runOn(
   { samples, count, described }: OpenedData,
   objective: Objective,
   shape: ClipConfig,
-  { recipe, data, out, evaluators = [], device = "cpu", group, signal, label, stall, reportTo = [] }: RunOptions,
+  { recipe, data, out, evaluators = [], device = "cpu", group, signal, label, initial, stall, reportTo = [] }: RunOptions,
 ): Promise<RunResult> {
   const trackers = reportTo.map((text) => trackerAddress(text));
   const { training, optimizer: settings, captions, images } = recipe;
@@ -112,9 +120,14 @@ async function runOn(
   const keepBest = bestRule(recipe, evaluators);
   // The run folder last: settings that can't be trained with must not stay behind in it.
   checkLoader({ ...loaderSettings, totalSteps });
-  const model = new Clip(shape, { seed: training.seed });
   const first = group?.first ?? true;
-  const run = first ? RunFolder.open(out, { recipe, model: shape, totalSteps, data: described }) : RunFolder.follow(out);
+  const model = new Clip(shape, { seed: training.seed });
+  // Others get the weights of the first, and need no folder.
+  const initialWeights = initial && first ? await beginRun(initial, model, preprocessing) : undefined;
+  if (recipe.model.freeze !== undefined) freeze(model, recipe.model.freeze);
+  model.recomputesBlocks = training.recomputeBlocks ?? false;
+  const config = { recipe, model: shape, totalSteps, data: described, ...(initialWeights && { initialWeights }) };
+  const run = first ? RunFolder.open(out, config) : RunFolder.follow(out);
   const optimizer = new AdamW(decayGroups(model, settings.weightDecay), { betas: settings.betas, eps: settings.eps });
   const reporters: Reporter[] = [];
   let end: RunEnd = "failed";
@@ -129,6 +142,7 @@ async function runOn(
       totalSteps,
       precision: training.precision,
       microBatch: training.microBatch,
+      patchDropout: training.patchDropout === undefined ? undefined : { share: training.patchDropout, seed: training.seed },
       device,
       group,
       openBatches: (startStep) => openLoader({ ...loaderSettings, startStep, totalSteps }),
@@ -161,8 +175,10 @@ async function runOn(
 }
 
 /** The shape of the recipe's model. @throws UsageError for a preset that there is not */
-export function shapeOf({ model: { preset: name, imageSize, patchSize, ...heads } }: Recipe): ClipConfig {
-  return { ...preset(name, { vision: definedOnly({ imageSize, patchSize }) }), ...definedOnly(heads) };
+export function shapeOf({ model }: Recipe): ClipConfig {
+  const { preset: name, imageSize, patchSize, activation, freeze: _, ...heads } = model;
+  const changes = { vision: definedOnly({ imageSize, patchSize, activation }), text: definedOnly({ activation }) };
+  return { ...preset(name, changes), ...definedOnly(heads) };
 }
 
 /**

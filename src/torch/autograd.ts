@@ -23,6 +23,9 @@ function withGradMode<T>(on: boolean, body: () => T): T {
   }
 }
 
+/** What autocast narrows to just now, and where. */
+let narrowing: { device: string; dtype: DType & ("bfloat16" | "float16") } | undefined;
+
 /**
  * Runs `body` under autocast: matrix products in `dtype`, what needs the range in float32, as PyTorch's autocast decides.
  *
@@ -34,12 +37,20 @@ function withGradMode<T>(on: boolean, body: () => T): T {
 export function autocast<T>(device: string, dtype: DType & ("bfloat16" | "float16"), body: () => T): T {
   const kind = device.split(":")[0]!;
   guard(() => native().setAutocast(kind, dtype));
+  narrowing = { device, dtype };
   try {
     return synchronous(body());
   } finally {
+    narrowing = undefined;
     native().setAutocast(kind, undefined);
     native().clearAutocastCache();
   }
+}
+
+/** Runs `body` under the autocast that is in force now, later on. */
+export function presentAutocast(): <T>(body: () => T) => T {
+  const now = narrowing;
+  return (body) => (now === undefined ? body() : autocast(now.device, now.dtype, body));
 }
 
 /** Refuses a promise: after its first await the body would go on outside, in whatever mode other work has set. */

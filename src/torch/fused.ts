@@ -23,6 +23,11 @@ const fusedSplitHeads = operator<SplitHeads>("laclip::split_heads", "", "tensors
 
 const fusedSoftmax = operator<(scores: Tensor, scale: number) => Tensor>("laclip::scaled_softmax", "", "tensor");
 
+/** Whether the fused operators take it. */
+export function canFuse({ device, dtype }: Tensor): boolean {
+  return device === "cpu" && (dtype === "float32" || dtype === "bfloat16");
+}
+
 /** Weight and bias of a LayerNorm over the last dimension, and what keeps its root from 0. */
 export interface NormWeights {
   /** float32, as `bias` */
@@ -38,7 +43,7 @@ export interface NormWeights {
  * @returns the sum, float32, and its norm: under autocast in the dtype of matrix products where that is bfloat16, else float32
  */
 export function addNorm(residual: Tensor, change: Tensor | undefined, { weight, bias, eps }: NormWeights): [sum: Tensor, normed: Tensor] {
-  if (residual.device === "cpu") return fusedAddNorm(residual, change ?? null, weight, bias, eps);
+  if (canFuse(residual)) return fusedAddNorm(residual, change ?? null, weight, bias, eps);
   const sum = change === undefined ? residual : residual.add(change);
   return [sum, ops.layerNorm(sum, weight.shape, weight, bias, eps)];
 }
@@ -47,14 +52,14 @@ export function addNorm(residual: Tensor, change: Tensor | undefined, { weight, 
  * Query, key and value of each head, of a stacked projection.
  * @param projected `[B, N, 3 W]`
  * @param norms LayerNorms over each head's query and key, of width D; default none
- * @returns three of `[B, H, N, D]`, of the dtype of `projected` on the CPU; elsewhere query and key that were normalised are float32
+ * @returns three of `[B, H, N, D]`, of the dtype of `projected` where it is fused; elsewhere query and key that were normalised are float32
  */
 export function splitHeads(
   projected: Tensor,
   heads: number,
   norms?: { query: NormWeights; key: NormWeights },
 ): [query: Tensor, key: Tensor, value: Tensor] {
-  if (projected.device === "cpu") {
+  if (canFuse(projected)) {
     const { query, key } = norms ?? {};
     return fusedSplitHeads(
       projected,

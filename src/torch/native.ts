@@ -36,6 +36,14 @@ export interface Native {
   gradient(handle: NativeHandle): NativeHandle | undefined;
   setGradient(handle: NativeHandle, gradient: NativeHandle | undefined): void;
   backward(outputs: readonly NativeHandle[], gradients: readonly NativeHandle[] | undefined): void;
+  recompute(
+    result: NativeHandle,
+    inputs: readonly NativeHandle[],
+    parameters: readonly NativeHandle[],
+    body: (inputs: readonly NativeHandle[]) => void,
+    random: NativeHandle,
+  ): NativeHandle;
+  handOver(result: NativeHandle): void;
   setGradMode(on: boolean): void;
   gradMode(): boolean;
   setAutocast(device: string, dtype: string | undefined): void;
@@ -58,6 +66,8 @@ export interface Native {
   setRandomState(handle: NativeHandle): void;
   libraryInfo(): { version: string; configuration: string; parallel: string; cuda: boolean; cudaDevices: number; mkldnn: boolean };
   memoryInfo(): { live: number; accountedBytes: number };
+  startMemoryMeasure(): void;
+  endMemoryMeasure(): { bytes: number; peak: number };
   distributedBackends(): { gloo: boolean; nccl: boolean };
   openGroup(
     backend: string,

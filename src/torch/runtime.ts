@@ -52,6 +52,23 @@ export function memoryInfo(): { live: number; accountedBytes: number } {
 }
 
 /**
+ * Runs `body` and counts the memory of the tensors that it makes on this thread, also of those that only a graph holds.
+ * @returns `kept`, bytes that were made in it and are still there at its end; `peak`, the most at a time. What was there before counts not
+ * @throws NativeError when it is called inside itself
+ */
+export function measureMemory<T>(body: () => T): { result: T; kept: number; peak: number } {
+  guard(() => native().startMemoryMeasure());
+  let found: { bytes: number; peak: number } | undefined;
+  let result: T;
+  try {
+    result = body();
+  } finally {
+    found = native().endMemoryMeasure();
+  }
+  return { result, kept: found.bytes, peak: found.peak };
+}
+
+/**
  * Whether matrix products in bfloat16 are computed by the processor itself. Without such instructions (AVX512-BF16, AMX, Arm BF16) a
  * CPU emulates them, hundreds of times slower than float32.
  */

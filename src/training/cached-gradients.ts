@@ -12,11 +12,12 @@
  *
  * With several processes each has its own micro-batches, and the gradients are exchanged once, with the pass that completes them.
  */
+import { learns } from "../models/index.ts";
 import { UsageError } from "../support/index.ts";
 import type { LossReport, ObjectiveInput } from "../objectives/index.ts";
 import { Tensor, cat, noGrad, randomState, scope, setRandomState } from "../torch/index.ts";
 import type { StepContext, StepInput } from "./step.ts";
-import { type TowerFeatures, inPrecision, towerFeatures } from "./tower-features.ts";
+import { type TowerFeatures, featuresOf, inPrecision, towerFeatures } from "./tower-features.ts";
 
 /** A loss and its measures as numbers: with several processes, the means over them. */
 export interface MeasuredLoss {
@@ -51,7 +52,7 @@ export function backwardCached(context: StepContext, input: StepInput, microBatc
       states.push(randomState());
       return noGrad(() => scope(() => mapFeatures((x) => x.to("float32"), towerFeatures(context, input, from, to))));
     });
-    const leaves = mapFeatures((...rows) => cat(rows).setRequiresGrad(), ...parts);
+    const leaves = mapFeatures((...rows) => cat(rows).setRequiresGrad(), parts[0]!, ...parts.slice(1));
     for (const part of parts) mapFeatures((x) => (x.dispose(), x), part);
 
     const { ranks } = context;
@@ -64,10 +65,12 @@ export function backwardCached(context: StepContext, input: StepInput, microBatc
     }
 
     const gradients = mapFeatures((leaf) => leaf.grad!, leaves);
+    // A tower that is frozen as a whole need not be passed through again.
+    const towers = { image: learns(context.model, "image"), text: learns(context.model, "text") };
     spans.forEach(([from, to], i) => {
       scope(() => {
         setRandomState(states[i]!);
-        const features = towerFeatures(context, input, from, to);
+        const features = featuresOf(context, input, from, to, towers);
         const products: Tensor[] = [];
         mapFeatures(
           (feature, gradient) => {
@@ -116,7 +119,12 @@ function objectiveInput(context: StepContext, input: StepInput, features: TowerF
 }
 
 /** `change` of the features of each kind, those that the first has. */
-function mapFeatures(change: (...of: Tensor[]) => Tensor, ...all: TowerFeatures[]): TowerFeatures {
-  const kinds = Object.keys(all[0]!) as (keyof TowerFeatures)[];
-  return Object.fromEntries(kinds.map((kind) => [kind, change(...all.map((features) => features[kind]!))])) as unknown as TowerFeatures;
+function mapFeatures<F extends Partial<TowerFeatures>>(
+  change: (...of: Tensor[]) => Tensor,
+  first: F,
+  ...others: Partial<TowerFeatures>[]
+): F {
+  const all = [first, ...others];
+  const kinds = Object.keys(first) as (keyof TowerFeatures)[];
+  return Object.fromEntries(kinds.map((kind) => [kind, change(...all.map((features) => features[kind]!))])) as unknown as F;
 }

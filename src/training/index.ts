@@ -3,6 +3,7 @@ export * from "./checkpoint-writer.ts";
 export * from "./checkpoints.ts";
 export { Faults } from "./faults.ts";
 export * from "./parameter-groups.ts";
+export * from "./patch-choice.ts";
 export * from "./ranks.ts";
 export * from "./reporter.ts";
 export * from "./run-folder.ts";

@@ -21,7 +21,10 @@ export class Ranks implements StepRanks {
     this.#group = group;
     this.#model = model;
     this.#optimizer = optimizer;
-    this.#reducer = new GradientReducer(group, model.parameters());
+    this.#reducer = new GradientReducer(
+      group,
+      model.parameters().filter(({ requiresGrad }) => requiresGrad),
+    );
   }
 
   /**
@@ -44,7 +47,7 @@ export class Ranks implements StepRanks {
     this.#reducer.finish();
   }
 
-  /** Bytes of gradients that a step exchanges: those of the parameters, once. */
+  /** Bytes of gradients that a step exchanges: those of the parameters that learn, once. */
   get bytes(): number {
     return this.#reducer.bytes;
   }

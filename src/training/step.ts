@@ -25,6 +25,8 @@ export interface StepInput {
   textsPerImage?: number;
   /** uint8 `[2, batch, size, size, 3]`: two more views of each image, for objectives that compare them */
   views?: Uint8Array;
+  /** int32 `[(1 or, with views, 3) x batch, K]`: the patches that the image tower looks at, see `choosePatches`. Default all */
+  patches?: Int32Array;
   /** int64 `[batch x textsPerImage]`: equal numbers mean texts that say the same */
   textKeys?: BigInt64Array;
   /** float32 `[batch x textsPerImage]`, 0..1: how much each pair counts */

@@ -1,5 +1,5 @@
 /** What the towers say of some images of a batch, of their texts, and of further views where there are any. */
-import { normalizeImages } from "../models/index.ts";
+import { type Tower, normalizeImages } from "../models/index.ts";
 import { Tensor, autocast, scope } from "../torch/index.ts";
 import type { StepContext, StepInput } from "./step.ts";
 
@@ -24,20 +24,39 @@ export interface TowerFeatures {
 
 /** Of the images from `from` to `to` (without it); float32 unless autocast makes it bfloat16. */
 export function towerFeatures(context: StepContext, input: StepInput, from: number, to: number): TowerFeatures {
+  return featuresOf(context, input, from, to, { image: true, text: true }) as TowerFeatures;
+}
+
+/** The same of those towers alone that are asked for. */
+export function featuresOf(
+  context: StepContext,
+  input: StepInput,
+  from: number,
+  to: number,
+  towers: Readonly<Record<Tower, boolean>>,
+): Partial<TowerFeatures> {
   const { model, preprocessing, precision, device } = context;
-  const { batchSize, tokenLength, textsPerImage = 1, views } = input;
+  const { batchSize, tokenLength, textsPerImage = 1, views, patches } = input;
   const { imageSize } = model.config.vision;
   const bytes = imageSize * imageSize * 3;
   const pixels = (all: Uint8Array, first: number): Tensor =>
     normalizeImages(all.subarray((first + from) * bytes, (first + to) * bytes), to - from, imageSize, preprocessing, device);
+  const kept = patches && patches.length / (batchSize * (views === undefined ? 1 : 3));
+  const patchesOf = (first: number): Tensor | undefined =>
+    patches && Tensor.from(patches.subarray((first + from) * kept!, (first + to) * kept!), [to - from, kept!], { device }).to("int64");
   const each = textsPerImage * tokenLength;
-  return scope(() => {
-    const tokens = Tensor.from(input.tokens.subarray(from * each, to * each), [(to - from) * textsPerImage, tokenLength], { device });
-    return inPrecision(precision, device, (): TowerFeatures => {
-      const features = { images: model.encodeImages(pixels(input.images, 0)), texts: model.encodeTexts(tokens.to("int64")) };
-      if (views === undefined || model.viewHead === undefined) return features;
-      const [firstViews, secondViews] = [model.imageFeatures(pixels(views, 0)), model.imageFeatures(pixels(views, batchSize))];
-      return { ...features, firstViews, secondViews };
-    });
-  });
+  return scope(() =>
+    inPrecision(precision, device, (): Partial<TowerFeatures> => {
+      const features: Partial<TowerFeatures> = {};
+      if (towers.image) features.images = model.encodeImages(pixels(input.images, 0), patchesOf(0));
+      if (towers.text) {
+        const shape = [(to - from) * textsPerImage, tokenLength];
+        features.texts = model.encodeTexts(Tensor.from(input.tokens.subarray(from * each, to * each), shape, { device }).to("int64"));
+      }
+      if (!towers.image || views === undefined || model.viewHead === undefined) return features;
+      features.firstViews = model.imageFeatures(pixels(views, 0), patchesOf(batchSize));
+      features.secondViews = model.imageFeatures(pixels(views, batchSize), patchesOf(2 * batchSize));
+      return features;
+    }),
+  );
 }

@@ -5,6 +5,7 @@ import type { Clip, Preprocessing } from "../models/index.ts";
 import type { Objective } from "../objectives/index.ts";
 import type { AdamW, Schedule } from "../optim/index.ts";
 import type { BestRule } from "./checkpoints.ts";
+import type { PatchDropout } from "./patch-choice.ts";
 import type { RunFolder } from "./run-folder.ts";
 import type { SkippedRange } from "./skipped-steps.ts";
 import type { Precision } from "./tower-features.ts";
@@ -34,6 +35,8 @@ export interface TrainOptions {
   precision: Precision;
   /** Images that pass through the towers of this process at once, see cached-gradients.ts. Default its whole batch. */
   microBatch?: number | undefined;
+  /** Patches of each image that the image tower does not look at. Default it looks at all. */
+  patchDropout?: PatchDropout | undefined;
   device: string;
   /** Processes that train together: this one makes its part of every batch, the first writes the run folder. Default this one alone. */
   group?: ProcessGroup | undefined;

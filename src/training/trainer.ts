@@ -29,6 +29,7 @@ import {
 import { Faults } from "./faults.ts";
 import { MeasureWindow } from "./measure-window.ts";
 import { orAborted } from "./or-aborted.ts";
+import { patchesOf } from "./patch-choice.ts";
 import { Ranks } from "./ranks.ts";
 import { SkippedSteps } from "./skipped-steps.ts";
 import { StallWatch } from "./stall-watch.ts";
@@ -191,7 +192,7 @@ class Trainer {
     let verdict: ReturnType<StepGuard["judge"]> = "update";
     const report = trainStep(
       { ...this.#options, objective: this.#objective, ranks: this.#ranks },
-      { ...batch, batchSize: batch.ids.length },
+      { ...batch, ...patchesOf(batch, this.#options), batchSize: batch.ids.length },
       lr,
       true,
       (found) => {

@@ -7,7 +7,8 @@ import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Tensor, memoryInfo, ops, randn, randomState, scope } from "../../src/torch/index.ts";
-import { backwardCached, backwardWhole } from "../../src/training/index.ts";
+import { freeze, towerOf } from "../../src/models/index.ts";
+import { backwardCached, backwardWhole, choosePatches } from "../../src/training/index.ts";
 import { batchSize, lossCurve, objectives, smallBatch, smallContext } from "./small-training.ts";
 
 const curves = JSON.parse(
@@ -46,6 +47,73 @@ describe("cached gradients", () => {
     });
   }
 
+  for (const name of ["clip", "slip"]) {
+    test(`${name}: blocks that are computed again, some of the patches, micro-batches: the same gradients`, () => {
+      const context = smallContext(objectives[name]!);
+      const input = smallBatch(0, 1);
+      const { views: _, ...one } = input;
+      const ids = Array.from({ length: batchSize }, (_, i) => `sample ${i}`);
+      const patches = choosePatches({ seed: 1, step: 0, ids, patches: 4, share: 0.5, views: name === "slip" ? 2 : 0 });
+      const chosen = { ...(name === "slip" ? input : one), patches };
+      const of = (recomputes: boolean, microBatch?: number): { loss: number; gradients: Map<string, number[]> } => {
+        context.model.recomputesBlocks = recomputes;
+        const { loss } = scope(() =>
+          microBatch === undefined ? backwardWhole(context, chosen) : backwardCached(context, chosen, microBatch),
+        );
+        return { loss, gradients: gradientsOf(context.model) };
+      };
+      const whole = of(false);
+      const all = length([...whole.gradients.values()].flat());
+      assert.notEqual(
+        whole.loss,
+        scope(() => backwardWhole(context, name === "slip" ? input : one).loss),
+      );
+      context.model.zeroGrad();
+      for (const [found, limit] of [
+        [of(true), 1e-6],
+        [of(false, 5), 1e-5],
+        [of(true, 5), 1e-5],
+      ] as const) {
+        assert.ok(Math.abs(found.loss / whole.loss - 1) < limit);
+        for (const [parameter, gradient] of found.gradients) {
+          const reference = whole.gradients.get(parameter)!;
+          const error = length(gradient.map((value, i) => value - reference[i]!));
+          assert.ok(error < limit * Math.max(length(reference), 0.05 * all), `${parameter}: ${error}`);
+        }
+      }
+      context.dispose();
+    });
+  }
+
+  test("a tower that is frozen as a whole is passed through once, and the others have the gradients they had", () => {
+    const context = smallContext(objectives["clip"]!);
+    const { model } = context;
+    const input = smallBatch(0, 1);
+    scope(() => void backwardWhole(context, input));
+    const expected = gradientsOf(model);
+    for (const tower of ["image", "text"] as const) {
+      freeze(model, tower);
+      let images = 0;
+      let texts = 0;
+      const watched = Object.create(model, {
+        encodeImages: { value: (...given: Parameters<typeof model.encodeImages>): Tensor => (images++, model.encodeImages(...given)) },
+        encodeTexts: { value: (ids: Tensor): Tensor => (texts++, model.encodeTexts(ids)) },
+        logitScale: { value: model.logitScale },
+        logitBias: { value: undefined },
+        viewHead: { value: undefined },
+        namedParameters: { value: () => model.namedParameters() },
+      }) as typeof model;
+      scope(() => void backwardCached({ ...context, model: watched }, input, 6));
+      assert.deepEqual([images, texts], tower === "image" ? [3, 6] : [6, 3]);
+      for (const [name, gradient] of gradientsOf(model)) {
+        const reference = towerOf(name) === tower ? [] : expected.get(name)!;
+        assert.equal(gradient.length, reference.length, name);
+        assert.ok(length(gradient.map((value, i) => value - reference[i]!)) <= 1e-5 * Math.max(length(reference), 0.1), name);
+      }
+    }
+    context.dispose();
+  });
+
   test("no more than a micro-batch is in the towers, and nothing is left behind", () => {
     const { settings, texts } = objectives["multi-text, joint"]!;
     const context = smallContext({ settings });
@@ -64,6 +132,7 @@ describe("cached gradients", () => {
       logitScale: { value: model.logitScale },
       logitBias: { value: undefined },
       viewHead: { value: undefined },
+      namedParameters: { value: () => model.namedParameters() },
     }) as typeof model;
     const before = memoryInfo().live;
     scope(() => void backwardCached({ ...context, model: watched }, smallBatch(0, texts), 4));
@@ -95,6 +164,7 @@ describe("cached gradients", () => {
       logitScale: { value: model.logitScale },
       logitBias: { value: undefined },
       viewHead: { value: undefined },
+      namedParameters: { value: () => model.namedParameters() },
     }) as typeof model;
     scope(() => void backwardCached({ ...context, model: noisy }, smallBatch(0, 1), 6));
     assert.deepEqual(drawn.slice(0, 3), drawn.slice(3));

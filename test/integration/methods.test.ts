@@ -32,6 +32,8 @@ describe("every method trains", () => {
     "laclip-mt-cc3m-vit-b-16": ["train/text_accuracy"],
     "emoji-slip": ["train/ssl_loss", "train/ssl_accuracy"],
     "laslip-cc12m-vit-b-16": ["train/ssl_loss", "train/ssl_accuracy"],
+    "laclip-laion400m-vit-b-32": ["train/text_accuracy"],
+    "laslip-laion400m-vit-l-14": ["train/ssl_loss", "train/ssl_accuracy"],
     "emoji-siglip": ["train/logit_bias"],
     "emoji-lasiglip-mt": ["train/logit_bias"],
     "emoji-laclip-soft": ["train/text_accuracy"],

@@ -14,6 +14,7 @@ interface ZeroShotFlags {
   classes?: string;
   templates?: string;
   batchSize: number;
+  imageSize?: number;
   maxSkipped: number;
   predictions?: boolean;
   json?: boolean;
@@ -33,6 +34,7 @@ function zeroShotCommand(): Command {
     )
     .option("--templates <file>", "prompts, a line each, {} for the name (default: the data set's templates.txt, else `a photo of a {}.`)")
     .option("--batch-size <images>", "images at once", parseWhole(1), 64)
+    .option("--image-size <pixels>", "side of the images (default: the model's); for another, its positions are resized", parseWhole(1))
     .option("--max-skipped <share>", "share of images that may be unreadable", parseShare, 0.01)
     .option("--predictions", "with --json: also every image's best five classes")
     .action(run);
@@ -46,7 +48,7 @@ function zeroShotCommand(): Command {
 async function run(flags: ZeroShotFlags): Promise<void> {
   const dataset = openLabelledFolder(flags.dataset, flags);
   const { names, templates = ["a photo of a {}."] } = dataset;
-  const loaded = loadModel(flags.model);
+  const loaded = loadModel(flags.model, { imageSize: flags.imageSize });
   try {
     const result = await zeroShot(
       loaded,

@@ -1,8 +1,9 @@
 /** `laclip train`: a recipe, a table of captions or tars, perhaps a rewrites folder, and a run folder comes out. */
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { originalSource, sourceOfKey } from "../../data/index.ts";
 import { ProcessGroup } from "../../distributed/index.ts";
 import { setImageThreads } from "../../images/index.ts";
+import type { Tower } from "../../models/index.ts";
 import { type Recipe, applySettings, findRecipe, recipes, runRecipe, smoke, zeroShotEvaluator } from "../../recipes/index.ts";
 import { UsageError, formatDuration, log, setLogLevel } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
@@ -16,6 +17,8 @@ interface TrainFlags {
   out: string;
   set: string[];
   smoke?: boolean;
+  initFrom?: string;
+  initOnly?: Tower;
   imageColumn?: string;
   captionColumn?: string;
   idColumn?: string;
@@ -52,6 +55,8 @@ export function trainCommand(): Command {
       [] as string[],
     )
     .option("--smoke", "shrink the recipe to a tiny model and a few steps, to see in a minute whether everything fits together")
+    .option("--init-from <folder>", "begin with the weights of a model folder; its image size may be another than the recipe's")
+    .addOption(new Option("--init-only <tower>", "of them, take this tower alone").choices(["image", "text"]))
     .option("--image-column <name>", "column with the image path")
     .option("--caption-column <name>", "column with the caption")
     .option("--id-column <name>", "column, or key of the .json, with the sample id (default: id, else the image path; tars: the key)")
@@ -122,6 +127,7 @@ async function run(recipeName: string, flags: TrainFlags): Promise<void> {
     },
     out: flags.out,
     group,
+    initial: initialOf(flags),
     evaluators,
     reportTo: flags.reportTo,
     stall: { minutes: flags.stallMinutes, exit: flags.stallExit ?? false },
@@ -132,6 +138,19 @@ async function run(recipeName: string, flags: TrainFlags): Promise<void> {
   log.info(alreadyFinished ? `${flags.out}: this run is finished already.` : `Trained ${steps} steps in ${formatDuration(seconds)}.`);
   log.info(`Model: ${result.run.model}`);
   if (flags.json) print({ run: result.run.path, model: result.run.model, steps, seconds, alreadyFinished, skipped });
+}
+
+function initialOf({
+  initFrom: folder,
+  initOnly: only,
+  smoke: small,
+}: TrainFlags): { folder: string; only?: Tower | undefined } | undefined {
+  if (folder === undefined) {
+    if (only === undefined) return undefined;
+    throw new UsageError("--init-only says what is taken of --init-from: give both.");
+  }
+  if (small) throw new UsageError("--smoke trains a model of its own size, which no other weights fit: leave --init-from out.");
+  return { folder, only };
 }
 
 function parseKeys(text: string): string[] {
