@@ -127,7 +127,7 @@ describe("a residual sum and its norm", () => {
       const [w, b] = [randn([8]), randn([8])];
       assert.throws(() => addNorm(randn([4, 8]), randn([4, 7]), norm(w, b)), /change must have the shape of residual/);
       assert.throws(() => addNorm(randn([4, 6]), undefined, norm(w, b)), /weight must be float32\[6\]/);
-      assert.throws(() => addNorm(randn([4, 8]).to("float64"), undefined, norm(w, b)), /residual must be float32/);
+      assert.throws(() => addNorm(randn([4, 8]).to("bfloat16"), undefined, norm(w, b)), /residual must be float32, got BFloat16/);
     });
   });
 });
