@@ -4,7 +4,16 @@ import { originalSource, sourceOfKey } from "../../data/index.ts";
 import { ProcessGroup } from "../../distributed/index.ts";
 import { setImageThreads } from "../../images/index.ts";
 import type { Tower } from "../../models/index.ts";
-import { type Recipe, applySettings, findRecipe, recipes, runRecipe, smoke, zeroShotEvaluator } from "../../recipes/index.ts";
+import {
+  type InitialModel,
+  type Recipe,
+  applySettings,
+  findRecipe,
+  recipes,
+  runRecipe,
+  smoke,
+  zeroShotEvaluator,
+} from "../../recipes/index.ts";
 import { UsageError, formatDuration, log, setLogLevel } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { interruptSignal } from "../interrupt.ts";
@@ -140,11 +149,7 @@ async function run(recipeName: string, flags: TrainFlags): Promise<void> {
   if (flags.json) print({ run: result.run.path, model: result.run.model, steps, seconds, alreadyFinished, skipped });
 }
 
-function initialOf({
-  initFrom: folder,
-  initOnly: only,
-  smoke: small,
-}: TrainFlags): { folder: string; only?: Tower | undefined } | undefined {
+function initialOf({ initFrom: folder, initOnly: only, smoke: small }: TrainFlags): InitialModel | undefined {
   if (folder === undefined) {
     if (only === undefined) return undefined;
     throw new UsageError("--init-only says what is taken of --init-from: give both.");
