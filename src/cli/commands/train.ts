@@ -100,6 +100,7 @@ export function trainCommand(): Command {
     "laclip train emoji-laclip --data laclip-demo/data/train.csv --rewrites laclip-demo/rewrites/human --out runs/human",
     "laclip train laclip-vit-b-16 --data captions.csv --images images --rewrites rewrites --out runs/b16 --set training.batchSize=64",
     "laclip train laclip-vit-b-16 --data 'shards/{00000..00331}.tar' --out runs/cc3m --set data.shuffle=8192",
+    "laclip train laclip-vit-b-16 --data captions.csv --rewrites rewrites --out runs/288 --init-from runs/b16/model --set model.imageSize=288",
     "laclip train clip-vit-b-16 --data captions.csv --out runs/clip --print-recipe > my-recipe.json",
   );
 }
