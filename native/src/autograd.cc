@@ -2,6 +2,8 @@
 #include "autograd.h"
 
 #include <ATen/autocast_mode.h>
+#include <c10/core/AutogradState.h>
+#include <c10/util/ScopeExit.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/grad_mode.h>
 #include <torch/version.h>
@@ -9,6 +11,7 @@
 #include <sstream>
 
 #include "convert.h"
+#include "recompute.h"
 
 #define LACLIP_TORCH_AT_LEAST(major, minor) \
   (TORCH_VERSION_MAJOR > (major) || (TORCH_VERSION_MAJOR == (major) && TORCH_VERSION_MINOR >= (minor)))
@@ -68,6 +71,13 @@ napi_value backward(Call& call) {
   if (type != napi_undefined) {
     for (const double handle : to_double_list(call.env, call[1])) gradients.push_back(call.environment().at(handle));
   }
+#if LACLIP_TORCH_AT_LEAST(2, 1)
+  // Of a device, autograd would use threads of its own, and those have no JavaScript.
+  c10::AutogradState& state = c10::AutogradState::get_tls_state();
+  const bool before = state.get_multithreading_enabled();
+  const auto restore = c10::make_scope_exit([&] { state.set_multithreading_enabled(before); });
+  if (recomputes_here()) state.set_multithreading_enabled(false);
+#endif
   torch::autograd::backward(outputs, gradients);
   return undefined(call.env);
 }

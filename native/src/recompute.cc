@@ -29,6 +29,8 @@ using NodePointer = decltype(torch::autograd::Edge::function);  // its kind depe
 // What the last call of JavaScript has computed; see hand_over.
 thread_local at::Tensor handed_over;
 
+thread_local int64_t nodes_here = 0;
+
 at::Tensor random_state() {
   at::Generator generator = at::detail::getDefaultCPUGenerator();
   const std::lock_guard<std::mutex> lock(generator.mutex());
@@ -70,6 +72,7 @@ struct Recompute : Node {
         parameters(std::move(parameters)),
         random(std::move(random)) {
     check(env, napi_create_reference(env, body, 1, &this->body));
+    nodes_here++;
   }
 
   // Graphs do not leave their thread (README.md), so this is where the reference was made.
@@ -133,7 +136,9 @@ struct Recompute : Node {
     inputs.clear();
     parameters.clear();
     random = at::Tensor();
-    if (body != nullptr) napi_delete_reference(env, std::exchange(body, nullptr));
+    if (body == nullptr) return;
+    napi_delete_reference(env, std::exchange(body, nullptr));
+    nodes_here--;
   }
 };
 
@@ -174,6 +179,8 @@ napi_value recompute(Call& call) {
   torch::autograd::impl::set_gradient_edge(result, {std::move(node), number});
   return from_double(call.env, call.environment().adopt(std::move(result)));
 }
+
+bool recomputes_here() { return nodes_here > 0; }
 
 // (handle): what the function of `recompute` has computed
 napi_value hand_over(Call& call) {

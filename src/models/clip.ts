@@ -1,7 +1,8 @@
 /**
  * CLIP (Radford et al. 2021): two towers, two projections into one space, one learned scale.
  *
- * Weight names are those of LaCLIP's and SLIP's checkpoints, or of open_clip's, by the form of the image tower. Knows nothing of captions, losses or training.
+ * Weight names are those of LaCLIP's and SLIP's checkpoints, or of open_clip's, by the form of the image tower. Knows nothing of captions,
+ * losses or training.
  */
 import { z } from "zod";
 import { Embedding, LayerNorm, Module, init } from "../nn/index.ts";
@@ -62,7 +63,7 @@ export class Clip extends Module {
 
   /**
    * Whether the blocks of both towers are computed again in the backward pass instead of being remembered, see `recomputed`: less memory,
-   * about a third more time, the same gradients. Default false; without gradients it changes nothing.
+   * more time, the same gradients. Default false; without gradients it changes nothing.
    */
   set recomputesBlocks(on: boolean) {
     this.#visual.recomputes = on;

@@ -23,6 +23,8 @@ function learning(form: keyof typeof models, frozen: Frozen): string[] {
 /** Names without the layers inside of blocks. */
 const parts = (names: readonly string[]): string[] => [...new Set(names.map((name) => name.replace(/(blocks\.\d+)\..*/, "$1")))].toSorted();
 
+const length = (values: readonly number[]): number => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
+
 describe("freeze", () => {
   test("every parameter is of a tower but scale, bias and head", () => {
     for (const make of Object.values(models)) {
@@ -91,8 +93,13 @@ describe("freeze", () => {
           freeze(model, frozen);
           const { kept, gradients } = run();
           for (const [name, parameter] of model.namedParameters()) {
+            const what = `${name}, frozen ${JSON.stringify(frozen)}`;
             const expected = parameter.requiresGrad ? whole.gradients.get(name) : undefined;
-            assert.deepEqual(gradients.get(name), expected, `${name}, frozen ${JSON.stringify(frozen)}`);
+            const found = gradients.get(name);
+            assert.equal(found?.length, expected?.length, what);
+            const error = length((found ?? []).map((value, i) => value - expected![i]!));
+            // Kernels that need not compute all gradients may round otherwise.
+            assert.ok(error <= 1e-5 * length(expected ?? []), `${what}: ${error}`);
           }
           if (!recomputes) assert.ok(kept < whole.kept, `${kept} bytes, ${whole.kept} of the whole model`);
         }

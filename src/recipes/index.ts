@@ -10,6 +10,7 @@ import { type Recipe, parseRecipe } from "./recipe.ts";
 import { redcaps } from "./redcaps.ts";
 
 export * from "./recipe.ts";
+export * from "./begin-run.ts";
 export * from "./run-recipe.ts";
 export * from "./zero-shot-evaluator.ts";
 export * from "./open-data.ts";

@@ -97,7 +97,7 @@ export const recipeSchema = z.strictObject({
     microBatch: count.optional(),
     /** Share of the patches of each image that the image tower does not look at in training. Default 0. */
     patchDropout: z.number().min(0).lt(1).optional(),
-    /** Compute the blocks of both towers again in the backward pass: less memory, about a third more time, the same gradients. */
+    /** Compute the blocks of both towers again in the backward pass: less memory, more time, the same gradients. Default false. */
     recomputeBlocks: z.boolean().optional(),
     warmupSteps: z.number().int().nonnegative(),
     /** "fp32", or matrix products in bfloat16. */

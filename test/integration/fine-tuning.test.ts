@@ -158,6 +158,18 @@ describe("from the command line", () => {
     assertClose(losses("ranks-2"), losses("ranks-1"), "losses", 1e-4);
   });
 
+  test("a model is scored at another image size than its own", async () => {
+    const score = async (...flags: string[]) => {
+      const args = ["evaluate", "zero-shot", "--model", base, "--dataset", join(root, "images"), "--json", "--predictions", ...flags];
+      return (await startRanks(main, args, 1).ended)[0]!;
+    };
+    const [own, larger, wrong] = await Promise.all([score(), score("--image-size", "32"), score("--image-size", "30")]);
+    const images = (stdout: string): unknown => (JSON.parse(stdout) as { images: number }).images;
+    assert.deepEqual([own.code, images(own.stdout), larger.code, images(larger.stdout)], [0, 32, 0, 32]);
+    assert.notEqual(larger.stdout, own.stdout);
+    assert.deepEqual([wrong.code, /multiple of patchSize/.test(wrong.stderr)], [2, true]);
+  });
+
   test("flags that don't go together are usage errors", async () => {
     const [only] = await call(1, "wrong", [], "--init-only", "image");
     assert.deepEqual([only!.code, /give both/.test(only!.stderr)], [2, true]);

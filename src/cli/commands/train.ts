@@ -4,7 +4,16 @@ import { originalSource, sourceOfKey } from "../../data/index.ts";
 import { ProcessGroup } from "../../distributed/index.ts";
 import { setImageThreads } from "../../images/index.ts";
 import type { Tower } from "../../models/index.ts";
-import { type Recipe, applySettings, findRecipe, recipes, runRecipe, smoke, zeroShotEvaluator } from "../../recipes/index.ts";
+import {
+  type InitialModel,
+  type Recipe,
+  applySettings,
+  findRecipe,
+  recipes,
+  runRecipe,
+  smoke,
+  zeroShotEvaluator,
+} from "../../recipes/index.ts";
 import { UsageError, formatDuration, log, setLogLevel } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { interruptSignal } from "../interrupt.ts";
@@ -91,6 +100,7 @@ export function trainCommand(): Command {
     "laclip train emoji-laclip --data laclip-demo/data/train.csv --rewrites laclip-demo/rewrites/human --out runs/human",
     "laclip train laclip-vit-b-16 --data captions.csv --images images --rewrites rewrites --out runs/b16 --set training.batchSize=64",
     "laclip train laclip-vit-b-16 --data 'shards/{00000..00331}.tar' --out runs/cc3m --set data.shuffle=8192",
+    "laclip train laclip-vit-b-16 --data captions.csv --rewrites rewrites --out runs/288 --init-from runs/b16/model --set model.imageSize=288",
     "laclip train clip-vit-b-16 --data captions.csv --out runs/clip --print-recipe > my-recipe.json",
   );
 }
@@ -140,11 +150,7 @@ async function run(recipeName: string, flags: TrainFlags): Promise<void> {
   if (flags.json) print({ run: result.run.path, model: result.run.model, steps, seconds, alreadyFinished, skipped });
 }
 
-function initialOf({
-  initFrom: folder,
-  initOnly: only,
-  smoke: small,
-}: TrainFlags): { folder: string; only?: Tower | undefined } | undefined {
+function initialOf({ initFrom: folder, initOnly: only, smoke: small }: TrainFlags): InitialModel | undefined {
   if (folder === undefined) {
     if (only === undefined) return undefined;
     throw new UsageError("--init-only says what is taken of --init-from: give both.");
