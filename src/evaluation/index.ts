@@ -2,3 +2,4 @@
 export * from "./image-text-scorer.ts";
 export * from "./metrics.ts";
 export * from "./zero-shot.ts";
+export * from "./results/result.ts";
