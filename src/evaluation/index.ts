@@ -3,3 +3,4 @@ export * from "./datasets/index.ts";
 export * from "./image-text-scorer.ts";
 export * from "./metrics.ts";
 export * from "./zero-shot.ts";
+export * from "./results/result.ts";
