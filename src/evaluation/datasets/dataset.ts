@@ -38,8 +38,10 @@ export interface EvaluationDataset {
   path: string;
   /** What the set itself calls its classes; a label is an index into this list. */
   classes: string[];
-  /** Words for each class, at least one; several are averaged. */
+  /** Words for each class, at least one. */
   names: string[][];
+  /** What several names of a class mean together, see `ZeroShotClasses`. Default "mean". */
+  several?: "mean" | "best";
   /** Prompts with `{}` for the name, at least one. */
   templates: string[];
   /** Whose names and templates these are: "own" where a file or the folders' names give them. */
@@ -57,6 +59,8 @@ export interface OpenedLayout {
   /** Words and prompts that lie in the folder itself, for layouts that bring them. */
   names?: string[][] | undefined;
   templates?: string[] | undefined;
+  /** WordNet numbers of the classes of ImageNet that each class stands for, where it is scored by these (ObjectNet). */
+  wordNet?: string[][] | undefined;
   /** Published images of each split in this layout, where it differs from the definition's. */
   expected?: Partial<Record<SplitName, number>> | undefined;
 }

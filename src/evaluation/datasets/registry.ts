@@ -1,9 +1,10 @@
 /** All published data sets that are known by name. */
 import { UsageError, nearest } from "../../support/index.ts";
 import type { DatasetDefinition } from "./dataset.ts";
+import { imagenetVariants } from "./imagenet-variants.ts";
 
 /** In the order in which tables show them. */
-export const datasetDefinitions: readonly DatasetDefinition[] = [];
+export const datasetDefinitions: readonly DatasetDefinition[] = [...imagenetVariants];
 
 /** The set of this name or alias, whatever its capitals; undefined when there is none. */
 export function findDefinition(name: string): DatasetDefinition | undefined {
