@@ -45,6 +45,32 @@ export class DatasetFiles {
     this.problems.push(message);
   }
 
+  /**
+   * Checks a label of a list.
+   * @param first the lowest label of the list, 0 or 1
+   * @returns the label from 0
+   * @throws DataError when it is no whole number or there is no such class
+   */
+  label(value: number, where: string, classes: number, first: 0 | 1): number {
+    const label = value - first;
+    if (Number.isInteger(label) && label >= 0 && label < classes) return label;
+    throw new DataError(`${where}: label ${value}, expected ${first} to ${classes - 1 + first}.`, {
+      mend: "The list is damaged or of another set: unpack the download again.",
+    });
+  }
+
+  /** A reader of class names: the label of a name in `classes`. It throws a DataError for others. */
+  labels(classes: readonly string[]): (name: string, where: string) => number {
+    const known = new Map(classes.map((name, label) => [name, label]));
+    return (name, where) => {
+      const label = known.get(name);
+      if (label !== undefined) return label;
+      throw new DataError(`${where}: there is no class "${name}" among the ${classes.length} of ${this.title}.`, {
+        mend: "The list is damaged or of another set: unpack the download again.",
+      });
+    };
+  }
+
   /** Absolute path of a file or folder of the set. */
   at(name: string): string {
     return join(this.path, name);
@@ -81,7 +107,7 @@ export class DatasetFiles {
   /** Names of the images that lie in a folder, in sorted order. @throws DataError when there is no such folder */
   images(name: string): string[] {
     return this.#list(name)
-      .filter((entry) => !entry.isDirectory() && !entry.name.startsWith(".") && imageExtensions.has(extname(entry.name).toLowerCase()))
+      .filter((entry) => !entry.isDirectory() && !entry.name.startsWith(".") && isImage(entry.name))
       .map((entry) => entry.name)
       .sort();
   }
@@ -153,4 +179,10 @@ export class DatasetFiles {
       throw error;
     }
   }
+}
+
+/** Pixmaps are no images of training data, but GTSRB's are. */
+function isImage(name: string): boolean {
+  const extension = extname(name).toLowerCase();
+  return imageExtensions.has(extension) || extension === ".ppm";
 }

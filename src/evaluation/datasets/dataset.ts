@@ -79,8 +79,10 @@ export interface DatasetDefinition {
   licence: string;
   /** Page from which it is downloaded. */
   page: string;
-  /** Files to download from there, and how they lie afterwards, a line each. */
-  layout: readonly string[];
+  /** Files to download from there; one that lies below the root unopened is told of. */
+  archives: readonly string[];
+  /** How they lie below the root when they are unpacked, in a sentence or two. */
+  layout: string;
   /** Where the splits come from, in a line. */
   origin: string;
   /** Published images of each split. */

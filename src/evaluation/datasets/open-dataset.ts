@@ -80,12 +80,15 @@ async function openDefinition(definition: DatasetDefinition, root: string, optio
     throw new DataError(
       `${resolve(root)}: ${definition.title} is not there. Looked for ${definition.markers.join(" or ")} in ${definition.places.join(", ")}.`,
       {
-        mend: `Download it from ${definition.page}. ${definition.layout.join(" ")}`,
+        mend: `Download it from ${definition.page}. ${definition.layout}`,
       },
     );
   }
   const files = new DatasetFiles(definition.title, path, { incomplete: options.incomplete ?? false });
   const layout = await definition.open(files);
+  if (layout.classes.length !== definition.classCount) {
+    files.problem(`${layout.classes.length} classes, expected ${definition.classCount}.`, "Unpack the download again.");
+  }
   const expected = layout.expected ?? definition.expected;
   const dataset: EvaluationDataset = {
     name: definition.name,

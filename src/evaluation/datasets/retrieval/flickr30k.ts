@@ -33,10 +33,9 @@ export const flickr30k: RetrievalDefinition = {
   title: "Flickr30k",
   licence: "for research and teaching, on request; images under the terms of Flickr",
   page: "https://shannon.cs.illinois.edu/DenotationGraph/",
-  layout: [
-    "flickr30k-images.tar.gz unpacked as flickr30k-images/,",
-    "and beside it dataset_flickr30k.json of https://cs.stanford.edu/people/karpathy/deepimagesent/, or CLIP_benchmark's flickr30k_test_karpathy.txt.",
-  ],
+  archives: ["flickr30k-images.tar.gz", "flickr30k.tar.gz"],
+  layout:
+    "Folder flickr30k-images/, and beside it dataset_flickr30k.json of https://cs.stanford.edu/people/karpathy/deepimagesent/, or CLIP_benchmark's flickr30k_test_karpathy.txt.",
   origin: "Karpathy and Fei-Fei; without their list all 31,783 images are taken as test, which papers don't do",
   expected: {
     train: { images: 29_000, captions: 145_000 },

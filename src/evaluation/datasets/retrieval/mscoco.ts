@@ -30,10 +30,9 @@ export const mscocoCaptions: RetrievalDefinition = {
   name: "mscoco_captions",
   aliases: ["mscoco", "coco", "coco-karpathy", "mscoco-captions"],
   title: "MSCOCO captions (Karpathy's split)",
-  layout: [
-    "val2014.zip (and train2014.zip) unpacked as val2014/ and train2014/,",
-    "and beside them dataset_coco.json of https://cs.stanford.edu/people/karpathy/deepimagesent/, or CLIP_benchmark's coco_test_karpathy.json.",
-  ],
+  archives: ["val2014.zip", "train2014.zip", "caption_datasets.zip"],
+  layout:
+    "Folders val2014/ and train2014/, and beside them dataset_coco.json of https://cs.stanford.edu/people/karpathy/deepimagesent/, or CLIP_benchmark's coco_test_karpathy.json.",
   origin: "Karpathy and Fei-Fei; train includes restval",
   expected: {
     train: { images: 113_287, captions: 566_747 },
@@ -54,7 +53,8 @@ export const mscocoCaptions2017: RetrievalDefinition = {
   name: "mscoco_captions2017",
   aliases: ["coco2017", "mscoco2017", "coco-val2017"],
   title: "MSCOCO captions 2017",
-  layout: ["val2017.zip unpacked as val2017/ (train2017.zip likewise), annotations_trainval2017.zip as annotations/."],
+  archives: ["val2017.zip", "train2017.zip", "annotations_trainval2017.zip"],
+  layout: "Folders val2017/, train2017/ and annotations/.",
   origin: "official; test is val2017, since the captions of COCO's own test images are not public",
   expected: { train: { images: 118_287, captions: 591_753 }, test: { images: 5000, captions: 25_014 } },
   markers: ["annotations/captions_val2017.json", "captions_val2017.json"],

@@ -65,7 +65,7 @@ export interface OpenedRetrieval {
 /** A published set for retrieval; for what is said of it see `DatasetDefinition`. */
 export interface RetrievalDefinition extends Pick<
   DatasetDefinition,
-  "name" | "aliases" | "title" | "licence" | "page" | "layout" | "origin" | "places" | "markers"
+  "name" | "aliases" | "title" | "licence" | "page" | "archives" | "layout" | "origin" | "places" | "markers"
 > {
   /** Published counts of each split. */
   expected: Partial<Record<SplitName, RetrievalCount>>;
@@ -137,7 +137,7 @@ async function openDefinition(definition: RetrievalDefinition, root: string, opt
   const path = findDataset(definition, root);
   if (path === undefined) {
     throw new DataError(`${resolve(root)}: ${title} is not there. Looked for ${markers.join(" or ")} in ${places.join(", ")}.`, {
-      mend: `Download it from ${page}. ${layout.join(" ")}`,
+      mend: `Download it from ${page}. ${layout}`,
     });
   }
   const { split = "test" } = options;
