@@ -3,3 +3,5 @@ export * from "./image-text-scorer.ts";
 export * from "./metrics.ts";
 export * from "./zero-shot.ts";
 export * from "./results/result.ts";
+export * from "./results/interval.ts";
+export * from "./results/significance.ts";
