@@ -1,4 +1,5 @@
 /** Scores of a frozen model. */
+export * from "./datasets/index.ts";
 export * from "./image-text-scorer.ts";
 export * from "./metrics.ts";
 export * from "./zero-shot.ts";

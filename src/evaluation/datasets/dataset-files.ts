@@ -1,0 +1,156 @@
+/**
+ * The files of one data set on disk: lists read by line, images looked up in folders, and what is missing written down.
+ *
+ * Folders are listed once instead of asking for each image: a set may have a million. With `incomplete`, what is missing is counted and left
+ * out; without, it is an error.
+ */
+import { type Dirent, existsSync, readdirSync, statSync } from "node:fs";
+import { basename, dirname, extname, join } from "node:path";
+import { type EvaluationItem, imageExtensions } from "../../data/index.ts";
+import { DataError, readText } from "../../support/index.ts";
+
+/** A line of a list, for messages about it. */
+export interface ListedLine {
+  text: string;
+  /** Path of the list and number of the line, "meta/train.txt:12". */
+  where: string;
+}
+
+export interface DatasetFilesOptions {
+  /** What is missing or too much is written into `problems` instead of thrown. Default false. */
+  incomplete?: boolean;
+}
+
+/** Reads the files of one set, below its folder. Names are relative to that, with `/`. */
+export class DatasetFiles {
+  /** What is wrong with this copy. */
+  readonly problems: string[] = [];
+  /** What is worth knowing about it. */
+  readonly notes: string[] = [];
+  readonly #incomplete: boolean;
+  readonly #folders = new Map<string, Set<string>>();
+
+  /** @param title the set's name for people @param path its absolute folder */
+  constructor(
+    readonly title: string,
+    readonly path: string,
+    { incomplete = false }: DatasetFilesOptions = {},
+  ) {
+    this.#incomplete = incomplete;
+  }
+
+  /** Something is wrong with the copy. @throws DataError unless `incomplete` */
+  problem(message: string, mend: string): void {
+    if (!this.#incomplete) throw new DataError(`${this.path}: ${message}`, { mend });
+    this.problems.push(message);
+  }
+
+  /** Absolute path of a file or folder of the set. */
+  at(name: string): string {
+    return join(this.path, name);
+  }
+
+  has(name: string): boolean {
+    return existsSync(this.at(name));
+  }
+
+  /** The first of these that is there. */
+  first(...names: readonly string[]): string | undefined {
+    return names.find((name) => this.has(name));
+  }
+
+  /** The lines of a list that are not empty. @throws DataError when it is missing or has none */
+  lines(name: string): ListedLine[] {
+    const lines = readText(this.at(name), "list")
+      .split("\n")
+      .map((text, i) => ({ text: text.trim(), where: `${this.at(name)}:${i + 1}` }))
+      .filter(({ text }) => text !== "");
+    if (lines.length === 0) throw new DataError(`${this.at(name)}: the list is empty.`, { mend: "Unpack the download again." });
+    return lines;
+  }
+
+  /** Sub-folders in sorted order, without those that begin with a dot. @throws DataError when there is no such folder */
+  folders(name: string): string[] {
+    return this.#list(name)
+      .filter((entry) => (entry.isSymbolicLink() ? statSync(this.at(join(name, entry.name))).isDirectory() : entry.isDirectory()))
+      .map((entry) => entry.name)
+      .filter((folder) => !folder.startsWith("."))
+      .sort();
+  }
+
+  /** Names of the images that lie in a folder, in sorted order. @throws DataError when there is no such folder */
+  images(name: string): string[] {
+    return this.#list(name)
+      .filter((entry) => !entry.isDirectory() && !entry.name.startsWith(".") && imageExtensions.has(extname(entry.name).toLowerCase()))
+      .map((entry) => entry.name)
+      .sort();
+  }
+
+  /**
+   * Images of a list, in its order, with those left out that are not there.
+   * @param what what lists them, for messages
+   * @throws DataError when some are missing, unless `incomplete`
+   */
+  listed(what: string, entries: readonly { image: string; label: number }[]): EvaluationItem[] {
+    const missing: string[] = [];
+    const items: EvaluationItem[] = [];
+    for (const { image, label } of entries) {
+      if (this.#isThere(image)) items.push({ path: this.at(image), label });
+      else missing.push(image);
+    }
+    if (missing.length > 0) {
+      this.problem(
+        `${missing.length} of ${entries.length} images of ${what} are missing: ${missing.slice(0, 3).join(", ")}${missing.length > 3 ? ", ..." : ""}.`,
+        "Unpack the archive of images again, or allow an incomplete copy.",
+      );
+    }
+    return items;
+  }
+
+  /**
+   * All images of a folder for each class, class by class.
+   * @param parent folder of the class folders @param classes their names, in the order of labels
+   * @throws DataError when a folder is missing or empty, or another is there, unless `incomplete`
+   */
+  classFolders(parent: string, classes: readonly string[]): EvaluationItem[] {
+    const there = new Set(this.folders(parent));
+    const missing = classes.filter((name) => !there.has(name));
+    const extra = [...there].filter((name) => !classes.includes(name));
+    const few = (names: readonly string[]): string => names.slice(0, 3).join(", ") + (names.length > 3 ? ", ..." : "");
+    if (missing.length > 0) {
+      this.problem(`${missing.length} of ${classes.length} class folders are missing in ${parent}: ${few(missing)}.`, "Unpack it again.");
+    }
+    if (extra.length > 0) {
+      this.problem(`${extra.length} folders in ${parent} are no classes of ${this.title}: ${few(extra)}.`, "Move them elsewhere.");
+    }
+    const items = classes.flatMap((name, label) =>
+      there.has(name) ? this.images(`${parent}/${name}`).map((image) => ({ path: this.at(`${parent}/${name}/${image}`), label })) : [],
+    );
+    const filled = new Set(items.map(({ label }) => label));
+    const empty = classes.filter((name, label) => there.has(name) && !filled.has(label));
+    if (empty.length > 0) this.problem(`${empty.length} class folders in ${parent} hold no image: ${few(empty)}.`, "Unpack it again.");
+    return items;
+  }
+
+  #isThere(name: string): boolean {
+    const folder = dirname(name);
+    let names = this.#folders.get(folder);
+    if (names === undefined) {
+      names = new Set(existsSync(this.at(folder)) ? readdirSync(this.at(folder)) : []);
+      this.#folders.set(folder, names);
+    }
+    return names.has(basename(name));
+  }
+
+  #list(name: string): Dirent[] {
+    try {
+      return readdirSync(this.at(name), { withFileTypes: true });
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === "ENOENT")
+        throw new DataError(`${this.at(name)}: no such folder.`, { mend: "Unpack the archive that holds it.", cause: error });
+      if (code === "ENOTDIR") throw new DataError(`${this.at(name)}: a file, expected a folder.`, { cause: error });
+      throw error;
+    }
+  }
+}
