@@ -6,3 +6,7 @@ export * from "./zero-shot.ts";
 export * from "./results/result.ts";
 export * from "./results/interval.ts";
 export * from "./results/significance.ts";
+export * from "./results/calibration.ts";
+export * from "./results/confusion.ts";
+export * from "./results/items-hash.ts";
+export * from "./results/outcomes.ts";
