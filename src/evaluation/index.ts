@@ -10,3 +10,5 @@ export * from "./results/calibration.ts";
 export * from "./results/confusion.ts";
 export * from "./results/items-hash.ts";
 export * from "./results/outcomes.ts";
+export * from "./results/compare.ts";
+export * from "./published/published.ts";
