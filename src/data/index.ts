@@ -8,6 +8,7 @@ export * from "./rewrites-writer.ts";
 export * from "./caption-table.ts";
 export * from "./hashed-ids.ts";
 export * from "./captions.ts";
+export * from "./class-lists.ts";
 export * from "./class-names.ts";
 export * from "./join-rewrites.ts";
 export * from "./order.ts";

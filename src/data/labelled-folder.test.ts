@@ -118,14 +118,20 @@ test("links to class folders are followed; one that leads nowhere, and images th
   assert.throws(() => openLabelledFolder(bitmaps), /1 of 4 class folders hold no image: old/);
 });
 
-test("folders without images, without classes, or named by bare WordNet numbers are refused", () => {
+test("folders without images, without classes, or named by WordNet numbers that are none of ImageNet's are refused", () => {
   const empty = dataset(three);
   mkdirSync(join(empty, "zebra"));
   assert.throws(() => openLabelledFolder(empty), /1 of 4 class folders hold no image: zebra/);
   assert.throws(() => openLabelledFolder(join(empty, "cat")), /no class folder/);
   assert.throws(() => openLabelledFolder(join(root, "nowhere")), /no such folder/);
   assert.throws(() => openLabelledFolder(join(empty, "cat", "a.png")), /expected a folder/);
-  assert.throws(() => openLabelledFolder(dataset(["n01440764", "n01443537"])), /WordNet numbers/);
+  assert.throws(() => openLabelledFolder(dataset(["n01440764", "n99999999"])), /1 of 2 classes are none of imagenet1k: n99999999/);
+});
+
+test("folders named by ImageNet's WordNet numbers are known, some of them as well as all", () => {
+  assert.deepEqual(openLabelledFolder(dataset(["n03445777", "n01440764"])).names, [["tench"], ["golf ball"]]);
+  const own = dataset(["n03445777", "n01440764"], { "classes.json": '{"n03445777": "a ball", "n01440764": "a fish"}' });
+  assert.deepEqual(openLabelledFolder(own).names, [["a fish"], ["a ball"]]);
 });
 
 async function collect(path: string, options: { maximumSkipped?: number } = {}): Promise<{ batches: EvaluationBatch[]; skipped: number }> {

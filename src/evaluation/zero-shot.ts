@@ -28,19 +28,28 @@ export interface ZeroShotOptions {
 }
 
 export interface Prediction {
+  /** Index of the image in the list. */
+  row: number;
   path: string;
   label: number;
   /** Place of the right class among all, 1 = best. */
   rank: number;
   /** The classes with the largest cosines, falling, at most 5. */
   top: { label: number; cosine: number }[];
+  /** Softmax of the best class over all classes, of cosines times `logitScale`, 0..1. */
+  confidence: number;
+  /** The same of the right class. */
+  probability: number;
 }
 
 export interface ZeroShotResult {
   metrics: ClassificationMetrics;
   predictions: Prediction[];
-  /** Images left out because they could not be read. */
+  /** Images left out because they could not be read, and why the first 20 of them. */
   skipped: number;
+  reasons: string[];
+  /** The model's factor on cosines, at which confidences are computed. */
+  logitScale: number;
 }
 
 /** The template with the name in it. @throws UsageError for a template without `{}` */
@@ -80,13 +89,17 @@ export async function zeroShot(
   const kept = Math.min(5, classes.names.length);
   const size = model.config.vision.imageSize;
   const batches = evaluationBatches(items, { size, interpolation: preprocessing.interpolation, batchSize, maximumSkipped });
+  const logitScale = Math.exp(model.logitScale.item());
   const predictions: Prediction[] = [];
   try {
-    for await (const { images, labels, paths } of batches) {
-      const { cosines, indices, ranks } = scope(() => best(normalizeImages(images, labels.length, size, preprocessing, device), labels));
+    for await (const { images, labels, paths, rows } of batches) {
+      const { cosines, indices, ranks, confidences, probabilities } = scope(() =>
+        best(normalizeImages(images, labels.length, size, preprocessing, device), labels),
+      );
       paths.forEach((path, i) => {
         const top = Array.from({ length: kept }, (_, k) => ({ label: indices[i * kept + k]!, cosine: cosines[i * kept + k]! }));
-        predictions.push({ path, label: labels[i]!, rank: ranks[i]!, top });
+        const [confidence, probability] = [confidences[i]!, probabilities[i]!];
+        predictions.push({ row: rows[i]!, path, label: labels[i]!, rank: ranks[i]!, top, confidence, probability });
       });
     }
   } finally {
@@ -97,15 +110,27 @@ export async function zeroShot(
     predictions.map(({ label, top }) => ({ label, ranked: top.map((candidate) => candidate.label) })),
     classes.names.length,
   );
-  return { metrics, predictions, skipped: batches.skipped.count };
+  const reasons = [...batches.skipped.reasons.values()].slice(0, 20);
+  return { metrics, predictions, skipped: batches.skipped.count, reasons, logitScale };
 
-  function best(pixels: Tensor, labels: Int32Array): { cosines: number[]; indices: number[]; ranks: number[] } {
+  function best(
+    pixels: Tensor,
+    labels: Int32Array,
+  ): { cosines: number[]; indices: number[]; ranks: number[]; confidences: number[]; probabilities: number[] } {
     return noGrad(() => {
       const cosines_NC = unitRows(model.encodeImages(pixels)).matmul(classes_CD.t());
       const [values, indices] = cosines_NC.topk(kept);
-      const right_N1 = ops.gather(cosines_NC, 1, Tensor.from(labels, [labels.length, 1], { device }).to("int64"));
+      const labels_N1 = Tensor.from(labels, [labels.length, 1], { device }).to("int64");
+      const right_N1 = ops.gather(cosines_NC, 1, labels_N1);
       const better_N = ops.gtTensor(cosines_NC, right_N1).sum(1);
-      return { cosines: values.toArray(), indices: indices.toArray(), ranks: better_N.add(1).toArray() };
+      const chances_NC = ops.softmaxInt(cosines_NC.mul(logitScale), 1);
+      return {
+        cosines: values.toArray(),
+        indices: indices.toArray(),
+        ranks: better_N.add(1).toArray(),
+        confidences: ops.amax(chances_NC, 1).toArray(),
+        probabilities: ops.gather(chances_NC, 1, labels_N1).toArray(),
+      };
     });
   }
 }
