@@ -7,6 +7,7 @@ import { loadModel } from "../../models/index.ts";
 import { log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { parseWhole, parseShare } from "../options.ts";
+import { allCommand } from "./evaluate-all.ts";
 
 interface ZeroShotFlags {
   model: string;
@@ -20,7 +21,9 @@ interface ZeroShotFlags {
 }
 
 export function evaluateCommand(): Command {
-  return new Command("evaluate").description("score a model: zero-shot classification").addCommand(zeroShotCommand());
+  // Without it, `--json` after a subcommand would be taken for this command's own.
+  const built = new Command("evaluate").description("score a model, and look at scores").enablePositionalOptions();
+  return built.addCommand(zeroShotCommand()).addCommand(allCommand());
 }
 
 function zeroShotCommand(): Command {
