@@ -16,3 +16,7 @@ export * from "./all/evaluate-all.ts";
 export * from "./all/evaluated-model.ts";
 export * from "./all/task-plan.ts";
 export { type WrongPicture, readWrongPictures } from "./all/wrong-pictures.ts";
+export * from "./report/ablation.ts";
+export * from "./report/report.ts";
+export { renderReport } from "./report/report-page.ts";
+export { reportCsv, reportLatex, reportMarkdown } from "./report/report-tables.ts";

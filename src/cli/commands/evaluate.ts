@@ -8,6 +8,8 @@ import { log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { parseWhole, parseShare } from "../options.ts";
 import { allCommand } from "./evaluate-all.ts";
+import { compareCommand } from "./evaluate-compare.ts";
+import { reportCommand } from "./evaluate-report.ts";
 
 interface ZeroShotFlags {
   model: string;
@@ -23,7 +25,7 @@ interface ZeroShotFlags {
 export function evaluateCommand(): Command {
   // Without it, `--json` after a subcommand would be taken for this command's own.
   const built = new Command("evaluate").description("score a model, and look at scores").enablePositionalOptions();
-  return built.addCommand(zeroShotCommand()).addCommand(allCommand());
+  return built.addCommand(zeroShotCommand()).addCommand(allCommand()).addCommand(reportCommand()).addCommand(compareCommand());
 }
 
 function zeroShotCommand(): Command {
