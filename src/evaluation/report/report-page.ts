@@ -101,10 +101,10 @@ function resultsRow(row: ReportRow, models: readonly string[], publishedTitles: 
     <td data-value="${row.title}"><b>${row.title}</b></td>
     <td data-label="task" data-value="${row.task}">${taskTitle(row.task)}</td>
     <td data-label="metric" data-value="${row.metric}">${metricTitle(row.metric)}</td>
-    ${row.cells.map((cell, i) => html`<td data-label="${models[i]!}" data-value="${cell?.value ?? -1}">${cell && cellHtml(cell, models[0]!, flags)}</td>`)}
+    ${row.cells.map((cell, i) => html`<td data-label="${models[i]}" data-value="${cell?.value ?? -1}">${cell && cellHtml(cell, models[0]!, flags)}</td>`)}
     ${row.published.map(
       (number, i) =>
-        html`<td data-label="${publishedTitles[i]!}" data-value="${number?.value ?? -1}">
+        html`<td data-label="${publishedTitles[i]}" data-value="${number?.value ?? -1}">
           ${number && html`<span class="${number.mark}" title="${number.source}">${percent(number.value)}${markSign(number.mark)}</span><small>${number.mark}</small>`}
         </td>`,
     )}
@@ -189,7 +189,7 @@ async function classificationSections({ rows, models }: Report): Promise<Html[]>
       if (!drawn) continue;
       sections.push(
         html`<details class="classification" ${sections.length === 0 && html` open`}>
-          <summary>${title} <small>${taskTitle(task)}, ${models[model]!}: ${percent(cell.value)} %</small></summary>
+          <summary>${title} <small>${taskTitle(task)}, ${models[model]}: ${percent(cell.value)} %</small></summary>
           ${drawn}
         </details>`,
       );
@@ -231,7 +231,7 @@ async function classificationDetails({ stored }: ReportCell, title: string, colo
         ${matrix.length <= mostDrawn && confusionChart(`Confusions of ${title}`, matrix, classes)}
         <figcaption>
           ${matrix.length <= mostDrawn && "Right class down, guess across; green is right."}
-          ${pairs.length > 0 && "Most: "}${pairs.map(({ labels: [a, b], images }, i) => html`${i > 0 && ", "}<b>${classes[a]!}</b> and <b>${classes[b]!}</b> (${images})`)}
+          ${pairs.length > 0 && "Most: "}${pairs.map(({ labels: [a, b], images }, i) => html`${i > 0 && ", "}<b>${classes[a]}</b> and <b>${classes[b]}</b> (${images})`)}
         </figcaption>
       </figure>
     </div>
@@ -243,7 +243,7 @@ async function classificationDetails({ stored }: ReportCell, title: string, colo
             ({ label, images, right, takenFor }) =>
               html`<div class="card">
                 <p>
-                  <b>${classes[label]!}</b> <span class="soft">${right} of ${images} right</span><br /><small class="soft"
+                  <b>${classes[label]}</b> <span class="soft">${right} of ${images} right</span><br /><small class="soft"
                     >taken for
                     ${takenFor.slice(0, 3).map(({ label: guess, images: count }, i) => `${i > 0 ? ", " : ""}${classes[guess]!} (${count})`)}</small
                   >
@@ -255,7 +255,7 @@ async function classificationDetails({ stored }: ReportCell, title: string, colo
                       ({ item, guess, confidence, jpeg }) =>
                         html`<figure>
                           <img src="data:image/jpeg;base64,${jpeg}" alt="${item}" title="${item}" width="96" height="96" />
-                          <figcaption>${classes[guess]!}, ${percent(confidence)} %</figcaption>
+                          <figcaption>${classes[guess]}, ${percent(confidence)} %</figcaption>
                         </figure>`,
                     )}
                 </div>

@@ -1,7 +1,7 @@
 /** A report as a table in Markdown, LaTeX or csv. Values in text tables are per cent; csv has the numbers as the results say them. */
 import { csvLine } from "../../formats/index.ts";
 import type { AblationTable } from "./ablation.ts";
-import { type Report, type ReportCell, markSign, metricTitle, taskTitle } from "./report.ts";
+import { type Report, type ReportCell, type ReportRow, markSign, metricTitle, taskTitle } from "./report.ts";
 
 /** p below which a difference is called clear. */
 const clear = 0.05;
@@ -63,31 +63,44 @@ export function reportLatex(report: Report): string {
   ].join("\n");
 }
 
+/** What a line of csv is about. */
+interface CsvRow {
+  row: ReportRow;
+  model: string;
+  first: string;
+  cell: ReportCell;
+}
+
+const csvColumns: Readonly<Record<string, (line: CsvRow) => string | number | undefined>> = {
+  dataset: ({ row }) => row.dataset,
+  task: ({ row }) => row.task,
+  metric: ({ row }) => row.metric,
+  model: ({ model }) => model,
+  value: ({ cell }) => cell.value,
+  low: ({ cell }) => cell.interval?.low,
+  high: ({ cell }) => cell.interval?.high,
+  images_left_out: ({ cell }) => cell.skipped,
+  compared_with: ({ cell, first }) => cell.comparison && first,
+  difference: ({ cell }) => cell.comparison?.difference.value,
+  difference_low: ({ cell }) => cell.comparison?.difference.low,
+  difference_high: ({ cell }) => cell.comparison?.difference.high,
+  p: ({ cell }) => cell.comparison?.p,
+  p_adjusted: ({ cell }) => cell.comparison?.adjustedP,
+  test: ({ cell }) => cell.comparison?.test,
+  published_model: ({ cell }) => cell.published?.model,
+  published: ({ cell }) => cell.published?.number.value,
+  published_mark: ({ cell }) => cell.published?.number.mark,
+  published_source: ({ cell }) => cell.published?.number.source,
+  published_difference: ({ cell }) => cell.published?.difference,
+  protocol_differences: ({ cell }) => cell.published?.differences.join("; "),
+  file: ({ cell }) => cell.stored.path,
+};
+
 /** csv: a line for each model, data set and metric, with all that is known of it. */
-export function reportCsv(report: Report): string {
-  const head = [
-    ...["dataset", "task", "metric", "model", "value", "low", "high", "images_left_out"],
-    ...["compared_with", "difference", "difference_low", "difference_high", "p", "p_adjusted", "test"],
-    ...["published_model", "published", "published_mark", "published_source", "published_difference", "protocol_differences", "file"],
-  ];
-  const number = (value: number | undefined): string => (value === undefined ? "" : String(value));
-  const lines = report.rows.flatMap((row) =>
-    row.cells.flatMap((cell, i) => {
-      if (!cell) return [];
-      const { value, interval, comparison, published, skipped, stored } = cell;
-      return [
-        csvLine([
-          ...[row.dataset, row.task, row.metric, report.models[i]!, number(value), number(interval?.low), number(interval?.high)],
-          number(skipped),
-          ...[comparison ? report.models[0]! : "", number(comparison?.difference.value), number(comparison?.difference.low)],
-          ...[number(comparison?.difference.high), number(comparison?.p), number(comparison?.adjustedP), comparison?.test ?? ""],
-          ...[published?.model ?? "", number(published?.number.value), published?.number.mark ?? "", published?.number.source ?? ""],
-          ...[number(published?.difference), published?.differences.join("; ") ?? "", stored.path],
-        ]),
-      ];
-    }),
-  );
-  return [csvLine(head), ...lines].join("");
+export function reportCsv({ rows, models }: Report): string {
+  const lines = rows.flatMap((row) => row.cells.flatMap((cell, i) => (cell ? [{ row, cell, model: models[i]!, first: models[0]! }] : [])));
+  const columns = Object.values(csvColumns);
+  return [csvLine(Object.keys(csvColumns)), ...lines.map((line) => csvLine(columns.map((column) => String(column(line) ?? ""))))].join("");
 }
 
 /** Sentences that a table needs below it: what its signs mean, where protocols differ, what could not be done. */
@@ -132,7 +145,7 @@ export class Flags {
 }
 
 /** "48.4 (48.0–48.8)* Δ −0.2 [1]" */
-export function cellText(cell: ReportCell | undefined, flags: Flags): string {
+function cellText(cell: ReportCell | undefined, flags: Flags): string {
   if (!cell) return "";
   const { value, interval, published } = cell;
   const range = interval ? ` (${percent(interval.low)}–${percent(interval.high)})` : "";
@@ -161,7 +174,7 @@ function ablationMarkdown({ title, columns, variants }: AblationTable): string[]
   return [
     `Texts: ${title}, and the same with other texts. Mean over seeds with 95 % interval; Δ: seed by seed against the first row.`,
     "",
-    ...[head, head.map((_, i) => (i < 1 ? "---" : "--:")), ...rows.map((row) => row.map(escapePipes))].map(
+    ...[head, head.map((_, i) => (i < 1 ? "---" : "--:")), ...rows.map((row) => row.map(escapeMarkdown))].map(
       (row) => `| ${row.join(" | ")} |`,
     ),
   ];

@@ -106,8 +106,17 @@ describe("report", () => {
     const result = (name: string, acc1: number, config: Record<string, unknown>): { path: string; result: EvaluationResult } => ({
       path: name,
       result: {
-        ...{ dataset: "d", model: name, pretrained: "", task: "zeroshot_classification", metrics: { acc1 }, language: "en" },
-        laclip: { ...details, modelHash: name, run: config },
+        dataset: "d",
+        model: name,
+        pretrained: "",
+        task: "zeroshot_classification",
+        metrics: { acc1 },
+        language: "en",
+        laclip: {
+          ...details,
+          modelHash: name,
+          run: config,
+        },
       },
     });
     const tables = ablationTables([
