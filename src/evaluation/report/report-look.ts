@@ -17,6 +17,7 @@ th[aria-sort="ascending"] .sort::after { content: " ↑"; opacity: 1; }
 th[aria-sort="descending"] .sort::after { content: " ↓"; opacity: 1; }
 th { white-space: normal; }
 #results td small { white-space: normal; max-width: 15em; margin-left: auto; }
+#results td .range { white-space: nowrap; }
 td:nth-child(2), td:nth-child(3), th:nth-child(2), th:nth-child(3) { text-align: left; }
 tfoot td { border-top: 2px solid var(--line); border-bottom: 0; }
 .remembered { color: var(--soft); font-style: italic; }
@@ -37,7 +38,7 @@ summary small { font-weight: 400; color: var(--soft); }
 .worst .card { padding: 14px; }
 .pictures { display: grid; grid-template-columns: 96px 96px; gap: 8px; }
 .pictures figcaption { margin-top: 2px; font-size: 0.76rem; line-height: 1.25; overflow-wrap: anywhere; }
-@media (max-width: 640px) { .two { grid-template-columns: 1fr; } tfoot tr { display: grid; grid-template-columns: 1fr 1fr; gap: 6px 16px; padding: 14px 0; } }
+@media (max-width: 640px) { #results td small { margin-left: 0; } tbody td:empty { display: none; } .two { grid-template-columns: 1fr; } tfoot tr { display: grid; grid-template-columns: 1fr 1fr; gap: 6px 16px; padding: 14px 0; } }
 @media print { #copy, .sort::after { display: none; } }
 `;
 

@@ -115,7 +115,7 @@ function cellHtml(cell: ReportCell, first: string, flags: Flags): Html {
   const { value, interval, comparison, published, skipped } = cell;
   const flag = published === undefined ? "" : flags.sign(published.differences);
   return html`<b>${percent(value)}</b>${isClearlyOther(cell) && "*"}
-    ${interval && html`<small>${percent(interval.low)}–${percent(interval.high)}</small>`}
+    ${interval && html`<small class="range">${percent(interval.low)}–${percent(interval.high)}</small>`}
     ${
       comparison &&
       html`<small class="${isClearlyOther(cell) ? (comparison.difference.value > 0 ? "good" : "bad") : ""}">
