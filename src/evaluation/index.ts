@@ -1,5 +1,7 @@
 /** Scores of a frozen model. */
 export * from "./datasets/index.ts";
+export * from "./class-scorer.ts";
+export * from "./class-vectors.ts";
 export * from "./image-text-scorer.ts";
 export * from "./metrics.ts";
 export * from "./zero-shot.ts";
