@@ -1,6 +1,7 @@
 /** Data sets for evaluation: published ones by name, one's own by folder. */
 export * from "./dataset.ts";
 export * from "./dataset-files.ts";
+export * from "./inspect-datasets.ts";
 export * from "./open-dataset.ts";
 export * from "./imagenet-variants.ts";
 export * from "./labelled-table.ts";

@@ -53,7 +53,7 @@ export async function openEvaluationDataset(nameOrFolder: string, options: OpenD
   const definition = findDefinition(nameOrFolder);
   const isFolder = existsSync(nameOrFolder);
   if (definition !== undefined && (root !== undefined || !isFolder)) {
-    if (root !== undefined) return await openDefinition(definition, root, options);
+    if (root !== undefined) return await openDefinedDataset(definition, root, options);
     throw new UsageError(`Where is ${definition.title}? No folder of data sets is known.`, {
       mend: "Give it with --root DIR, or set LACLIP_DATASETS. `laclip evaluate datasets` says what belongs there.",
     });
@@ -74,7 +74,16 @@ export function findDataset(definition: Pick<DatasetDefinition, "places" | "mark
   return places.find((place) => definition.markers.some((marker) => existsSync(join(place, marker))));
 }
 
-async function openDefinition(definition: DatasetDefinition, root: string, options: OpenDatasetOptions): Promise<EvaluationDataset> {
+/**
+ * Opens a published set, also one that is described elsewhere: classes and images are held against the numbers of its definition.
+ *
+ * @throws DataError when it is not there, or not whole, see `incomplete`
+ */
+export async function openDefinedDataset(
+  definition: DatasetDefinition,
+  root: string,
+  options: Omit<OpenDatasetOptions, "root"> = {},
+): Promise<EvaluationDataset> {
   const path = findDataset(definition, root);
   if (path === undefined) {
     throw new DataError(
@@ -89,12 +98,16 @@ async function openDefinition(definition: DatasetDefinition, root: string, optio
   if (layout.classes.length !== definition.classCount) {
     files.problem(`${layout.classes.length} classes, expected ${definition.classCount}.`, "Unpack the download again.");
   }
+  if (definition.total !== undefined && layout.total !== definition.total) {
+    files.problem(`${layout.total} images in all, expected ${definition.total}.`, "Unpack the download again.");
+  }
   const expected = layout.expected ?? definition.expected;
   const dataset: EvaluationDataset = {
     name: definition.name,
     title: definition.title,
     task: "classification",
     metric: definition.metric,
+    published: true,
     path,
     classes: layout.classes,
     ...words(definition, layout, options),
@@ -188,6 +201,7 @@ function openOwnFolder(path: string, options: OpenDatasetOptions): EvaluationDat
     title: basename(path),
     task: "classification",
     metric: "acc1",
+    published: false,
     path,
     classes: first.folders,
     ...ownWords(first.folders, first.names, first.templates, options.protocol),
