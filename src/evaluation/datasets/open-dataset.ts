@@ -53,10 +53,14 @@ export async function openEvaluationDataset(nameOrFolder: string, options: OpenD
   return openOwnFolder(nameOrFolder, options);
 }
 
-/** Folder of a published set below the root, and the marker that was found in it; undefined when it is not there. */
-export function findDataset(definition: DatasetDefinition, root: string): string | undefined {
-  const places = [...definition.places, "."].map((place) => resolve(root, place));
-  return places.find((place) => definition.markers.some((marker) => existsSync(join(place, marker))));
+/**
+ * Folder of a published set below the root, or the root itself where it is called as the set's folder is; undefined when no marker is there.
+ */
+export function findDataset({ places, markers }: DatasetDefinition, root: string): string | undefined {
+  const path = resolve(root);
+  const itself = places.filter((place) => basename(place).toLowerCase() === basename(path).toLowerCase()).map(() => path);
+  const folders = [...places.map((place) => join(path, place)), ...itself];
+  return folders.find((folder) => markers.some((marker) => existsSync(join(folder, marker))));
 }
 
 /**
