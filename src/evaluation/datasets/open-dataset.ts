@@ -110,10 +110,7 @@ export async function openDefinedDataset(
     dataset.splits[split] = items;
     dataset.checked.counts.push({ split, found: items.length, expected: wanted });
     if (wanted !== undefined && items.length !== wanted) {
-      files.problem(
-        `${items.length} images to ${split}, expected ${wanted}.`,
-        "Unpack the download again. Or allow an incomplete copy (--incomplete): the result then says so.",
-      );
+      files.problem(`${items.length} images to ${split}, expected ${wanted}.`, "Unpack the download again.");
     }
   }
   return dataset;
@@ -180,8 +177,7 @@ function foldersOfSplits(path: string): Map<SplitName, string> {
       throw new DataError(`${path}: both ${other} and ${folder} hold ${split} images.`, { mend: "Keep one of them." });
     found.set(split, folder);
   }
-  // A set of a single class called "train" is no set; a single folder of a split is.
-  return found;
+  return new Map(splitNames.flatMap((split) => (found.has(split) ? [[split, found.get(split)!] as const] : [])));
 }
 
 /** Names and templates may lie in the split's folder, or once for all splits above it. */
