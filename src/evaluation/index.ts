@@ -1,5 +1,7 @@
 /** Scores of a frozen model. */
 export * from "./datasets/index.ts";
+export * from "./class-scorer.ts";
+export * from "./class-vectors.ts";
 export * from "./image-text-scorer.ts";
 export * from "./metrics.ts";
 export * from "./zero-shot.ts";
@@ -15,6 +17,7 @@ export * from "./published/published.ts";
 export * from "./all/evaluate-all.ts";
 export * from "./all/evaluated-model.ts";
 export * from "./all/task-plan.ts";
+export * from "./all/zero-shot-task.ts";
 export { type WrongPicture, readWrongPictures } from "./all/wrong-pictures.ts";
 export * from "./report/ablation.ts";
 export * from "./report/report.ts";

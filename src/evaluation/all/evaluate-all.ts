@@ -19,10 +19,18 @@ import {
   protocolOf,
   retrievalDefinitions,
 } from "../datasets/index.ts";
-import { writeClassifiedItems, writeItemValues } from "../results/outcomes.ts";
-import { type EvaluationResult, type TaskName, readResult, resultFileName, taskNames, writeResult } from "../results/result.ts";
+import { type ClassifiedItem, writeClassifiedItems, writeItemValues } from "../results/outcomes.ts";
+import {
+  type EvaluationResult,
+  type ResultDetails,
+  type TaskName,
+  readResult,
+  resultFileName,
+  taskNames,
+  writeResult,
+} from "../results/result.ts";
 import type { EvaluatedModel } from "./evaluated-model.ts";
-import type { EvaluationTask, TaskPlan, TaskSettings } from "./task-plan.ts";
+import type { EvaluationTask, TaskOutcome, TaskPlan, TaskSettings } from "./task-plan.ts";
 import { writeWrongPictures } from "./wrong-pictures.ts";
 import { zeroShotTask } from "./zero-shot-task.ts";
 
@@ -117,27 +125,37 @@ export async function runOrKeep(
   { out, version }: Pick<EvaluateAllOptions, "out" | "version">,
   begun: () => void = () => {},
 ): Promise<EvaluationStep> {
-  const { task, dataset, protocol, mainMetric, dataHash, seed, classes, root } = plan;
+  const { task, dataset } = plan;
   const bare = { dataset, model: model.name, pretrained: "", task: taskNames[task], metrics: {}, language: "en" };
   const path = join(out, resultFileName(bare));
   const before = existsSync(path) ? earlier(path) : undefined;
   if (before !== undefined && isSame(before, plan, model) && hasItems(out, before))
     return { dataset, task, state: "kept", path, result: before };
   begun();
+  const { result } = await runTask(plan, model, { out, version });
+  return { dataset, task, state: "done", path, result };
+}
+
+/**
+ * Runs a plan.
+ * @param out folder for the result and what belongs to it; without one, nothing is written
+ * @returns the result, and the predictions of a classification
+ */
+export async function runTask(
+  plan: TaskPlan,
+  model: EvaluatedModel,
+  { out, version }: { out?: string | undefined; version: string },
+): Promise<{ result: EvaluationResult; classified: readonly ClassifiedItem[] | undefined }> {
+  const { task, dataset, protocol, mainMetric, dataHash, seed, classes, root } = plan;
+  const bare = { dataset, model: model.name, pretrained: "", task: taskNames[task], metrics: {}, language: "en" };
   const started = performance.now();
   const outcome = await plan.run();
   const seconds = (performance.now() - started) / 1000;
-  const { metrics, counts, skipped, logitScale, classified, values, images } = outcome;
-  const perItem =
-    classified !== undefined
-      ? await writeClassifiedItems(out, bare, classified)
-      : values !== undefined
-        ? await writeItemValues(out, bare, values)
-        : undefined;
-  if (classified !== undefined && images !== undefined) {
+  const { metrics, counts, skipped, logitScale, classified, images } = outcome;
+  const perItem = out === undefined ? undefined : await writeItems(out, bare, outcome);
+  if (out !== undefined && classified !== undefined && images !== undefined) {
     await writeWrongPictures(out, bare, { items: classified, images, classes: counts["classes"]! });
   }
-  // Last, so that a result that is there has all that belongs to it.
   const result: EvaluationResult = {
     ...bare,
     metrics,
@@ -159,7 +177,14 @@ export async function runOrKeep(
       ...(model.run === undefined ? {} : { run: model.run }),
     },
   };
-  return { dataset, task, state: "done", path: writeResult(out, result), result };
+  // Last, so that a result that is there has all that belongs to it.
+  if (out !== undefined) writeResult(out, result);
+  return { result, classified };
+}
+
+async function writeItems(out: string, result: EvaluationResult, { classified, values }: TaskOutcome): Promise<ResultDetails["perItem"]> {
+  if (classified !== undefined) return await writeClassifiedItems(out, result, classified);
+  return values === undefined ? undefined : await writeItemValues(out, result, values);
 }
 
 /** A result that can't be read is made again. */

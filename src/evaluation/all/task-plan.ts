@@ -17,6 +17,8 @@ export interface TaskSettings {
   readonly maximumSkipped: number;
   /** What episodes and the like are drawn from. */
   readonly seed: number;
+  /** Whether progress is shown. Default false. */
+  readonly progress?: boolean;
 }
 
 /** What a task found. */

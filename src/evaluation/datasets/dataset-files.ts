@@ -41,7 +41,11 @@ export class DatasetFiles {
 
   /** Something is wrong with the copy. @throws DataError unless `incomplete` */
   problem(message: string, mend: string): void {
-    if (!this.#incomplete) throw new DataError(`${this.path}: ${message}`, { mend });
+    if (!this.#incomplete) {
+      throw new DataError(`${this.path}: ${message}`, {
+        mend: `${mend} Or take the copy as it is (--incomplete): then the result says what is wrong with it.`,
+      });
+    }
     this.problems.push(message);
   }
 
@@ -127,7 +131,7 @@ export class DatasetFiles {
     if (missing.length > 0) {
       this.problem(
         `${missing.length} of ${entries.length} images of ${what} are missing: ${missing.slice(0, 3).join(", ")}${missing.length > 3 ? ", ..." : ""}.`,
-        "Unpack the archive of images again, or allow an incomplete copy.",
+        "Unpack the archive of images again.",
       );
     }
     return items;

@@ -53,7 +53,7 @@ export async function openEvaluationDataset(nameOrFolder: string, options: OpenD
   const definition = findDefinition(nameOrFolder);
   const isFolder = existsSync(nameOrFolder);
   if (definition !== undefined && (root !== undefined || !isFolder)) {
-    if (root !== undefined) return await openDefinition(definition, root, options);
+    if (root !== undefined) return await openDefinedDataset(definition, root, options);
     throw new UsageError(`Where is ${definition.title}? No folder of data sets is known.`, {
       mend: "Give it with --root DIR, or set LACLIP_DATASETS. `laclip evaluate datasets` says what belongs there.",
     });
@@ -68,13 +68,26 @@ export async function openEvaluationDataset(nameOrFolder: string, options: OpenD
   return openOwnFolder(path, options);
 }
 
-/** Folder of a published set below the root, and the marker that was found in it; undefined when it is not there. */
-export function findDataset(definition: Pick<DatasetDefinition, "places" | "markers">, root: string): string | undefined {
-  const places = [...definition.places, "."].map((place) => resolve(root, place));
-  return places.find((place) => definition.markers.some((marker) => existsSync(join(place, marker))));
+/**
+ * Folder of a published set below the root, or the root itself where it is called as the set's folder is; undefined when no marker is there.
+ */
+export function findDataset({ places, markers }: Pick<DatasetDefinition, "places" | "markers">, root: string): string | undefined {
+  const path = resolve(root);
+  const itself = places.filter((place) => basename(place).toLowerCase() === basename(path).toLowerCase()).map(() => path);
+  const folders = [...places.map((place) => join(path, place)), ...itself];
+  return folders.find((folder) => markers.some((marker) => existsSync(join(folder, marker))));
 }
 
-async function openDefinition(definition: DatasetDefinition, root: string, options: OpenDatasetOptions): Promise<EvaluationDataset> {
+/**
+ * Opens a published set, also one that is described elsewhere: classes and images are held against the numbers of its definition.
+ *
+ * @throws DataError when it is not there, or not whole, see `incomplete`
+ */
+export async function openDefinedDataset(
+  definition: DatasetDefinition,
+  root: string,
+  options: Omit<OpenDatasetOptions, "root"> = {},
+): Promise<EvaluationDataset> {
   const path = findDataset(definition, root);
   if (path === undefined) {
     throw new DataError(
@@ -89,12 +102,16 @@ async function openDefinition(definition: DatasetDefinition, root: string, optio
   if (layout.classes.length !== definition.classCount) {
     files.problem(`${layout.classes.length} classes, expected ${definition.classCount}.`, "Unpack the download again.");
   }
+  if (definition.total !== undefined && layout.total !== definition.total) {
+    files.problem(`${layout.total} images in all, expected ${definition.total}.`, "Unpack the download again.");
+  }
   const expected = layout.expected ?? definition.expected;
   const dataset: EvaluationDataset = {
     name: definition.name,
     title: definition.title,
     task: "classification",
     metric: definition.metric,
+    published: true,
     path,
     classes: layout.classes,
     ...words(definition, layout, options),
@@ -119,10 +136,7 @@ async function readSplits(
     dataset.splits[split] = items;
     dataset.checked.counts.push({ split, found: items.length, expected: wanted });
     if (wanted !== undefined && items.length !== wanted) {
-      files.problem(
-        `${items.length} images to ${split}, expected ${wanted}.`,
-        "Unpack the download again. Or allow an incomplete copy (--incomplete): the result then says so.",
-      );
+      files.problem(`${items.length} images to ${split}, expected ${wanted}.`, "Unpack the download again.");
     }
   }
 }
@@ -161,6 +175,7 @@ async function ownDataset(
     title: files.title,
     task: "classification",
     metric: "acc1",
+    published: false,
     path: files.path,
     classes,
     ...ownWords(classes, given, templates, options.protocol),
@@ -188,6 +203,7 @@ function openOwnFolder(path: string, options: OpenDatasetOptions): EvaluationDat
     title: basename(path),
     task: "classification",
     metric: "acc1",
+    published: false,
     path,
     classes: first.folders,
     ...ownWords(first.folders, first.names, first.templates, options.protocol),
@@ -215,8 +231,7 @@ function foldersOfSplits(path: string): Map<SplitName, string> {
       throw new DataError(`${path}: both ${other} and ${folder} hold ${split} images.`, { mend: "Keep one of them." });
     found.set(split, folder);
   }
-  // A set of a single class called "train" is no set; a single folder of a split is.
-  return found;
+  return new Map(splitNames.flatMap((split) => (found.has(split) ? [[split, found.get(split)!] as const] : [])));
 }
 
 /** Names and templates may lie in the split's folder, or once for all splits above it. */
