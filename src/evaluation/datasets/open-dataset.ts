@@ -56,7 +56,7 @@ export async function openEvaluationDataset(nameOrFolder: string, options: OpenD
 /**
  * Folder of a published set below the root, or the root itself where it is called as the set's folder is; undefined when no marker is there.
  */
-export function findDataset({ places, markers }: DatasetDefinition, root: string): string | undefined {
+export function findDataset({ places, markers }: Pick<DatasetDefinition, "places" | "markers">, root: string): string | undefined {
   const path = resolve(root);
   const itself = places.filter((place) => basename(place).toLowerCase() === basename(path).toLowerCase()).map(() => path);
   const folders = [...places.map((place) => join(path, place)), ...itself];
