@@ -120,7 +120,7 @@ export class ClassList {
    * @throws DataError naming those that are no class of the set, or that mean the same class
    */
   namesOf(classes: readonly string[], protocol: ProtocolName, where: string): string[][] {
-    const places = classes.map((name) => this.find(name));
+    const places = this.#places(classes);
     const unknown = classes.filter((_, i) => places[i] === undefined);
     if (unknown.length > 0) {
       const near = nearest(unknown[0]!, this.keys, 1)[0];
@@ -137,6 +137,15 @@ export class ClassList {
     }
     const names = this.names(protocol);
     return places.map((place) => names[place!]!);
+  }
+
+  /** Where all classes of the set are given in its order, a few may be spelled in a way of their own: their place says which they are. */
+  #places(classes: readonly string[]): (number | undefined)[] {
+    const places = classes.map((name) => this.find(name));
+    const known = places.filter((place, i) => place === i).length;
+    const others = places.filter((place) => place === undefined).length;
+    const inOrder = classes.length === this.keys.length && known + others === classes.length && others <= classes.length / 20;
+    return inOrder ? classes.map((_, i) => i) : places;
   }
 }
 

@@ -17,6 +17,7 @@ export * from "./annotation-rows.ts";
 export * from "./same-text-key.ts";
 export * from "./sample.ts";
 export * from "./image-source.ts";
+export * from "./held-images.ts";
 export * from "./sample-table.ts";
 export * from "./byte-log.ts";
 export * from "./rewrites-column.ts";

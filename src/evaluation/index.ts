@@ -2,6 +2,8 @@
 export * from "./datasets/index.ts";
 export * from "./features/index.ts";
 export * from "./few-shot/index.ts";
+export * from "./class-scorer.ts";
+export * from "./class-vectors.ts";
 export * from "./image-text-scorer.ts";
 export * from "./linear-probe/index.ts";
 export * from "./metrics.ts";
@@ -14,3 +16,5 @@ export * from "./results/calibration.ts";
 export * from "./results/confusion.ts";
 export * from "./results/items-hash.ts";
 export * from "./results/outcomes.ts";
+export * from "./results/compare.ts";
+export * from "./published/published.ts";

@@ -34,12 +34,16 @@ export interface EvaluationDataset {
   title: string;
   task: "classification";
   metric: DatasetMetric;
+  /** Whether it was opened by its name: false for a person's own folder. */
+  published: boolean;
   /** Absolute path of the folder in which it was found. */
   path: string;
   /** What the set itself calls its classes; a label is an index into this list. */
   classes: string[];
-  /** Words for each class, at least one; several are averaged. */
+  /** Words for each class, at least one. */
   names: string[][];
+  /** What several names of a class mean together, see `ZeroShotClasses`. Default "mean". */
+  several?: "mean" | "best";
   /** Prompts with `{}` for the name, at least one. */
   templates: string[];
   /** Whose names and templates these are: "own" where a file or the folders' names give them. */
@@ -54,9 +58,13 @@ export interface OpenedLayout {
   /** What the set calls its classes, in the order of its labels. */
   classes: string[];
   splits: Partial<Record<SplitName, () => EvaluationItem[] | Promise<EvaluationItem[]>>>;
+  /** Images in all, where the definition says how many there should be. */
+  total?: number | undefined;
   /** Words and prompts that lie in the folder itself, for layouts that bring them. */
   names?: string[][] | undefined;
   templates?: string[] | undefined;
+  /** WordNet numbers of the classes of ImageNet that each class stands for, where it is scored by these (ObjectNet). */
+  wordNet?: string[][] | undefined;
   /** Published images of each split in this layout, where it differs from the definition's. */
   expected?: Partial<Record<SplitName, number>> | undefined;
 }
@@ -83,6 +91,8 @@ export interface DatasetDefinition {
   origin: string;
   /** Published images of each split. */
   expected: Partial<Record<SplitName, number>>;
+  /** Published images in all, where splits are drawn from some of them. */
+  total?: number;
   /** Folders below the root in which it may lie, the usual ones first. */
   places: readonly string[];
   /** Paths within such a folder of which the first that exists shows that the set is there. */

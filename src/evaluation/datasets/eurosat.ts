@@ -21,13 +21,13 @@ export const eurosat: DatasetDefinition = {
     "Unpack EuroSAT.zip or EuroSAT_RGB.zip in eurosat: eurosat/2750/AnnualCrop/AnnualCrop_1.jpg or eurosat/EuroSAT_RGB/AnnualCrop/AnnualCrop_1.jpg.",
   origin: "500 images a class for each split, drawn with a fixed seed",
   expected: { train: 5_000, validation: 5_000, test: 5_000 },
+  total: 27_000,
   places: ["eurosat/2750", "eurosat/EuroSAT_RGB", "EuroSAT/2750", "EuroSAT_RGB", "EuroSAT", "eurosat", "2750"],
   markers: ["AnnualCrop", "SeaLake"],
   open(files) {
     const classes = files.folders(".");
     const items = files.classFolders(".", classes);
-    if (items.length !== 27_000) files.problem(`${items.length} images in all, expected 27000.`, "Unpack it again.");
     files.notes.push("No official splits: 500 images of each class drawn for each split (seeded).");
-    return { classes, splits: drawSplits("eurosat", classes, items, { test: size, train: size, validation: size }) };
+    return { classes, total: items.length, splits: drawSplits("eurosat", classes, items, { test: size, train: size, validation: size }) };
   },
 };

@@ -1,16 +1,19 @@
 /**
  * Opens a data set by its name or by its folder: what `--dataset` means.
  *
- * A folder of a person's own has a folder for each class, or such folders in `train`, `validation` and `test`.
+ * A folder of a person's own has a folder for each class, or such folders in `train`, `validation` and `test`; or it is one that
+ * CLIP_benchmark has packed. A table of a person's own has an image and its class in each row.
  */
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
-import { type LabelledFolder, openLabelledFolder, readClassNames, readTemplates } from "../../data/index.ts";
+import { type LabelledFolder, type ProtocolName, openLabelledFolder, readClassNames, readTemplates } from "../../data/index.ts";
 import { DataError, UsageError } from "../../support/index.ts";
+import { isBenchmarkFolder, openBenchmarkClasses } from "./benchmark-shards.ts";
 import { DatasetFiles } from "./dataset-files.ts";
-import { type DatasetDefinition, type EvaluationDataset, type SplitName, splitNames } from "./dataset.ts";
+import { type DatasetDefinition, type EvaluationDataset, type OpenedLayout, type SplitName, splitNames } from "./dataset.ts";
+import { isTable, openLabelledTable } from "./labelled-table.ts";
 import { datasetDefinition, findDefinition } from "./registry.ts";
-import { datasetWords, plainTemplates } from "./words.ts";
+import { datasetWords, ownWords } from "./words.ts";
 
 /** Where a set is looked for, and what takes the place of its own. */
 export interface OpenDatasetOptions {
@@ -18,6 +21,12 @@ export interface OpenDatasetOptions {
   root?: string | undefined;
   /** Splits to read. Default: all that are there. */
   splits?: readonly SplitName[] | undefined;
+  /** Whose names and prompts a published set gets. Default "openai". */
+  protocol?: ProtocolName | undefined;
+  /** Column of a table's image paths, see `openLabelledTable`. */
+  imageColumn?: string | undefined;
+  /** Column of a table's classes, likewise. */
+  labelColumn?: string | undefined;
   /** File with the names of the classes, see `readClassNames`. Default: the set's. */
   classes?: string | undefined;
   /** File with prompts, see `readTemplates`. Default: the set's. */
@@ -44,22 +53,37 @@ export async function openEvaluationDataset(nameOrFolder: string, options: OpenD
   const definition = findDefinition(nameOrFolder);
   const isFolder = existsSync(nameOrFolder);
   if (definition !== undefined && (root !== undefined || !isFolder)) {
-    if (root !== undefined) return await openDefinition(definition, root, options);
+    if (root !== undefined) return await openDefinedDataset(definition, root, options);
     throw new UsageError(`Where is ${definition.title}? No folder of data sets is known.`, {
       mend: "Give it with --root DIR, or set LACLIP_DATASETS. `laclip evaluate datasets` says what belongs there.",
     });
   }
-  if (!isFolder && !/[/\\]/.test(nameOrFolder)) datasetDefinition(nameOrFolder);
-  return openOwnFolder(nameOrFolder, options);
+  if (!isFolder && !/[/\\]/.test(nameOrFolder) && !isTable(nameOrFolder)) datasetDefinition(nameOrFolder);
+  const path = resolve(nameOrFolder);
+  const files = new DatasetFiles(basename(path), path, { incomplete: options.incomplete ?? false });
+  if (isFolder && isBenchmarkFolder(path)) return await ownDataset(files, openBenchmarkClasses(path), basename(path), options);
+  if (isTable(path) && !(isFolder && statSync(path).isDirectory())) {
+    return await ownDataset(files, await openLabelledTable(path, options, files), basename(path).replace(/\.[^.]+$/, ""), options);
+  }
+  return openOwnFolder(path, options);
 }
 
 /** Folder of a published set below the root, and the marker that was found in it; undefined when it is not there. */
-export function findDataset(definition: DatasetDefinition, root: string): string | undefined {
+export function findDataset(definition: Pick<DatasetDefinition, "places" | "markers">, root: string): string | undefined {
   const places = [...definition.places, "."].map((place) => resolve(root, place));
   return places.find((place) => definition.markers.some((marker) => existsSync(join(place, marker))));
 }
 
-async function openDefinition(definition: DatasetDefinition, root: string, options: OpenDatasetOptions): Promise<EvaluationDataset> {
+/**
+ * Opens a published set, also one that is described elsewhere: classes and images are held against the numbers of its definition.
+ *
+ * @throws DataError when it is not there, or not whole, see `incomplete`
+ */
+export async function openDefinedDataset(
+  definition: DatasetDefinition,
+  root: string,
+  options: Omit<OpenDatasetOptions, "root"> = {},
+): Promise<EvaluationDataset> {
   const path = findDataset(definition, root);
   if (path === undefined) {
     throw new DataError(
@@ -74,18 +98,33 @@ async function openDefinition(definition: DatasetDefinition, root: string, optio
   if (layout.classes.length !== definition.classCount) {
     files.problem(`${layout.classes.length} classes, expected ${definition.classCount}.`, "Unpack the download again.");
   }
+  if (definition.total !== undefined && layout.total !== definition.total) {
+    files.problem(`${layout.total} images in all, expected ${definition.total}.`, "Unpack the download again.");
+  }
   const expected = layout.expected ?? definition.expected;
   const dataset: EvaluationDataset = {
     name: definition.name,
     title: definition.title,
     task: "classification",
     metric: definition.metric,
+    published: true,
     path,
     classes: layout.classes,
-    ...words(definition, layout.classes, layout, options),
+    ...words(definition, layout, options),
     splits: {},
     checked: { counts: [], problems: files.problems, notes: files.notes },
   };
+  await readSplits(dataset, layout, expected, files, options);
+  return dataset;
+}
+
+async function readSplits(
+  dataset: EvaluationDataset,
+  layout: OpenedLayout,
+  expected: Partial<Record<SplitName, number>>,
+  files: DatasetFiles,
+  options: OpenDatasetOptions,
+): Promise<void> {
   for (const split of options.splits ?? splitNames) {
     const items = await layout.splits[split]?.();
     if (items === undefined) continue;
@@ -99,25 +138,54 @@ async function openDefinition(definition: DatasetDefinition, root: string, optio
       );
     }
   }
-  return dataset;
 }
 
 function words(
   definition: DatasetDefinition,
-  classes: readonly string[],
-  own: { names?: string[][] | undefined; templates?: string[] | undefined },
+  layout: OpenedLayout,
   options: OpenDatasetOptions,
-): Pick<EvaluationDataset, "names" | "templates" | "words"> {
-  const published = datasetWords(definition, classes);
-  const names = options.classes === undefined ? (own.names ?? published.names) : readClassNames(options.classes, classes);
-  const templates = options.templates === undefined ? (own.templates ?? published.templates) : readTemplates(options.templates);
+): Pick<EvaluationDataset, "names" | "templates" | "words" | "several"> {
+  const published = datasetWords(definition, layout, options.protocol);
+  const names = options.classes === undefined ? (layout.names ?? published.names) : readClassNames(options.classes, layout.classes);
+  const templates = options.templates === undefined ? (layout.templates ?? published.templates) : readTemplates(options.templates);
   const changed = names !== published.names || templates !== published.templates;
-  return { names, templates, words: changed ? "own" : published.source };
+  return {
+    names,
+    templates,
+    words: changed ? "own" : published.source,
+    ...(names === published.names && published.several ? { several: published.several } : {}),
+  };
+}
+
+/** A set of a person's own that brings its classes in a list. */
+async function ownDataset(
+  files: DatasetFiles,
+  layout: OpenedLayout,
+  name: string,
+  options: OpenDatasetOptions,
+): Promise<EvaluationDataset> {
+  const { classes } = layout;
+  // A table's classes come of that file already, if one was given.
+  const names = layout.names ?? ownWords(classes).names;
+  const given = options.classes === undefined || isTable(files.path) ? names : readClassNames(options.classes, classes);
+  const templates = options.templates === undefined ? layout.templates : readTemplates(options.templates);
+  const dataset: EvaluationDataset = {
+    name,
+    title: files.title,
+    task: "classification",
+    metric: "acc1",
+    path: files.path,
+    classes,
+    ...ownWords(classes, given, templates, options.protocol),
+    splits: {},
+    checked: { counts: [], problems: files.problems, notes: files.notes },
+  };
+  await readSplits(dataset, layout, {}, files, options);
+  return dataset;
 }
 
 /** A folder for each class, or such folders for each split. */
-function openOwnFolder(folder: string, options: OpenDatasetOptions): EvaluationDataset {
-  const path = resolve(folder);
+function openOwnFolder(path: string, options: OpenDatasetOptions): EvaluationDataset {
   const found = foldersOfSplits(path);
   const wanted = options.splits ?? splitNames;
   const opened = new Map<SplitName, LabelledFolder>();
@@ -133,11 +201,10 @@ function openOwnFolder(folder: string, options: OpenDatasetOptions): EvaluationD
     title: basename(path),
     task: "classification",
     metric: "acc1",
+    published: false,
     path,
     classes: first.folders,
-    names: first.names,
-    templates: first.templates ?? [...plainTemplates],
-    words: "own",
+    ...ownWords(first.folders, first.names, first.templates, options.protocol),
     splits: Object.fromEntries([...opened].map(([split, { items }]) => [split, items])),
     checked: {
       counts: [...opened].map(([split, { items }]) => ({ split, found: items.length, expected: undefined })),

@@ -11,6 +11,7 @@ import { fgvcAircraft } from "./fgvc-aircraft.ts";
 import { flowers102 } from "./flowers102.ts";
 import { food101 } from "./food101.ts";
 import { gtsrb } from "./gtsrb.ts";
+import { imagenetVariants } from "./imagenet-variants.ts";
 import { imagenet } from "./imagenet.ts";
 import { oxfordPets } from "./oxford-pets.ts";
 import { resisc45 } from "./resisc45.ts";
@@ -18,7 +19,7 @@ import { stanfordCars } from "./stanford-cars.ts";
 import { stl10 } from "./stl10.ts";
 import { sun397 } from "./sun397.ts";
 
-/** In the order in which tables show them: ImageNet, then the fifteen of the paper in its order. */
+/** In the order in which tables show them: ImageNet, then the fifteen of the paper in its order, then other images of ImageNet's classes. */
 export const datasetDefinitions: readonly DatasetDefinition[] = [
   imagenet,
   food101,
@@ -36,6 +37,7 @@ export const datasetDefinitions: readonly DatasetDefinition[] = [
   resisc45,
   gtsrb,
   country211,
+  ...imagenetVariants,
 ];
 
 /** The set of this name or alias, whatever its capitals; undefined when there is none. */
