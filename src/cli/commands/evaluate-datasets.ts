@@ -1,6 +1,13 @@
 /** `laclip evaluate datasets`: which published sets are there, what is wrong with them, where the others come from. */
 import type { Command } from "commander";
-import { type InspectedDataset, datasetsRoot, inspectDatasets } from "../../evaluation/index.ts";
+import {
+  type InspectedDataset,
+  type InspectedRetrieval,
+  type RetrievalCount,
+  datasetsRoot,
+  inspectDatasets,
+  inspectRetrievalSets,
+} from "../../evaluation/index.ts";
 import { log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 
@@ -14,11 +21,13 @@ export function evaluateDatasetsCommand(): Command {
 async function run(flags: { root?: string; json?: boolean }): Promise<void> {
   const root = datasetsRoot(flags.root);
   const found = await inspectDatasets(root);
-  if (flags.json) return print({ root, datasets: found });
-  print(found.map((dataset) => describe(dataset)).join("\n\n"));
-  const whole = found.filter(({ state }) => state === "whole").length;
-  const wrong = found.filter(({ state }) => state === "incomplete" || state === "damaged").length;
-  log.info(`${root}: ${whole} of ${found.length} data sets are whole${wrong > 0 ? `, ${wrong} are there and something is wrong` : ""}.`);
+  const retrieval = await inspectRetrievalSets(root);
+  if (flags.json) return print({ root, datasets: found, retrieval });
+  print([...found.map((dataset) => describe(dataset)), ...retrieval.map((dataset) => describeRetrieval(dataset))].join("\n\n"));
+  const all = [...found, ...retrieval];
+  const whole = all.filter(({ state }) => state === "whole").length;
+  const wrong = all.filter(({ state }) => state === "incomplete" || state === "damaged").length;
+  log.info(`${root}: ${whole} of ${all.length} data sets are whole${wrong > 0 ? `, ${wrong} are there and something is wrong` : ""}.`);
 }
 
 const states = {
@@ -32,16 +41,31 @@ const states = {
 const number = (value: number): string => value.toLocaleString("en-US");
 
 function describe(dataset: InspectedDataset): string {
-  const { name, title, state, path, classCount, counts, expected, problems, notes, licence, page, layout, metric } = dataset;
+  const { title, path, classCount, counts, expected, metric } = dataset;
   const score = metric === "acc1" ? "top-1" : "mean per class";
   const published = Object.entries(expected).map(([split, count]) => `${number(count)} ${split}`);
   const images = counts.map(
     ({ split, found, expected: wanted }) =>
       `${number(found)} ${split}${wanted === undefined || wanted === found ? "" : ` (of ${number(wanted)})`}`,
   );
+  const counted = (path === undefined ? published : images).join(", ") || "none";
+  return paragraph(dataset, `${title}; ${number(classCount)} classes; ${score}; images: ${counted}`);
+}
+
+function describeRetrieval(dataset: InspectedRetrieval): string {
+  const count = ({ images, captions }: RetrievalCount): string => `${number(images)} images, ${number(captions)} captions`;
+  const counted = dataset.found ?? dataset.expected.test;
+  return paragraph(dataset, `${dataset.title}; retrieval; test: ${counted === undefined ? "none" : count(counted)}`);
+}
+
+/** What is said of every set, with a line of its own. */
+function paragraph(
+  { name, state, path, problems, notes, page, layout, licence }: InspectedDataset | InspectedRetrieval,
+  line: string,
+): string {
   return [
     `${name}: ${states[state]}${path === undefined ? "" : ` in ${path}`}`,
-    `  ${title}; ${number(classCount)} classes; ${score}; images: ${(path === undefined ? published : images).join(", ") || "none"}`,
+    `  ${line}`,
     ...problems.map((problem) => `  wrong: ${problem}`),
     ...notes.map((note) => `  note: ${note}`),
     ...(state === "whole" ? [] : [`  from: ${page}`, `  ${layout}`]),

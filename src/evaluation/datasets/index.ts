@@ -6,5 +6,6 @@ export * from "./open-dataset.ts";
 export * from "./imagenet-variants.ts";
 export * from "./labelled-table.ts";
 export * from "./registry.ts";
+export * from "./retrieval/inspect-retrieval.ts";
 export * from "./retrieval/retrieval-dataset.ts";
 export * from "./words.ts";

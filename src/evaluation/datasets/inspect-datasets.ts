@@ -81,7 +81,7 @@ export async function inspectDatasets(root: string): Promise<InspectedDataset[]>
 }
 
 /** Archives of the set in the root or one of its places. */
-function archivesBelow(definition: DatasetDefinition, root: string): string[] {
+export function archivesBelow(definition: Pick<DatasetDefinition, "places" | "archives">, root: string): string[] {
   const places = [...new Set([".", ...definition.places])];
   return places.flatMap((place) =>
     definition.archives.map((archive) => join(place, archive)).filter((name) => existsSync(join(root, name))),

@@ -174,6 +174,7 @@ async function ownDataset(
     title: files.title,
     task: "classification",
     metric: "acc1",
+    published: false,
     path: files.path,
     classes,
     ...ownWords(classes, given, templates, options.protocol),
