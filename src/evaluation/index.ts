@@ -18,3 +18,7 @@ export * from "./results/items-hash.ts";
 export * from "./results/outcomes.ts";
 export * from "./results/compare.ts";
 export * from "./published/published.ts";
+export * from "./all/evaluate-all.ts";
+export * from "./all/evaluated-model.ts";
+export * from "./all/task-plan.ts";
+export { type WrongPicture, readWrongPictures } from "./all/wrong-pictures.ts";

@@ -5,6 +5,7 @@ import { loadModel } from "../../models/index.ts";
 import { log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { parseWhole, parseShare } from "../options.ts";
+import { allCommand } from "./evaluate-all.ts";
 import { evaluateDatasetsCommand } from "./evaluate-datasets.ts";
 
 interface ZeroShotFlags {
@@ -22,10 +23,9 @@ interface ZeroShotFlags {
 }
 
 export function evaluateCommand(): Command {
-  return new Command("evaluate")
-    .description("score a model: zero-shot classification; data sets")
-    .addCommand(zeroShotCommand())
-    .addCommand(evaluateDatasetsCommand());
+  // Without it, `--json` after a subcommand would be taken for this command's own.
+  const built = new Command("evaluate").description("score a model, and look at scores and data sets").enablePositionalOptions();
+  return built.addCommand(zeroShotCommand()).addCommand(allCommand()).addCommand(evaluateDatasetsCommand());
 }
 
 function zeroShotCommand(): Command {
