@@ -20,5 +20,8 @@ export * from "./results/compare.ts";
 export * from "./published/published.ts";
 export * from "./all/evaluate-all.ts";
 export * from "./all/evaluated-model.ts";
+export * from "./all/few-shot-task.ts";
+export * from "./all/linear-probe-task.ts";
+export * from "./all/retrieval-task.ts";
 export * from "./all/task-plan.ts";
 export { type WrongPicture, readWrongPictures } from "./all/wrong-pictures.ts";

@@ -7,6 +7,9 @@ import { command, examples, print } from "../command.ts";
 import { parseWhole, parseShare } from "../options.ts";
 import { allCommand } from "./evaluate-all.ts";
 import { evaluateDatasetsCommand } from "./evaluate-datasets.ts";
+import { fewShotCommand } from "./evaluate-few-shot.ts";
+import { linearProbeCommand } from "./evaluate-linear-probe.ts";
+import { retrievalCommand } from "./evaluate-retrieval.ts";
 
 interface ZeroShotFlags {
   model: string;
@@ -25,7 +28,13 @@ interface ZeroShotFlags {
 export function evaluateCommand(): Command {
   // Without it, `--json` after a subcommand would be taken for this command's own.
   const built = new Command("evaluate").description("score a model, and look at scores and data sets").enablePositionalOptions();
-  return built.addCommand(zeroShotCommand()).addCommand(allCommand()).addCommand(evaluateDatasetsCommand());
+  return built
+    .addCommand(zeroShotCommand())
+    .addCommand(fewShotCommand())
+    .addCommand(linearProbeCommand())
+    .addCommand(retrievalCommand())
+    .addCommand(allCommand())
+    .addCommand(evaluateDatasetsCommand());
 }
 
 function zeroShotCommand(): Command {

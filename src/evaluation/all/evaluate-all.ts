@@ -20,14 +20,25 @@ import {
   retrievalDefinitions,
 } from "../datasets/index.ts";
 import { writeClassifiedItems, writeItemValues } from "../results/outcomes.ts";
-import { type EvaluationResult, type TaskName, readResult, resultFileName, taskNames, writeResult } from "../results/result.ts";
+import {
+  type EvaluationResult,
+  type ResultDetails,
+  type TaskName,
+  readResult,
+  resultFileName,
+  taskNames,
+  writeResult,
+} from "../results/result.ts";
 import type { EvaluatedModel } from "./evaluated-model.ts";
-import type { EvaluationTask, TaskPlan, TaskSettings } from "./task-plan.ts";
+import type { EvaluationTask, TaskOutcome, TaskPlan, TaskSettings } from "./task-plan.ts";
 import { writeWrongPictures } from "./wrong-pictures.ts";
+import { fewShotTask } from "./few-shot-task.ts";
+import { linearProbeTask } from "./linear-probe-task.ts";
+import { retrievalTask } from "./retrieval-task.ts";
 import { zeroShotTask } from "./zero-shot-task.ts";
 
 /** The tasks there are, in the order in which they run. */
-export const evaluationTasks: readonly EvaluationTask[] = [zeroShotTask];
+export const evaluationTasks: readonly EvaluationTask[] = [zeroShotTask, fewShotTask(), linearProbeTask(), retrievalTask()];
 
 /** What is evaluated on what. */
 export interface EvaluateAllOptions extends Partial<TaskSettings> {
@@ -77,6 +88,7 @@ export async function evaluateAll(model: EvaluatedModel, options: EvaluateAllOpt
     device: options.device ?? "cpu",
     maximumSkipped: options.maximumSkipped ?? 0.01,
     seed: options.seed ?? 0,
+    store: options.store,
   };
   const tasks = chosenTasks(options.tasks);
   const steps: EvaluationStep[] = [];
@@ -117,7 +129,7 @@ export async function runOrKeep(
   { out, version }: Pick<EvaluateAllOptions, "out" | "version">,
   begun: () => void = () => {},
 ): Promise<EvaluationStep> {
-  const { task, dataset, protocol, mainMetric, dataHash, seed, classes, root } = plan;
+  const { task, dataset } = plan;
   const bare = { dataset, model: model.name, pretrained: "", task: taskNames[task], metrics: {}, language: "en" };
   const path = join(out, resultFileName(bare));
   const before = existsSync(path) ? earlier(path) : undefined;
@@ -127,7 +139,7 @@ export async function runOrKeep(
   const started = performance.now();
   const outcome = await plan.run();
   const seconds = (performance.now() - started) / 1000;
-  const { metrics, counts, skipped, logitScale, classified, values, images } = outcome;
+  const { counts, classified, values, images } = outcome;
   const perItem =
     classified !== undefined
       ? await writeClassifiedItems(out, bare, classified)
@@ -138,9 +150,34 @@ export async function runOrKeep(
     await writeWrongPictures(out, bare, { items: classified, images, classes: counts["classes"]! });
   }
   // Last, so that a result that is there has all that belongs to it.
-  const result: EvaluationResult = {
-    ...bare,
+  const result = resultOf(plan, model, { version, outcome, seconds, perItem });
+  return { dataset, task, state: "done", path: writeResult(out, result), result };
+}
+
+/** Runs a plan; nothing is written. */
+export async function runPlan(plan: TaskPlan, model: EvaluatedModel, version: string): Promise<EvaluationResult> {
+  const started = performance.now();
+  const outcome = await plan.run();
+  return resultOf(plan, model, { version, outcome, seconds: (performance.now() - started) / 1000, perItem: undefined });
+}
+
+interface RunPlan {
+  version: string;
+  outcome: TaskOutcome;
+  seconds: number;
+  perItem: ResultDetails["perItem"];
+}
+
+function resultOf(plan: TaskPlan, model: EvaluatedModel, { version, outcome, seconds, perItem }: RunPlan): EvaluationResult {
+  const { task, dataset, protocol, mainMetric, dataHash, seed, classes, root } = plan;
+  const { metrics, counts, skipped, logitScale } = outcome;
+  return {
+    dataset,
+    model: model.name,
+    pretrained: "",
+    task: taskNames[task],
     metrics,
+    language: "en",
     laclip: {
       version,
       created: new Date().toISOString(),
@@ -159,7 +196,6 @@ export async function runOrKeep(
       ...(model.run === undefined ? {} : { run: model.run }),
     },
   };
-  return { dataset, task, state: "done", path: writeResult(out, result), result };
 }
 
 /** A result that can't be read is made again. */

@@ -8,11 +8,12 @@
  */
 import { createHash } from "node:crypto";
 import { statSync } from "node:fs";
-import { dirname, join, relative, resolve } from "node:path";
+import { dirname, relative, resolve } from "node:path";
 import { type EvaluationItem, SkippedImages, evaluationBatches } from "../../data/index.ts";
 import { type LoadedModel, normalizeImages } from "../../models/index.ts";
-import { DataError, InterruptedError, Progress, sha256File } from "../../support/index.ts";
+import { InterruptedError, Progress } from "../../support/index.ts";
 import { Tensor, empty, noGrad, scope } from "../../torch/index.ts";
+import { firstNotFinite, notFinite } from "../class-vectors.ts";
 import { type FeatureChunk, type FeatureKey, FeatureStore, type MakeFeatures } from "./feature-store.ts";
 
 /** "joint": `[N, D]`, not normalised. "class-token": `[N, W]`, before the projection. */
@@ -20,9 +21,9 @@ export type ImageFeatureKind = "joint" | "class-token";
 
 export const imageFeatureKinds: readonly ImageFeatureKind[] = ["joint", "class-token"];
 
-/** A model and what it is called in a store. */
+/** A model and what it is called in a store: an `EvaluatedModel` is one. */
 export interface FeatureModel extends LoadedModel {
-  /** See `modelHash`. Without it, nothing is kept. */
+  /** SHA-256 of its weights file. Without it, nothing is kept. */
   readonly hash?: string | undefined;
 }
 
@@ -39,6 +40,8 @@ export interface ImageFeatureOptions {
   store?: FeatureStore | undefined;
   /** What the images are called, for people: "food101 test". Default "images". */
   name?: string;
+  /** Images whose features are written at once. Default 1024. */
+  chunk?: number;
   /** Stops between two batches; what was made stays in the store. */
   signal?: AbortSignal | undefined;
 }
@@ -54,20 +57,6 @@ export interface ImageFeatures {
   /** Images left out, and why the first 20 of them. */
   readonly skipped: number;
   readonly reasons: string[];
-}
-
-/** Images whose features are written at once. */
-const chunkItems = 4096;
-
-/** Hash of everything in a model folder that features depend on. @throws DataError when it is no model folder */
-export async function modelHash(folder: string): Promise<string> {
-  const hash = createHash("sha256");
-  for (const name of ["laclip.json", "model.safetensors"]) {
-    const path = join(folder, name);
-    if (statSync(path, { throwIfNoEntry: false }) === undefined) throw new DataError(`${folder}: not a model folder: it has no ${name}.`);
-    hash.update(await sha256File(path));
-  }
-  return hash.digest("hex");
 }
 
 /**
@@ -146,7 +135,7 @@ function imageKey({ model, preprocessing, hash }: FeatureModel, items: readonly 
   return {
     model: hash!,
     data: imagesHash(items),
-    transform: { view: "centre", size: model.config.vision.imageSize, ...preprocessing },
+    transform: { view: "centre", ...preprocessing, config: model.config },
   };
 }
 
@@ -156,7 +145,7 @@ function featureMaker(
   items: readonly EvaluationItem[],
   options: ImageFeatureOptions,
 ): MakeFeatures {
-  const { batchSize = 64, device = "cpu", name = "images", signal } = options;
+  const { batchSize = 64, device = "cpu", name = "images", chunk: chunkItems = 1024, signal } = options;
   const size = model.config.vision.imageSize;
   return async function* make(from, to) {
     const batches = evaluationBatches(items.slice(from, to), {
@@ -183,11 +172,12 @@ function featureMaker(
         const features = noGrad(() =>
           scope(() => {
             const token_NW = model.imageFeatures(normalizeImages(images, labels.length, size, preprocessing, device));
-            return { "class-token": token_NW.toFloat32Array(), joint: model.projectImages(token_NW).toFloat32Array() };
+            const joint_ND = model.projectImages(token_NW);
+            const broken = firstNotFinite(token_NW) ?? firstNotFinite(joint_ND);
+            if (broken !== undefined) throw notFinite(paths[broken]!);
+            return { "class-token": token_NW.toFloat32Array(), joint: joint_ND.toFloat32Array() };
           }),
         );
-        checkFinite(features["class-token"], paths);
-        checkFinite(features.joint, paths);
         chunk.add(
           Int32Array.from(rows, (row) => from + row),
           features,
@@ -240,16 +230,6 @@ function joinArrays(parts: readonly Float32Array[]): Float32Array {
     at += part.length;
   }
   return joined;
-}
-
-/** @throws DataError naming the first image, or text, whose features are not finite */
-export function checkFinite(features: Float32Array, names: readonly string[]): void {
-  const at = features.findIndex((value) => !Number.isFinite(value));
-  if (at < 0) return;
-  const width = features.length / names.length;
-  throw new DataError(`${names[Math.floor(at / width)]}: the model gives ${features[at]} as a feature; expected finite numbers.`, {
-    mend: "The weights are damaged or came from a run that diverged: take an earlier checkpoint.",
-  });
 }
 
 function commonFolder(items: readonly EvaluationItem[]): string {

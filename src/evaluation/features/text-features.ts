@@ -9,8 +9,9 @@ import { createHash } from "node:crypto";
 import { ClipTokenizer } from "../../text/index.ts";
 import { DataError, InterruptedError, Progress } from "../../support/index.ts";
 import { Tensor, empty, noGrad, scope } from "../../torch/index.ts";
+import { firstNotFinite, notFinite } from "../class-vectors.ts";
 import type { FeatureStore, MakeFeatures } from "./feature-store.ts";
-import { type FeatureModel, checkFinite } from "./image-features.ts";
+import type { FeatureModel } from "./image-features.ts";
 
 /** How features are made, and where they are kept. */
 export interface TextFeatureOptions {
@@ -36,7 +37,7 @@ export async function textFeatures(model: FeatureModel, texts: readonly string[]
   const { store, name = "texts", device = "cpu" } = options;
   if (texts.length === 0) throw new DataError(`${name}: there is no text.`);
   const make = textMaker(model, texts, options);
-  const key = { model: model.hash ?? "", data: textsHash(texts), transform: { contextLength: model.model.config.text.contextLength } };
+  const key = { model: model.hash ?? "", data: textsHash(texts), transform: { config: model.model.config } };
   const chunks =
     store === undefined || model.hash === undefined ? make(0, texts.length) : store.chunks({ key, items: texts.length, name, make });
   const width = model.model.config.jointWidth;
@@ -76,11 +77,12 @@ function textMaker({ model }: FeatureModel, texts: readonly string[], options: T
         const some = rows.map((row) => texts[row]!);
         const { ids, length } = tokenizer.tokenizeBatch(some, model.config.text.contextLength);
         const features = noGrad(() =>
-          scope(() => model.encodeTexts(Tensor.from(ids, [some.length, length], { device }).to("int64")).toFloat32Array()),
-        );
-        checkFinite(
-          features,
-          some.map((text) => JSON.stringify(text)),
+          scope(() => {
+            const features_TD = model.encodeTexts(Tensor.from(ids, [some.length, length], { device }).to("int64"));
+            const broken = firstNotFinite(features_TD);
+            if (broken !== undefined) throw notFinite(JSON.stringify(some[broken]));
+            return features_TD.toFloat32Array();
+          }),
         );
         for (const [i, row] of rows.entries()) joint.set(features.subarray(i * width, (i + 1) * width), (row - start) * width);
         progress.advance(some.length);

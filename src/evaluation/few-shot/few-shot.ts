@@ -12,15 +12,22 @@ import { interval } from "../results/interval.ts";
 import { type Episode, EpisodeDraw, type EpisodeShape } from "./episode.ts";
 import { type EpisodeClassifier, episodeScores } from "./episode-classifier.ts";
 
-/** What is asked for; each has a default. */
+/** What is asked for; `fewShotDefaults` holds the defaults. */
 export interface FewShotOptions extends Partial<EpisodeShape> {
-  /** Default 5000. */
   episodes?: number;
-  /** Default 0. */
   seed?: number;
-  /** Default the nearest class mean, features centred. */
   classifier?: EpisodeClassifier;
 }
+
+/** The protocol's numbers. */
+export const fewShotDefaults = {
+  ways: 5,
+  shots: 5,
+  queries: 6,
+  episodes: 5000,
+  seed: 0,
+  classifier: { name: "prototype" },
+} as const satisfies Required<FewShotOptions>;
 
 /** What came out. */
 export interface FewShotResult {
@@ -48,7 +55,7 @@ const elementsAtOnce = 1 << 22;
  * @throws UsageError for sizes that make no episode; DataError when too few classes have images enough
  */
 export function fewShot(support: LabelledFeatures, query: LabelledFeatures | undefined, options: FewShotOptions = {}): FewShotResult {
-  const { ways = 5, shots = 5, queries = 6, episodes = 5000, seed = 0, classifier = { name: "prototype" } } = options;
+  const { ways, shots, queries, episodes, seed, classifier }: Required<FewShotOptions> = { ...fewShotDefaults, ...options };
   if (!Number.isSafeInteger(episodes) || episodes < 2) {
     throw new UsageError(`${episodes} episodes: expected at least 2, since an interval is computed from their spread.`);
   }

@@ -90,7 +90,9 @@ function tableOf(variants: readonly (readonly Run[])[]): AblationTable {
 /** What a run is, from its `config.json`: everything but captions, rewrites and seed is what it shares with others of its group. */
 function describeRun(config: Record<string, unknown> | undefined): Omit<Run, "results"> | undefined {
   if (config === undefined || !isRecord(config["recipe"]) || !isRecord(config["recipe"]["training"])) return undefined;
-  const { captions, description, training, ...recipe } = config["recipe"] as Record<string, unknown> & { training: Record<string, unknown> };
+  const { captions, description, training, ...recipe } = config["recipe"] as Record<string, unknown> & {
+    training: Record<string, unknown>;
+  };
   const { seed, ...schedule } = training;
   const { rewrites, ...data } = isRecord(config["data"]) ? config["data"] : {};
   if (!isRecord(captions) || typeof seed !== "number") return undefined;
@@ -112,7 +114,9 @@ function textsOf(captions: Record<string, unknown>, rewrites: unknown, plain: bo
 
 /** JSON whose keys are in order. */
 function canonical(value: unknown): string {
-  return JSON.stringify(value, (_, inner: unknown) =>
-    isRecord(inner) ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1))) : inner,
-  ) ?? "";
+  return (
+    JSON.stringify(value, (_, inner: unknown) =>
+      isRecord(inner) ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1))) : inner,
+    ) ?? ""
+  );
 }

@@ -243,9 +243,7 @@ function withAdjusted(rows: readonly ReportRow[]): ReportRow[] {
   let at = 0;
   return rows.map((row) => ({
     ...row,
-    cells: row.cells.map((cell) =>
-      cell?.comparison ? { ...cell, comparison: { ...cell.comparison, adjustedP: adjusted[at++]! } } : cell,
-    ),
+    cells: row.cells.map((cell) => (cell?.comparison ? { ...cell, comparison: { ...cell.comparison, adjustedP: adjusted[at++]! } } : cell)),
   }));
 }
 
