@@ -245,6 +245,9 @@ describe("what is there", () => {
     }
     const food = syntheticDatasets.find(({ name }) => name === "food101")!;
     assert.equal((await inspectDataset(small(food), root)).state, "whole");
+    const imagenet = syntheticDatasets.find(({ name }) => name === "imagenet1k")!;
+    const validationOnly = await inspectDataset({ ...small(imagenet), expected: { train: 6, test: 4 } }, root);
+    assert.deepEqual([validationOnly.state, validationOnly.notes], ["whole", ["There are no train images."]]);
     writeFileSync(join(root, "food-101/meta/test.txt"), "");
     const damaged = await inspectDataset(small(food), root);
     assert.equal(damaged.state, "damaged");
