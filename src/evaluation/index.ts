@@ -1,9 +1,13 @@
 /** Scores of a frozen model. */
 export * from "./datasets/index.ts";
+export * from "./features/index.ts";
+export * from "./few-shot/index.ts";
 export * from "./class-scorer.ts";
 export * from "./class-vectors.ts";
 export * from "./image-text-scorer.ts";
+export * from "./linear-probe/index.ts";
 export * from "./metrics.ts";
+export * from "./retrieval/index.ts";
 export * from "./zero-shot.ts";
 export * from "./results/result.ts";
 export * from "./results/interval.ts";
@@ -16,6 +20,13 @@ export * from "./results/compare.ts";
 export * from "./published/published.ts";
 export * from "./all/evaluate-all.ts";
 export * from "./all/evaluated-model.ts";
+export * from "./all/few-shot-task.ts";
+export * from "./all/linear-probe-task.ts";
+export * from "./all/retrieval-task.ts";
 export * from "./all/task-plan.ts";
 export * from "./all/zero-shot-task.ts";
 export { type WrongPicture, readWrongPictures } from "./all/wrong-pictures.ts";
+export * from "./report/ablation.ts";
+export * from "./report/report.ts";
+export { renderReport } from "./report/report-page.ts";
+export { reportCsv, reportLatex, reportMarkdown } from "./report/report-tables.ts";

@@ -32,10 +32,13 @@ import {
 import type { EvaluatedModel } from "./evaluated-model.ts";
 import type { EvaluationTask, TaskOutcome, TaskPlan, TaskSettings } from "./task-plan.ts";
 import { writeWrongPictures } from "./wrong-pictures.ts";
+import { fewShotTask } from "./few-shot-task.ts";
+import { linearProbeTask } from "./linear-probe-task.ts";
+import { retrievalTask } from "./retrieval-task.ts";
 import { zeroShotTask } from "./zero-shot-task.ts";
 
 /** The tasks there are, in the order in which they run. */
-export const evaluationTasks: readonly EvaluationTask[] = [zeroShotTask];
+export const evaluationTasks: readonly EvaluationTask[] = [zeroShotTask, fewShotTask(), linearProbeTask(), retrievalTask()];
 
 /** What is evaluated on what. */
 export interface EvaluateAllOptions extends Partial<TaskSettings> {
@@ -55,7 +58,7 @@ export interface EvaluateAllOptions extends Partial<TaskSettings> {
   templates?: string | undefined;
   /** Take copies of data sets in which images are missing. Default false. */
   incomplete?: boolean | undefined;
-  /** Ends the work after the task that is running. */
+  /** Ends the work: after the task that is running, or sooner where what it has made so far is kept. */
   signal?: AbortSignal | undefined;
   /** Hears of each task when it begins and when it has ended. */
   report?: ((step: EvaluationStep) => void) | undefined;
@@ -85,6 +88,8 @@ export async function evaluateAll(model: EvaluatedModel, options: EvaluateAllOpt
     device: options.device ?? "cpu",
     maximumSkipped: options.maximumSkipped ?? 0.01,
     seed: options.seed ?? 0,
+    store: options.store,
+    signal: options.signal,
   };
   const tasks = chosenTasks(options.tasks);
   const steps: EvaluationStep[] = [];
@@ -111,6 +116,8 @@ export async function evaluateAll(model: EvaluatedModel, options: EvaluateAllOpt
         if (typeof plan === "string") say({ ...about, state: "unfit", reason: plan });
         else say(await runOrKeep(plan, model, options, () => say({ ...about, state: "begun" })));
       } catch (error) {
+        // Stopped in the midst of it: that is no fault of the task.
+        if (options.signal?.aborted && LaclipError.is(error)) return steps;
         say({ ...about, state: "failed", reason: reasonOf(error) });
       }
     }

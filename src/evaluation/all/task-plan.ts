@@ -3,6 +3,7 @@
  * result that is there already can be told to be the same.
  */
 import type { EvaluationDataset, RetrievalDataset, SplitName } from "../datasets/index.ts";
+import type { FeatureStore } from "../features/index.ts";
 import type { ClassifiedItem, ItemValues } from "../results/outcomes.ts";
 import type { EvaluationResult, ResultDetails, TaskName } from "../results/result.ts";
 import type { EvaluationItem } from "../../data/index.ts";
@@ -19,6 +20,10 @@ export interface TaskSettings {
   readonly seed: number;
   /** Whether progress is shown. Default false. */
   readonly progress?: boolean;
+  /** Where features are kept, so that tasks share them. Default: nowhere. */
+  readonly store?: FeatureStore | undefined;
+  /** Stops the making of features; what was made stays in the store. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** What a task found. */

@@ -7,8 +7,9 @@
  * Shapes: N rows, D features, K classes.
  */
 import { DataError, UsageError } from "../../support/index.ts";
-import { Tensor, noGrad, ops, scope, zeros } from "../../torch/index.ts";
+import { Tensor, scope, zeros } from "../../torch/index.ts";
 import { GramPreconditioner } from "./gram-preconditioner.ts";
+import { scalingOf } from "./feature-scaling.ts";
 import { lineSearch } from "./line-search.ts";
 import { type FeatureScaling, type LabelledFeatures, SoftmaxObjective } from "./softmax-objective.ts";
 
@@ -187,21 +188,6 @@ class StepMemory {
 
 function kept(tensors: { gradient: Tensor; curvature: Tensor }): { gradient: Tensor; curvature: Tensor } {
   return { gradient: tensors.gradient.keep(), curvature: tensors.curvature.keep() };
-}
-
-function scalingOf(features: Tensor, standardise: boolean): FeatureScaling {
-  return noGrad(() =>
-    scope(() => {
-      const width = features.sizeOf(1);
-      const mean = ops.meanDim(features, 0, false, "float64");
-      if (!standardise) return { mean: mean.keep(), scale: ops.ones([width], "float64").keep() };
-      const squares = zeros([width], { dtype: "float64" });
-      for (const block of features.split(8192)) scope(() => squares.add_(block.sub(mean).pow(2).sum(0)));
-      const deviation = squares.div(features.sizeOf(0)).sqrt();
-      const scale = ops.whereSelf(ops.gtScalar(deviation, 1e-12), deviation, ops.onesLike(deviation));
-      return { mean: mean.keep(), scale: scale.keep() };
-    }),
-  );
 }
 
 function checkRows(features: Tensor, labels: Int32Array, classes: number): void {

@@ -183,7 +183,7 @@ export class SoftmaxObjective {
       scope(() => {
         let [value, slope] = [0, 0];
         for (const block of this.#blocks) {
-          const [blockValue, blockSlope] = scope(() => {
+          const [blockValue, blockSlope] = scope((): [number, number] => {
             const { direction, labels } = block;
             const moved = direction === undefined || step === 0 ? block.logits : ops.addTensor(block.logits, direction, step);
             const logs_NK = moved.logSoftmax(1);
@@ -193,7 +193,7 @@ export class SoftmaxObjective {
             if (direction === undefined) return [loss, 0];
             const expected = p_NK.mul(direction).sum(1).to("float64").sum().item();
             return [loss, expected - ops.gather(direction, 1, labels).to("float64").sum().item()];
-          }) as [number, number];
+          });
           value += blockValue;
           slope += blockSlope;
         }
