@@ -83,7 +83,7 @@ describe("laclip evaluate zero-shot", () => {
     assert.deepEqual([result.laclip.protocol["words"], result.laclip.protocol["normalisation"]], ["slip", "imagenet"]);
     assert.ok(result.laclip.classes.every((name) => /^[A-Za-z ]+$/.test(name)));
     assert.match(stderr, /warning: Oxford-IIIT Pets?: .*expected/);
-    assert.match(stderr, /of the protocol slip \(1 prompts\)/);
+    assert.match(stderr, /of the protocol slip \(1 prompt\)/);
     const other = await scored("--dataset", "resisc45", "--root", root, "--incomplete", "--protocol", "clip-benchmark");
     assert.equal(other.result.laclip.protocol["templates"], 4);
     assert.match(other.stderr, /The protocol clip-benchmark has OpenAI's normalisation, this model another/);
@@ -100,7 +100,8 @@ describe("laclip evaluate zero-shot", () => {
     assert.equal((await scored("--dataset", folder, "--protocol", "openai")).result.laclip.protocol["templates"], 80);
     const names = join(made, "names.json");
     writeFileSync(names, JSON.stringify({ n01440764: ["tench", "Tinca tinca"], n02102040: "dog", n02979186: "tape" }));
-    assert.deepEqual((await scored("--dataset", folder, "--classes", names)).result.laclip.classes, ["tench", "dog", "tape"]);
+    const { laclip } = (await scored("--dataset", folder, "--classes", names)).result;
+    assert.deepEqual([laclip.classes, laclip.protocol["words"]], [["tench", "dog", "tape"], "own"]);
     writeFileSync(names, JSON.stringify({ n01440764: "tench", n02102040: "dog", n09999999: "tape" }));
     await refused(["--dataset", folder, "--classes", names], /no name for 1 of 3 class folders: n02979186/);
     const thousand = join(made, "thousand.txt");

@@ -69,6 +69,14 @@ describe(".mat files", () => {
   });
 });
 
+test("a struct of no fields and endless elements is refused at once", () => {
+  const head = fixture("labels.mat").subarray(0, 128);
+  const int32 = (...values: number[]): Buffer => Buffer.from(Int32Array.from(values).buffer);
+  const fields = [int32(6, 8, 2, 0), int32(5, 8, 2 ** 31 - 1, 2 ** 31 - 1), int32(1, 0), int32(5 | (4 << 16), 32), int32(1, 0)];
+  const body = Buffer.concat(fields);
+  assert.throws(() => readMat(Buffer.concat([head, int32(14, body.length), body]), "x.mat"), /x\.mat: the file is cut short/);
+});
+
 describe("pickles", () => {
   const pixels = Uint8Array.from((JSON.parse(fixture("expected.json").toString()) as { pixels: number[] }).pixels);
 
