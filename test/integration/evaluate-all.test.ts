@@ -132,9 +132,8 @@ test("without names, all published sets below the root are taken", async () => {
   const root = join(folder, "datasets");
   const some = ["cifar10", "dtd", "pets"];
   for (const name of some) await syntheticDatasets.find((one) => one.name === name)!.write(root);
-  const run = laclip(
-    ...["all", "--model", "runs/one/model", "--root", root, "--incomplete", "--tasks", "zero-shot", "--out", "results/published", "--json"],
-  );
+  const given = ["--root", root, "--incomplete", "--tasks", "zero-shot", "--out", "results/published", "--json"];
+  const run = laclip("all", "--model", "runs/one/model", ...given);
   assert.equal(run.status, 0, run.err);
   const steps = JSON.parse(run.out) as { dataset: string; state: string; result: { laclip: { protocol: { words: string } } } }[];
   assert.deepEqual(
