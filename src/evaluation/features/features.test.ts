@@ -64,7 +64,13 @@ describe("features of images", () => {
   });
   after(() => rmSync(root, { recursive: true }));
 
-  const options = (store: FeatureStore | undefined, more: object = {}): object => ({ store, batchSize: 4, chunk: 8, name: "a set", ...more });
+  const options = (store: FeatureStore | undefined, more: object = {}): object => ({
+    store,
+    batchSize: 4,
+    chunk: 8,
+    name: "a set",
+    ...more,
+  });
   const fresh = (): FeatureStore => new FeatureStore(mkdtempSync(join(root, "store-")));
 
   test("both kinds are the model's own, made once, and read again in one piece", async () => {
@@ -74,7 +80,10 @@ describe("features of images", () => {
     assert.equal(await passes(async () => made.push(await imageFeatures(loaded, items, options(store)))), 6);
     assert.equal(
       await passes(async () => {
-        made.push(await imageFeatures(loaded, items, options(store)), await imageFeatures(loaded, items, options(store, { kind: "joint" })));
+        made.push(
+          await imageFeatures(loaded, items, options(store)),
+          await imageFeatures(loaded, items, options(store, { kind: "joint" })),
+        );
       }),
       0,
       "nothing is made twice",
@@ -82,7 +91,10 @@ describe("features of images", () => {
     near(made[0]!.features.toFloat32Array(), expected.token);
     assert.deepEqual(made[1]!.features.toFloat32Array(), made[0]!.features.toFloat32Array());
     near(made[2]!.features.toFloat32Array(), expected.joint);
-    assert.deepEqual([...made[0]!.labels], items.map(({ label }) => label));
+    assert.deepEqual(
+      [...made[0]!.labels],
+      items.map(({ label }) => label),
+    );
     const [entry] = readdirSync(store.folder);
     assert.match(entry!, /^a-set-[0-9a-f]{16}$/);
     assert.equal(readdirSync(join(store.folder, entry!)).filter((name) => name.startsWith("chunk-")).length, 3);
@@ -106,7 +118,11 @@ describe("features of images", () => {
     writeFileSync(join(entry, "chunk-00000016.safetensors.tmp-1"), "half");
     appendFileSync(join(entry, "chunks.jsonl"), '{"from":8,"to":16,"sha');
     let result: ImageFeatures | undefined;
-    assert.equal(await passes(async () => (result = await imageFeatures(loaded, items, options(store)))), 4, "the first two batches were kept");
+    assert.equal(
+      await passes(async () => (result = await imageFeatures(loaded, items, options(store)))),
+      4,
+      "the first two batches were kept",
+    );
     near(result!.features.toFloat32Array(), (await direct()).token);
   });
 
@@ -156,7 +172,10 @@ describe("features of images", () => {
         [...result.rows],
         list.flatMap((item, row) => (item === broken ? [] : [row])),
       );
-      assert.deepEqual([...result.labels], [...result.rows].map((row) => list[row]!.label));
+      assert.deepEqual(
+        [...result.labels],
+        [...result.rows].map((row) => list[row]!.label),
+      );
       near(result.features.toFloat32Array(), (await direct()).token);
       await assert.rejects(imageFeatures(loaded, list, options(store, { maximumSkipped: 0.01 })), DataError);
     }
@@ -170,7 +189,10 @@ describe("features of images", () => {
       features.select(0, features.sizeOf(0) - 1).fill_(NaN);
       return features;
     };
-    await assert.rejects(imageFeatures(loaded, items, options(store)), (error: Error) => error instanceof DataError && /3\.png/.test(error.message));
+    await assert.rejects(
+      imageFeatures(loaded, items, options(store)),
+      (error: Error) => error instanceof DataError && /3\.png/.test(error.message),
+    );
     model.imageFeatures = own;
     assert.equal(await passes(() => imageFeatures(loaded, items, options(store))), 6);
   });
