@@ -62,7 +62,7 @@ describe("the linear probe", () => {
     assert.ok(guesses[0]!.filter((label, i) => label === guesses[1]![i]).length >= 398);
     both.features.dispose();
     for (const { classifier } of [probe, direct]) classifier.dispose();
-    assert.equal(memoryInfo().live, live, "nothing is left behind");
+    assert.ok(memoryInfo().live <= live, "nothing is left behind");
   });
 
   test("holds out the same part of each class for the same seed", async () => {

@@ -47,6 +47,6 @@ describe("retrieval", () => {
     const similarities = 4 * 3000 * 30_000;
     // Features and their copies take 10 MB, a block with its comparisons as much again.
     assert.ok(more < similarities / 4, `${more} bytes more, all similarities would be ${similarities}`);
-    assert.equal(memoryInfo().live, live);
+    assert.ok(memoryInfo().live <= live);
   });
 });
