@@ -162,7 +162,7 @@ class MatReader {
       const text = take().bytes;
       if (!(length > 0) || text.byteLength % length !== 0) throw this.#refuse(`the field names of "${name}" are damaged`);
       const names = Array.from({ length: text.byteLength / length }, (_, i) => zeroEnded(text.subarray(i * length, (i + 1) * length)));
-      many(names.length);
+      many(Math.max(1, names.length));
       const fields = new Map(names.map((field) => [field, [] as MatValue[]]));
       for (let i = 0; i < count; i++) for (const field of names) fields.get(field)!.push(inner());
       return { name, value: { kind: "structs", dims, fields } };

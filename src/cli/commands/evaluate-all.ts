@@ -7,6 +7,7 @@ import { command, examples, print } from "../command.ts";
 import { interruptSignal } from "../interrupt.ts";
 import { parseShare, parseWhole } from "../options.ts";
 import { version } from "../version.ts";
+import { featureStore } from "./evaluate-options.ts";
 
 interface AllFlags {
   model: string;
@@ -22,6 +23,8 @@ interface AllFlags {
   maxSkipped: number;
   seed: number;
   device: string;
+  /** A folder, or false for none. */
+  features?: string | false;
   json?: boolean;
 }
 
@@ -49,6 +52,8 @@ export function allCommand(): Command {
     .option("--batch-size <images>", "images at once", parseWhole(1), 64)
     .option("--max-skipped <share>", "share of images that may be unreadable", parseShare, 0.01)
     .option("--seed <number>", "what episodes are drawn from", parseWhole(0), 0)
+    .option("--features <folder>", "where features are kept, so that tasks share them (default: LACLIP_FEATURES, else the user's cache)")
+    .option("--no-features", "keep no features")
     .option("--device <name>", "where the model runs", "cpu")
     .action(run);
   return examples(
@@ -58,7 +63,7 @@ export function allCommand(): Command {
   );
 }
 
-async function run({ model: folder, name, tasks, dataset, maxSkipped, json, ...flags }: AllFlags): Promise<void> {
+async function run({ model: folder, name, tasks, dataset, maxSkipped, features, json, ...flags }: AllFlags): Promise<void> {
   const model = await openEvaluatedModel(folder, name);
   try {
     const signal = interruptSignal("stopping after the task that is running");
@@ -68,6 +73,7 @@ async function run({ model: folder, name, tasks, dataset, maxSkipped, json, ...f
       datasets: dataset,
       tasks: tasks === undefined ? undefined : chosen(tasks),
       maximumSkipped: maxSkipped,
+      store: featureStore({ features }),
       signal,
       report: (step) => log.info(line(step)),
     });

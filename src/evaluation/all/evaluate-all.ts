@@ -19,7 +19,7 @@ import {
   protocolOf,
   retrievalDefinitions,
 } from "../datasets/index.ts";
-import { writeClassifiedItems, writeItemValues } from "../results/outcomes.ts";
+import { type ClassifiedItem, writeClassifiedItems, writeItemValues } from "../results/outcomes.ts";
 import {
   type EvaluationResult,
   type ResultDetails,
@@ -58,7 +58,7 @@ export interface EvaluateAllOptions extends Partial<TaskSettings> {
   templates?: string | undefined;
   /** Take copies of data sets in which images are missing. Default false. */
   incomplete?: boolean | undefined;
-  /** Ends the work after the task that is running. */
+  /** Ends the work: after the task that is running, or sooner where what it has made so far is kept. */
   signal?: AbortSignal | undefined;
   /** Hears of each task when it begins and when it has ended. */
   report?: ((step: EvaluationStep) => void) | undefined;
@@ -89,6 +89,7 @@ export async function evaluateAll(model: EvaluatedModel, options: EvaluateAllOpt
     maximumSkipped: options.maximumSkipped ?? 0.01,
     seed: options.seed ?? 0,
     store: options.store,
+    signal: options.signal,
   };
   const tasks = chosenTasks(options.tasks);
   const steps: EvaluationStep[] = [];
@@ -115,6 +116,8 @@ export async function evaluateAll(model: EvaluatedModel, options: EvaluateAllOpt
         if (typeof plan === "string") say({ ...about, state: "unfit", reason: plan });
         else say(await runOrKeep(plan, model, options, () => say({ ...about, state: "begun" })));
       } catch (error) {
+        // Stopped in the midst of it: that is no fault of the task.
+        if (options.signal?.aborted && LaclipError.is(error)) return steps;
         say({ ...about, state: "failed", reason: reasonOf(error) });
       }
     }
@@ -136,48 +139,33 @@ export async function runOrKeep(
   if (before !== undefined && isSame(before, plan, model) && hasItems(out, before))
     return { dataset, task, state: "kept", path, result: before };
   begun();
+  const { result } = await runTask(plan, model, { out, version });
+  return { dataset, task, state: "done", path, result };
+}
+
+/**
+ * Runs a plan.
+ * @param out folder for the result and what belongs to it; without one, nothing is written
+ * @returns the result, and the predictions of a classification
+ */
+export async function runTask(
+  plan: TaskPlan,
+  model: EvaluatedModel,
+  { out, version }: { out?: string | undefined; version: string },
+): Promise<{ result: EvaluationResult; classified: readonly ClassifiedItem[] | undefined }> {
+  const { task, dataset, protocol, mainMetric, dataHash, seed, classes, root } = plan;
+  const bare = { dataset, model: model.name, pretrained: "", task: taskNames[task], metrics: {}, language: "en" };
   const started = performance.now();
   const outcome = await plan.run();
   const seconds = (performance.now() - started) / 1000;
-  const { counts, classified, values, images } = outcome;
-  const perItem =
-    classified !== undefined
-      ? await writeClassifiedItems(out, bare, classified)
-      : values !== undefined
-        ? await writeItemValues(out, bare, values)
-        : undefined;
-  if (classified !== undefined && images !== undefined) {
+  const { metrics, counts, skipped, logitScale, classified, images } = outcome;
+  const perItem = out === undefined ? undefined : await writeItems(out, bare, outcome);
+  if (out !== undefined && classified !== undefined && images !== undefined) {
     await writeWrongPictures(out, bare, { items: classified, images, classes: counts["classes"]! });
   }
-  // Last, so that a result that is there has all that belongs to it.
-  const result = resultOf(plan, model, { version, outcome, seconds, perItem });
-  return { dataset, task, state: "done", path: writeResult(out, result), result };
-}
-
-/** Runs a plan; nothing is written. */
-export async function runPlan(plan: TaskPlan, model: EvaluatedModel, version: string): Promise<EvaluationResult> {
-  const started = performance.now();
-  const outcome = await plan.run();
-  return resultOf(plan, model, { version, outcome, seconds: (performance.now() - started) / 1000, perItem: undefined });
-}
-
-interface RunPlan {
-  version: string;
-  outcome: TaskOutcome;
-  seconds: number;
-  perItem: ResultDetails["perItem"];
-}
-
-function resultOf(plan: TaskPlan, model: EvaluatedModel, { version, outcome, seconds, perItem }: RunPlan): EvaluationResult {
-  const { task, dataset, protocol, mainMetric, dataHash, seed, classes, root } = plan;
-  const { metrics, counts, skipped, logitScale } = outcome;
-  return {
-    dataset,
-    model: model.name,
-    pretrained: "",
-    task: taskNames[task],
+  const result: EvaluationResult = {
+    ...bare,
     metrics,
-    language: "en",
     laclip: {
       version,
       created: new Date().toISOString(),
@@ -196,6 +184,14 @@ function resultOf(plan: TaskPlan, model: EvaluatedModel, { version, outcome, sec
       ...(model.run === undefined ? {} : { run: model.run }),
     },
   };
+  // Last, so that a result that is there has all that belongs to it.
+  if (out !== undefined) writeResult(out, result);
+  return { result, classified };
+}
+
+async function writeItems(out: string, result: EvaluationResult, { classified, values }: TaskOutcome): Promise<ResultDetails["perItem"]> {
+  if (classified !== undefined) return await writeClassifiedItems(out, result, classified);
+  return values === undefined ? undefined : await writeItemValues(out, result, values);
 }
 
 /** A result that can't be read is made again. */

@@ -18,6 +18,8 @@ export interface TaskSettings {
   readonly maximumSkipped: number;
   /** What episodes and the like are drawn from. */
   readonly seed: number;
+  /** Whether progress is shown. Default false. */
+  readonly progress?: boolean;
   /** Where features are kept, so that tasks share them. Default: nowhere. */
   readonly store?: FeatureStore | undefined;
   /** Stops the making of features; what was made stays in the store. */

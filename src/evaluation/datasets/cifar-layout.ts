@@ -36,7 +36,7 @@ export function pickledImages(files: DatasetFiles, file: string, labelKey: strin
   }
   const start = pixels.byteOffset - bytes.byteOffset;
   return labels.map((value, i) => {
-    const label = files.label(Number(value), `${files.at(file)}, image ${i}`, classes, 0);
+    const label = files.label(typeof value === "number" ? value : NaN, `${files.at(file)}, image ${i}`, classes, 0);
     return pixelItem(files, file, i, start + i * size, label, form);
   });
 }

@@ -41,7 +41,11 @@ export class DatasetFiles {
 
   /** Something is wrong with the copy. @throws DataError unless `incomplete` */
   problem(message: string, mend: string): void {
-    if (!this.#incomplete) throw new DataError(`${this.path}: ${message}`, { mend });
+    if (!this.#incomplete) {
+      throw new DataError(`${this.path}: ${message}`, {
+        mend: `${mend} Or take the copy as it is (--incomplete): then the result says what is wrong with it.`,
+      });
+    }
     this.problems.push(message);
   }
 
@@ -98,7 +102,7 @@ export class DatasetFiles {
   /** Sub-folders in sorted order, without those that begin with a dot. @throws DataError when there is no such folder */
   folders(name: string): string[] {
     return this.#list(name)
-      .filter((entry) => (entry.isSymbolicLink() ? statSync(this.at(join(name, entry.name))).isDirectory() : entry.isDirectory()))
+      .filter((entry) => (entry.isSymbolicLink() ? this.#leadsToFolder(join(name, entry.name)) : entry.isDirectory()))
       .map((entry) => entry.name)
       .filter((folder) => !folder.startsWith("."))
       .sort();
@@ -127,7 +131,7 @@ export class DatasetFiles {
     if (missing.length > 0) {
       this.problem(
         `${missing.length} of ${entries.length} images of ${what} are missing: ${missing.slice(0, 3).join(", ")}${missing.length > 3 ? ", ..." : ""}.`,
-        "Unpack the archive of images again, or allow an incomplete copy.",
+        "Unpack the archive of images again.",
       );
     }
     return items;
@@ -162,10 +166,17 @@ export class DatasetFiles {
     const folder = dirname(name);
     let names = this.#folders.get(folder);
     if (names === undefined) {
-      names = new Set(existsSync(this.at(folder)) ? readdirSync(this.at(folder)) : []);
+      names = new Set(this.has(folder) ? this.#list(folder).map((entry) => entry.name) : []);
       this.#folders.set(folder, names);
     }
     return names.has(basename(name));
+  }
+
+  /** A link that leads nowhere may have been a class, which must not go missing in silence. */
+  #leadsToFolder(name: string): boolean {
+    const found = statSync(this.at(name), { throwIfNoEntry: false });
+    if (found === undefined) throw new DataError(`${this.at(name)}: this link leads nowhere.`, { mend: "Mend the link, or remove it." });
+    return found.isDirectory();
   }
 
   #list(name: string): Dirent[] {
@@ -173,10 +184,13 @@ export class DatasetFiles {
       return readdirSync(this.at(name), { withFileTypes: true });
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      if (code === "ENOENT")
-        throw new DataError(`${this.at(name)}: no such folder.`, { mend: "Unpack the archive that holds it.", cause: error });
-      if (code === "ENOTDIR") throw new DataError(`${this.at(name)}: a file, expected a folder.`, { cause: error });
-      throw error;
+      const what =
+        code === "ENOENT"
+          ? "no such folder"
+          : code === "ENOTDIR"
+            ? "a file, expected a folder"
+            : `can't be read (${code ?? String(error)})`;
+      throw new DataError(`${this.at(name)}: ${what}.`, { mend: "Unpack the archive that holds it.", cause: error });
     }
   }
 }

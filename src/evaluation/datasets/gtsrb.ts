@@ -48,7 +48,7 @@ function testImages(files: DatasetFiles): ReturnType<DatasetFiles["listed"]> {
     });
   }
   const [head, ...rows] = files.lines(list);
-  const columns = head!.text.split(";");
+  const columns = head!.text.split(";").map((name) => name.trim());
   const [image, label] = [columns.indexOf("Filename"), columns.indexOf("ClassId")];
   if (image < 0 || label < 0) {
     throw new DataError(`${head!.where}: expected columns Filename and ClassId, found ${columns.join(", ")}.`, {
@@ -56,7 +56,7 @@ function testImages(files: DatasetFiles): ReturnType<DatasetFiles["listed"]> {
     });
   }
   const entries = rows.map(({ text, where }) => {
-    const cells = text.split(";");
+    const cells = text.split(";").map((cell) => cell.trim());
     const value = cells[label] === undefined || cells[label] === "" ? NaN : Number(cells[label]);
     return { image: `${folder}/${cells[image]}`, label: files.label(value, where, 43, 0) };
   });

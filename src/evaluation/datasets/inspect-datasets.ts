@@ -7,7 +7,7 @@ import { findDataset, openDefinedDataset } from "./open-dataset.ts";
 import { datasetDefinitions } from "./registry.ts";
 
 /**
- * "whole": all that was looked for is there; "incomplete": something is wrong, and the set opens with `incomplete`; "damaged": it does not
+ * "whole": there are test images, and what is there is as published; "incomplete": something is wrong, and the set opens with `incomplete`; "damaged": it does not
  * open; "packed": an archive of it lies there, not unpacked; "absent".
  */
 export type DatasetState = "whole" | "incomplete" | "damaged" | "packed" | "absent";
@@ -62,7 +62,9 @@ export async function inspectDataset(definition: DatasetDefinition, root: string
     const { checked, classes } = await openDefinedDataset(definition, root, { incomplete: true });
     const { counts, notes } = checked;
     const missing = (Object.keys(expected) as (keyof typeof expected)[]).filter((split) => !counts.some((count) => count.split === split));
-    const problems = [...checked.problems, ...missing.map((split) => `There are no ${split} images.`)];
+    const problems = [...checked.problems, ...(missing.includes("test") ? ["There are no test images."] : [])];
+    // Many have only the images that results are told of, ImageNet's above all.
+    for (const split of missing) if (split !== "test") notes.push(`There are no ${split} images.`);
     if (problems.length > 0) problems.push(...archives.map((archive) => `${archive} may not be unpacked.`));
     return { ...about, state: problems.length > 0 ? "incomplete" : "whole", path, classes: classes.length, counts, problems, notes };
   } catch (error) {

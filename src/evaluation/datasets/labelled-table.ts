@@ -99,7 +99,7 @@ export async function openLabelledTable(file: string, options: LabelledTableOpti
   if (missing.length > 0) {
     files.problem(
       `${missing.length} of ${row} images are missing: ${missing.slice(0, 3).join(", ")}${missing.length > 3 ? ", ..." : ""}.`,
-      "Paths are relative to the table. Mend them, or allow an incomplete copy (--incomplete).",
+      "Paths are relative to the table: mend them.",
     );
   }
   if (rows.length === 0) throw new DataError(`${file}: there is no image in it.`);

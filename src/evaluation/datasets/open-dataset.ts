@@ -68,10 +68,14 @@ export async function openEvaluationDataset(nameOrFolder: string, options: OpenD
   return openOwnFolder(path, options);
 }
 
-/** Folder of a published set below the root, and the marker that was found in it; undefined when it is not there. */
-export function findDataset(definition: Pick<DatasetDefinition, "places" | "markers">, root: string): string | undefined {
-  const places = [...definition.places, "."].map((place) => resolve(root, place));
-  return places.find((place) => definition.markers.some((marker) => existsSync(join(place, marker))));
+/**
+ * Folder of a published set below the root, or the root itself where it is called as the set's folder is; undefined when no marker is there.
+ */
+export function findDataset({ places, markers }: Pick<DatasetDefinition, "places" | "markers">, root: string): string | undefined {
+  const path = resolve(root);
+  const itself = places.filter((place) => basename(place).toLowerCase() === basename(path).toLowerCase()).map(() => path);
+  const folders = [...places.map((place) => join(path, place)), ...itself];
+  return folders.find((folder) => markers.some((marker) => existsSync(join(folder, marker))));
 }
 
 /**
@@ -132,10 +136,7 @@ async function readSplits(
     dataset.splits[split] = items;
     dataset.checked.counts.push({ split, found: items.length, expected: wanted });
     if (wanted !== undefined && items.length !== wanted) {
-      files.problem(
-        `${items.length} images to ${split}, expected ${wanted}.`,
-        "Unpack the download again. Or allow an incomplete copy (--incomplete): the result then says so.",
-      );
+      files.problem(`${items.length} images to ${split}, expected ${wanted}.`, "Unpack the download again.");
     }
   }
 }
@@ -230,8 +231,7 @@ function foldersOfSplits(path: string): Map<SplitName, string> {
       throw new DataError(`${path}: both ${other} and ${folder} hold ${split} images.`, { mend: "Keep one of them." });
     found.set(split, folder);
   }
-  // A set of a single class called "train" is no set; a single folder of a split is.
-  return found;
+  return new Map(splitNames.flatMap((split) => (found.has(split) ? [[split, found.get(split)!] as const] : [])));
 }
 
 /** Names and templates may lie in the split's folder, or once for all splits above it. */

@@ -4,6 +4,7 @@
  * LaCLIP tells of its models of CC3M, CC12M and RedCaps by SLIP's protocol, of those of LAION-400M by OpenAI's (eval_zeroshot_imagenet.py of
  * LijieFan/LaCLIP). A protocol also says how pixels are normalised; a model knows that of itself, see `protocolOf`.
  */
+import { isDeepStrictEqual } from "node:util";
 import { type ProtocolName, areWordNetNumbers, classList, classListNames } from "../../data/index.ts";
 import type { Preprocessing } from "../../models/index.ts";
 import type { DatasetDefinition, OpenedLayout } from "./dataset.ts";
@@ -59,14 +60,14 @@ export function ownWords(
   templates?: string[],
   protocol?: ProtocolName,
 ): Pick<DatasetWords, "names" | "templates"> & { words: string; source: string } {
-  const imagenet = protocol !== undefined && templates === undefined && areWordNetNumbers(classes);
-  const words = imagenet ? protocol : "own";
-  return {
-    names: names ?? classes.map((name) => [name.replaceAll("_", " ")]),
-    templates: templates ?? (imagenet ? classList("imagenet1k").templates(protocol) : [...plainTemplates]),
-    words,
-    source: words,
-  };
+  const imagenet = classList("imagenet1k");
+  const fits = protocol !== undefined && areWordNetNumbers(classes) && classes.every((name) => imagenet.find(name) !== undefined);
+  const known = fits ? imagenet : undefined;
+  const called = names ?? classes.map((name) => [name.replaceAll("_", " ")]);
+  const listed = known !== undefined && isDeepStrictEqual(called, known.namesOf(classes, protocol!, "these folders"));
+  // Words of one's own with published prompts, or the other way round, are nobody's protocol.
+  const source = listed && templates === undefined ? protocol! : "own";
+  return { names: called, templates: templates ?? known?.templates(protocol!) ?? [...plainTemplates], words: source, source };
 }
 
 /** Channel means of the protocols' normalisation: SLIP's is ImageNet's, the others have OpenAI's. */

@@ -62,7 +62,7 @@ describe("published numbers", () => {
     assert.equal(publishedNumber(laclip, { ...result, task: "linear_probe" }), undefined);
     assert.equal(publishedNumber(laclip, { ...result, dataset: "wds/vtab-pets" })!.metric, "mean_per_class_recall");
     const { laclip: own, ...foreign } = result;
-    assert.match(protocolDifferences(foreign, number)[0]!, /unknown/);
+    assert.match(protocolDifferences(foreign, number)[0]!, /does not say/);
     const skipping = { ...result, laclip: { ...own!, protocol: { templates: 7 }, skipped: { count: 3, reasons: [] } } };
     assert.deepEqual(protocolDifferences(skipping, number), ["3 images left out"], "what is not said is not counted as different");
   });

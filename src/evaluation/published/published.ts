@@ -77,7 +77,7 @@ export function shortDataset(name: string): string {
  */
 export function protocolDifferences(result: EvaluationResult, { protocol }: Pick<PublishedNumber, "protocol">): string[] {
   const own = result.laclip?.protocol;
-  if (own === undefined) return ["protocol unknown: the result says nothing of it"];
+  if (own === undefined) return ["the result does not say how it was measured"];
   const differences = Object.entries(protocol).flatMap(([name, published]) => {
     const mine = own[name];
     if (mine === undefined || same(mine, published)) return [];

@@ -7,6 +7,7 @@
 import { isRecord } from "../../support/index.ts";
 import { type Interval, interval, pairedDifference } from "../results/interval.ts";
 import type { EvaluationResult, StoredResult } from "../results/result.ts";
+import { type RowKey, byPlace } from "./row-order.ts";
 
 /** Runs with the same texts, one or more seeds. */
 export interface AblationVariant {
@@ -21,7 +22,7 @@ export interface AblationVariant {
 export interface AblationTable {
   /** What they share: the description of the first one's recipe. */
   readonly title: string;
-  readonly columns: readonly { readonly dataset: string; readonly task: string; readonly metric: string }[];
+  readonly columns: readonly RowKey[];
   /** The one without rewrites first, where there is one. */
   readonly variants: readonly AblationVariant[];
 }
@@ -61,23 +62,24 @@ function grouped<T>(values: readonly T[], key: (value: T) => string): T[][] {
 }
 
 function tableOf(variants: readonly (readonly Run[])[]): AblationTable {
-  const columns = new Map<string, AblationTable["columns"][number]>();
+  const found = new Map<string, RowKey>();
   for (const { dataset, task, laclip } of variants.flat().flatMap(({ results }) => results)) {
     const metric = laclip!.mainMetric;
-    columns.set([task, dataset, metric].join(" "), { dataset, task, metric });
+    found.set([task, dataset, metric].join(" "), { dataset, task, metric });
   }
-  const values = (runs: readonly Run[], { dataset, task, metric }: AblationTable["columns"][number]): { seed: number; value: number }[] =>
+  const columns = [...found.values()].sort(byPlace);
+  const values = (runs: readonly Run[], { dataset, task, metric }: RowKey): { seed: number; value: number }[] =>
     runs.flatMap(({ seed, results }) => {
       const value = results.find((result) => result.dataset === dataset && result.task === task)?.metrics[metric];
       return typeof value === "number" ? [{ seed, value }] : [];
     });
   return {
     title: variants[0]![0]!.title,
-    columns: [...columns.values()],
+    columns,
     variants: variants.map((runs, i) => ({
       title: runs[0]!.variant,
       seeds: runs.map(({ seed }) => seed).sort((a, b) => a - b),
-      cells: [...columns.values()].map((column) => {
+      cells: columns.map((column) => {
         const own = values(runs, column);
         if (own.length === 0) return undefined;
         const difference = i === 0 ? undefined : pairedDifference(own, values(variants[0]!, column));

@@ -5,7 +5,7 @@
  * Everything is computed from the files; nothing is evaluated again.
  */
 import { DataError, LaclipError } from "../../support/index.ts";
-import { datasetDefinitions, findDefinition, findRetrievalDefinition, retrievalDefinitions } from "../datasets/index.ts";
+import { findDefinition, findRetrievalDefinition } from "../datasets/index.ts";
 import {
   type Mark,
   type PublishedModel,
@@ -19,6 +19,7 @@ import { readOutcomes } from "../results/outcomes.ts";
 import { type EvaluationResult, type StoredResult, type TaskName, taskNames } from "../results/result.ts";
 import { type Estimate, bootstrapInterval, holm } from "../results/significance.ts";
 import { type AblationTable, ablationTables } from "./ablation.ts";
+import { byPlace } from "./row-order.ts";
 
 /** What a model reaches in a row. */
 export interface ReportCell {
@@ -254,17 +255,4 @@ function meansOf(rows: readonly ReportRow[], models: number): ReportMean[] {
     const values = Array.from({ length: models }, (_, i) => shared.reduce((sum, { cells }) => sum + cells[i]!.value, 0) / shared.length);
     return [{ task, datasets: shared.length, values }];
   });
-}
-
-function byPlace(a: { dataset: string; task: string; metric: string }, b: { dataset: string; task: string; metric: string }): number {
-  const order = [...datasetDefinitions, ...retrievalDefinitions].map(({ name }) => name);
-  const tasks = Object.values(taskNames) as string[];
-  const place = (list: readonly string[], name: string): number => (list.includes(name) ? list.indexOf(name) : list.length);
-  return (
-    place(tasks, a.task) - place(tasks, b.task) ||
-    a.task.localeCompare(b.task) ||
-    place(order, a.dataset) - place(order, b.dataset) ||
-    a.dataset.localeCompare(b.dataset) ||
-    a.metric.localeCompare(b.metric, "en", { numeric: true })
-  );
 }

@@ -184,7 +184,7 @@ function gathered(
   if (expected !== undefined && (found.images !== expected.images || found.captions !== expected.captions)) {
     files.problem(
       `${found.images} images and ${found.captions} captions to ${about.split}, expected ${expected.images} and ${expected.captions}.`,
-      "Unpack the download again. Or allow an incomplete copy (--incomplete): the result then says so.",
+      "Unpack the download again.",
     );
   }
   return {

@@ -49,7 +49,7 @@ export async function openRetrievalTable(
   if (missing.length > 0) {
     files.problem(
       `${missing.length} of ${found.size} images are missing: ${missing.slice(0, 3).join(", ")}${missing.length > 3 ? ", ..." : ""}.`,
-      "Paths are relative to the table. Mend them, or allow an incomplete copy (--incomplete).",
+      "Paths are relative to the table: mend them.",
     );
   }
   const gone = new Set(missing);
