@@ -7,7 +7,7 @@ import sharp from "sharp";
 import { Clip, imagenetPreprocessing, preset } from "../models/index.ts";
 import { DataError } from "../support/index.ts";
 import { Tensor, noGrad, ops, setThreads } from "../torch/index.ts";
-import { ClassScorer, ImageTextScorer, classVectors, classificationMetrics, fillTemplate, zeroShot } from "./index.ts";
+import { ClassScorer, FeatureStore, ImageTextScorer, classVectors, classificationMetrics, fillTemplate, zeroShot } from "./index.ts";
 
 describe("metrics", () => {
   test("top-1, top-5 and the mean over classes are counted as CLIP_benchmark does", () => {
@@ -128,6 +128,16 @@ describe("zero-shot", () => {
     for (const { label, rank, top } of whole.predictions) {
       if (rank <= 5) assert.equal(top[rank - 1]!.label, label);
       else assert.ok(top.every((guess) => guess.label !== label));
+    }
+    const store = new FeatureStore(join(folder, "features"));
+    for (const time of ["made", "read"]) {
+      const kept = await zeroShot({ ...loaded, hash: "nano" }, items, classes, { store, batchSize: 2 });
+      assert.deepEqual([kept.metrics, kept.skipped, kept.logitScale], [whole.metrics, 0, whole.logitScale]);
+      for (const [i, { path, rank, row, top, confidence }] of kept.predictions.entries()) {
+        const seen = whole.predictions[i]!;
+        assert.deepEqual([path, rank, row], [seen.path, seen.rank, seen.row], `features that were ${time}`);
+        assert.ok(Math.abs(confidence - seen.confidence) < 1e-5 && Math.abs(top[0]!.cosine - seen.top[0]!.cosine) < 1e-5);
+      }
     }
     const damaged = [...items, { path: join(folder, "broken.png"), label: 0 }];
     writeFileSync(join(folder, "broken.png"), "no picture");

@@ -29,7 +29,7 @@ interface Scored {
 }
 
 async function evaluate(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const env = { ...process.env, LACLIP_THREADS: "1", LACLIP_DATASETS: "" };
+  const env = { ...process.env, LACLIP_THREADS: "1", LACLIP_DATASETS: "", LACLIP_FEATURES: join(made, "features") };
   const child = spawn(process.execPath, [main, "evaluate", "zero-shot", ...args], { env });
   let [stdout, stderr] = ["", ""];
   child.stdout.on("data", (chunk) => (stdout += chunk));

@@ -37,9 +37,9 @@ export interface ScoringFlags {
 export function addScoringFlags(target: Command, dataset: string): Command {
   return target
     .requiredOption("--model <folder>", "model folder: `model` or a checkpoint in a run folder")
-    .requiredOption("--dataset <name|folder>", dataset)
+    .requiredOption("--dataset <name|path>", dataset)
     .option("--root <folder>", "folder of the published sets (default: LACLIP_DATASETS)")
-    .option("--incomplete", "take a published set although images are missing; the result says what is wrong")
+    .option("--incomplete", "take a data set although images are missing; the result says what is wrong")
     .option("--batch-size <images>", "images at once", parseWhole(1), 64)
     .option("--max-skipped <share>", "share of images that may be unreadable", parseShare, 0.01)
     .option(

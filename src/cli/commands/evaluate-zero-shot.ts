@@ -22,40 +22,29 @@ import {
 } from "../../evaluation/index.ts";
 import { log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
-import { parseShare, parseWhole } from "../options.ts";
+import { interruptSignal } from "../interrupt.ts";
+import { parseWhole } from "../options.ts";
 import { version } from "../version.ts";
+import { type ScoringFlags, addScoringFlags, featureStore } from "./evaluate-options.ts";
 
-interface ZeroShotFlags {
-  model: string;
-  name?: string;
-  dataset: string;
-  root?: string;
+interface ZeroShotFlags extends ScoringFlags {
   split: SplitName;
-  incomplete?: boolean;
   protocol?: ProtocolName;
   classes?: string;
   templates?: string;
   imageColumn?: string;
   labelColumn?: string;
-  out?: string;
   worst: number;
-  batchSize: number;
-  maxSkipped: number;
-  device: string;
   predictions?: boolean;
-  json?: boolean;
 }
 
 export function zeroShotCommand(): Command {
-  const built = command("zero-shot", "classify images by the words for their classes")
-    .requiredOption("--model <folder>", "model folder: `model` or a checkpoint in a run folder")
-    .requiredOption(
-      "--dataset <name|path>",
-      "name of a published set; or a folder for each class, with images inside, such folders in train, validation and test, tars as CLIP_benchmark packs them, or a table (csv, tsv, jsonl, parquet) with an image and its class in each row",
-    )
-    .option("--root <folder>", "folder of the published sets (default: LACLIP_DATASETS)")
+  const built = command("zero-shot", "classify images by the words for their classes");
+  addScoringFlags(
+    built,
+    "name of a published set; or a folder for each class, with images inside, such folders in train, validation and test, tars as CLIP_benchmark packs them, or a table (csv, tsv, jsonl, parquet) with an image and its class in each row",
+  )
     .addOption(new Option("--split <name>", "whose images are classified").choices(splitNames).default("test"))
-    .option("--incomplete", "take a set although images are missing; the result says what is wrong")
     .addOption(
       new Option("--protocol <name>", "whose names and prompts a published set gets (default: by the model's normalisation)").choices(
         protocolNames,
@@ -68,12 +57,7 @@ export function zeroShotCommand(): Command {
     .option("--templates <file>", "prompts, a line each, {} for the name (default: the data set's, else `a photo of a {}.`)")
     .option("--image-column <name>", "column of a table with the images (default: image, filepath, path, ...)")
     .option("--label-column <name>", "column of a table with the classes (default: label, class, category, ...)")
-    .option("--out <folder>", "write the result there, with every image's prediction beside it")
-    .option("--name <text>", "what results call the model (default: its run folder's name)")
     .option("--worst <classes>", "how many of the classes with the least recall are named", parseWhole(0), 5)
-    .option("--batch-size <images>", "images at once", parseWhole(1), 64)
-    .option("--max-skipped <share>", "share of images that may be unreadable", parseShare, 0.01)
-    .option("--device <name>", "where the model runs", "cpu")
     .option("--predictions", "with --json: also every image's best five classes")
     .action(run);
   return examples(
@@ -93,7 +77,9 @@ async function run(flags: ZeroShotFlags): Promise<void> {
     for (const problem of dataset.checked.problems) log.warn(`${dataset.title}: ${problem}`);
     tellWords(model, dataset);
     const { batchSize, maxSkipped: maximumSkipped, device, split } = flags;
-    const plan = zeroShotPlan(model, dataset, { batchSize, maximumSkipped, device, progress: true }, split);
+    const store = featureStore(flags);
+    const signal = interruptSignal("stopping; features that were made are kept");
+    const plan = zeroShotPlan(model, dataset, { batchSize, maximumSkipped, device, seed: 0, progress: true, store, signal }, split);
     const { result, classified } = await runTask(plan, model, { out: flags.out, version });
     const { counts, skipped } = result.laclip!;
     log.info(`${counts["images"]} of ${items.length} images, ${dataset.names.length} classes; ${skipped.count} images skipped.`);

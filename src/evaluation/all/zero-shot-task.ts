@@ -26,7 +26,7 @@ export const zeroShotTask: EvaluationTask = {
 export function zeroShotPlan(
   model: EvaluatedModel,
   dataset: EvaluationDataset,
-  { batchSize, device, maximumSkipped, progress = false }: Omit<TaskSettings, "seed">,
+  { seed: _, ...settings }: TaskSettings,
   split: SplitName = "test",
 ): TaskPlan {
   const items = splitItems(dataset, split);
@@ -39,14 +39,14 @@ export function zeroShotPlan(
       words,
       templates: templates.length,
       prompts: sha256(JSON.stringify([names, templates, several])).slice(0, 16),
-      maximumSkipped,
+      maximumSkipped: settings.maximumSkipped,
     },
     mainMetric: dataset.metric,
     dataHash: itemsHash(items, path, classes),
     root: path,
     classes: names.map((own, label) => own[0] ?? classes[label]!),
     async run() {
-      const result = await zeroShot(model, items, { names, templates, several }, { batchSize, device, maximumSkipped, progress });
+      const result = await zeroShot(model, items, { names, templates, several }, { ...settings, name: `${dataset.name} ${split}` });
       return {
         metrics: { ...result.metrics },
         counts: { images: result.predictions.length, classes: names.length },
