@@ -16,7 +16,8 @@ import {
   splitItems,
   splitNames,
 } from "../../src/evaluation/index.ts";
-import { type SyntheticDataset, classColour, syntheticDatasets, writeSyntheticDatasets } from "./synthetic-datasets.ts";
+import { type SyntheticDataset, syntheticDatasets, writeSyntheticDatasets } from "./synthetic-datasets.ts";
+import { classColour } from "./synthetic-pictures.ts";
 
 const base = mkdtempSync(join(tmpdir(), "laclip-datasets-"));
 after(() => rmSync(base, { recursive: true }));

@@ -2,16 +2,11 @@
  * Small copies of the published data sets, in the layout of their downloads, byte-true: lists, .mat files, binary batches, pickles, pixmaps.
  *
  *   node dist/test/integration/synthetic-datasets.js FOLDER
- *
- * The left half of every image has the colour of its class; the right half is white above and black below, so that a picture that was
- * turned, or got another's label, is seen.
  */
-import { mkdirSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
-import sharp from "sharp";
 import { cells, matFile, numbers, structs, text } from "./mat-writer.ts";
-import { pickledBatch, pickledFacts } from "./python2-pickles.ts";
+import { classFolders, lines, padded, photo, pixmap, put } from "./synthetic-pictures.ts";
+import { cifar100Binary, cifar100Python, cifar10Binary, cifar10Python, stl10 } from "./synthetic-pixel-files.ts";
 
 /** What a copy holds: the labels of each split, in its order, and how many classes there are. */
 export interface SyntheticDataset {
@@ -24,60 +19,7 @@ export interface SyntheticDataset {
   write(root: string): Promise<void>;
 }
 
-/** The colour of a class. */
-export function classColour(label: number): [number, number, number] {
-  return [(label * 67 + 30) % 220, (label * 131 + 90) % 220, (label * 29 + 150) % 220];
-}
-
-/** `[side, side, 3]` RGB */
-function picture(label: number, side: number): Uint8Array {
-  const data = new Uint8Array(side * side * 3);
-  for (let y = 0; y < side; y++) {
-    for (let x = 0; x < side; x++) {
-      const right = y < side / 2 ? 255 : 0;
-      data.set(x < side / 2 ? classColour(label) : [right, right, right], (y * side + x) * 3);
-    }
-  }
-  return data;
-}
-
-/** The three planes of a picture one after the other, by rows or by columns. */
-function planes(label: number, side: number, byColumns = false): Uint8Array {
-  const pixels = picture(label, side);
-  const data = new Uint8Array(pixels.length);
-  let at = 0;
-  for (let plane = 0; plane < 3; plane++) {
-    for (let a = 0; a < side; a++) {
-      for (let b = 0; b < side; b++) data[at++] = pixels[(byColumns ? b * side + a : a * side + b) * 3 + plane]!;
-    }
-  }
-  return data;
-}
-
-function put(root: string, name: string, content: string | Uint8Array): void {
-  mkdirSync(dirname(join(root, name)), { recursive: true });
-  writeFileSync(join(root, name), content);
-}
-
-async function photo(root: string, name: string, label: number): Promise<void> {
-  const raw = { width: 32, height: 32, channels: 3 } as const;
-  put(root, name, await sharp(picture(label, 32), { raw }).jpeg({ quality: 95, chromaSubsampling: "4:4:4" }).toBuffer());
-}
-
-function pixmap(root: string, name: string, label: number): void {
-  put(root, name, Buffer.concat([Buffer.from("P6\n32 32\n255\n"), picture(label, 32)]));
-}
-
-const lines = (list: readonly string[]): string => `${list.join("\n")}\n`;
-const padded = (value: number, digits: number): string => String(value).padStart(digits, "0");
 const three = ["apple_pie", "baby_back_ribs", "baklava"];
-
-/** For class folders: so many images of each class below `parent`. */
-async function classFolders(root: string, parent: string, classes: readonly string[], each: number, prefix = "image_"): Promise<void> {
-  for (const [label, name] of classes.entries()) {
-    for (let i = 1; i <= each; i++) await photo(root, `${parent}/${name}/${prefix}${padded(i, 4)}.jpg`, label);
-  }
-}
 
 const repeated = (classes: number, each: number): number[] => Array.from({ length: classes * each }, (_, i) => Math.floor(i / each));
 
@@ -96,71 +38,6 @@ const food101: SyntheticDataset = {
       const names = this.splits[split]!.map((label, i) => `${three[label]}/${first + i}`);
       put(root, `${base}/meta/${split}.txt`, lines(names));
       for (const [i, name] of names.entries()) await photo(root, `${base}/images/${name}.jpg`, this.splits[split]![i]!);
-    }
-  },
-};
-
-const cifarClasses = ["airplane", "automobile", "bird", "cat"];
-
-const cifar10Binary: SyntheticDataset = {
-  name: "cifar10",
-  layout: "binary",
-  classes: cifarClasses,
-  splits: { train: [3, 1, 0, 2, 1, 0, 3, 2, 2, 1], test: [2, 0, 3] },
-  async write(root) {
-    const base = "cifar-10-batches-bin";
-    // The file ends in an empty line, as the original.
-    put(root, `${base}/batches.meta.txt`, `${lines(cifarClasses)}\n`);
-    const records = (labels: readonly number[]): Buffer =>
-      Buffer.concat(labels.flatMap((label) => [Buffer.from([label]), planes(label, 32)]));
-    for (let n = 1; n <= 5; n++) put(root, `${base}/data_batch_${n}.bin`, records(this.splits.train!.slice(2 * n - 2, 2 * n)));
-    put(root, `${base}/test_batch.bin`, records(this.splits.test!));
-  },
-};
-
-const cifar10Python: SyntheticDataset = {
-  ...cifar10Binary,
-  layout: "python",
-  async write(root) {
-    const base = "cifar-10-batches-py";
-    put(root, `${base}/batches.meta`, pickledFacts("label_names", cifarClasses));
-    const batch = (labels: readonly number[]): Uint8Array =>
-      pickledBatch(
-        "labels",
-        labels,
-        labels.map((label) => planes(label, 32)),
-      );
-    for (let n = 1; n <= 5; n++) put(root, `${base}/data_batch_${n}`, batch(this.splits.train!.slice(2 * n - 2, 2 * n)));
-    put(root, `${base}/test_batch`, batch(this.splits.test!));
-  },
-};
-
-const cifar100Binary: SyntheticDataset = {
-  name: "cifar100",
-  layout: "binary",
-  classes: ["apple", "aquarium_fish", "baby", "bear"],
-  splits: { train: [0, 3, 1], test: [2, 1] },
-  async write(root) {
-    const base = "cifar-100-binary";
-    put(root, `${base}/fine_label_names.txt`, lines(this.classes));
-    put(root, `${base}/coarse_label_names.txt`, lines(["aquatic_mammals", "fish"]));
-    for (const split of ["train", "test"] as const) {
-      const records = this.splits[split]!.flatMap((label) => [Buffer.from([9 - label, label]), planes(label, 32)]);
-      put(root, `${base}/${split}.bin`, Buffer.concat(records));
-    }
-  },
-};
-
-const cifar100Python: SyntheticDataset = {
-  ...cifar100Binary,
-  layout: "python",
-  async write(root) {
-    const base = "cifar-100-python";
-    put(root, `${base}/meta`, pickledFacts("fine_label_names", this.classes));
-    for (const split of ["train", "test"] as const) {
-      const labels = this.splits[split]!;
-      const pictures = labels.map((label) => planes(label, 32));
-      put(root, `${base}/${split}`, pickledBatch("fine_labels", labels, pictures));
     }
   },
 };
@@ -329,27 +206,6 @@ const flowers: SyntheticDataset = {
       numbers(Array.from({ length: count }, (_, i) => number(from + i)));
     put(root, `${base}/setid.mat`, matFile({ trnid: ids(0, 2), valid: ids(2, 1), tstid: ids(3, 3) }));
     for (const [i, label] of all.entries()) await photo(root, `${base}/jpg/image_${padded(i + 1, 5)}.jpg`, label);
-  },
-};
-
-const stl10: SyntheticDataset = {
-  name: "stl10",
-  layout: "official",
-  classes: ["airplane", "bird", "car"],
-  splits: { train: [2, 0], test: [1, 2, 0] },
-  async write(root) {
-    const base = "stl10_binary";
-    // No line end after the last name, as in the original.
-    put(root, `${base}/class_names.txt`, this.classes.join("\n"));
-    for (const split of ["train", "test"] as const) {
-      const labels = this.splits[split]!;
-      put(
-        root,
-        `${base}/${split}_y.bin`,
-        Uint8Array.from(labels, (label) => label + 1),
-      );
-      put(root, `${base}/${split}_X.bin`, Buffer.concat(labels.map((label) => planes(label, 96, true))));
-    }
   },
 };
 
