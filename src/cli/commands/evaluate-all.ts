@@ -1,13 +1,22 @@
 /** `laclip evaluate all`: every task on every data set that is there, a result file each, and a table at the end. */
 import { Option, type Command } from "commander";
 import { type ProtocolName, protocolNames } from "../../data/index.ts";
-import { type EvaluationStep, type TaskName, evaluateAll, openEvaluatedModel, taskNames } from "../../evaluation/index.ts";
+import {
+  type EvaluationStep,
+  type TaskName,
+  buildReport,
+  evaluateAll,
+  openEvaluatedModel,
+  reportMarkdown,
+  taskNames,
+} from "../../evaluation/index.ts";
 import { DataError, InterruptedError, UsageError, log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { interruptSignal } from "../interrupt.ts";
 import { parseShare, parseWhole } from "../options.ts";
 import { version } from "../version.ts";
 import { featureStore } from "./evaluate-options.ts";
+import { publishedOption, readPublished } from "./evaluate-report.ts";
 
 interface AllFlags {
   model: string;
@@ -25,6 +34,7 @@ interface AllFlags {
   device: string;
   /** A folder, or false for none. */
   features?: string | false;
+  published: string[];
   json?: boolean;
 }
 
@@ -55,15 +65,16 @@ export function allCommand(): Command {
     .option("--features <folder>", "where features are kept, so that tasks share them (default: LACLIP_FEATURES, else the user's cache)")
     .option("--no-features", "keep no features")
     .option("--device <name>", "where the model runs", "cpu")
+    .option(...publishedOption)
     .action(run);
   return examples(
     built,
-    "laclip evaluate all --model runs/b16/model --root datasets --out results/b16",
+    "laclip evaluate all --model runs/b16/model --root datasets --out results/b16 --published laclip-cc12m-vit-b-16",
     "laclip evaluate all --model runs/b16/model --dataset my-photos --tasks zero-shot --out results/b16",
   );
 }
 
-async function run({ model: folder, name, tasks, dataset, maxSkipped, features, json, ...flags }: AllFlags): Promise<void> {
+async function run({ model: folder, name, tasks, dataset, maxSkipped, features, published, json, ...flags }: AllFlags): Promise<void> {
   const model = await openEvaluatedModel(folder, name);
   try {
     const signal = interruptSignal("stopping after the task that is running");
@@ -80,9 +91,9 @@ async function run({ model: folder, name, tasks, dataset, maxSkipped, features, 
     if (signal.aborted) {
       throw new InterruptedError("Stopped; what is done is kept.", { mend: "The same command goes on from there." });
     }
-    const results = steps.flatMap(({ result }) => (result === undefined ? [] : [result]));
+    const results = steps.flatMap(({ path, result }) => (path === undefined || result === undefined ? [] : [{ path, result }]));
     if (json) print(steps);
-    else for (const step of steps) if (step.result !== undefined) print(line(step));
+    else if (results.length > 0) print(reportMarkdown(await buildReport(results, { published: published.map(readPublished) })).trimEnd());
     const failed = steps.filter(({ state }) => state === "failed");
     if (failed.length > 0) {
       const list = failed.map((step) => `\n  ${line(step)}`).join("");

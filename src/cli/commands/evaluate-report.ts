@@ -1,15 +1,6 @@
 /** `laclip evaluate report`: results of one or more models as a table or a page, beside what the paper says. */
 import { Option, type Command } from "commander";
-import {
-  buildReport,
-  publishedModel,
-  publishedModels,
-  readResults,
-  renderReport,
-  reportCsv,
-  reportLatex,
-  reportMarkdown,
-} from "../../evaluation/index.ts";
+import { buildReport, publishedModel, readResults, renderReport, reportCsv, reportLatex, reportMarkdown } from "../../evaluation/index.ts";
 import { UsageError, log, writeFileAtomic } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { parseWhole } from "../options.ts";
@@ -25,17 +16,20 @@ interface ReportFlags {
   json?: boolean;
 }
 
+/** The flag `--published`; may be repeated. */
+export const publishedOption: [flags: string, description: string, read: (value: string, before: string[]) => string[], none: string[]] = [
+  "--published <name>",
+  "a model of the paper to stand beside one's own, or MODEL=NAME for one of several models; may be repeated (`laclip evaluate published` lists them)",
+  (value, before) => [...before, value],
+  [],
+];
+
 export function reportCommand(): Command {
   const built = command("report", "results as a table or a page, several models side by side")
     .argument("<results...>", "folders of results, or single .json files; also those of CLIP_benchmark")
     .addOption(new Option("--format <name>", "form of the report").choices(["markdown", "latex", "csv", "html"]).default("markdown"))
     .option("--out <file>", "where to write it (default: standard output)")
-    .option(
-      "--published <name>",
-      "a model of the paper to stand beside one's own, or MODEL=NAME for one of several models; may be repeated; `list` prints the names",
-      (value, all: string[]) => [...all, value],
-      [],
-    )
+    .option(...publishedOption)
     .option("--resamples <count>", "resamples for intervals and comparisons; 0 leaves them out", parseWhole(0), 1000)
     .option("--seed <number>", "what resamples are drawn from", parseWhole(0), 0)
     .action(run);
@@ -43,12 +37,10 @@ export function reportCommand(): Command {
     built,
     "laclip evaluate report results/b16 --published laclip-cc12m-vit-b-16",
     "laclip evaluate report results/clip results/laclip --format html --out report.html",
-    "laclip evaluate report results/b16 --published list",
   );
 }
 
 async function run(paths: string[], { format, out, published, resamples, seed, json }: ReportFlags): Promise<void> {
-  if (published.includes("list")) return json ? print(publishedModels) : print(publishedList());
   if (json && out !== undefined)
     throw new UsageError("--json prints to standard output, and --out writes a file.", { mend: "Give one of them." });
   const report = await buildReport(readResults(paths), { published: published.map(readPublished), resamples, seed });
@@ -72,22 +64,9 @@ async function textOf(format: Format, report: Awaited<ReturnType<typeof buildRep
   }
 }
 
-/** NAME, or MODEL=NAME. */
-function readPublished(text: string): { model: ReturnType<typeof publishedModel>; for?: string } {
+/** NAME, or MODEL=NAME. @throws UsageError when no numbers are known of it */
+export function readPublished(text: string): { model: ReturnType<typeof publishedModel>; for?: string } {
   const at = text.lastIndexOf("=");
   if (at < 0) return { model: publishedModel(text) };
   return { model: publishedModel(text.slice(at + 1)), for: text.slice(0, at) };
-}
-
-function publishedList(): string {
-  const length = Math.max(...publishedModels.map(({ name }) => name.length));
-  return publishedModels.map(({ name, title, numbers }) => `${name.padEnd(length)}  ${title}: ${numbersOf(numbers)}`).join("\n");
-}
-
-function numbersOf(numbers: (typeof publishedModels)[number]["numbers"]): string {
-  const [first, ...others] = numbers;
-  const shown = `${first!.dataset} ${(100 * first!.value).toFixed(1)} (${first!.mark})`;
-  return others.length === 0
-    ? shown
-    : `${shown}, and ${others.length} more data sets (${[...new Set(others.map(({ mark }) => mark))].join(", ")})`;
 }

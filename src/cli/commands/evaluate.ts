@@ -5,6 +5,7 @@ import { compareCommand } from "./evaluate-compare.ts";
 import { evaluateDatasetsCommand } from "./evaluate-datasets.ts";
 import { fewShotCommand } from "./evaluate-few-shot.ts";
 import { linearProbeCommand } from "./evaluate-linear-probe.ts";
+import { publishedCommand } from "./evaluate-published.ts";
 import { reportCommand } from "./evaluate-report.ts";
 import { retrievalCommand } from "./evaluate-retrieval.ts";
 import { zeroShotCommand } from "./evaluate-zero-shot.ts";
@@ -13,6 +14,6 @@ export function evaluateCommand(): Command {
   // Without it, `--json` after a subcommand would be taken for this command's own.
   const built = new Command("evaluate").description("score a model, and look at scores").enablePositionalOptions();
   const scoring = [zeroShotCommand(), fewShotCommand(), linearProbeCommand(), retrievalCommand(), allCommand()];
-  for (const one of [...scoring, reportCommand(), compareCommand(), evaluateDatasetsCommand()]) built.addCommand(one);
+  for (const one of [...scoring, reportCommand(), compareCommand(), publishedCommand(), evaluateDatasetsCommand()]) built.addCommand(one);
   return built;
 }

@@ -28,6 +28,7 @@ export function fewShotTask({ feature = "class-token", withinTest = false, ...op
       if (test.length === 0) return "there are no test images";
       if (train.length === 0 && !withinTest) return "there are no train images to draw shots from";
       const { ways, shots, queries, episodes: count } = episodes;
+      if (dataset.classes.length < ways) return `it has ${dataset.classes.length} classes, and episodes have ${ways}`;
       const drawn = withinTest ? test : [...train, ...test];
       return {
         task: "few-shot",

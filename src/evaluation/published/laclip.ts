@@ -115,8 +115,8 @@ export const laclipModels: readonly PublishedModel[] = [
   ablation("laclip-cc12m-1-rewrite", "LaCLIP with 1 rewrite (ChatGPT)", 44.5),
   ablation("laclip-cc12m-2-rewrites", "LaCLIP with 2 rewrites (+ Bard)", 46.5),
   ablation("laclip-cc12m-3-rewrites", "LaCLIP with 3 rewrites (+ COCO)", 47.7),
-  ...[40.2, 41.1, 41.7, 41.2].map((percent, i) => ablation(`eda-cc12m-${i + 1}`, `CLIP with ${i + 1} of EDA`, percent)),
+  ...[40.2, 41.1, 41.7, 41.2].map((percent, i) => ablation(`eda-cc12m-${i + 1}`, `CLIP with ${i + 1} by EDA`, percent)),
   ...[40.1, 41.0, 41.5, 41.6].map((percent, i) =>
-    ablation(`back-translation-cc12m-${i + 1}`, `CLIP with ${i + 1} back-translated`, percent),
+    ablation(`back-translation-cc12m-${i + 1}`, `CLIP with ${i + 1} by back-translation`, percent),
   ),
 ];
