@@ -15,7 +15,10 @@ import { type FeatureScaling, type LabelledFeatures, SoftmaxObjective } from "./
 
 /** How a fit is made. */
 export interface FitOptions {
-  /** Ends when the value is estimated to be within this share of the minimum. Default 1e-6. */
+  /**
+   * Ends when what is still to be gained is estimated to be within this share of the value, or of what the weights have gained over a bias
+   * alone where that is less. Default 1e-7.
+   */
   tolerance?: number;
   /** Most iterations. Default 1000. */
   maximumIterations?: number;
@@ -39,6 +42,9 @@ export interface Fit {
 /** Elements of features up to which products are taken in float64: it costs nothing there. */
 const smallEnoughForDouble = 1 << 24;
 
+/** Gain a row, in nats, below which features say nothing. */
+const leastGain = 1e-7;
+
 /** Fits to the same rows, for one strength after another. Owns tensors: dispose of it. */
 export class LogisticRegression {
   readonly #scaling: FeatureScaling;
@@ -46,6 +52,8 @@ export class LogisticRegression {
   readonly #preconditioner: GramPreconditioner;
   readonly #features: Tensor;
   readonly #classes: number;
+  /** The least value without weights: what the frequencies of the classes leave open. */
+  readonly #biasAlone: number;
 
   /**
    * @param data features float32 or float64; small ones are computed with in float64
@@ -55,6 +63,7 @@ export class LogisticRegression {
   constructor({ features, labels }: LabelledFeatures, classes: number, { standardise = false }: { standardise?: boolean } = {}) {
     checkRows(features, labels, classes);
     this.#classes = classes;
+    this.#biasAlone = uncertainty(labels, classes);
     this.#features = scope(() => features.to(features.size <= smallEnoughForDouble ? "float64" : features.dtype).detach()).keep();
     this.#scaling = scalingOf(this.#features, standardise);
     this.#preconditioner = new GramPreconditioner(this.#features, this.#scaling);
@@ -71,7 +80,7 @@ export class LogisticRegression {
    * @param strength C: the larger, the less the weights are punished
    * @param from parameters to start at; default zeros
    */
-  fit(strength: number, from?: Tensor, { tolerance = 1e-6, maximumIterations = 1000, history = 10 }: FitOptions = {}): Fit {
+  fit(strength: number, from?: Tensor, { tolerance = 1e-7, maximumIterations = 1000, history = 10 }: FitOptions = {}): Fit {
     if (!(strength > 0 && strength < Infinity)) throw new UsageError(`C must be a number above 0, got ${strength}.`);
     const objective = this.#objective;
     const start = from ?? zeros([this.#features.sizeOf(1) + 1, this.#classes], { dtype: "float64" });
@@ -87,8 +96,10 @@ export class LogisticRegression {
         const direction = scope(() => memory.direction(gradient, inverse.apply)).keep();
         inverse.dispose();
         const slope = scope(() => direction.mul(gradient).sum().item());
-        // Half of the slope is what the quadratic model still promises to gain.
-        converged = -slope / 2 <= tolerance * objective.value;
+        // Half of the slope is what the quadratic model still promises to gain. Against the value alone, small weights would be cut short:
+        // with a small C, nearly all of the value is what no weights can change.
+        const gained = Math.max(Math.min(objective.value, this.#biasAlone - objective.value), leastGain * objective.rows);
+        converged = -slope / 2 <= tolerance * gained;
         if (converged || !(slope < 0)) {
           direction.dispose();
           break;
@@ -188,6 +199,13 @@ class StepMemory {
 
 function kept(tensors: { gradient: Tensor; curvature: Tensor }): { gradient: Tensor; curvature: Tensor } {
   return { gradient: tensors.gradient.keep(), curvature: tensors.curvature.keep() };
+}
+
+/** The sum over rows of the entropy of their labels, in nats. */
+function uncertainty(labels: Int32Array, classes: number): number {
+  const counts = new Float64Array(classes);
+  for (const label of labels) counts[label]!++;
+  return counts.reduce((sum, count) => sum + (count === 0 ? 0 : count * Math.log(labels.length / count)), 0);
 }
 
 function checkRows(features: Tensor, labels: Int32Array, classes: number): void {
