@@ -25,7 +25,7 @@ export function zeroShotEvaluator({ folder, everySteps, classes, maximumSkipped,
     measures,
     evaluate: async (model, preprocessing) => {
       const options = { device, ...(maximumSkipped === undefined ? {} : { maximumSkipped }) };
-      const words = ownWords(folders, names, templates, protocolOf(preprocessing));
+      const words = ownWords(folders, { names, templates }, protocolOf(preprocessing));
       const { metrics } = await zeroShot({ model, preprocessing }, items, words, options);
       const values = [metrics.acc1, metrics.acc5, metrics.mean_per_class_recall];
       return Object.fromEntries(measures.map((name, i) => [name, values[i]!]));

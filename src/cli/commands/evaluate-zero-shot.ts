@@ -77,7 +77,7 @@ async function run(flags: ZeroShotFlags): Promise<void> {
     const { batchSize, maxSkipped: maximumSkipped, device, split } = flags;
     const store = featureStore(flags);
     const signal = interruptSignal("stopping; features that were made are kept");
-    const plan = zeroShotPlan(model, dataset, { batchSize, maximumSkipped, device, seed: 0, progress: true, store, signal }, split);
+    const plan = zeroShotPlan(model, dataset, { batchSize, maximumSkipped, device, progress: true, store, signal }, split);
     const { result, classified } = await runTask(plan, model, { out: flags.out, version });
     const { counts, skipped } = result.laclip!;
     log.info(`${counts["images"]} of ${items.length} images, ${dataset.names.length} classes; ${skipped.count} images skipped.`);

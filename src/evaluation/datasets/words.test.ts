@@ -7,8 +7,8 @@ import { datasetDefinition, datasetWords, normalisationFits, ownWords, protocolO
 
 test("names follow a set's own classes, in whatever order and spelling it has them", () => {
   const pets = datasetDefinition("oxford-iiit-pet");
-  const { names, templates, source } = datasetWords(pets, { classes: ["pug", "Abyssinian", "american_bulldog"] }, "slip");
-  assert.deepEqual([names, source], [[["pug"], ["Abyssinian"], ["american bulldog"]], "slip"]);
+  const { names, templates, words } = datasetWords(pets, { classes: ["pug", "Abyssinian", "american_bulldog"] }, "slip");
+  assert.deepEqual([names, words], [[["pug"], ["Abyssinian"], ["american bulldog"]], "slip"]);
   assert.deepEqual(templates, ["a photo of a {}, a type of pet."]);
   const signs = datasetWords(datasetDefinition("gtsrb"), { classes: ["00014", "00000"] });
   assert.deepEqual(signs.names, [["stop"], ["red and white circle 20 kph speed limit"]]);
@@ -29,8 +29,8 @@ test("a class that is spelled in a way of its own is known by its place, where a
 test("sets of ImageNet's classes have ImageNet's words under every protocol", () => {
   for (const name of ["imagenet1k", "imagenetv2", "imagenet-a", "imagenet-r", "imagenet_sketch"]) {
     for (const protocol of ["slip", "openai", "clip-benchmark"] as const) {
-      const { source, names, templates } = datasetWords(datasetDefinition(name), { classes: ["n01443537"] }, protocol);
-      assert.deepEqual([source, names, templates.length], [protocol, [["goldfish"]], protocol === "slip" ? 7 : 80], name);
+      const { words, names, templates } = datasetWords(datasetDefinition(name), { classes: ["n01443537"] }, protocol);
+      assert.deepEqual([words, names, templates.length], [protocol, [["goldfish"]], protocol === "slip" ? 7 : 80], name);
     }
   }
 });
@@ -38,18 +38,17 @@ test("sets of ImageNet's classes have ImageNet's words under every protocol", ()
 test("words of one's own are the protocol's only where names and prompts are", () => {
   const folders = ["n01440764", "n01443537"];
   const names = [["tench"], ["goldfish"]];
-  assert.deepEqual(ownWords(["hot_dog"], undefined, undefined, "slip"), {
+  assert.deepEqual(ownWords(["hot_dog"], {}, "slip"), {
     names: [["hot dog"]],
     templates: ["a photo of a {}."],
     words: "own",
-    source: "own",
   });
-  const known = ownWords(folders, names, undefined, "slip");
+  const known = ownWords(folders, { names }, "slip");
   assert.deepEqual([known.words, known.templates.length], ["slip", 7]);
-  assert.equal(ownWords(folders, names, ["{}"], "slip").words, "own");
-  assert.equal(ownWords(folders, [["a fish"], ["goldfish"]], undefined, "slip").words, "own");
-  assert.equal(ownWords(folders, names).templates.length, 1, "without a protocol, prompts are plain");
-  assert.equal(ownWords(["n00000001", "n00000002"], names, undefined, "slip").words, "own", "WordNet numbers beyond ImageNet-1k");
+  assert.equal(ownWords(folders, { names, templates: ["{}"] }, "slip").words, "own");
+  assert.equal(ownWords(folders, { names: [["a fish"], ["goldfish"]] }, "slip").words, "own");
+  assert.equal(ownWords(folders, { names }).templates.length, 1, "without a protocol, prompts are plain");
+  assert.equal(ownWords(["n00000001", "n00000002"], { names }, "slip").words, "own", "WordNet numbers beyond ImageNet-1k");
 });
 
 test("a model's normalisation says by which protocol it is told of", () => {
