@@ -52,6 +52,13 @@ export function addScoringFlags(target: Command, dataset: string): Command {
     .option("--device <name>", "where the model runs", "cpu");
 }
 
+/** Adds the flags for a table whose rows have an image and its class. */
+export function addTableFlags(target: Command): Command {
+  return target
+    .option("--image-column <name>", "column of a table with the images (default: image, filepath, path, ...)")
+    .option("--label-column <name>", "column of a table with the classes (default: label, class, category, ...)");
+}
+
 /** The store that the flags name. */
 export function featureStore({ features }: Pick<ScoringFlags, "features">): FeatureStore | undefined {
   return features === false ? undefined : new FeatureStore(features ?? defaultFeatureFolder());
