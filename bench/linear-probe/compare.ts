@@ -48,7 +48,9 @@ setThreads(threads);
 const folder = mkdtempSync(join(tmpdir(), "laclip-probe-bench-"));
 try {
   makeFeatures();
-  const sides: [name: string, fit: () => Measured][] = [["laclip", () => run(process.execPath, [here("fit.js"), folder, values.strength, values.threads])]];
+  const sides: [name: string, fit: () => Measured][] = [
+    ["laclip", () => run(process.execPath, [here("fit.js"), folder, values.strength, values.threads])],
+  ];
   for (const dtype of values.python === undefined ? [] : ["float32", "float64"]) {
     const args = [source("peer.py"), folder, values.strength, dtype, values.tolerance];
     sides.push([`scikit-learn, ${dtype}`, () => run(values.python!, args)]);
@@ -77,7 +79,9 @@ try {
   if (peers.length > 0) {
     const ratio = (of: (one: Measured) => number): string =>
       (median(ours.times.map(of)) / Math.min(...peers.map((times) => median(times.map(of))))).toFixed(3);
-    process.stdout.write(`time against the faster peer: ${ratio(({ seconds }) => seconds)}; of the processors: ${ratio(({ processor }) => processor)}\n`);
+    process.stdout.write(
+      `time against the faster peer: ${ratio(({ seconds }) => seconds)}; of the processors: ${ratio(({ processor }) => processor)}\n`,
+    );
   }
 } finally {
   rmSync(folder, { recursive: true });
@@ -117,7 +121,10 @@ function score(): { objective: number; predictions: number[] } {
       scope(() => {
         const end = Math.min(rows, at + 4096);
         const logits = ops.addmm(bias, features.slice(0, at, end).to("float64"), weights.t());
-        objective -= ops.gather(logits.logSoftmax(1), 1, labels.slice(0, at, end).unsqueeze(1)).sum().item();
+        objective -= ops
+          .gather(logits.logSoftmax(1), 1, labels.slice(0, at, end).unsqueeze(1))
+          .sum()
+          .item();
         predictions.push(...logits.argmax(1).toArray());
       });
     }
@@ -127,7 +134,11 @@ function score(): { objective: number; predictions: number[] } {
 
 function run(program: string, args: readonly string[]): Measured {
   const counts = Object.fromEntries(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"].map((name) => [name, values.threads]));
-  const printed = execFileSync(program, args, { env: { ...process.env, ...counts }, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+  const printed = execFileSync(program, args, {
+    env: { ...process.env, ...counts },
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   return JSON.parse(printed.trim().split("\n").at(-1)!) as Measured;
 }
 

@@ -25,4 +25,6 @@ scope(() => {
   writeNpy(`${folder}/weights.npy`, { dtype: "float64", shape: weights.shape, data: weights.toTypedArray() as Float64Array });
   writeNpy(`${folder}/bias.npy`, { dtype: "float64", shape: bias.shape, data: bias.toTypedArray() as Float64Array });
 });
-process.stdout.write(`${JSON.stringify({ seconds, processor: (user + system) / 1e6, iterations: fit.iterations, converged: fit.converged })}\n`);
+process.stdout.write(
+  `${JSON.stringify({ seconds, processor: (user + system) / 1e6, iterations: fit.iterations, converged: fit.converged })}\n`,
+);
