@@ -78,7 +78,7 @@ async function run(flags: ZeroShotFlags): Promise<void> {
     const store = featureStore(flags);
     const signal = interruptSignal("stopping; features that were made are kept");
     const plan = zeroShotPlan(model, dataset, { batchSize, maximumSkipped, device, progress: true, store, signal }, split);
-    const { result, classified } = await runTask(plan, model, { out: flags.out, version });
+    const { result, classified } = await runTask({ ...plan, checked: dataset.checked }, model, { out: flags.out, version });
     const { counts, skipped } = result.laclip!;
     log.info(`${counts["images"]} of ${items.length} images, ${dataset.names.length} classes; ${skipped.count} images skipped.`);
     const matrix = confusionMatrix(classified!, dataset.names.length);
