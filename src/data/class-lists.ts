@@ -13,6 +13,7 @@
  */
 import { readFileSync } from "node:fs";
 import { DataError, UsageError, invariant, nearest } from "../support/index.ts";
+import { firstFew } from "./class-names.ts";
 
 /** Whose prompts (and names) are meant. */
 export type ProtocolName = "slip" | "openai" | "clip-benchmark";
@@ -124,8 +125,8 @@ export class ClassList {
     const unknown = classes.filter((_, i) => places[i] === undefined);
     if (unknown.length > 0) {
       const near = nearest(unknown[0]!, this.keys, 1)[0];
-      throw new DataError(`${where}: ${unknown.length} of ${classes.length} classes are none of ${this.dataset}: ${few(unknown)}.`, {
-        mend: `Its classes are ${few(this.keys)}${near === undefined ? "" : `; nearest to the first is "${near}"`}. Give names of your own with --classes.`,
+      throw new DataError(`${where}: ${unknown.length} of ${classes.length} classes are none of ${this.dataset}: ${firstFew(unknown)}.`, {
+        mend: `Its classes are ${firstFew(this.keys)}${near === undefined ? "" : `; nearest to the first is "${near}"`}. Give names of your own with --classes.`,
       });
     }
     const second = places.findIndex((place, i) => places.indexOf(place) !== i);
@@ -182,8 +183,4 @@ function normal(name: string): string {
     .toLowerCase()
     .replaceAll(/[^\p{L}\p{N}]/gu, "");
   return /^\d+$/.test(plain) ? String(Number(plain)) : plain;
-}
-
-function few(names: readonly string[]): string {
-  return names.slice(0, 5).join(", ") + (names.length > 5 ? ", ..." : "");
 }

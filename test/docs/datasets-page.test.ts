@@ -3,16 +3,29 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { datasetDefinitions } from "../../src/evaluation/index.ts";
+import { datasetDefinitions, retrievalDefinitions } from "../../src/evaluation/index.ts";
 import { root } from "./pages.ts";
 
-test("docs/evaluation.md has every published set with its classes, score and images", () => {
+const number = (value: number | undefined): string => (value === undefined ? "" : value.toLocaleString("en-US"));
+
+/** Rows of a table of the page, without its head. */
+function rows(name: string): string[] {
   const page = readFileSync(join(root, "docs", "evaluation.md"), "utf8");
-  const [, table = ""] = /<!-- datasets -->\n([\s\S]*?)<!-- \/datasets -->/.exec(page) ?? [];
-  const number = (value: number | undefined): string => (value === undefined ? "" : value.toLocaleString("en-US"));
+  const [, table = ""] = new RegExp(`<!-- ${name} -->\\n([\\s\\S]*?)<!-- /${name} -->`).exec(page) ?? [];
+  return table.trim().split("\n").slice(2);
+}
+
+test("docs/evaluation.md has every published set with its classes, score and images", () => {
   const expected = datasetDefinitions.map(({ name, title, classCount, metric, expected: { train, validation, test } }) => {
     const score = metric === "acc1" ? "top-1" : "mean per class";
     return `| \`${name}\` | ${title} | ${number(classCount)} | ${score} | ${number(train)} | ${number(validation)} | ${number(test)} |`;
   });
-  assert.deepEqual(table.trim().split("\n").slice(2), expected);
+  assert.deepEqual(rows("datasets"), expected);
+});
+
+test("docs/evaluation.md has every published set with captions", () => {
+  const expected = retrievalDefinitions.map(({ name, title, expected: { test: found } }) => {
+    return `| \`${name}\` | ${title} | ${number(found?.images)}, ${number(found?.captions)} |`;
+  });
+  assert.deepEqual(rows("retrieval"), expected);
 });

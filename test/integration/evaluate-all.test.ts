@@ -132,9 +132,8 @@ test("without names, all published sets below the root are taken", async () => {
   const root = join(folder, "datasets");
   const some = ["cifar10", "dtd", "pets"];
   for (const name of some) await syntheticDatasets.find((one) => one.name === name)!.write(root);
-  const run = laclip(
-    ...["all", "--model", "runs/one/model", "--root", root, "--incomplete", "--tasks", "zero-shot", "--out", "results/published", "--json"],
-  );
+  const given = ["--root", root, "--incomplete", "--tasks", "zero-shot", "--out", "results/published", "--json"];
+  const run = laclip("all", "--model", "runs/one/model", ...given);
   assert.equal(run.status, 0, run.err);
   const steps = JSON.parse(run.out) as { dataset: string; state: string; result: { laclip: { protocol: { words: string } } } }[];
   assert.deepEqual(
@@ -143,12 +142,21 @@ test("without names, all published sets below the root are taken", async () => {
     "in the order of the list of sets, with the words that fit the model's normalisation",
   );
   const beside = laclip("report", "results/published", "--published", "laclip-cc12m-vit-b-16", "--resamples", "0").out;
-  assert.match(
-    beside,
-    /\| CIFAR-10 \| zero-shot \| top-1 \| [\d.]+ Δ [+−][\d.]+\? \| 75\.1\? \|/,
-    "the protocol is the published one: no flag",
-  );
+  assert.match(beside, /\| CIFAR-10 \| zero-shot \| top-1 \| [\d.]+ Δ [+−][\d.]+\? \[1\] \| 75\.1\? \|/);
+  assert.match(beside, /\[1\][^:]*: an incomplete copy: /, "the protocol is the published one, and the copy is not");
   assert.match(beside, /\| Oxford-IIIT Pets \| zero-shot \| mean per class \|/);
+});
+
+test("a table of captions is taken for retrieval where it names no classes", () => {
+  const rows = colours.map((colour) => `photos/test/${colour}/1.png,a ${colour} wall`);
+  writeFileSync(join(folder, "captions.csv"), `image,caption\n${rows.join("\n")}\n`);
+  const { status, out, err } = laclip("all", "--model", "runs/one/model", "--dataset", "captions.csv", "--out", "results/captions");
+  assert.equal(status, 0, err);
+  assert.match(out, /\| captions \| retrieval \| image recall@1 \|/);
+  writeFileSync(join(folder, "neither.csv"), "a,b\n1,2\n");
+  const neither = laclip("all", "--model", "runs/one/model", "--dataset", "neither.csv", "--out", "results/neither");
+  assert.equal(neither.status, 3);
+  assert.match(neither.err, /neither\.csv/);
 });
 
 test("models of the paper that there is a recipe for have its name", () => {

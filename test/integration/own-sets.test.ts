@@ -153,6 +153,11 @@ describe("tars as CLIP_benchmark packs them", () => {
     await refused(await packed({ "classnames.txt": "a cat\n\na dog\n" }), /classnames\.txt: line 2 is empty/);
     await refused(await packed({ "zeroshot_classification_templates.txt": "a photo of {}.\n" }), /must hold \{c\} once/);
     await refused(await packed({ "dataset_type.txt": "retrieval" }), /a set for retrieval/);
+    const blind = await packed();
+    await writeTar(join(blind, "test/1.tar"), [["s0000002.cls", "1"]]);
+    await refused(blind, /1\.tar: sample s0000002 has no image\./);
+    await writeTar(join(blind, "test/1.tar"), [["s0000002.jpg", image]]);
+    await refused(blind, /1\.tar: sample s0000002 has no class \(\.cls\)\./);
     const own = await packed({ "mine.txt": "a kitten\na puppy\n" });
     const { names } = await openEvaluationDataset(own, { classes: join(own, "mine.txt") });
     assert.deepEqual(names, [["a kitten"], ["a puppy"]]);

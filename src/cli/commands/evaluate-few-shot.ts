@@ -4,7 +4,7 @@ import { type ImageFeatureKind, fewShotDefaults, fewShotTask, imageFeatureKinds,
 import { UsageError } from "../../support/index.ts";
 import { command, examples } from "../command.ts";
 import { parseWhole } from "../options.ts";
-import { type ScoringFlags, addScoringFlags, parsePositive, percent, runTask } from "./evaluate-options.ts";
+import { type ScoringFlags, addScoringFlags, addTableFlags, parsePositive, percent, runTask } from "./evaluate-options.ts";
 
 interface FewShotFlags extends ScoringFlags {
   ways: number;
@@ -23,7 +23,7 @@ interface FewShotFlags extends ScoringFlags {
 export function fewShotCommand(): Command {
   const { ways, shots, queries, episodes, seed } = fewShotDefaults;
   const built = command("few-shot", "classify images by a few labelled ones, in many small episodes");
-  addScoringFlags(built, "name of a published set, or a folder with train and test, in each a folder for each class")
+  addScoringFlags(addTableFlags(built), "name of a published set, or a folder with train and test, in each a folder for each class")
     .option("--ways <count>", "classes of an episode", parseWhole(2), ways)
     .option("--shots <count>", "labelled images of each class, from train", parseWhole(1), shots)
     .option("--queries <count>", "images of each class to classify, from test", parseWhole(1), queries)

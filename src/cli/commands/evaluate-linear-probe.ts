@@ -4,7 +4,7 @@ import { type ImageFeatureKind, imageFeatureKinds, linearProbeTask, openEvaluati
 import { UsageError } from "../../support/index.ts";
 import { command, examples } from "../command.ts";
 import { parseShare, parseWhole } from "../options.ts";
-import { type ScoringFlags, addScoringFlags, parsePositive, percent, runTask } from "./evaluate-options.ts";
+import { type ScoringFlags, addScoringFlags, addTableFlags, parsePositive, percent, runTask } from "./evaluate-options.ts";
 
 interface LinearProbeFlags extends ScoringFlags {
   strength?: number;
@@ -24,7 +24,10 @@ interface LinearProbeFlags extends ScoringFlags {
 
 export function linearProbeCommand(): Command {
   const built = command("linear-probe", "fit a linear classifier to features of train, score it on test");
-  addScoringFlags(built, "name of a published set, or a folder with train, test and perhaps validation, in each a folder for each class")
+  addScoringFlags(
+    addTableFlags(built),
+    "name of a published set, or a folder with train, test and perhaps validation, in each a folder for each class",
+  )
     .option("--strength <C>", "how little weights are punished (default: chosen on validation images, from 1e-6 to 1e6)", parsePositive)
     .option("--standardise", "divide features by their deviation first")
     .option("--validation-share <share>", "share of train that C is chosen on where there are no validation images", parseShare, 0.2)

@@ -52,6 +52,13 @@ export function addScoringFlags(target: Command, dataset: string): Command {
     .option("--device <name>", "where the model runs", "cpu");
 }
 
+/** Adds the flags for a table whose rows have an image and its class. */
+export function addTableFlags(target: Command): Command {
+  return target
+    .option("--image-column <name>", "column of a table with the images (default: image, filepath, path, ...)")
+    .option("--label-column <name>", "column of a table with the classes (default: label, class, category, ...)");
+}
+
 /** The store that the flags name. */
 export function featureStore({ features }: Pick<ScoringFlags, "features">): FeatureStore | undefined {
   return features === false ? undefined : new FeatureStore(features ?? defaultFeatureFolder());
@@ -71,7 +78,7 @@ export async function runTask(
   for (const problem of dataset.checked.problems) log.warn(`${dataset.title}: ${problem}`);
   const model = await openEvaluatedModel(flags.model, flags.name);
   try {
-    const plan = await task.plan(model, dataset, {
+    const planned = await task.plan(model, dataset, {
       batchSize: flags.batchSize,
       device: flags.device,
       maximumSkipped: flags.maxSkipped,
@@ -79,7 +86,8 @@ export async function runTask(
       store: featureStore(flags),
       signal: interruptSignal("stopping; features that were made are kept"),
     });
-    if (typeof plan === "string") throw new DataError(`${dataset.path}: ${task.name} can't be run on it: ${plan}.`);
+    if (typeof planned === "string") throw new DataError(`${dataset.path}: ${task.name} can't be run on it: ${planned}.`);
+    const plan = { ...planned, checked: dataset.checked };
     let result: EvaluationResult;
     if (flags.out === undefined) ({ result } = await runPlannedTask(plan, model, { version }));
     else {

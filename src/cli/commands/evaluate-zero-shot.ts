@@ -25,7 +25,7 @@ import { command, examples, print } from "../command.ts";
 import { interruptSignal } from "../interrupt.ts";
 import { parseWhole } from "../options.ts";
 import { version } from "../version.ts";
-import { type ScoringFlags, addScoringFlags, featureStore } from "./evaluate-options.ts";
+import { type ScoringFlags, addScoringFlags, addTableFlags, featureStore } from "./evaluate-options.ts";
 
 interface ZeroShotFlags extends ScoringFlags {
   split: SplitName;
@@ -41,7 +41,7 @@ interface ZeroShotFlags extends ScoringFlags {
 export function zeroShotCommand(): Command {
   const built = command("zero-shot", "classify images by the words for their classes");
   addScoringFlags(
-    built,
+    addTableFlags(built),
     "name of a published set; or a folder for each class, with images inside, such folders in train, validation and test, tars as CLIP_benchmark packs them, or a table (csv, tsv, jsonl, parquet) with an image and its class in each row",
   )
     .addOption(new Option("--split <name>", "whose images are classified").choices(splitNames).default("test"))
@@ -55,8 +55,6 @@ export function zeroShotCommand(): Command {
       "JSON object from class to its name or list of names, or names in the classes' order: a JSON list, or lines of a .txt (default: as the data set says)",
     )
     .option("--templates <file>", "prompts, a line each, {} for the name (default: the data set's, else `a photo of a {}.`)")
-    .option("--image-column <name>", "column of a table with the images (default: image, filepath, path, ...)")
-    .option("--label-column <name>", "column of a table with the classes (default: label, class, category, ...)")
     .option("--worst <classes>", "how many of the classes with the least recall are named", parseWhole(0), 5)
     .option("--predictions", "with --json: also every image's best five classes")
     .action(run);
@@ -79,8 +77,8 @@ async function run(flags: ZeroShotFlags): Promise<void> {
     const { batchSize, maxSkipped: maximumSkipped, device, split } = flags;
     const store = featureStore(flags);
     const signal = interruptSignal("stopping; features that were made are kept");
-    const plan = zeroShotPlan(model, dataset, { batchSize, maximumSkipped, device, seed: 0, progress: true, store, signal }, split);
-    const { result, classified } = await runTask(plan, model, { out: flags.out, version });
+    const plan = zeroShotPlan(model, dataset, { batchSize, maximumSkipped, device, progress: true, store, signal }, split);
+    const { result, classified } = await runTask({ ...plan, checked: dataset.checked }, model, { out: flags.out, version });
     const { counts, skipped } = result.laclip!;
     log.info(`${counts["images"]} of ${items.length} images, ${dataset.names.length} classes; ${skipped.count} images skipped.`);
     const matrix = confusionMatrix(classified!, dataset.names.length);

@@ -13,6 +13,7 @@ import {
   type RetrievalDataset,
   datasetDefinitions,
   findDataset,
+  findDefinition,
   findRetrievalDefinition,
   openEvaluationDataset,
   openRetrievalDataset,
@@ -98,23 +99,20 @@ export async function evaluateAll(model: EvaluatedModel, options: EvaluateAllOpt
     options.report?.(step);
   };
   for (const name of datasetNames(options, tasks)) {
-    const kinds = new Set(tasks.map(({ takes }) => takes));
-    const fitting = kindOf(name, kinds);
-    const own = tasks.filter(({ takes }) => takes === fitting);
     let dataset: EvaluationDataset | RetrievalDataset;
     try {
-      dataset = fitting === "retrieval" ? await openRetrievalDataset(name, options) : await openClasses(name, model, options, own);
+      dataset = await openFor(name, model, options, tasks);
     } catch (error) {
       say({ dataset: name, task: undefined, state: "failed", reason: reasonOf(error) });
       continue;
     }
-    for (const task of own) {
+    for (const task of tasks.filter(({ takes }) => takes === dataset.task)) {
       if (options.signal?.aborted) return steps;
       const about = { dataset: dataset.name, task: task.name };
       try {
         const plan = await task.plan(model, dataset, settings);
         if (typeof plan === "string") say({ ...about, state: "unfit", reason: plan });
-        else say(await runOrKeep(plan, model, options, () => say({ ...about, state: "begun" })));
+        else say(await runOrKeep({ ...plan, checked: dataset.checked }, model, options, () => say({ ...about, state: "begun" })));
       } catch (error) {
         // Stopped in the midst of it: that is no fault of the task.
         if (options.signal?.aborted && LaclipError.is(error)) return steps;
@@ -153,7 +151,7 @@ export async function runTask(
   model: EvaluatedModel,
   { out, version }: { out?: string | undefined; version: string },
 ): Promise<{ result: EvaluationResult; classified: readonly ClassifiedItem[] | undefined }> {
-  const { task, dataset, protocol, mainMetric, dataHash, seed, classes, root } = plan;
+  const { task, dataset, protocol, mainMetric, dataHash, seed, classes, root, checked } = plan;
   const bare = { dataset, model: model.name, pretrained: "", task: taskNames[task], metrics: {}, language: "en" };
   const started = performance.now();
   const outcome = await plan.run();
@@ -176,6 +174,8 @@ export async function runTask(
       modelHash: model.hash,
       dataHash,
       root,
+      ...(checked?.problems.length ? { problems: checked.problems.slice(0, 20) } : {}),
+      ...(checked?.notes.length ? { notes: [...checked.notes] } : {}),
       seconds: Number(seconds.toFixed(3)),
       ...(seed === undefined ? {} : { seed }),
       ...(classes === undefined ? {} : { classes: [...classes] }),
@@ -242,10 +242,26 @@ function datasetNames(
   });
 }
 
-/** Published sets have their kind; a table may be either, and is taken for captions only where nothing but retrieval is asked for. */
-function kindOf(name: string, kinds: ReadonlySet<EvaluationTask["takes"]>): EvaluationTask["takes"] {
-  if (findRetrievalDefinition(name) !== undefined) return "retrieval";
-  return kinds.has("classification") ? "classification" : "retrieval";
+/**
+ * Published sets have their kind. What lies at a path may have classes or captions: it is taken for the first that it can be opened as, of
+ * those that the tasks take.
+ */
+async function openFor(
+  name: string,
+  model: EvaluatedModel,
+  options: EvaluateAllOptions,
+  tasks: readonly EvaluationTask[],
+): Promise<EvaluationDataset | RetrievalDataset> {
+  const own = tasks.filter(({ takes }) => takes === "classification");
+  if (own.length === 0 || findRetrievalDefinition(name) !== undefined) return await openRetrievalDataset(name, options);
+  try {
+    return await openClasses(name, model, options, own);
+  } catch (error) {
+    const captions = own.length < tasks.length && findDefinition(name) === undefined && existsSync(name) && LaclipError.is(error);
+    if (!captions) throw error;
+    // What was said of classes is what most people meant, where it is neither.
+    return await openRetrievalDataset(name, options).catch(() => Promise.reject(error));
+  }
 }
 
 async function openClasses(

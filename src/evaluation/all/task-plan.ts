@@ -55,6 +55,8 @@ export interface TaskPlan {
   readonly root: string;
   /** First name of each class. */
   readonly classes?: readonly string[];
+  /** What was found when the data set was opened; stands in the result. */
+  readonly checked?: { readonly problems: readonly string[]; readonly notes: readonly string[] };
   run(): Promise<TaskOutcome>;
 }
 

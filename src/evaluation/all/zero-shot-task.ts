@@ -26,7 +26,7 @@ export const zeroShotTask: EvaluationTask = {
 export function zeroShotPlan(
   model: EvaluatedModel,
   dataset: EvaluationDataset,
-  { seed: _, ...settings }: TaskSettings,
+  settings: Omit<TaskSettings, "seed">,
   split: SplitName = "test",
 ): TaskPlan {
   const items = splitItems(dataset, split);

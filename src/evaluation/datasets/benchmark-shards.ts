@@ -112,7 +112,8 @@ async function* samples(
     for await (const { key, image, texts } of noteSamples(tar, {}, wanted)) {
       const text = texts.get(suffix);
       if (image === undefined || text === undefined) {
-        throw new DataError(`${tar}: sample ${key} has no ${image === undefined ? "image" : what} (.${suffix}).`);
+        const missing = image === undefined ? "image" : `${what} (.${suffix})`;
+        throw new DataError(`${tar}: sample ${key} has no ${missing}.`, { mend: "Pack the set again, or fetch the tar again." });
       }
       yield { item: { path: `${tar}/${key}`, source: image }, text: text.toString("utf8") };
     }

@@ -13,7 +13,7 @@ import { DatasetFiles } from "./dataset-files.ts";
 import { type DatasetDefinition, type EvaluationDataset, type OpenedLayout, type SplitName, splitNames } from "./dataset.ts";
 import { isTable, openLabelledTable } from "./labelled-table.ts";
 import { datasetDefinition, findDefinition } from "./registry.ts";
-import { datasetWords, ownWords } from "./words.ts";
+import { type DatasetWords, datasetWords, ownWords } from "./words.ts";
 
 /** Where a set is looked for, and what takes the place of its own. */
 export interface OpenDatasetOptions {
@@ -141,21 +141,11 @@ async function readSplits(
   }
 }
 
-function words(
-  definition: DatasetDefinition,
-  layout: OpenedLayout,
-  options: OpenDatasetOptions,
-): Pick<EvaluationDataset, "names" | "templates" | "words" | "several"> {
-  const published = datasetWords(definition, layout, options.protocol);
-  const names = options.classes === undefined ? (layout.names ?? published.names) : readClassNames(options.classes, layout.classes);
-  const templates = options.templates === undefined ? (layout.templates ?? published.templates) : readTemplates(options.templates);
-  const changed = names !== published.names || templates !== published.templates;
-  return {
-    names,
-    templates,
-    words: changed ? "own" : published.source,
-    ...(names === published.names && published.several ? { several: published.several } : {}),
-  };
+function words(definition: DatasetDefinition, layout: OpenedLayout, { classes, templates, protocol }: OpenDatasetOptions): DatasetWords {
+  return datasetWords(definition, layout, protocol, {
+    names: classes === undefined ? layout.names : readClassNames(classes, layout.classes),
+    templates: templates === undefined ? layout.templates : readTemplates(templates),
+  });
 }
 
 /** A set of a person's own that brings its classes in a list. */
@@ -166,9 +156,8 @@ async function ownDataset(
   options: OpenDatasetOptions,
 ): Promise<EvaluationDataset> {
   const { classes } = layout;
-  // A table's classes come of that file already, if one was given.
-  const names = layout.names ?? ownWords(classes).names;
-  const given = options.classes === undefined || isTable(files.path) ? names : readClassNames(options.classes, classes);
+  // A table's names come of that file already, if one was given.
+  const names = options.classes === undefined || isTable(files.path) ? layout.names : readClassNames(options.classes, classes);
   const templates = options.templates === undefined ? layout.templates : readTemplates(options.templates);
   const dataset: EvaluationDataset = {
     name,
@@ -178,7 +167,7 @@ async function ownDataset(
     published: false,
     path: files.path,
     classes,
-    ...ownWords(classes, given, templates, options.protocol),
+    ...ownWords(classes, { names, templates }, options.protocol),
     splits: {},
     checked: { counts: [], problems: files.problems, notes: files.notes },
   };
@@ -206,7 +195,7 @@ function openOwnFolder(path: string, options: OpenDatasetOptions): EvaluationDat
     published: false,
     path,
     classes: first.folders,
-    ...ownWords(first.folders, first.names, first.templates, options.protocol),
+    ...ownWords(first.folders, first, options.protocol),
     splits: Object.fromEntries([...opened].map(([split, { items }]) => [split, items])),
     checked: {
       counts: [...opened].map(([split, { items }]) => ({ split, found: items.length, expected: undefined })),

@@ -9,16 +9,22 @@ import { type ProtocolName, areWordNetNumbers, classList, classListNames } from 
 import type { Preprocessing } from "../../models/index.ts";
 import type { DatasetDefinition, OpenedLayout } from "./dataset.ts";
 
-/** Words of a set under one protocol. */
+/** Words of a set. */
 export interface DatasetWords {
-  /** Whose names and templates these are. */
-  source: string;
+  /** Whose names and prompts these are: a protocol's, or "own". */
+  words: string;
   /** Names of each class, in the order of the set's labels. */
   names: string[][];
   /** Prompts with `{}` for the name. */
   templates: string[];
   /** See `ZeroShotClasses`. */
   several?: "mean" | "best";
+}
+
+/** Names and prompts that take the place of the published ones. */
+export interface GivenWords {
+  names?: string[][] | undefined;
+  templates?: string[] | undefined;
 }
 
 /** Prompts where nobody says otherwise. */
@@ -30,44 +36,44 @@ export const defaultProtocol: ProtocolName = "openai";
 /**
  * The words of a published set.
  * @param layout its classes, as the set itself calls them, in the order of its labels
+ * @param given takes the place of the published ones, which then are not looked for
  * @throws DataError when classes are none of the published list, naming them
  */
 export function datasetWords(
   { name, title, aliases = [] }: Pick<DatasetDefinition, "name" | "title" | "aliases">,
   { classes, wordNet }: Pick<OpenedLayout, "classes" | "wordNet">,
   protocol: ProtocolName = defaultProtocol,
+  given: GivenWords = {},
 ): DatasetWords {
-  const imagenet = classList("imagenet1k");
-  if (wordNet !== undefined) {
-    const templates = imagenet.templates(protocol);
-    // CLIP_benchmark calls these classes what the set calls them; the set's own protocol predicts classes of ImageNet.
-    if (protocol === "clip-benchmark") return { source: protocol, names: classes.map((own) => [own.toLowerCase()]), templates };
-    return { source: protocol, names: wordNet.map((own) => imagenet.namesOf(own, protocol, title).flat()), templates, several: "best" };
-  }
-  const listed = [name, ...aliases].find((known) => classListNames.includes(known));
-  const list = listed === undefined ? (areWordNetNumbers(classes) ? imagenet : undefined) : classList(listed);
-  if (list === undefined) return ownWords(classes);
-  return { source: protocol, names: list.namesOf(classes, protocol, title), templates: list.templates(protocol) };
+  const listed =
+    [name, ...aliases].find((known) => classListNames.includes(known)) ??
+    (wordNet || areWordNetNumbers(classes) ? "imagenet1k" : undefined);
+  if (listed === undefined) return ownWords(classes, given);
+  const list = classList(listed);
+  const templates = given.templates ?? list.templates(protocol);
+  // Words of one's own with published prompts, or the other way round, are nobody's protocol.
+  const words = given.names === undefined && given.templates === undefined ? protocol : "own";
+  if (given.names !== undefined) return { words, names: given.names, templates };
+  if (wordNet === undefined) return { words, names: list.namesOf(classes, protocol, title), templates };
+  // CLIP_benchmark calls these classes what the set calls them; the set's own protocol predicts classes of ImageNet.
+  if (protocol === "clip-benchmark") return { words, names: classes.map((own) => [own.toLowerCase()]), templates };
+  return { words, names: wordNet.map((own) => list.namesOf(own, protocol, title).flat()), templates, several: "best" };
 }
 
 /**
- * The words of a set of one's own: names and prompts as given, else the classes with spaces. Folders of ImageNet get ImageNet's prompts where
- * a protocol is asked for.
+ * The words of a set of one's own: names and prompts as given, else the classes with spaces and a plain prompt. Classes of ImageNet get
+ * ImageNet's prompts where a protocol is asked for.
  */
-export function ownWords(
-  classes: readonly string[],
-  names?: string[][],
-  templates?: string[],
-  protocol?: ProtocolName,
-): Pick<DatasetWords, "names" | "templates"> & { words: string; source: string } {
+export function ownWords(classes: readonly string[], { names, templates }: GivenWords = {}, protocol?: ProtocolName): DatasetWords {
   const imagenet = classList("imagenet1k");
   const fits = protocol !== undefined && areWordNetNumbers(classes) && classes.every((name) => imagenet.find(name) !== undefined);
-  const known = fits ? imagenet : undefined;
   const called = names ?? classes.map((name) => [name.replaceAll("_", " ")]);
-  const listed = known !== undefined && isDeepStrictEqual(called, known.namesOf(classes, protocol!, "these folders"));
-  // Words of one's own with published prompts, or the other way round, are nobody's protocol.
-  const source = listed && templates === undefined ? protocol! : "own";
-  return { names: called, templates: templates ?? known?.templates(protocol!) ?? [...plainTemplates], words: source, source };
+  const listed = fits && templates === undefined && isDeepStrictEqual(called, imagenet.namesOf(classes, protocol, "these folders"));
+  return {
+    words: listed ? protocol : "own",
+    names: called,
+    templates: templates ?? (fits ? imagenet.templates(protocol) : [...plainTemplates]),
+  };
 }
 
 /** Channel means of the protocols' normalisation: SLIP's is ImageNet's, the others have OpenAI's. */

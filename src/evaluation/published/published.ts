@@ -83,8 +83,12 @@ export function protocolDifferences(result: EvaluationResult, { protocol }: Pick
     if (mine === undefined || same(mine, published)) return [];
     return [`${name} ${said(mine)}, published with ${said(published)}`];
   });
-  const { count } = result.laclip!.skipped;
-  if (count > 0) differences.push(`${count} images left out`);
+  const { skipped, problems = [] } = result.laclip!;
+  if (skipped.count > 0) differences.push(`${skipped.count} images left out`);
+  if (problems.length > 0)
+    differences.push(
+      `an incomplete copy: ${problems[0]!.replace(/\.$/, "")}${problems.length > 1 ? `, and ${problems.length - 1} more` : ""}`,
+    );
   return differences;
 }
 

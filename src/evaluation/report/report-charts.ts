@@ -28,7 +28,7 @@ export function valuesChart({ rows, models }: Report): Html {
   const drawn = rows.map(({ title, task, metric, cells, published }, row) => {
     const top = row * step;
     const ring = published.find((number) => number !== undefined);
-    const label = `${title}, ${taskTitle(task)}`;
+    const label = `${title}, ${metric.includes("@") ? metricTitle(metric) : taskTitle(task)}`;
     return html`<g>
       <text class="chart-label" x="${labelWidth - 12}" y="${top + step / 2 + 4}" text-anchor="end">${short(label, 34)}</text>
       ${

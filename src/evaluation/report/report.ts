@@ -219,7 +219,9 @@ async function cellOf(stored: StoredResult, { metric, first, model, published, b
           interval = undefined;
         }
       }
-      if (interval && first !== undefined && first !== stored && first.result.laclip?.perItem) {
+      // Of several recalls of one data set only the main one: the others say nearly the same, and would cost the rest their stars.
+      const main = metric === (result.laclip?.mainMetric ?? metric);
+      if (interval && main && first !== undefined && first !== stored && first.result.laclip?.perItem) {
         comparison = (await compareResults([first], [stored], { metric, ...bootstrap })).comparisons[0];
       }
     } catch (error) {

@@ -45,6 +45,10 @@ export const resultDetailsSchema = z.looseObject({
   counts: z.record(z.string(), count),
   /** What was left out, and why; at most the first 20 are named. */
   skipped: z.object({ count, reasons: z.array(z.string()).max(20) }),
+  /** What is wrong with the copy of the data set, a sentence each: only where an incomplete one was asked for. At most 20. */
+  problems: z.array(z.string()).max(20).optional(),
+  /** What a reader should know of it: which of several layouts was found, which split was drawn by chance and how. */
+  notes: z.array(z.string()).optional(),
   /** What random choices were drawn from. */
   seed: count.optional(),
   /** SHA-256 of the weights file. */

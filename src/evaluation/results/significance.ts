@@ -31,9 +31,17 @@ export function metricOf(values: ArrayLike<number>, classes?: ArrayLike<number>)
 
 /**
  * The metric with a percentile interval over resamples of the items.
+ *
+ * Where all items are right, or all wrong, every resample says the same, and the interval would be a point: then it is the exact one of a
+ * binomial share (Clopper and Pearson 1934).
  * @param values what the metric averages, at least one
  */
 export function bootstrapInterval(values: ArrayLike<number>, options: BootstrapOptions = {}): Estimate {
+  const [first, count] = [values[0], values.length];
+  if ((first === 0 || first === 1) && Array.from(values).every((value) => value === first)) {
+    const most = 1 - 0.025 ** (1 / count);
+    return first === 0 ? { value: 0, low: 0, high: most } : { value: 1, low: 1 - most, high: 1 };
+  }
   const draws = resampled([values], options).map(([metric]) => metric!);
   return { value: metricOf(values, options.classes), ...percentiles(draws) };
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import scipy
 import statsmodels
-from scipy.stats import bootstrap
+from scipy.stats import binomtest, bootstrap
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
@@ -49,9 +49,12 @@ def difference_per_class(one, other, classes):
     return per_class(other, classes) - per_class(one, classes)
 
 
+edges = [[count, right, *binomtest(right, count).proportion_ci(method="exact")] for count in (1, 20, 400) for right in (0, count)]
+
 fixture = {
     "made": f"numpy {np.__version__}, scipy {scipy.__version__}, statsmodels {statsmodels.__version__}",
     "mcnemar": exact,
+    "edges": [[int(count), int(right), float(low), float(high)] for count, right, low, high in edges],
     "holm": {"ps": ps, "raised": holm},
     "labels": labels.tolist(),
     "first": first.tolist(),

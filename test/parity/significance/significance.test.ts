@@ -7,6 +7,8 @@ import { type Estimate, bootstrapInterval, compareValues, holm, mcnemarExact } f
 
 interface Fixture {
   mcnemar: { onlyFirst: number; onlySecond: number; p: number }[];
+  /** Items, right ones, and the ends of the exact interval. */
+  edges: [number, number, number, number][];
   holm: { ps: number[]; raised: number[] };
   labels: number[];
   first: number[];
@@ -23,6 +25,13 @@ describe("significance", () => {
       const ours = mcnemarExact(onlyFirst, onlySecond);
       assert.ok(Math.abs(ours - p) <= 1e-9 * Math.max(p, 1e-290), `${onlyFirst} against ${onlySecond}: ${ours}, expected ${p}`);
       assert.equal(mcnemarExact(onlySecond, onlyFirst), ours);
+    }
+  });
+
+  test("all right or all wrong, the interval is the exact one of SciPy", () => {
+    for (const [count, right, low, high] of fixture.edges) {
+      const ours = bootstrapInterval(new Float64Array(count).fill(right / count), { resamples: 10 });
+      assert.ok(Math.abs(ours.low - low) < 1e-12 && Math.abs(ours.high - high) < 1e-12, `${right} of ${count}: ${JSON.stringify(ours)}`);
     }
   });
 
