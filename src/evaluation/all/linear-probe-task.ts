@@ -96,7 +96,7 @@ export function linearProbeTask(options: LinearProbeTaskOptions = {}): Evaluatio
                 classes: [...dataset.classes],
                 feature,
                 model: model.hash,
-                fitted: { dataset: dataset.name, ...fitted, ...("C" in found ? { C: found["C"] as number } : {}), seed },
+                fitted: { dataset: dataset.name, ...fitted, ...("C" in found ? { C: found["C"] } : {}), seed },
               };
               if (options.save !== undefined) classifier.save(options.save, description);
             }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { appendFileSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -37,10 +37,10 @@ function near(a: Float32Array, b: Float32Array): void {
 /** Calls of the image tower while `body` runs. */
 async function passes(body: () => Promise<unknown>): Promise<number> {
   let count = 0;
-  const own = model.imageFeatures;
-  model.imageFeatures = function counted(images) {
+  const own = model.imageFeatures.bind(model);
+  model.imageFeatures = (images) => {
     count++;
-    return own.call(this, images);
+    return own(images);
   };
   try {
     await body();
@@ -53,7 +53,6 @@ async function passes(body: () => Promise<unknown>): Promise<number> {
 describe("features of images", () => {
   setThreads(1);
   before(async () => {
-    const { mkdirSync } = await import("node:fs");
     mkdirSync(join(root, "images"));
     for (const [i, { path }] of items.entries()) {
       const background = { r: 10 * i, g: 255 - 11 * i, b: (37 * i) % 256 };
@@ -104,10 +103,10 @@ describe("features of images", () => {
     const store = fresh();
     const stop = new AbortController();
     let seen = 0;
-    const own = model.imageFeatures;
-    model.imageFeatures = function stopping(images) {
+    const own = model.imageFeatures.bind(model);
+    model.imageFeatures = (images) => {
       if (++seen === 4) stop.abort();
-      return own.call(this, images);
+      return own(images);
     };
     await assert.rejects(imageFeatures(loaded, items, options(store, { signal: stop.signal })), InterruptedError);
     model.imageFeatures = own;
@@ -183,9 +182,9 @@ describe("features of images", () => {
 
   test("features that are no numbers are refused by the name of the image, and not kept", async () => {
     const store = fresh();
-    const own = model.imageFeatures;
-    model.imageFeatures = function spoiled(images) {
-      const features = own.call(this, images);
+    const own = model.imageFeatures.bind(model);
+    model.imageFeatures = (images) => {
+      const features = own(images);
       features.select(0, features.sizeOf(0) - 1).fill_(NaN);
       return features;
     };
