@@ -7,7 +7,7 @@ const [folder, strength, threads, tolerance] = process.argv.slice(2) as [string,
 setThreads(Number(threads));
 const { data, shape } = readNpy(`${folder}/features.npy`);
 const labels = readNpy(`${folder}/labels.npy`).data as Int32Array;
-const features = Tensor.from(data as Float32Array, shape);
+const features = Tensor.from(data, shape);
 const classes = labels.reduce((most, label) => Math.max(most, label + 1), 0);
 
 // Everything that a fit needs counts: the Gram matrix and its eigenvectors too.
