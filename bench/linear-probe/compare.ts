@@ -2,7 +2,7 @@
  * Seconds of one fit of the linear probe against scikit-learn's L-BFGS, on the same features and cores, and how far each gets.
  *
  *   node dist/bench/linear-probe/compare.js [--python python3] [--rows 50000] [--width 768] [--classes 100] [--strength 1]
- *                                           [--rounds 2] [--threads 2] [--tolerance 1e-4]
+ *                                           [--rounds 2] [--threads 2] [--tolerance 1e-7] [--peer-tolerance 1e-4]
  *
  * Each fit is a process of its own, in turn; reading the features does not count. scikit-learn gets them as float32 and as float64, and the
  * faster counts. The objective is computed here, in float64, from the weights that each side leaves. Without --python there is no peer.
@@ -25,7 +25,8 @@ const { values } = parseArgs({
     strength: { type: "string", default: "1" },
     rounds: { type: "string", default: "2" },
     threads: { type: "string", default: "2" },
-    tolerance: { type: "string", default: "1e-4" },
+    tolerance: { type: "string", default: "1e-7" },
+    "peer-tolerance": { type: "string", default: "1e-4" },
   },
 });
 const [rows, width, classes, strength, rounds, threads] = [
@@ -49,10 +50,10 @@ const folder = mkdtempSync(join(tmpdir(), "laclip-probe-bench-"));
 try {
   makeFeatures();
   const sides: [name: string, fit: () => Measured][] = [
-    ["laclip", () => run(process.execPath, [here("fit.js"), folder, values.strength, values.threads])],
+    ["laclip", () => run(process.execPath, [here("fit.js"), folder, values.strength, values.threads, values.tolerance])],
   ];
   for (const dtype of values.python === undefined ? [] : ["float32", "float64"]) {
-    const args = [source("peer.py"), folder, values.strength, dtype, values.tolerance];
+    const args = [source("peer.py"), folder, values.strength, dtype, values["peer-tolerance"]];
     sides.push([`scikit-learn, ${dtype}`, () => run(values.python!, args)]);
   }
   const results = new Map(sides.map(([name]) => [name, { times: [] as Measured[], objective: NaN, predictions: [] as number[] }]));

@@ -2,7 +2,8 @@
  * Multinomial logistic regression by L-BFGS (Nocedal and Wright, algorithm 7.4), as the linear probe of CLIP and its successors uses it.
  *
  * It finds what scikit-learn's `LogisticRegression` finds, for the same C: the sum of cross-entropies plus half the squared weights over C,
- * bias free. Two classes are no special case here, while scikit-learn gives them one vector of weights: its C is half of ours then.
+ * bias free. Two classes are no special case here, while scikit-learn gives them one vector of weights: the same classifier has
+ * twice the C there.
  *
  * Shapes: N rows, D features, K classes.
  */
