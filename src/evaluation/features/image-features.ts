@@ -40,6 +40,8 @@ export interface ImageFeatureOptions {
   store?: FeatureStore | undefined;
   /** What the images are called, for people: "food101 test". Default "images". */
   name?: string;
+  /** Whether progress is shown. Default true. */
+  progress?: boolean;
   /** Images whose features are written at once. Default 1024. */
   chunk?: number;
   /** Stops between two batches; what was made stays in the store. */
@@ -155,7 +157,8 @@ function featureMaker(
       maximumSkipped: 1,
       report: false,
     });
-    const progress = new Progress({ label: name, total: items.length, unit: "images", start: from });
+    const progress =
+      options.progress === false ? undefined : new Progress({ label: name, total: items.length, unit: "images", start: from });
     let chunk = new ChunkInMaking(from);
     try {
       for await (const { images, labels, paths, rows } of batches) {
@@ -182,11 +185,11 @@ function featureMaker(
           Int32Array.from(rows, (row) => from + row),
           features,
         );
-        progress.advance(labels.length);
+        progress?.advance(labels.length);
       }
       if (to > chunk.from) yield chunk.finish(to, unreadableIn(chunk.from, to));
     } finally {
-      progress.finish();
+      progress?.finish();
       await batches.close();
     }
 

@@ -22,6 +22,8 @@ export interface TextFeatureOptions {
   store?: FeatureStore | undefined;
   /** What the texts are called, for people. Default "texts". */
   name?: string;
+  /** Whether progress is shown. Default true. */
+  progress?: boolean;
   /** Stops between two batches; what was made stays in the store. */
   signal?: AbortSignal | undefined;
 }
@@ -64,7 +66,8 @@ function textMaker({ model }: FeatureModel, texts: readonly string[], options: T
   const width = model.config.jointWidth;
   return async function* make(from, to) {
     const tokenizer = ClipTokenizer.load();
-    const progress = new Progress({ label: name, total: texts.length, unit: "texts", start: from });
+    const progress =
+      options.progress === false ? undefined : new Progress({ label: name, total: texts.length, unit: "texts", start: from });
     for (let start = from; start < to; start += chunkTexts) {
       const end = Math.min(to, start + chunkTexts);
       const byLength = Array.from({ length: end - start }, (_, i) => start + i).sort((a, b) => texts[a]!.length - texts[b]!.length);
@@ -85,7 +88,7 @@ function textMaker({ model }: FeatureModel, texts: readonly string[], options: T
           }),
         );
         for (const [i, row] of rows.entries()) joint.set(features.subarray(i * width, (i + 1) * width), (row - start) * width);
-        progress.advance(some.length);
+        progress?.advance(some.length);
       }
       yield {
         from: start,
@@ -95,6 +98,6 @@ function textMaker({ model }: FeatureModel, texts: readonly string[], options: T
         unreadable: [],
       };
     }
-    progress.finish();
+    progress?.finish();
   };
 }

@@ -49,9 +49,7 @@ export function retrievalRanks(images: Tensor, texts: Tensor, owners: Int32Array
       if (!Number.isFinite(own_T.sum().item())) {
         throw new DataError("A feature of an image or a text is not a finite number.", { mend: "Make the features again." });
       }
-      const owners_T = Tensor.from(owners, [textCount], { device }).to("int64");
-      const lowest = ops.full([imageCount], -Infinity, "float32", null, device);
-      const best_I = ops.indexReduce(lowest, 0, owners_T, own_T, "amax");
+      const best_I = bestOwn(own_T, owners, imageCount);
       const [imageBars, textBars] = [best_I.sub(tie), own_T.sub(tie)];
       const [imageCounts, textCounts] = [zeros([imageCount], { dtype: "int64", device }), zeros([textCount], { dtype: "int64", device })];
       for (let top = 0; top < imageCount; top += imagesAtOnce) {
@@ -103,6 +101,16 @@ function ownCosines(images_ID: Tensor, texts_TD: Tensor, owners: Int32Array): Te
     });
   }
   return own_T;
+}
+
+/** `[I]` the best of each image's own cosines; -Infinity for an image without a text. */
+function bestOwn(own_T: Tensor, owners: Int32Array, images: number): Tensor {
+  const best = new Float32Array(images).fill(-Infinity);
+  own_T.toFloat32Array().forEach((cosine, text) => {
+    const owner = owners[text]!;
+    if (cosine > best[owner]!) best[owner] = cosine;
+  });
+  return Tensor.from(best, [images], { device: own_T.device });
 }
 
 /** Rows and columns of a block at which an image meets its own text. */
