@@ -21,6 +21,7 @@ const commands: readonly [name: string, description: string, load: () => Promise
   ["train", "train CLIP or LaCLIP on image-text pairs", async () => (await import("./commands/train.ts")).trainCommand],
   ["launch", "several processes on this machine, training together", async () => (await import("./commands/launch.ts")).launchCommand],
   ["evaluate", "score a model: zero-shot classification", async () => (await import("./commands/evaluate.ts")).evaluateCommand],
+  ["embed", "features of images or texts", async () => (await import("./commands/embed.ts")).embedCommand],
   ["doctor", "what this machine has, how fast it is, what to mend", async () => (await import("./commands/doctor.ts")).doctorCommand],
 ];
 

@@ -15,7 +15,7 @@ import { describeHash, hashedColumns, hashedId } from "./hashed-ids.ts";
 /** Names tried for the captions, in this order and in any case, where no column is named. */
 export const captionColumns: readonly string[] = ["caption", "title", "text"];
 /** Names tried for the image paths, likewise. */
-const imageColumns = ["image", "filepath", "path", "file", "file_name", "filename", "image_path"];
+export const imageColumns: readonly string[] = ["image", "filepath", "path", "file", "file_name", "filename", "image_path"];
 /** Names tried for the addresses of images, likewise; hashed, they are ids where there is nothing better. */
 const urlColumns = ["url", "image_url"];
 /** Extensions of the image files that can be decoded. */

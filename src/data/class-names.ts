@@ -21,6 +21,18 @@ export function readClassNames(file: string, folders: readonly string[]): string
 }
 
 /**
+ * What a file of class names is for, where no folders say it: the keys of an object, or how many names a list has.
+ * @throws DataError when there is no such file, or it is neither
+ */
+export function classKeys(file: string): string[] | number {
+  if (/\.txt$/i.test(file)) return lines(file, "list of class names").length;
+  const value = readJson(file, "list of class names");
+  if (Array.isArray(value)) return value.length;
+  if (typeof value === "object" && value !== null) return Object.keys(value);
+  throw new DataError(`${file}: expected an object from label to names, or a list of names.`);
+}
+
+/**
  * Prompts with `{}` for the class name, a line each.
  * @throws DataError when there is no such file, no line in it, or one that does not hold `{}` once
  */

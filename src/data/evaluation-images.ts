@@ -1,15 +1,26 @@
 /**
  * Images in the order of a list, as evaluation sees them: centre views, each once, those that can't be read left out and counted.
  */
-import { evaluationImage, type Interpolation } from "../images/index.ts";
+import {
+  decodeImage,
+  type DecodeOptions,
+  evaluationImage,
+  type EvaluationImageOptions,
+  evaluationView,
+  type Interpolation,
+  type Pixels,
+} from "../images/index.ts";
 import { LaclipError } from "../support/index.ts";
+import { type FilePart, imageInput, type RawPixels, rawPixels } from "./image-source.ts";
 import { InFlight } from "./in-flight.ts";
 import type { UnreadableImage } from "./skipped-images.ts";
 
 /** An image to evaluate. */
 export interface EvaluationItem {
-  /** Path of the image file. */
+  /** What the image is called in results: path of its file, or of the larger file with the image's name or number behind it. */
   path: string;
+  /** Where it is when it has no file of its own: part of a larger one, encoded or as pixels, or in memory. Default: the file `path`. */
+  source?: FilePart | RawPixels | Uint8Array;
   /** Index of its class, or any number that the caller wants back. */
   label: number;
 }
@@ -70,10 +81,10 @@ export class EvaluationImages {
     const items = this.#items.slice(start, start + batchSize);
     const unreadable: UnreadableImage[] = [];
     const views = await Promise.all(
-      items.map(({ path }, i) =>
+      items.map((item, i) =>
         this.#decoding.run(async () => {
           try {
-            return await evaluationImage(path, { size, interpolation, maxPixels });
+            return await viewOf(item, { size, interpolation, maxPixels });
           } catch (error) {
             if (!LaclipError.is(error)) throw error;
             unreadable.push({ row: start + i, reason: error.message });
@@ -83,7 +94,7 @@ export class EvaluationImages {
       ),
     );
     unreadable.sort((a, b) => a.row - b.row);
-    const read = items.flatMap((item, i) => (views[i] ? [{ ...item, row: start + i, view: views[i] }] : []));
+    const read = items.flatMap((item, i) => (views[i] ? [{ path: item.path, label: item.label, row: start + i, view: views[i] }] : []));
     const images = new Uint8Array(read.length * size * size * 3);
     read.forEach(({ view }, i) => images.set(view, i * size * size * 3));
     return {
@@ -97,4 +108,16 @@ export class EvaluationImages {
       unreadable,
     };
   }
+}
+
+/** All pixels of an image, to show it. @throws DataError when it can't be read */
+export async function itemPixels({ path, source }: EvaluationItem, options: Omit<DecodeOptions, "name"> = {}): Promise<Pixels> {
+  if (source !== undefined && "order" in source) return await rawPixels(source);
+  return await decodeImage(await imageInput(source ?? path), { ...options, name: path });
+}
+
+/** @throws DataError when the image can't be read */
+async function viewOf({ path, source }: EvaluationItem, options: EvaluationImageOptions): Promise<Uint8Array> {
+  if (source !== undefined && "order" in source) return evaluationView(await rawPixels(source), options);
+  return await evaluationImage(await imageInput(source ?? path), { ...options, name: path });
 }

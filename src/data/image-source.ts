@@ -3,6 +3,7 @@
  */
 import { closeSync, openSync, read } from "node:fs";
 import { promisify } from "node:util";
+import type { Pixels } from "../images/index.ts";
 import { DataError } from "../support/index.ts";
 
 /** Bytes within a file. */
@@ -13,6 +14,16 @@ export interface FilePart {
   size: number;
   /** What messages call them. */
   name: string;
+}
+
+/** Pixels within a file that are not encoded: data sets of small images often are one file of them, without headers. */
+export interface RawPixels extends FilePart {
+  width: number;
+  height: number;
+  /**
+   * How the `3 * width * height` bytes lie: the whole red plane, then green, then blue, each by rows (CIFAR) or by columns (STL-10).
+   */
+  order: "planes-by-rows" | "planes-by-columns";
 }
 
 /** Path of a file, part of a file, or the bytes themselves. */
@@ -84,4 +95,21 @@ export async function imageInput(source: ImageSource): Promise<string | Uint8Arr
 /** What messages call an image. */
 export function imageName(source: ImageSource): string {
   return typeof source === "string" ? source : source instanceof Uint8Array ? "image" : source.name;
+}
+
+/** RGB pixels by rows from those of a file. @throws DataError when they can't be read */
+export async function rawPixels(source: RawPixels): Promise<Pixels> {
+  const { width, height, order, name } = source;
+  const count = width * height;
+  if (source.size !== 3 * count)
+    throw new DataError(`${name}: ${source.size} bytes, expected ${3 * count} for ${width} x ${height} pixels.`);
+  const planes = await openFiles.read(source);
+  const data = new Uint8Array(3 * count);
+  for (let y = 0, at = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const from = order === "planes-by-rows" ? y * width + x : x * height + y;
+      for (let plane = from; plane < 3 * count; plane += count) data[at++] = planes[plane]!;
+    }
+  }
+  return { width, height, data };
 }

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { evaluationImage } from "../images/index.ts";
+import { decodeImage, evaluationImage } from "../images/index.ts";
 import { DataError } from "../support/index.ts";
-import type { EvaluationBatch } from "./evaluation-images.ts";
+import { type EvaluationBatch, itemPixels } from "./evaluation-images.ts";
 import { evaluationBatches, openLabelledFolder } from "./labelled-folder.ts";
 
 const fixtures = fileURLToPath(new URL("../../../test/parity/images/files/", import.meta.url));
@@ -118,14 +118,20 @@ test("links to class folders are followed; one that leads nowhere, and images th
   assert.throws(() => openLabelledFolder(bitmaps), /1 of 4 class folders hold no image: old/);
 });
 
-test("folders without images, without classes, or named by bare WordNet numbers are refused", () => {
+test("folders without images, without classes, or named by WordNet numbers that are none of ImageNet's are refused", () => {
   const empty = dataset(three);
   mkdirSync(join(empty, "zebra"));
   assert.throws(() => openLabelledFolder(empty), /1 of 4 class folders hold no image: zebra/);
   assert.throws(() => openLabelledFolder(join(empty, "cat")), /no class folder/);
   assert.throws(() => openLabelledFolder(join(root, "nowhere")), /no such folder/);
   assert.throws(() => openLabelledFolder(join(empty, "cat", "a.png")), /expected a folder/);
-  assert.throws(() => openLabelledFolder(dataset(["n01440764", "n01443537"])), /WordNet numbers/);
+  assert.throws(() => openLabelledFolder(dataset(["n01440764", "n99999999"])), /1 of 2 classes are none of imagenet1k: n99999999/);
+});
+
+test("folders named by ImageNet's WordNet numbers are known, some of them as well as all", () => {
+  assert.deepEqual(openLabelledFolder(dataset(["n03445777", "n01440764"])).names, [["tench"], ["golf ball"]]);
+  const own = dataset(["n03445777", "n01440764"], { "classes.json": '{"n03445777": "a ball", "n01440764": "a fish"}' });
+  assert.deepEqual(openLabelledFolder(own).names, [["a fish"], ["a ball"]]);
 });
 
 async function collect(path: string, options: { maximumSkipped?: number } = {}): Promise<{ batches: EvaluationBatch[]; skipped: number }> {
@@ -156,6 +162,43 @@ test("batches hold each image once, in order, as evaluation sees it", async () =
     batches.flatMap(({ rows }) => [...rows]),
     [0, 1, 2, 3, 4, 5],
   );
+});
+
+test("an image may lie within a larger file, encoded or as bare pixels, or in memory", async () => {
+  const bytes = readFileSync(join(fixtures, "photo.jpg"));
+  const { width, height, data } = await decodeImage(bytes);
+  const file = join(root, "several.bin");
+  const planes = new Uint8Array(data.length);
+  for (let i = 0; i < data.length; i++) planes[(i % 3) * width * height + Math.floor(i / 3)] = data[i]!;
+  writeFileSync(file, Buffer.concat([Buffer.alloc(7), bytes, planes]));
+  const part = { file, offset: 7, size: bytes.length, name: "encoded" };
+  const pixels = { file, offset: 7 + bytes.length, size: planes.length, name: "bare", width, height, order: "planes-by-rows" } as const;
+  const items = [
+    { path: join(fixtures, "photo.jpg"), label: 0 },
+    { path: "several.bin#0", label: 1, source: part },
+    { path: "several.bin#1", label: 2, source: pixels },
+    { path: "memory", label: 3, source: Uint8Array.from(bytes) },
+    { path: "beyond", label: 4, source: { ...pixels, offset: pixels.offset + 1, name: "beyond" } },
+    { path: "odd", label: 5, source: { ...pixels, size: 12, name: "odd" } },
+    { path: "not an image", label: 6, source: { ...part, offset: 0 } },
+  ];
+  const stream = evaluationBatches(items, { size: 24, batchSize: 8, maximumSkipped: 0.5, report: false });
+  const { value } = await stream.next();
+  await stream.close();
+  assert.deepEqual([...value!.labels], [0, 1, 2, 3]);
+  assert.deepEqual(value!.paths, [items[0]!.path, "several.bin#0", "several.bin#1", "memory"]);
+  const view = 24 * 24 * 3;
+  const expected = await evaluationImage(bytes, { size: 24 });
+  for (let i = 0; i < 4; i++) assert.deepEqual(value!.images.subarray(i * view, (i + 1) * view), expected, items[i]!.path);
+  const reasons = [...stream.skipped.reasons.values()].join(" ");
+  assert.match(reasons, /beyond: the file ends before it/);
+  assert.match(reasons, /odd: 12 bytes, expected \d+ for/);
+  assert.match(reasons, /not an image: not an image of a known format/);
+  const whole = { width, height, data: Uint8Array.from(data) };
+  for (const item of items.slice(0, 4)) {
+    const found = await itemPixels(item);
+    assert.deepEqual({ ...found, data: Uint8Array.from(found.data) }, whole);
+  }
 });
 
 test("unreadable images are left out and counted; too many are an error", async () => {

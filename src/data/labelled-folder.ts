@@ -3,12 +3,14 @@
  *
  * Beside the class folders may stand `classnames.txt` (a line for each folder, in the sorted order of the folders) or `classes.json`
  * (a list in that order, or an object from folder to name) with the names in words, and `templates.txt` with prompts, `{}` for the name.
+ * Folders that are called by WordNet numbers, all or some of ImageNet's, need no names: the numbers say which classes they are.
  */
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { extname, join, relative, resolve } from "node:path";
 import { DataError } from "../support/index.ts";
 import { BatchStream } from "./batch-stream.ts";
 import { imageExtensions } from "./caption-table.ts";
+import { areWordNetNumbers, classList } from "./class-lists.ts";
 import { firstFew, readClassNames, readTemplates } from "./class-names.ts";
 import { type EvaluationBatch, EvaluationImages, type EvaluationItem, type EvaluationSettings } from "./evaluation-images.ts";
 
@@ -28,7 +30,7 @@ export interface LabelledFolder {
 
 /** Files that take the place of the data set's own. */
 export interface LabelledFolderOptions {
-  /** File with the names of the classes, see `readClassNames`. Default: the folder's own, else the folders' names. */
+  /** File with the names of the classes, see `readClassNames`. Default: the folder's own, else ImageNet's, else the folders' names. */
   classes?: string | undefined;
   /** File with prompts, see `readTemplates`. Default: the folder's own. */
   templates?: string | undefined;
@@ -106,10 +108,6 @@ function ownNames(path: string, folders: readonly string[]): string[][] {
     throw new DataError(`${path}: both classnames.txt and classes.json name the classes.`, { mend: "Keep one of them." });
   }
   if (found.length === 1) return readClassNames(join(path, found[0]!), folders);
-  if (folders.every((name) => /^n\d{8}$/.test(name))) {
-    throw new DataError(`${path}: the folders are WordNet numbers (${folders[0]}, ...), and nothing says what they mean.`, {
-      mend: 'Add classes.json, an object from folder to name: {"n01440764": "tench", ...}, or give such a file (--classes).',
-    });
-  }
+  if (areWordNetNumbers(folders)) return classList("imagenet1k").namesOf(folders, "openai", path);
   return folders.map((name) => [name.replaceAll("_", " ")]);
 }

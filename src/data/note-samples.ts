@@ -23,7 +23,7 @@ export interface NotedSample {
   key: string;
   /** Where its first image lies: in the tar, or of a tar that is compressed in its unpacked bytes. Undefined where it has none. */
   image: FilePart | undefined;
-  /** Content of the `.txt` and the `.json`, where there are such; for `MemberTexts`. */
+  /** Content of the members that were asked for, where there are such; by default the `.txt` and the `.json`, for `MemberTexts`. */
   texts: Map<string, Buffer>;
 }
 
@@ -35,9 +35,14 @@ export function isPlainTar(tar: string): boolean {
 /**
  * Notes the samples of a tar, in its order.
  * @param tar a path or an address
+ * @param wanted suffixes of members whose content is kept
  * @throws DataError when it is missing, damaged, cut off, or has a text of more than 64 MiB; EndpointError for what a server did
  */
-export async function* noteSamples(tar: string, patience: Patience = {}): AsyncGenerator<NotedSample> {
+export async function* noteSamples(
+  tar: string,
+  patience: Patience = {},
+  wanted: ReadonlySet<string> = textMembers,
+): AsyncGenerator<NotedSample> {
   const borders = new SampleBorders();
   let sample: NotedSample | undefined;
   for await (const { name, offset, size, text } of isPlainTar(tar) ? membersOnDisk(tar) : membersOf(tar, patience)) {
@@ -47,7 +52,7 @@ export async function* noteSamples(tar: string, patience: Patience = {}): AsyncG
       if (sample) yield sample;
       sample = { key: place.key, image: undefined, texts: new Map() };
     }
-    if (textMembers.has(place.suffix)) sample!.texts.set(place.suffix, await text());
+    if (wanted.has(place.suffix)) sample!.texts.set(place.suffix, await text());
     else if (imageSuffixes.has(place.suffix)) sample!.image ??= { file: tar, offset, size, name: `${fileNameOf(tar)}: ${name}` };
   }
   if (sample) yield sample;

@@ -8,7 +8,6 @@ export * from "./emoji-world.ts";
 export * from "./evaluation-words.ts";
 export * from "./human-rewrites.ts";
 export * from "./human-texts.ts";
-export * from "./interval.ts";
 export * from "./report.ts";
 export * from "./world-pictures.ts";
 export * from "./result-table.ts";

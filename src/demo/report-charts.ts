@@ -5,7 +5,7 @@
  * Each chart is drawn for a column of about 440 pixels, so that its text stays readable when a phone shows it a little smaller.
  */
 import { type Html, html, n, niceTicks, percent } from "../pages/index.ts";
-import type { Interval } from "./interval.ts";
+import type { Interval } from "../evaluation/index.ts";
 
 /** A bar of a chart: a share, with its interval. */
 export interface Bar {

@@ -4,7 +4,7 @@
  */
 import { type DemoMethod, type DemoResults, type Wording, resultRows } from "./demo-results.ts";
 import { percent } from "../pages/index.ts";
-import { type Interval, interval, isClear, pairedDifference } from "./interval.ts";
+import { type Interval, interval, isClear, pairedDifference } from "../evaluation/index.ts";
 import { signedPoints } from "./report-charts.ts";
 
 /** Mean and interval of one figure over the seeds of a method. */

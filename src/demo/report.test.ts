@@ -11,7 +11,7 @@ import { html } from "../pages/index.ts";
 import { DataError } from "../support/index.ts";
 import type { DemoMethod, DemoResults, DemoSeed } from "./demo-results.ts";
 import { provenances } from "./emoji-packages.ts";
-import { interval, pairedDifference } from "./interval.ts";
+import { interval, pairedDifference } from "../evaluation/index.ts";
 import { renderReport, writeReport } from "./report.ts";
 import { tellStory } from "./report-story.ts";
 import { resultTable } from "./result-table.ts";

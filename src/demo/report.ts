@@ -8,7 +8,7 @@ import { join, relative } from "node:path";
 import { DataError, formatDuration, readJson, writeFileAtomic } from "../support/index.ts";
 import { type Html, html, renderPage } from "../pages/index.ts";
 import { type DemoMethod, type DemoPicture, type DemoResults, type Wording, resultRows } from "./demo-results.ts";
-import { interval } from "./interval.ts";
+import { interval } from "../evaluation/index.ts";
 import { barChart, lineChart, percentInterval, signedPoints } from "./report-charts.ts";
 import { baselineOf, figure, gain, isBeyondChance, tellStory } from "./report-story.ts";
 import { picture } from "./report-picture.ts";

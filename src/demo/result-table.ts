@@ -1,6 +1,6 @@
 /** The result as a table of text, for the end of the command. */
 import type { DemoMethod, DemoResults, Wording } from "./demo-results.ts";
-import { interval } from "./interval.ts";
+import { interval } from "../evaluation/index.ts";
 import { figure } from "./report-story.ts";
 
 /** A line for each method: top-1 and top-5 in both wordings (mean and 95 % interval over the seeds), steps, seconds a run. */

@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import sharp from "sharp";
 import { Clip, imagenetPreprocessing, preset } from "../models/index.ts";
-import { setThreads } from "../torch/index.ts";
-import { ImageTextScorer, classVectors, classificationMetrics, fillTemplate, zeroShot } from "./index.ts";
+import { DataError } from "../support/index.ts";
+import { Tensor, noGrad, ops, setThreads } from "../torch/index.ts";
+import { ClassScorer, FeatureStore, ImageTextScorer, classVectors, classificationMetrics, fillTemplate, zeroShot } from "./index.ts";
 
 describe("metrics", () => {
   test("top-1, top-5 and the mean over classes are counted as CLIP_benchmark does", () => {
@@ -41,6 +42,65 @@ describe("zero-shot", () => {
     assert.ok(Math.abs(Math.hypot(...both.slice(0, 16)) - 1) < 1e-5);
   });
 
+  test("classes whose texts fill several batches are the same as each alone, and every text is counted", () => {
+    const names = Array.from({ length: 70 }, (_, i) => [`thing ${i}`, `object number ${i} of them`]);
+    const templates = ["{}", "a photo of a {}.", "art of the {}."];
+    const counts: number[] = [];
+    const together = classVectors(model, { names, templates }, "cpu", (count) => counts.push(count)).toFloat32Array();
+    assert.deepEqual(counts, [256, 164]);
+    for (const [place, own] of [names[0]!, names[42]!, names[69]!].map((own) => [names.indexOf(own), own] as const)) {
+      const alone = classVectors(model, { names: [own], templates }).toFloat32Array();
+      alone.forEach((value, i) => assert.ok(Math.abs(value - together[place * alone.length + i]!) < 1e-5, `class ${place}, value ${i}`));
+    }
+  });
+
+  test("with names as alternatives, a class is as near as the nearest of them", () => {
+    const vectors = Tensor.from(Float32Array.of(1, 0, 0, 1, -1, 0), [3, 2]);
+    const names = [["east", "north"], ["west"]];
+    const scorer = new ClassScorer(vectors, { names, templates: ["{}"], several: "best" }, 10);
+    const images = Tensor.from(Float32Array.of(0.6, 0.8, 0, 5, -3, 1, -1, -0.1), [4, 2]);
+    const found = scorer.score(images, Int32Array.of(0, 1, 0, 1), String);
+    const rounded = found.map(({ top }) => top.map(({ label, cosine }) => [label, Math.round(cosine * 100) / 100]));
+    assert.deepEqual(rounded, [
+      [
+        [0, 0.8],
+        [1, -0.6],
+      ],
+      [
+        [0, 1],
+        [1, 0],
+      ],
+      [
+        [1, 0.95],
+        [0, 0.32],
+      ],
+      [
+        [1, 1],
+        [0, -0.1],
+      ],
+    ]);
+    assert.deepEqual(
+      found.map(({ rank }) => rank),
+      [1, 2, 2, 1],
+    );
+    const chance = 1 / (1 + Math.exp(10 * (-0.6 - 0.8)));
+    assert.ok(Math.abs(found[0]!.confidence - chance) < 1e-5 && Math.abs(found[0]!.probability - chance) < 1e-5);
+  });
+
+  test("features that are no numbers, and labels that are no class, are told with the image or the class", async () => {
+    const scorer = new ClassScorer(Tensor.from(Float32Array.of(1, 0, 0, 1), [2, 2]), { names: [["a"], ["b"]], templates: ["{}"] }, 1);
+    const images = Tensor.from(Float32Array.of(1, 0, NaN, 1), [2, 2]);
+    const told = (message: RegExp) => (error: unknown) => error instanceof DataError && message.test(error.message);
+    assert.throws(() => scorer.score(images, Int32Array.of(0, 1), (row) => `image ${row}`), told(/features of image 1 are not finite/));
+    const spoiled = new Clip(preset("nano"), { seed: 3 });
+    noGrad(() => ops.fillScalar_(spoiled.stateDict().get("text_projection")!, Infinity));
+    const classes = { names: [["a cat"], ["a dog"]], templates: ["{}"] };
+    assert.throws(() => classVectors(spoiled, classes), told(/texts of the class "a cat" are not finite/));
+    const outside = zeroShot({ model, preprocessing: imagenetPreprocessing }, [{ path: "cat.png", label: 2 }], classes);
+    await assert.rejects(outside, told(/cat\.png: its label is 2, and there are 2 classes/));
+    spoiled.dispose();
+  });
+
   test("a template without a place for the name is refused; the name is taken as it is", () => {
     assert.throws(() => fillTemplate("a photo", "cat"), /has no \{\}/);
     assert.equal(fillTemplate("a {} here", "$& {}"), "a $& {} here");
@@ -68,6 +128,16 @@ describe("zero-shot", () => {
     for (const { label, rank, top } of whole.predictions) {
       if (rank <= 5) assert.equal(top[rank - 1]!.label, label);
       else assert.ok(top.every((guess) => guess.label !== label));
+    }
+    const store = new FeatureStore(join(folder, "features"));
+    for (const time of ["made", "read"]) {
+      const kept = await zeroShot({ ...loaded, hash: "nano" }, items, classes, { store, batchSize: 2 });
+      assert.deepEqual([kept.metrics, kept.skipped, kept.logitScale], [whole.metrics, 0, whole.logitScale]);
+      for (const [i, { path, rank, row, top, confidence }] of kept.predictions.entries()) {
+        const seen = whole.predictions[i]!;
+        assert.deepEqual([path, rank, row], [seen.path, seen.rank, seen.row], `features that were ${time}`);
+        assert.ok(Math.abs(confidence - seen.confidence) < 1e-5 && Math.abs(top[0]!.cosine - seen.top[0]!.cosine) < 1e-5);
+      }
     }
     const damaged = [...items, { path: join(folder, "broken.png"), label: 0 }];
     writeFileSync(join(folder, "broken.png"), "no picture");

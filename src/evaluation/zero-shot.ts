@@ -1,23 +1,18 @@
 /**
- * Zero-shot classification (Radford et al. 2021; eval_zeroshot_imagenet.py of LijieFan/LaCLIP).
+ * Zero-shot classification (Radford et al. 2021; eval_zeroshot_imagenet.py of LijieFan/LaCLIP): images are held against texts for the
+ * classes, and each belongs to the class with the largest cosine.
  *
- * A class is the normalised mean of the normalised features of all its texts (every template with every name); an image belongs to the
- * class with the largest cosine. Shapes: N images, C classes, D joint width.
+ * Texts go through the model once, before all images. Images are read, decoded and cut out in a thread of their own, some batches ahead,
+ * so that the model does not wait for them; or their features come from a store, so that other prompts cost no second look at them.
  */
 import { type EvaluationItem, evaluationBatches } from "../data/index.ts";
-import { type Clip, type Preprocessing, normalizeImages } from "../models/index.ts";
-import { unitRows } from "../nn/index.ts";
-import { ClipTokenizer } from "../text/index.ts";
-import { Tensor, cat, noGrad, ops, scope } from "../torch/index.ts";
-import { UsageError } from "../support/index.ts";
+import { normalizeImages } from "../models/index.ts";
+import { DataError, Progress } from "../support/index.ts";
+import { type Tensor, noGrad, scope } from "../torch/index.ts";
+import { type ClassPrediction, ClassScorer } from "./class-scorer.ts";
+import { type ZeroShotClasses, classVectors, countTexts } from "./class-vectors.ts";
+import { type FeatureModel, type FeatureStore, imageFeatures } from "./features/index.ts";
 import { type ClassificationMetrics, classificationMetrics } from "./metrics.ts";
-
-export interface ZeroShotClasses {
-  /** The names of each class, all of them averaged. */
-  names: readonly (readonly string[])[];
-  /** Prompts with `{}` where the name goes. */
-  templates: readonly string[];
-}
 
 export interface ZeroShotOptions {
   /** Images a batch. Default 64. */
@@ -25,87 +20,125 @@ export interface ZeroShotOptions {
   /** Share of images that may be unreadable, 0..1. Default 0.01. */
   maximumSkipped?: number;
   device?: string;
+  /** Whether progress is shown. Default false; with a store, it always is. */
+  progress?: boolean;
+  /** Where features of images are kept, for models with a hash. Default nowhere. */
+  store?: FeatureStore | undefined;
+  /** What the images are called in a store, for people. Default "images". */
+  name?: string;
+  /** Stops between two batches when features are made for a store. */
+  signal?: AbortSignal | undefined;
 }
 
-export interface Prediction {
+/** What was predicted for an image of the list. */
+export interface Prediction extends ClassPrediction {
+  /** Index of the image in the list. */
+  row: number;
   path: string;
-  label: number;
-  /** Place of the right class among all, 1 = best. */
-  rank: number;
-  /** The classes with the largest cosines, falling, at most 5. */
-  top: { label: number; cosine: number }[];
 }
 
 export interface ZeroShotResult {
   metrics: ClassificationMetrics;
   predictions: Prediction[];
-  /** Images left out because they could not be read. */
+  /** Images left out because they could not be read, and why the first 20 of them. */
   skipped: number;
+  reasons: string[];
+  /** The model's factor on cosines, at which confidences are computed. */
+  logitScale: number;
 }
 
-/** The template with the name in it. @throws UsageError for a template without `{}` */
-export function fillTemplate(template: string, name: string): string {
-  if (!template.includes("{}")) throw new UsageError(`The template "${template}" has no {} for the class name.`);
-  return template.replace("{}", () => name);
-}
+/** Images whose features are scored at once. */
+const scoredAtOnce = 1024;
 
-/** `[C, D]` float32: one vector of length 1 for each class. */
-export function classVectors(model: Clip, { names, templates }: ZeroShotClasses, device = "cpu"): Tensor {
-  const tokenizer = ClipTokenizer.load();
-  const vectors = names.map((own) =>
-    noGrad(() =>
-      scope(() => {
-        const texts = own.flatMap((name) => templates.map((template) => fillTemplate(template, name)));
-        const { ids, length } = tokenizer.tokenizeBatch(texts, model.config.text.contextLength);
-        const features_TD = unitRows(model.encodeTexts(Tensor.from(ids, [texts.length, length], { device }).to("int64")));
-        return unitRows(features_TD.mean(0, true));
-      }),
-    ),
-  );
-  try {
-    return cat(vectors);
-  } finally {
-    for (const vector of vectors) vector.dispose();
-  }
-}
-
-/** Classifies every image of the list. */
+/**
+ * Classifies every image of the list.
+ * @throws DataError when a label is no class, too many images can't be read, or features are not finite; InterruptedError when stopped
+ */
 export async function zeroShot(
-  { model, preprocessing }: { model: Clip; preprocessing: Preprocessing },
+  loaded: FeatureModel,
   items: readonly EvaluationItem[],
   classes: ZeroShotClasses,
-  { batchSize = 64, maximumSkipped = 0.01, device = "cpu" }: ZeroShotOptions = {},
+  options: ZeroShotOptions = {},
 ): Promise<ZeroShotResult> {
-  const classes_CD = classVectors(model, classes, device);
-  const kept = Math.min(5, classes.names.length);
+  const { model } = loaded;
+  const { device = "cpu", progress = false, store } = options;
+  const outside = items.find(({ label }) => !(label >= 0 && label < classes.names.length));
+  if (outside !== undefined) {
+    throw new DataError(
+      `${outside.path}: its label is ${outside.label}, and there are ${classes.names.length} classes (0 to ${classes.names.length - 1}).`,
+    );
+  }
+  const texts = progress ? new Progress({ label: "texts", total: countTexts(classes), unit: "texts" }) : undefined;
+  const vectors = classVectors(model, classes, device, (count) => texts?.advance(count));
+  texts?.finish();
+  const logitScale = Math.exp(model.logitScale.item());
+  const scorer = new ClassScorer(vectors, classes, logitScale, device);
+  try {
+    const kept = store !== undefined && loaded.hash !== undefined;
+    const { predictions, skipped, reasons } = await (kept ? scoreKept : scoreSeen)(loaded, items, scorer, options);
+    const metrics = classificationMetrics(
+      predictions.map(({ label, top }) => ({ label, ranked: top.map((candidate) => candidate.label) })),
+      classes.names.length,
+    );
+    return { metrics, predictions, skipped, reasons, logitScale };
+  } finally {
+    vectors.dispose();
+  }
+}
+
+type Scored = Pick<ZeroShotResult, "predictions" | "skipped" | "reasons">;
+
+/** Each image goes through the model and is forgotten. */
+async function scoreSeen(
+  { model, preprocessing }: FeatureModel,
+  items: readonly EvaluationItem[],
+  scorer: ClassScorer,
+  { batchSize = 64, maximumSkipped = 0.01, device = "cpu", progress = false }: ZeroShotOptions,
+): Promise<Scored> {
   const size = model.config.vision.imageSize;
   const batches = evaluationBatches(items, { size, interpolation: preprocessing.interpolation, batchSize, maximumSkipped });
+  const shown = progress ? new Progress({ label: "images", total: items.length, unit: "images" }) : undefined;
   const predictions: Prediction[] = [];
   try {
-    for await (const { images, labels, paths } of batches) {
-      const { cosines, indices, ranks } = scope(() => best(normalizeImages(images, labels.length, size, preprocessing, device), labels));
-      paths.forEach((path, i) => {
-        const top = Array.from({ length: kept }, (_, k) => ({ label: indices[i * kept + k]!, cosine: cosines[i * kept + k]! }));
-        predictions.push({ path, label: labels[i]!, rank: ranks[i]!, top });
-      });
+    for await (const { images, labels, paths, rows } of batches) {
+      const scored = noGrad(() =>
+        scope(() => {
+          const pixels = normalizeImages(images, labels.length, size, preprocessing, device);
+          return scorer.score(model.encodeImages(pixels), labels, (i) => paths[i]!);
+        }),
+      );
+      scored.forEach((prediction, i) => predictions.push({ ...prediction, row: rows[i]!, path: paths[i]! }));
+      shown?.advance(labels.length);
     }
   } finally {
+    shown?.finish();
     await batches.close();
-    classes_CD.dispose();
   }
-  const metrics = classificationMetrics(
-    predictions.map(({ label, top }) => ({ label, ranked: top.map((candidate) => candidate.label) })),
-    classes.names.length,
-  );
-  return { metrics, predictions, skipped: batches.skipped.count };
+  return { predictions, skipped: batches.skipped.count, reasons: [...batches.skipped.reasons.values()].slice(0, 20) };
+}
 
-  function best(pixels: Tensor, labels: Int32Array): { cosines: number[]; indices: number[]; ranks: number[] } {
-    return noGrad(() => {
-      const cosines_NC = unitRows(model.encodeImages(pixels)).matmul(classes_CD.t());
-      const [values, indices] = cosines_NC.topk(kept);
-      const right_N1 = ops.gather(cosines_NC, 1, Tensor.from(labels, [labels.length, 1], { device }).to("int64"));
-      const better_N = ops.gtTensor(cosines_NC, right_N1).sum(1);
-      return { cosines: values.toArray(), indices: indices.toArray(), ranks: better_N.add(1).toArray() };
-    });
+/** Features come from the store, which makes those that it has not. */
+async function scoreKept(
+  loaded: FeatureModel,
+  items: readonly EvaluationItem[],
+  scorer: ClassScorer,
+  options: ZeroShotOptions,
+): Promise<Scored> {
+  const { features, rows, labels, skipped, reasons } = await imageFeatures(loaded, items, { ...options, kind: "joint" });
+  try {
+    const predictions: Prediction[] = [];
+    for (let at = 0; at < labels.length; at += scoredAtOnce) {
+      const pathOf = (i: number): string => items[rows[at + i]!]!.path;
+      const some = scope((): Tensor => features.slice(0, at, Math.min(at + scoredAtOnce, labels.length)).keep());
+      try {
+        const scored = scorer.score(some, labels.slice(at, at + scoredAtOnce), pathOf);
+        scored.forEach((prediction, i) => predictions.push({ ...prediction, row: rows[at + i]!, path: pathOf(i) }));
+      } finally {
+        some.dispose();
+      }
+    }
+    return { predictions, skipped, reasons };
+  } finally {
+    features.dispose();
   }
 }

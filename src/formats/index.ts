@@ -1,5 +1,7 @@
 export * from "./gguf-header.ts";
+export * from "./mat.ts";
 export * from "./npy.ts";
+export * from "./pickle.ts";
 export * from "./safetensors.ts";
 export * from "./tables.ts";
 export { noPassedOver, readTar, TarWriter } from "./tar.ts";

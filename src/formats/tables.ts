@@ -15,7 +15,7 @@ import { collectGarbage } from "./collect-garbage.ts";
 export type TableFormat = "csv" | "tsv" | "jsonl" | "parquet";
 
 /** A value as it comes out of a table. Lists hold text. Integers beyond 2^53 come as bigint, bytes as they are. */
-export type TableValue = string | number | bigint | boolean | null | readonly string[] | Uint8Array;
+export type TableValue = string | number | bigint | boolean | null | readonly string[] | Uint8Array | Float32Array;
 
 /** Some rows, column by column; all columns have `rows` values. */
 export interface TableBatch {
@@ -37,8 +37,8 @@ export interface ReadTableOptions {
   format?: TableFormat;
 }
 
-/** What a column holds: `text[]` is a list of text. */
-export type ColumnType = "text" | "integer" | "number" | "boolean" | "text[]";
+/** What a column holds: `text[]` is a list of text, `float32[]` of numbers, written from a Float32Array. */
+export type ColumnType = "text" | "integer" | "number" | "boolean" | "text[]" | "float32[]";
 
 const sqlTypes: Record<ColumnType, string> = {
   text: "VARCHAR",
@@ -46,6 +46,7 @@ const sqlTypes: Record<ColumnType, string> = {
   number: "DOUBLE",
   boolean: "BOOLEAN",
   "text[]": "VARCHAR[]",
+  "float32[]": "FLOAT[]",
 };
 
 /**
@@ -203,7 +204,7 @@ export async function writeParquet(
     await connection.run(
       `CREATE TEMP TABLE ${table} (${names.map((name) => `${identifier(name)} ${sqlTypes[columns[name]!]}`).join(", ")})`,
     );
-    const { LIST, VARCHAR, listValue } = await import("@duckdb/node-api");
+    const { FLOAT, LIST, VARCHAR, listValue } = await import("@duckdb/node-api");
     const appender = await connection.createAppender(table, null, "temp");
     let rows = 0;
     for await (const batch of batches) {
@@ -212,6 +213,7 @@ export async function writeParquet(
           const value = batch.columns[name]?.[row] ?? null;
           if (value === null) appender.appendNull();
           else if (columns[name] === "text[]") appender.appendList(listValue([...(value as readonly string[])]), LIST(VARCHAR));
+          else if (columns[name] === "float32[]") appender.appendList(listValue([...(value as Float32Array)]), LIST(FLOAT));
           else if (columns[name] === "integer") appender.appendBigInt(BigInt(value as number | bigint));
           else if (columns[name] === "number") appender.appendDouble(Number(value));
           else if (columns[name] === "boolean") appender.appendBoolean(value === true);

@@ -1,7 +1,7 @@
 /**
  * Files and bytes to RGB pixels, the same pixels as Pillow's `Image.open(...).convert("RGB")`.
  *
- * JPEGs are decoded by the addon for images where there is one, everything else by sharp.
+ * JPEGs are decoded by the addon for images where there is one, PPM and PGM here, everything else by sharp.
  * sharp's decoders agree with Pillow's bit by bit as long as nothing else is done: no colour profile, no rotation by the camera's tag,
  * alpha dropped and not blended. CMYK is the exception: there Pillow multiplies the inks, so that is done here.
  * 16-bit gray keeps the high byte (Pillow clips it to white).
@@ -10,6 +10,7 @@ import { readFile } from "node:fs/promises";
 import sharp, { type Sharp } from "sharp";
 import { DataError } from "../support/index.ts";
 import { type JpegHeader, jpegHeader } from "./header.ts";
+import { decodeNetpbm, netpbmHeader } from "./netpbm.ts";
 import { jpegAddon, outcomes, owned, writeDecodePlan } from "./native.ts";
 
 /** An image in memory. */
@@ -32,7 +33,7 @@ sharp.concurrency(1);
 sharp.cache(false);
 
 /**
- * Decodes JPEG, PNG, WebP, GIF (first frame), TIFF or AVIF.
+ * Decodes JPEG, PNG, WebP, GIF (first frame), TIFF, AVIF, PPM or PGM.
  *
  * @param input path of a file, or its bytes
  * @throws DataError with the path and the reason: missing, empty, not an image, cut short, too large
@@ -75,10 +76,15 @@ export async function openImage(input: string | Uint8Array, options: DecodeOptio
 }
 
 /**
- * The same pixels, through sharp. A JPEG that the addon gave up on comes here too: sharp says what a whole image is.
+ * The same pixels, through sharp, or the reader of pixmaps. A JPEG that the addon gave up on comes here too: sharp says what a whole image is.
  * @throws DataError when it can't be decoded
  */
 export async function decodeWithSharp({ name, bytes, maxPixels }: OpenImage): Promise<Pixels> {
+  const pixmap = netpbmHeader(bytes);
+  if (pixmap !== undefined) {
+    if (pixmap.width * pixmap.height > maxPixels) throw tooLarge(name, maxPixels);
+    return decodeNetpbm(bytes, pixmap, name);
+  }
   try {
     // "error" refuses files that are cut short, yet takes the many JPEGs with harmless oddities, as Pillow does.
     const image = sharp(bytes, { failOn: "error", ignoreIcc: true, limitInputPixels: maxPixels, autoOrient: false });

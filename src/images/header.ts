@@ -5,6 +5,7 @@
  */
 import sharp from "sharp";
 import { DataError } from "../support/index.ts";
+import { netpbmHeader } from "./netpbm.ts";
 
 export interface ImageHeader {
   /** "jpeg", "png", "webp", "gif", "tiff", or another that sharp knows. */
@@ -37,6 +38,8 @@ export async function imageHeader(bytes: Uint8Array, name = "image"): Promise<Im
   if (jpeg !== undefined) return { format: "jpeg", width: jpeg.width, height: jpeg.height, channels: jpeg.components };
   const png = pngHeader(bytes);
   if (png !== undefined) return png;
+  const pixmap = netpbmHeader(bytes);
+  if (pixmap !== undefined) return { format: pixmap.format, width: pixmap.width, height: pixmap.height, channels: pixmap.channels };
   try {
     const { format, width, height, pageHeight, channels } = await sharp(bytes, { limitInputPixels: false }).metadata();
     return { format, width, height: pageHeight ?? height, channels };

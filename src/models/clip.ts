@@ -83,6 +83,11 @@ export class Clip extends Module {
     return scope(() => this.imageFeatures(images, kept).matmul(this.#imageProjection));
   }
 
+  /** `[B, width]` of `imageFeatures` -> `[B, joint width]`, not normalised */
+  projectImages(features: Tensor): Tensor {
+    return features.matmul(this.#imageProjection);
+  }
+
   /** int64 `[B, L]` -> `[B, joint width]`, not normalised */
   encodeTexts(ids: Tensor): Tensor {
     return scope(() => encodeTokens(this.#text, ids).matmul(this.#textProjection));

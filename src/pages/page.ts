@@ -1,6 +1,6 @@
 /**
- * A whole page as one file that loads nothing: charts are inline SVG, pictures data URIs, and there is no script. Its content security
- * policy allows exactly that, by the hash of its style sheet.
+ * A whole page as one file that loads nothing: charts are inline SVG, pictures data URIs, and there is no script but for one of the program's
+ * own where a page needs it. Its content security policy allows exactly that, by the hashes of style sheet and script.
  */
 import { createHash } from "node:crypto";
 import { type Html, html, trusted } from "./html.ts";
@@ -13,15 +13,18 @@ export interface PageParts {
   body: Html;
   /** A style sheet for what only this page has; part of the program, never data. Default: none. */
   style?: string;
+  /** A script that only this page has, at the end of its body; part of the program, never data. Default: none. */
+  script?: string;
 }
 
 /** The page as text. */
-export function renderPage({ title, body, style: own = "" }: PageParts): string {
+export function renderPage({ title, body, style: own = "", script }: PageParts): string {
   const style = pageStyle + own;
-  const styleHash = createHash("sha256").update(style).digest("base64");
-  const policy = `default-src 'none'; img-src data:; style-src 'sha256-${styleHash}'; base-uri 'none'; form-action 'none'`;
+  const scripts = script === undefined ? "" : ` script-src 'sha256-${hashOf(script)}';`;
+  const policy = `default-src 'none'; img-src data:; style-src 'sha256-${hashOf(style)}';${scripts} base-uri 'none'; form-action 'none'`;
   // As one piece: the hash in the policy is of exactly these bytes.
   const element = trusted(`<style>${style}</style>`);
+  const program = script === undefined ? undefined : trusted(`<script>${script}</script>`);
   const document = html`<html lang="en">
     <head>
       <meta charset="utf-8" />
@@ -33,7 +36,12 @@ export function renderPage({ title, body, style: own = "" }: PageParts): string 
     </head>
     <body>
       <main>${body}</main>
+      ${program}
     </body>
   </html>`;
   return `<!doctype html>\n${document.markup}\n`;
+}
+
+function hashOf(text: string): string {
+  return createHash("sha256").update(text).digest("base64");
 }

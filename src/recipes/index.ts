@@ -12,6 +12,7 @@ import { redcaps } from "./redcaps.ts";
 export * from "./recipe.ts";
 export * from "./begin-run.ts";
 export * from "./run-recipe.ts";
+export * from "./retrieval-evaluator.ts";
 export * from "./zero-shot-evaluator.ts";
 export * from "./open-data.ts";
 export * from "./smoke.ts";

@@ -1,6 +1,6 @@
 /** Zero-shot classification of a labelled folder while a model trains: what `laclip evaluate zero-shot` says of it, along the way. */
 import { type LabelledFolder, openLabelledFolder } from "../data/index.ts";
-import { zeroShot } from "../evaluation/index.ts";
+import { ownWords, protocolOf, zeroShot } from "../evaluation/index.ts";
 import type { Evaluator } from "../training/index.ts";
 
 export interface ZeroShotEvaluatorOptions {
@@ -19,13 +19,14 @@ const measures = ["val/zero-shot-top1", "val/zero-shot-top5", "val/zero-shot-mea
 
 /** @throws DataError when the folder holds no classes with images; it is looked at now, not hours later */
 export function zeroShotEvaluator({ folder, everySteps, classes, maximumSkipped, device = "cpu" }: ZeroShotEvaluatorOptions): Evaluator {
-  const { items, names, templates = ["a photo of a {}."] }: LabelledFolder = openLabelledFolder(folder, { classes });
+  const { items, folders, names, templates }: LabelledFolder = openLabelledFolder(folder, { classes });
   return {
     everySteps,
     measures,
     evaluate: async (model, preprocessing) => {
       const options = { device, ...(maximumSkipped === undefined ? {} : { maximumSkipped }) };
-      const { metrics } = await zeroShot({ model, preprocessing }, items, { names, templates }, options);
+      const words = ownWords(folders, { names, templates }, protocolOf(preprocessing));
+      const { metrics } = await zeroShot({ model, preprocessing }, items, words, options);
       const values = [metrics.acc1, metrics.acc5, metrics.mean_per_class_recall];
       return Object.fromEntries(measures.map((name, i) => [name, values[i]!]));
     },

@@ -24,7 +24,9 @@ interface Ended {
 }
 
 function start(args: readonly string[]): { child: ChildProcess; ended: Promise<Ended> } {
-  const child = spawn(process.execPath, [main, ...args], { env: { ...process.env, LACLIP_THREADS: "1" } });
+  const child = spawn(process.execPath, [main, ...args], {
+    env: { ...process.env, LACLIP_THREADS: "1", LACLIP_FEATURES: join(root, "features") },
+  });
   let stdout = "";
   let stderr = "";
   child.stdout.on("data", (chunk) => (stdout += chunk));

@@ -1,79 +1,19 @@
-/** `laclip evaluate zero-shot`: a model folder, a folder of images by class, and CLIP_benchmark's numbers come out. */
-import { basename } from "node:path";
+/** `laclip evaluate`: what scores a model, what there is to score it on, and what came out; a file each. */
 import { Command } from "commander";
-import { openLabelledFolder } from "../../data/index.ts";
-import { zeroShot } from "../../evaluation/index.ts";
-import { loadModel } from "../../models/index.ts";
-import { log } from "../../support/index.ts";
-import { command, examples, print } from "../command.ts";
-import { parseWhole, parseShare } from "../options.ts";
-
-interface ZeroShotFlags {
-  model: string;
-  dataset: string;
-  classes?: string;
-  templates?: string;
-  batchSize: number;
-  imageSize?: number;
-  maxSkipped: number;
-  predictions?: boolean;
-  json?: boolean;
-}
+import { allCommand } from "./evaluate-all.ts";
+import { compareCommand } from "./evaluate-compare.ts";
+import { evaluateDatasetsCommand } from "./evaluate-datasets.ts";
+import { fewShotCommand } from "./evaluate-few-shot.ts";
+import { linearProbeCommand } from "./evaluate-linear-probe.ts";
+import { publishedCommand } from "./evaluate-published.ts";
+import { reportCommand } from "./evaluate-report.ts";
+import { retrievalCommand } from "./evaluate-retrieval.ts";
+import { zeroShotCommand } from "./evaluate-zero-shot.ts";
 
 export function evaluateCommand(): Command {
-  return new Command("evaluate").description("score a model: zero-shot classification").addCommand(zeroShotCommand());
-}
-
-function zeroShotCommand(): Command {
-  const zeroShot = command("zero-shot", "classify images by the words for their classes")
-    .requiredOption("--model <folder>", "model folder: `model` or a checkpoint in a run folder")
-    .requiredOption("--dataset <folder>", "a folder for each class, with images inside")
-    .option(
-      "--classes <file>",
-      "JSON object from class folder to its name or list of names, or names in the folders' order: a JSON list, or lines of a .txt (default: as the data set says)",
-    )
-    .option("--templates <file>", "prompts, a line each, {} for the name (default: the data set's templates.txt, else `a photo of a {}.`)")
-    .option("--batch-size <images>", "images at once", parseWhole(1), 64)
-    .option("--image-size <pixels>", "side of the images (default: the model's); for another, its positions are resized", parseWhole(1))
-    .option("--max-skipped <share>", "share of images that may be unreadable", parseShare, 0.01)
-    .option("--predictions", "with --json: also every image's best five classes")
-    .action(run);
-  return examples(
-    zeroShot,
-    "laclip evaluate zero-shot --model laclip-demo/runs/laclip-human-seed1/model --dataset laclip-demo/data/held-out --classes laclip-demo/data/held-out/classes-other-words.json",
-    "laclip evaluate zero-shot --model runs/b16/model --dataset imagenet/val --templates templates.txt --json",
-  );
-}
-
-async function run(flags: ZeroShotFlags): Promise<void> {
-  const dataset = openLabelledFolder(flags.dataset, flags);
-  const { names, templates = ["a photo of a {}."] } = dataset;
-  const loaded = loadModel(flags.model, { imageSize: flags.imageSize });
-  try {
-    const result = await zeroShot(
-      loaded,
-      dataset.items,
-      { names, templates },
-      { batchSize: flags.batchSize, maximumSkipped: flags.maxSkipped },
-    );
-    const { acc1, acc5, mean_per_class_recall: recall } = result.metrics;
-    const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
-    log.info(
-      `${result.predictions.length} images, ${names.length} classes, ${templates.length} templates; ${result.skipped} images skipped.`,
-    );
-    if (!flags.json) return print(`top-1 ${percent(acc1)}  top-5 ${percent(acc5)}  mean per class ${percent(recall)}`);
-    print({
-      dataset: basename(dataset.path),
-      model: flags.model,
-      pretrained: "",
-      task: "zeroshot_classification",
-      metrics: result.metrics,
-      language: "en",
-      images: result.predictions.length,
-      skipped: result.skipped,
-      ...(flags.predictions ? { classes: dataset.folders, predictions: result.predictions } : {}),
-    });
-  } finally {
-    loaded.model.dispose();
-  }
+  // Without it, `--json` after a subcommand would be taken for this command's own.
+  const built = new Command("evaluate").description("score a model, and look at scores").enablePositionalOptions();
+  const scoring = [zeroShotCommand(), fewShotCommand(), linearProbeCommand(), retrievalCommand(), allCommand()];
+  for (const one of [...scoring, reportCommand(), compareCommand(), publishedCommand(), evaluateDatasetsCommand()]) built.addCommand(one);
+  return built;
 }

@@ -2,6 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { originalSource, sourceOfKey } from "../../data/index.ts";
 import { ProcessGroup } from "../../distributed/index.ts";
+import { openRetrievalDataset } from "../../evaluation/index.ts";
 import { setImageThreads } from "../../images/index.ts";
 import type { Tower } from "../../models/index.ts";
 import {
@@ -10,6 +11,7 @@ import {
   applySettings,
   findRecipe,
   recipes,
+  retrievalEvaluator,
   runRecipe,
   smoke,
   zeroShotEvaluator,
@@ -39,6 +41,7 @@ interface TrainFlags {
   evaluate?: string;
   evaluateEvery: number;
   evaluateClasses?: string;
+  evaluateRetrieval?: string;
   stallMinutes: number;
   stallExit?: boolean;
   imageThreads?: number;
@@ -84,6 +87,10 @@ export function trainCommand(): Command {
     )
     .option("--evaluate-every <steps>", "steps between evaluations; there is one at the end in any case", parseWhole(1), 500)
     .option("--evaluate-classes <file>", "names of the classes, as of `laclip evaluate zero-shot --classes`")
+    .option(
+      "--evaluate-retrieval <table|name>",
+      "score the model while it trains: retrieval in a table of images and captions, or in a published set below LACLIP_DATASETS",
+    )
     .option("--stall-minutes <minutes>", "say where the run waits when no step was finished for so long", parseMinutes, 10)
     .option("--stall-exit", "then also save and stop, with exit code 75")
     .option(
@@ -120,6 +127,10 @@ async function run(recipeName: string, flags: TrainFlags): Promise<void> {
   if (flags.evaluate !== undefined) {
     const { evaluate: folder, evaluateEvery: everySteps, evaluateClasses: classes, maxSkipped: maximumSkipped } = flags;
     evaluators.push(zeroShotEvaluator({ folder, everySteps, classes, maximumSkipped }));
+  }
+  if (flags.evaluateRetrieval !== undefined) {
+    const dataset = await openRetrievalDataset(flags.evaluateRetrieval);
+    evaluators.push(retrievalEvaluator({ dataset, everySteps: flags.evaluateEvery, maximumSkipped: flags.maxSkipped }));
   }
   const result = await runRecipe({
     recipe,

@@ -1,0 +1,294 @@
+/**
+ * Every task on every data set that is there, one result file each.
+ *
+ * What is done is not done again: a result that is there with the same weights, images, protocol and seed is kept. A data set that fails
+ * does not end the rest, and is told of at the end.
+ */
+import { join } from "node:path";
+import { existsSync } from "node:fs";
+import type { ProtocolName } from "../../data/index.ts";
+import { LaclipError, UsageError } from "../../support/index.ts";
+import {
+  type EvaluationDataset,
+  type RetrievalDataset,
+  datasetDefinitions,
+  findDataset,
+  findDefinition,
+  findRetrievalDefinition,
+  openEvaluationDataset,
+  openRetrievalDataset,
+  protocolOf,
+  retrievalDefinitions,
+} from "../datasets/index.ts";
+import { type ClassifiedItem, writeClassifiedItems, writeItemValues } from "../results/outcomes.ts";
+import {
+  type EvaluationResult,
+  type ResultDetails,
+  type TaskName,
+  readResult,
+  resultFileName,
+  taskNames,
+  writeResult,
+} from "../results/result.ts";
+import type { EvaluatedModel } from "./evaluated-model.ts";
+import type { EvaluationTask, TaskOutcome, TaskPlan, TaskSettings } from "./task-plan.ts";
+import { writeWrongPictures } from "./wrong-pictures.ts";
+import { fewShotTask } from "./few-shot-task.ts";
+import { linearProbeTask } from "./linear-probe-task.ts";
+import { retrievalTask } from "./retrieval-task.ts";
+import { zeroShotTask } from "./zero-shot-task.ts";
+
+/** The tasks there are, in the order in which they run. */
+export const evaluationTasks: readonly EvaluationTask[] = [zeroShotTask, fewShotTask(), linearProbeTask(), retrievalTask()];
+
+/** What is evaluated on what. */
+export interface EvaluateAllOptions extends Partial<TaskSettings> {
+  /** Folder for the results. */
+  out: string;
+  /** Version of the program, for the results. */
+  version: string;
+  /** Names or paths of data sets. Default: all published ones that lie below `root`. */
+  datasets?: readonly string[] | undefined;
+  /** Folder of the published sets. Default: LACLIP_DATASETS. */
+  root?: string | undefined;
+  /** Default: all there are. */
+  tasks?: readonly TaskName[] | undefined;
+  /** Whose names and prompts published sets get. Default: those that fit the model's image preparation, see `protocolOf`. */
+  protocol?: ProtocolName | undefined;
+  /** File with prompts for all sets. Default: each set's. */
+  templates?: string | undefined;
+  /** Take copies of data sets in which images are missing. Default false. */
+  incomplete?: boolean | undefined;
+  /** Ends the work: after the task that is running, or sooner where what it has made so far is kept. */
+  signal?: AbortSignal | undefined;
+  /** Hears of each task when it begins and when it has ended. */
+  report?: ((step: EvaluationStep) => void) | undefined;
+}
+
+/** What became of a task on a data set. "kept": it was done before. "unfit": the data set is not for it. */
+export interface EvaluationStep {
+  readonly dataset: string;
+  /** Undefined where the data set itself could not be opened. */
+  readonly task: TaskName | undefined;
+  readonly state: "begun" | "done" | "kept" | "unfit" | "failed";
+  /** Why it is unfit, or has failed. */
+  readonly reason?: string;
+  /** Path of the result. */
+  readonly path?: string;
+  readonly result?: EvaluationResult;
+}
+
+/**
+ * Evaluates a model.
+ * @returns the last state of each task
+ * @throws UsageError when no data set is named or found, or a task is unknown. What fails on the way is a state, no error
+ */
+export async function evaluateAll(model: EvaluatedModel, options: EvaluateAllOptions): Promise<EvaluationStep[]> {
+  const settings: TaskSettings = {
+    batchSize: options.batchSize ?? 64,
+    device: options.device ?? "cpu",
+    maximumSkipped: options.maximumSkipped ?? 0.01,
+    seed: options.seed ?? 0,
+    store: options.store,
+    signal: options.signal,
+  };
+  const tasks = chosenTasks(options.tasks);
+  const steps: EvaluationStep[] = [];
+  /** Where the data set of each name lies. */
+  const places = new Map<string, string>();
+  const say = (step: EvaluationStep): void => {
+    if (step.state !== "begun") steps.push(step);
+    options.report?.(step);
+  };
+  for (const name of datasetNames(options, tasks)) {
+    let dataset: EvaluationDataset | RetrievalDataset;
+    try {
+      dataset = await openFor(name, model, options, tasks);
+    } catch (error) {
+      say({ dataset: name, task: undefined, state: "failed", reason: reasonOf(error) });
+      continue;
+    }
+    const fitting = tasks.filter(({ takes }) => takes === dataset.task);
+    if (fitting.length === 0) say({ dataset: name, task: undefined, state: "unfit", reason: `no task is for ${dataset.task}` });
+    const other = places.get(dataset.name);
+    if (other !== undefined && other !== dataset.path) {
+      const reason = `${other} and ${dataset.path} have one name, and so would their results. Rename one of them.`;
+      say({ dataset: name, task: undefined, state: "failed", reason });
+      continue;
+    }
+    places.set(dataset.name, dataset.path);
+    for (const task of fitting) {
+      if (options.signal?.aborted) return steps;
+      const about = { dataset: dataset.name, task: task.name };
+      try {
+        const plan = await task.plan(model, dataset, settings);
+        if (typeof plan === "string") say({ ...about, state: "unfit", reason: plan });
+        else say(await runOrKeep({ ...plan, checked: dataset.checked }, model, options, () => say({ ...about, state: "begun" })));
+      } catch (error) {
+        // Stopped in the midst of it: that is no fault of the task.
+        if (options.signal?.aborted && LaclipError.is(error)) return steps;
+        say({ ...about, state: "failed", reason: reasonOf(error) });
+      }
+    }
+  }
+  return steps;
+}
+
+/** Runs a plan and writes its result, unless the same result is there. */
+export async function runOrKeep(
+  plan: TaskPlan,
+  model: EvaluatedModel,
+  { out, version }: Pick<EvaluateAllOptions, "out" | "version">,
+  begun: () => void = () => {},
+): Promise<EvaluationStep> {
+  const { task, dataset } = plan;
+  const bare = { dataset, model: model.name, pretrained: "", task: taskNames[task], metrics: {}, language: "en" };
+  const path = join(out, resultFileName(bare));
+  const before = existsSync(path) ? earlier(path) : undefined;
+  if (before !== undefined && isSame(before, plan, model) && hasItems(out, before))
+    return { dataset, task, state: "kept", path, result: before };
+  begun();
+  const { result } = await runTask(plan, model, { out, version });
+  return { dataset, task, state: "done", path, result };
+}
+
+/**
+ * Runs a plan.
+ * @param out folder for the result and what belongs to it; without one, nothing is written
+ * @returns the result, and the predictions of a classification
+ */
+export async function runTask(
+  plan: TaskPlan,
+  model: EvaluatedModel,
+  { out, version }: { out?: string | undefined; version: string },
+): Promise<{ result: EvaluationResult; classified: readonly ClassifiedItem[] | undefined }> {
+  const { task, dataset, protocol, mainMetric, dataHash, seed, classes, root, checked } = plan;
+  const bare = { dataset, model: model.name, pretrained: "", task: taskNames[task], metrics: {}, language: "en" };
+  const started = performance.now();
+  const outcome = await plan.run();
+  const seconds = (performance.now() - started) / 1000;
+  const { metrics, counts, skipped, logitScale, classified, images } = outcome;
+  const perItem = out === undefined ? undefined : await writeItems(out, bare, outcome);
+  if (out !== undefined && classified !== undefined && images !== undefined) {
+    await writeWrongPictures(out, bare, { items: classified, images, classes: counts["classes"]! });
+  }
+  const result: EvaluationResult = {
+    ...bare,
+    metrics,
+    laclip: {
+      version,
+      created: new Date().toISOString(),
+      protocol,
+      mainMetric,
+      counts,
+      skipped,
+      modelHash: model.hash,
+      dataHash,
+      root,
+      ...(checked?.problems.length ? { problems: checked.problems.slice(0, 20) } : {}),
+      ...(checked?.notes.length ? { notes: [...checked.notes] } : {}),
+      seconds: Number(seconds.toFixed(3)),
+      ...(seed === undefined ? {} : { seed }),
+      ...(classes === undefined ? {} : { classes: [...classes] }),
+      ...(logitScale === undefined ? {} : { logitScale }),
+      ...(perItem === undefined ? {} : { perItem }),
+      ...(model.run === undefined ? {} : { run: model.run }),
+    },
+  };
+  // Last, so that a result that is there has all that belongs to it.
+  if (out !== undefined) writeResult(out, result);
+  return { result, classified };
+}
+
+async function writeItems(out: string, result: EvaluationResult, { classified, values }: TaskOutcome): Promise<ResultDetails["perItem"]> {
+  if (classified !== undefined) return await writeClassifiedItems(out, result, classified);
+  return values === undefined ? undefined : await writeItemValues(out, result, values);
+}
+
+/** A result that can't be read is made again. */
+function earlier(path: string): EvaluationResult | undefined {
+  try {
+    return readResult(path);
+  } catch (error) {
+    if (!LaclipError.is(error)) throw error;
+    return undefined;
+  }
+}
+
+function hasItems(out: string, { laclip }: EvaluationResult): boolean {
+  return laclip?.perItem === undefined || existsSync(join(out, laclip.perItem.file));
+}
+
+function isSame({ laclip }: EvaluationResult, { protocol, dataHash, seed }: TaskPlan, { hash }: EvaluatedModel): boolean {
+  if (laclip === undefined) return false;
+  const key = (...parts: readonly unknown[]): string => JSON.stringify(parts);
+  const sorted = (record: object): unknown => Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
+  return key(laclip.modelHash, laclip.dataHash, laclip.seed, sorted(laclip.protocol)) === key(hash, dataHash, seed, sorted(protocol));
+}
+
+function chosenTasks(names: readonly TaskName[] | undefined): readonly EvaluationTask[] {
+  if (names === undefined) return evaluationTasks;
+  const known = evaluationTasks.map(({ name }) => name);
+  const unknown = names.find((name) => !known.includes(name));
+  if (unknown !== undefined) throw new UsageError(`There is no task "${unknown}".`, { mend: `Tasks: ${known.join(", ")}.` });
+  return evaluationTasks.filter(({ name }) => names.includes(name));
+}
+
+function datasetNames(
+  { datasets, root = process.env.LACLIP_DATASETS || undefined }: EvaluateAllOptions,
+  tasks: readonly EvaluationTask[],
+): string[] {
+  if (datasets !== undefined && datasets.length > 0) return [...new Set(datasets)];
+  if (root === undefined) {
+    throw new UsageError("Which data sets? None is named, and no folder of data sets is known.", {
+      mend: "Name some with --dataset, or give their folder with --root DIR or LACLIP_DATASETS.",
+    });
+  }
+  const takes = (kind: EvaluationTask["takes"]): boolean => tasks.some((task) => task.takes === kind);
+  const definitions = [...(takes("classification") ? datasetDefinitions : []), ...(takes("retrieval") ? retrievalDefinitions : [])];
+  const found = definitions.filter((definition) => findDataset(definition, root) !== undefined).map(({ name }) => name);
+  if (found.length > 0) return found;
+  throw new UsageError(`${root}: none of the published data sets is there.`, {
+    mend: `\`laclip evaluate datasets --root ${root}\` says what belongs there; folders of your own are named with --dataset.`,
+  });
+}
+
+/**
+ * Published sets have their kind. What lies at a path may have classes or captions: it is taken for the first that it can be opened as, of
+ * those that the tasks take.
+ */
+async function openFor(
+  name: string,
+  model: EvaluatedModel,
+  options: EvaluateAllOptions,
+  tasks: readonly EvaluationTask[],
+): Promise<EvaluationDataset | RetrievalDataset> {
+  const own = tasks.filter(({ takes }) => takes === "classification");
+  if (own.length === 0 || findRetrievalDefinition(name) !== undefined) return await openRetrievalDataset(name, options);
+  try {
+    return await openClasses(name, model, options, own);
+  } catch (error) {
+    const captions = own.length < tasks.length && findDefinition(name) === undefined && existsSync(name) && LaclipError.is(error);
+    if (!captions) throw error;
+    // What was said of classes is what most people meant, where it is neither.
+    return await openRetrievalDataset(name, options).catch(() => Promise.reject(error));
+  }
+}
+
+async function openClasses(
+  name: string,
+  model: EvaluatedModel,
+  options: EvaluateAllOptions,
+  tasks: readonly EvaluationTask[],
+): Promise<EvaluationDataset> {
+  const { root, templates, incomplete } = options;
+  const splits = [...new Set(tasks.flatMap((task) => task.splits))];
+  const protocol = options.protocol ?? protocolOf(model.preprocessing);
+  return await openEvaluationDataset(name, { root, templates, incomplete, splits, protocol });
+}
+
+function reasonOf(error: unknown): string {
+  // What is no error of the family is a defect: it must not pass for a data set's fault.
+  if (!LaclipError.is(error)) throw error;
+  return error.mend === undefined ? error.message : `${error.message} ${error.mend}`;
+}

@@ -1,0 +1,158 @@
+/**
+ * Charts of the report, as inline SVG without scripts: values of several models with their intervals, how sure a model is against how
+ * often it is right, and which classes are taken for which.
+ *
+ * Colours come from the page by class (`series-1`, ...), so that they follow the light and the dark theme and print.
+ */
+import { type Html, html, n, niceTicks, seriesColours } from "../../pages/index.ts";
+import type { Calibration } from "../results/calibration.ts";
+import { metricTitle, taskTitle, type Report } from "./report.ts";
+
+/** Series colour of a model; grey, the first, is for what is published. */
+export function colourOf(model: number): number {
+  return 1 + (model % (seriesColours - 1));
+}
+
+/** A row for each data set: a dot with its interval for each model, and a ring where something is published. */
+export function valuesChart({ rows, models }: Report): Html {
+  const width = 760;
+  const labelWidth = 230;
+  const step = 12 + 11 * models.length;
+  const height = rows.length * step + 30;
+  const px = (value: number): number => labelWidth + Math.min(1, Math.max(0, value)) * (width - labelWidth - 24);
+  const grid = [0, 0.2, 0.4, 0.6, 0.8, 1].map(
+    (tick) =>
+      html`<path class="grid" d="M${n(px(tick))} 0V${height - 26}" />
+        <text class="chart-tick" x="${n(px(tick))}" y="${height - 8}" text-anchor="middle">${100 * tick} %</text>`,
+  );
+  const drawn = rows.map(({ title, task, metric, cells, published }, row) => {
+    const top = row * step;
+    const ring = published.find((number) => number !== undefined);
+    const label = `${title}, ${metric.includes("@") ? metricTitle(metric) : taskTitle(task)}`;
+    return html`<g>
+      <text class="chart-label" x="${labelWidth - 12}" y="${top + step / 2 + 4}" text-anchor="end">${short(label, 34)}</text>
+      ${
+        ring &&
+        html`<circle class="ring" cx="${n(px(ring.value))}" cy="${top + step / 2}" r="6">
+          <title>published: ${(100 * ring.value).toFixed(1)} % (${ring.mark})</title>
+        </circle>`
+      }
+      ${cells.map((cell, model) => {
+        if (!cell) return undefined;
+        const y = top + 11 + 11 * model;
+        const { value, interval } = cell;
+        const said = `${models[model]}: ${label}, ${metricTitle(metric)} ${(100 * value).toFixed(1)} %`;
+        return html`<g>
+          <title>${said}</title>
+          ${interval && html`<path class="whisker" d="M${n(px(interval.low))} ${y}H${n(px(interval.high))}" />`}
+          <circle class="series-${colourOf(model)}" cx="${n(px(value))}" cy="${y}" r="4.5" />
+        </g>`;
+      })}
+    </g>`;
+  });
+  return html`<svg class="chart values" role="img" aria-label="Values of all models" viewBox="0 0 ${width} ${height}">
+    ${grid}${drawn}
+  </svg>`;
+}
+
+/** How often a model is right, by how sure it is; on the line it is as right as it says. Below: how many images are how sure. */
+export function reliabilityChart(title: string, { bins }: Calibration, colour: number): Html {
+  const [size, left, top] = [300, 46, 10];
+  const side = 220;
+  const histogramTop = top + side + 34;
+  const histogramHeight = 46;
+  const total = Math.max(
+    1,
+    bins.reduce((sum, { images }) => sum + images, 0),
+  );
+  const most = Math.max(1, ...bins.map(({ images }) => images));
+  const px = (value: number): number => left + value * side;
+  const py = (value: number): number => top + (1 - value) * side;
+  const barWidth = side / bins.length - 1.5;
+  const ticks = niceTicks(0, 1).map(
+    (tick) =>
+      html`<path class="grid" d="M${left} ${n(py(tick))}h${side}" />
+        <text class="chart-tick" x="${left - 6}" y="${n(py(tick) + 4)}" text-anchor="end">${100 * tick} %</text>
+        <text class="chart-tick" x="${n(px(tick))}" y="${top + side + 17}" text-anchor="middle">${100 * tick}</text>`,
+  );
+  const bars = bins.map(({ from, to, images, confidence, accuracy }) => {
+    if (images === 0) return undefined;
+    const said = `${images} images with a confidence of ${(100 * from).toFixed(0)} to ${(100 * to).toFixed(0)} %: ${(100 * confidence).toFixed(1)} % sure, ${(100 * accuracy).toFixed(1)} % right`;
+    const tall = (images / most) * histogramHeight;
+    return html`<g>
+      <title>${said}</title>
+      <rect
+        class="series-${colour}"
+        x="${n(px(from) + 0.75)}"
+        y="${n(py(accuracy))}"
+        width="${n(barWidth)}"
+        height="${n(Math.max(1, accuracy * side))}"
+      />
+      <path class="gap" d="M${n(px(confidence))} ${n(py(accuracy))}V${n(py(confidence))}" />
+      <rect
+        class="series-0"
+        x="${n(px(from) + 0.75)}"
+        y="${n(histogramTop + histogramHeight - tall)}"
+        width="${n(barWidth)}"
+        height="${n(Math.max(0.8, tall))}"
+      />
+    </g>`;
+  });
+  return html`<svg class="chart reliability" role="img" aria-label="${title}" viewBox="0 0 ${size} ${histogramTop + histogramHeight + 22}">
+    ${ticks}${bars}
+    <path class="mark" d="M${n(px(0))} ${n(py(0))}L${n(px(1))} ${n(py(1))}" />
+    <text class="chart-tick" x="${left + side}" y="${histogramTop + histogramHeight + 16}" text-anchor="end">
+      confidence, %; images: ${total}
+    </text>
+  </svg>`;
+}
+
+/** Right classes down, guesses across; the darker, the larger the share of the class. For up to some forty classes. */
+export function confusionChart(title: string, matrix: readonly Uint32Array[], classes: readonly string[]): Html {
+  const cell = Math.max(9, Math.min(30, 400 / matrix.length));
+  const longest = Math.min(18, Math.max(...classes.map((name) => name.length)));
+  const label = 12 + 6.6 * longest;
+  const width = label + cell * matrix.length + 4;
+  const height = label * 0.75 + cell * matrix.length + 4;
+  const top = label * 0.75;
+  const rows = matrix.map((row, right) => {
+    const total = row.reduce((sum, count) => sum + count, 0);
+    const y = top + right * cell;
+    const cells = Array.from(row, (count, guess) => {
+      if (count === 0) return undefined;
+      const share = count / total;
+      const said =
+        right === guess
+          ? `${classes[right]}: ${count} of ${total} right`
+          : `${count} of ${total} ${classes[right]} taken for ${classes[guess]}`;
+      return html`<g>
+        <title>${said}</title>
+        <rect
+          class="${right === guess ? "series-3" : "series-bad"}"
+          x="${n(label + guess * cell)}"
+          y="${n(y)}"
+          width="${n(cell - 1)}"
+          height="${n(cell - 1)}"
+          fill-opacity="${(0.08 + 0.92 * share).toFixed(2)}"
+        />
+        ${cell >= 20 && html`<text class="count" x="${n(label + (guess + 0.5) * cell)}" y="${n(y + cell / 2 + 4)}" text-anchor="middle">${count}</text>`}
+      </g>`;
+    });
+    return html`<text class="chart-tick" x="${n(label - 6)}" y="${n(y + cell / 2 + 4)}" text-anchor="end"
+        >${short(classes[right]!, longest)}</text
+      >${cells}`;
+  });
+  const heads = classes.map((name, guess) => {
+    const x = n(label + (guess + 0.5) * cell);
+    return html`<text class="chart-tick" x="${x}" y="${n(top - 6)}" transform="rotate(-45 ${x} ${n(top - 6)})"
+      >${short(name, longest)}</text
+    >`;
+  });
+  return html`<svg class="chart confusion" role="img" aria-label="${title}" viewBox="0 0 ${n(width + label * 0.5)} ${n(height)}">
+    ${heads}${rows}
+  </svg>`;
+}
+
+function short(text: string, length: number): string {
+  return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
+}

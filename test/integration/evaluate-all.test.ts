@@ -1,0 +1,179 @@
+/** `laclip evaluate all`, `compare` and `report` by the command line: what is done is kept, what fails is told, what came out is read again. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import sharp from "sharp";
+import { datasetDefinitions, publishedModels, readResults } from "../../src/evaluation/index.ts";
+import { Clip, imagenetPreprocessing, preset, saveModel } from "../../src/models/index.ts";
+import { recipes } from "../../src/recipes/index.ts";
+import { setThreads } from "../../src/torch/index.ts";
+import { syntheticDatasets } from "./synthetic-datasets.ts";
+
+setThreads(1);
+const folder = mkdtempSync(join(tmpdir(), "laclip-evaluate-all-"));
+after(() => rmSync(folder, { recursive: true }));
+const program = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
+const colours = ["red", "green", "blue", "white", "black"];
+
+function laclip(...args: readonly string[]): { status: number | null; out: string; err: string } {
+  const env = { ...process.env, LACLIP_DATASETS: "", LACLIP_FEATURES: join(folder, "features") };
+  const { status, stdout, stderr } = spawnSync(process.execPath, [program, "evaluate", ...args], { encoding: "utf8", env, cwd: folder });
+  return { status, out: stdout, err: stderr };
+}
+
+before(async () => {
+  for (const [name, seed] of [
+    ["one", 1],
+    ["two", 2],
+  ] as const) {
+    saveModel(join(folder, "runs", name, "model"), { model: new Clip(preset("nano"), { seed }), preprocessing: imagenetPreprocessing });
+    const recipe = { description: "nano", captions: { choose: name === "one" ? "original" : "uniform" }, training: { seed: 1 } };
+    writeFileSync(join(folder, "runs", name, "config.json"), JSON.stringify({ recipe, data: { rewrites: null } }));
+  }
+  for (const split of ["train", "test"]) {
+    for (const [label, background] of colours.entries()) {
+      const path = join(folder, "photos", split, background);
+      mkdirSync(path, { recursive: true });
+      for (let i = 0; i < 8; i++) {
+        const image = sharp({ create: { width: 24 + i, height: 30 + label, channels: 3, background } });
+        await image.png().toFile(join(path, `${i}.png`));
+      }
+    }
+  }
+});
+
+const order = (name: string): number => datasetDefinitions.findIndex((definition) => definition.name === name);
+const all = (model: string, ...more: readonly string[]): ReturnType<typeof laclip> =>
+  laclip("all", "--model", `runs/${model}/model`, "--name", model, "--dataset", "photos", "--out", `results/${model}`, ...more);
+
+test("all tasks run, a data set that fails does not end the rest, and what is done is kept until the data change", () => {
+  const first = all("one", "--dataset", "./nowhere", "--tasks", "zero-shot,few-shot,linear-probe");
+  assert.equal(first.status, 3, first.err);
+  assert.match(first.err, /1 of 4 tasks failed; 3 results[^]*nowhere/);
+  assert.match(first.out, /\| photos \| zero-shot \| top-1 \|/);
+  const results = readResults([join(folder, "results/one")]);
+  assert.deepEqual(
+    results.map(({ result }) => result.task),
+    ["few_shot_classification", "linear_probe", "zeroshot_classification"],
+  );
+  // What CLIP_benchmark's `build` asks of every .json in a folder: `metrics` a record, and the two texts that it joins.
+  for (const { path } of results) {
+    const written = JSON.parse(readFileSync(path, "utf8")) as Record<string, unknown>;
+    for (const key of ["dataset", "model", "pretrained", "task", "language"])
+      assert.equal(typeof written[key], "string", `${path}: ${key}`);
+    assert.ok(
+      Object.keys(written["metrics"] as object).every((metric) => !(metric in written)),
+      path,
+    );
+  }
+  assert.ok(Number(results[0]!.result.metrics["acc1"]) > 0.5, "plain colours are told apart");
+  mkdirSync(join(folder, "elsewhere/photos/red"), { recursive: true });
+  copyFileSync(join(folder, "photos/test/red/1.png"), join(folder, "elsewhere/photos/red/1.png"));
+  const twice = all("one", "--dataset", "elsewhere/photos", "--tasks", "zero-shot");
+  assert.deepEqual([twice.status, /have one name/.test(twice.err)], [3, true], "a result must not take the place of another's");
+  assert.equal(all("one", "--published", "laclip-cc12").status, 2, "said before anything is evaluated");
+  const times = (): number[] => results.map(({ path }) => statSync(path).mtimeMs);
+  const before = times();
+  const again = all("one", "--json");
+  assert.equal(again.status, 0, again.err);
+  const steps = JSON.parse(again.out) as { task: string; state: string }[];
+  assert.deepEqual(
+    steps.map(({ task, state }) => [task, state]),
+    [
+      ["zero-shot", "kept"],
+      ["few-shot", "kept"],
+      ["linear-probe", "kept"],
+    ],
+  );
+  assert.deepEqual(times(), before);
+  // The image is still one, but another file.
+  appendFileSync(join(folder, "photos/test/red/0.png"), "more");
+  const changed = JSON.parse(all("one", "--json", "--tasks", "zero-shot").out) as { state: string }[];
+  assert.deepEqual(
+    changed.map(({ state }) => state),
+    ["done"],
+  );
+  const perItem = readdirSync(join(folder, "results/one")).find((name) => name.endsWith("zeroshot_classification.items.parquet"))!;
+  rmSync(join(folder, "results/one", perItem));
+  const mended = JSON.parse(all("one", "--json", "--tasks", "zero-shot").out) as { state: string }[];
+  assert.deepEqual([mended[0]!.state, existsSync(join(folder, "results/one", perItem))], ["done", true]);
+});
+
+test("two models are compared on the same images, and stand side by side in every form of report", () => {
+  for (const model of ["one", "two"]) assert.equal(all(model, "--quiet").status, 0);
+  const compared = laclip("compare", "results/one", "results/two", "--resamples", "200", "--json");
+  assert.equal(compared.status, 0, compared.err);
+  const { comparisons } = JSON.parse(compared.out) as { comparisons: { task: string; items: number; p: number; test: string }[] };
+  assert.deepEqual(
+    comparisons.map(({ task, items }) => [task, items > 0]),
+    [
+      ["few_shot_classification", true],
+      ["linear_probe", true],
+      ["zeroshot_classification", true],
+    ],
+  );
+  const zeroShot = comparisons.find(({ task }) => task === "zeroshot_classification")!;
+  assert.deepEqual([zeroShot.items, zeroShot.test], [40, "mcnemar-exact"]);
+
+  const report = (...args: readonly string[]): ReturnType<typeof laclip> =>
+    laclip("report", "results/one", "results/two", "--resamples", "100", ...args);
+  assert.match(report().out, /\| photos \| linear-probe \| top-1 \|[^]*captions alone/);
+  assert.equal(report("--format", "html", "--out", "report.html").status, 0);
+  const page = readFileSync(join(folder, "report.html"), "utf8");
+  assert.match(page, /The classes that are missed most/);
+  assert.match(page, /data:image\/jpeg;base64/);
+  assert.deepEqual([report("--published", "laclip-cc12").status, report("--published", "three=clip-cc3m-vit-b-16").status], [2, 3]);
+  assert.equal(laclip("report", "photos").status, 3);
+});
+
+test("without names, all published sets below the root are taken", async () => {
+  const root = join(folder, "datasets");
+  const some = ["cifar10", "dtd", "pets"];
+  for (const name of some) await syntheticDatasets.find((one) => one.name === name)!.write(root);
+  const given = ["--root", root, "--incomplete", "--tasks", "zero-shot", "--out", "results/published", "--json"];
+  const run = laclip("all", "--model", "runs/one/model", ...given);
+  assert.equal(run.status, 0, run.err);
+  const steps = JSON.parse(run.out) as { dataset: string; state: string; result: { laclip: { protocol: { words: string } } } }[];
+  assert.deepEqual(
+    steps.map(({ dataset, state, result }) => [dataset, state, result.laclip.protocol.words]),
+    some.toSorted((a, b) => order(a) - order(b)).map((name) => [name, "done", "slip"]),
+    "in the order of the list of sets, with the words that fit the model's normalisation",
+  );
+  const beside = laclip("report", "results/published", "--published", "laclip-cc12m-vit-b-16", "--resamples", "0").out;
+  assert.match(beside, /\| CIFAR-10 \| zero-shot \| top-1 \| [\d.]+ Δ [+−][\d.]+\? \[1\] \| 75\.1\? \|/);
+  assert.match(beside, /\[1\][^:]*: an incomplete copy: /, "the protocol is the published one, and the copy is not");
+  assert.match(beside, /\| Oxford-IIIT Pets \| zero-shot \| mean per class \|/);
+});
+
+test("a table of captions is taken for retrieval where it names no classes", () => {
+  const rows = colours.map((colour) => `photos/test/${colour}/1.png,a ${colour} wall`);
+  writeFileSync(join(folder, "captions.csv"), `image,caption\n${rows.join("\n")}\n`);
+  const { status, out, err } = laclip("all", "--model", "runs/one/model", "--dataset", "captions.csv", "--out", "results/captions");
+  assert.equal(status, 0, err);
+  assert.match(out, /\| captions \| retrieval \| image recall@1 \|/);
+  writeFileSync(join(folder, "neither.csv"), "a,b\n1,2\n");
+  const neither = laclip("all", "--model", "runs/one/model", "--dataset", "neither.csv", "--out", "results/neither");
+  assert.equal(neither.status, 3);
+  assert.match(neither.err, /neither\.csv/);
+});
+
+test("models of the paper that there is a recipe for have its name", () => {
+  const named = publishedModels.filter(({ name }) => /-(cc3m|cc12m|redcaps)-vit-b-16$/.test(name));
+  assert.ok(named.length >= 10);
+  for (const { name } of named) assert.ok(name in recipes, name);
+});
