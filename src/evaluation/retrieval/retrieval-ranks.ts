@@ -51,7 +51,10 @@ export function retrievalRanks(images: Tensor, texts: Tensor, owners: Int32Array
       }
       const best_I = bestOwn(own_T, owners, imageCount);
       const [imageBars, textBars] = [best_I.sub(tie), own_T.sub(tie)];
-      const [imageCounts, textCounts] = [zeros([imageCount], { dtype: "int64", device }), zeros([textCount], { dtype: "int64", device })];
+      const [imageCounts, textCounts] = [
+        zeros([imageCount], { dtype: "float64", device }),
+        zeros([textCount], { dtype: "float64", device }),
+      ];
       for (let top = 0; top < imageCount; top += imagesAtOnce) {
         const bottom = Math.min(imageCount, top + imagesAtOnce);
         for (let left = 0; left < textCount; left += textsAtOnce) {
@@ -59,7 +62,8 @@ export function retrievalRanks(images: Tensor, texts: Tensor, owners: Int32Array
           scope(() => {
             const cosines = images_ID.slice(0, top, bottom).matmul(texts_TD.slice(0, left, right).t());
             hideOwn(cosines, ownPlaces(textsOf, [top, bottom], [left, right]));
-            const count = (bars: Tensor, dim: number): Tensor => ops.sumDimIntList(ops.geTensor(cosines, bars), dim);
+            // Sums of float32 are exact for a block's numbers, and take half the time of those of booleans.
+            const count = (bars: Tensor, dim: number): Tensor => ops.geTensor(cosines, bars).to("float32").sum(dim);
             imageCounts.slice(0, top, bottom).add_(count(imageBars.slice(0, top, bottom).unsqueeze(1), 1));
             textCounts.slice(0, left, right).add_(count(textBars.slice(0, left, right), 0));
           });
