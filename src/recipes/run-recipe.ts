@@ -10,10 +10,11 @@ import type { FeatureGroup } from "../nn/index.ts";
 import { type Objective, makeObjective } from "../objectives/index.ts";
 import { AdamW, warmupCosine } from "../optim/index.ts";
 import { InterruptedError, UsageError, isRecord, log } from "../support/index.ts";
-import { hasFastBfloat16 } from "../torch/index.ts";
+import { hasFastBfloat16, hasFastFloat16, setTf32 } from "../torch/index.ts";
 import {
   type BestRule,
   type Evaluator,
+  LossScaler,
   Reporter,
   type RunEnd,
   RunFolder,
@@ -60,6 +61,12 @@ export async function runRecipe(options: RunOptions): Promise<RunResult> {
       "This processor has no bfloat16 instructions and emulates them, far slower than float32: --set training.precision=fp32 is faster.",
     );
   }
+  if (training.precision === "fp16" && !hasFastFloat16(device)) {
+    throw new UsageError("This processor does not compute in float16 (fp16): that takes a GPU.", {
+      mend: hasFastBfloat16(device) ? "bf16 is fast here: --set training.precision=bf16." : "--set training.precision=fp32",
+    });
+  }
+  if (training.tf32 !== undefined) setTf32(training.tf32);
   // What can be refused without the data, before these are opened.
   const objective = objectiveOf(recipe, group);
   batchOfRank(recipe, group);
@@ -128,6 +135,7 @@ async function runOn(
       schedule,
       totalSteps,
       precision: training.precision,
+      scaler: scalerOf(recipe),
       microBatch: training.microBatch,
       device,
       group,
@@ -192,6 +200,11 @@ export function objectiveOf({ objective: settings = { name: "clip" }, captions, 
     });
   }
   return objective;
+}
+
+/** What scales the loss, where that is asked for or needed. */
+export function scalerOf({ training: { precision, lossScale } }: Recipe): LossScaler | undefined {
+  return precision === "fp16" || lossScale !== undefined ? new LossScaler({ start: lossScale }) : undefined;
 }
 
 /** Samples a step on this rank. The recipe's number is that of all ranks, so that a run is the same on any number of them. */

@@ -30,7 +30,7 @@ export function backwardWhole(context: StepContext, input: StepInput): MeasuredL
     const features = towerFeatures(context, input, 0, input.batchSize);
     const report = context.objective.forward(objectiveInput(context, input, features));
     context.ranks?.arm();
-    report.loss.backward();
+    scaled(context, report.loss).backward();
     context.ranks?.finish();
     return measure(context, report);
   });
@@ -55,7 +55,10 @@ export function backwardCached(context: StepContext, input: StepInput, microBatc
     for (const part of parts) mapFeatures((x) => (x.dispose(), x), part);
 
     const { ranks } = context;
-    const measured = measure(context, context.objective.backwardByRows(objectiveInput(context, input, leaves), microBatch));
+    const measured = measure(
+      context,
+      context.objective.backwardByRows(objectiveInput(context, input, leaves), microBatch, context.scaler?.scale),
+    );
     // The mean decides, so that no rank waits for another that has stopped here.
     if (!Number.isFinite(measured.loss)) {
       ranks?.arm();
@@ -86,6 +89,10 @@ export function backwardCached(context: StepContext, input: StepInput, microBatc
     ranks?.finish();
     return measured;
   });
+}
+
+function scaled({ scaler }: StepContext, loss: Tensor): Tensor {
+  return scaler === undefined ? loss : loss.mul(scaler.scale);
 }
 
 function measure({ ranks }: StepContext, { loss, metrics }: LossReport): MeasuredLoss {

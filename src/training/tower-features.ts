@@ -3,12 +3,13 @@ import { normalizeImages } from "../models/index.ts";
 import { Tensor, autocast, scope } from "../torch/index.ts";
 import type { StepContext, StepInput } from "./step.ts";
 
-/** float32 throughout, or matrix products in bfloat16. */
-export type Precision = "fp32" | "bf16";
+/** float32 throughout, or matrix products in bfloat16 or float16. */
+export type Precision = "fp32" | "bf16" | "fp16";
 
 /** Runs `body` in the given precision; see `autocast`. */
 export function inPrecision<T>(precision: Precision, device: string, body: () => T): T {
-  return precision === "bf16" ? autocast(device, "bfloat16", body) : body();
+  if (precision === "fp32") return body();
+  return autocast(device, precision === "bf16" ? "bfloat16" : "float16", body);
 }
 
 /** Shapes: N images, K texts of each, D joint width, W width of the image tower. */
@@ -22,7 +23,7 @@ export interface TowerFeatures {
   secondViews?: Tensor;
 }
 
-/** Of the images from `from` to `to` (without it); float32 unless autocast makes it bfloat16. */
+/** Of the images from `from` to `to` (without it); float32 unless autocast makes it something smaller. */
 export function towerFeatures(context: StepContext, input: StepInput, from: number, to: number): TowerFeatures {
   const { model, preprocessing, precision, device } = context;
   const { batchSize, tokenLength, textsPerImage = 1, views } = input;
