@@ -3,7 +3,7 @@
  */
 import { existsSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
-import { checkLoader, openLoader } from "../data/index.ts";
+import { type LoaderOptions, checkLoader, openLoader } from "../data/index.ts";
 import type { ProcessGroup } from "../distributed/index.ts";
 import { Clip, type ClipConfig, type Preprocessing, preset } from "../models/index.ts";
 import type { FeatureGroup } from "../nn/index.ts";
@@ -86,26 +86,12 @@ async function runOn(
   { recipe, data, out, evaluators = [], device = "cpu", group, signal, label, stall, reportTo = [] }: RunOptions,
 ): Promise<RunResult> {
   const trackers = reportTo.map((text) => trackerAddress(text));
-  const { training, optimizer: settings, captions, images } = recipe;
+  const { training, optimizer: settings, images } = recipe;
   const loaderSettings = {
+    ...loaderSettingsOf(recipe, objective, shape, data),
     samples,
     batchSize: batchOfRank(recipe, group),
     ...(group === undefined ? {} : { rank: group.rank, ranks: group.ranks }),
-    imageSize: shape.vision.imageSize,
-    seed: training.seed,
-    choose: captions.choose,
-    weights: captions.weights,
-    fallback: captions.fallback,
-    textsPerImage: captions.textsPerImage,
-    alwaysOriginal: captions.alwaysOriginal,
-    weighing: captions.weighing,
-    views: objective.needs.views ?? false,
-    textKeys: objective.needs.textKeys ?? false,
-    scale: images.scale,
-    interpolation: images.interpolation,
-    exactCrops: images.exact ?? false,
-    contextLength: shape.text.contextLength,
-    ...(data.maximumSkipped === undefined ? {} : { maximumSkipped: data.maximumSkipped }),
   };
   const totalSteps = stepsOf(recipe, count);
   const preprocessing: Preprocessing = { mean: images.mean, std: images.std, interpolation: images.interpolation };
@@ -166,6 +152,32 @@ async function runOn(
     optimizer.dispose();
     model.dispose();
   }
+}
+
+/** What a recipe says of its batches, but for their size and samples. */
+export function loaderSettingsOf(
+  { captions, images, training }: Recipe,
+  { needs }: Objective,
+  { vision, text }: ClipConfig,
+  { maximumSkipped }: Pick<RunData, "maximumSkipped">,
+): Omit<LoaderOptions, "samples" | "batchSize" | "totalSteps"> {
+  return {
+    imageSize: vision.imageSize,
+    contextLength: text.contextLength,
+    seed: training.seed,
+    choose: captions.choose,
+    weights: captions.weights,
+    fallback: captions.fallback,
+    textsPerImage: captions.textsPerImage,
+    alwaysOriginal: captions.alwaysOriginal,
+    weighing: captions.weighing,
+    views: needs.views ?? false,
+    textKeys: needs.textKeys ?? false,
+    scale: images.scale,
+    interpolation: images.interpolation,
+    exactCrops: images.exact ?? false,
+    ...(maximumSkipped === undefined ? {} : { maximumSkipped }),
+  };
 }
 
 /** The shape of the recipe's model. @throws UsageError for a preset that there is not */
