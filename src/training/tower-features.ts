@@ -23,22 +23,45 @@ export interface TowerFeatures {
   secondViews?: Tensor;
 }
 
-/** Of the images from `from` to `to` (without it); float32 unless autocast makes it something smaller. */
-export function towerFeatures(context: StepContext, input: StepInput, from: number, to: number): TowerFeatures {
+/**
+ * float32 unless autocast makes it something smaller.
+ * @param members places of images in the batch; their texts are cut to the longest of theirs. Default: the whole batch as it is
+ */
+export function towerFeatures(context: StepContext, input: StepInput, members?: readonly number[]): TowerFeatures {
   const { model, preprocessing, precision, device } = context;
   const { batchSize, tokenLength, textsPerImage = 1, views } = input;
   const { imageSize } = model.config.vision;
+  const count = members?.length ?? batchSize;
   const bytes = imageSize * imageSize * 3;
-  const pixels = (all: Uint8Array, first: number): Tensor =>
-    normalizeImages(all.subarray((first + from) * bytes, (first + to) * bytes), to - from, imageSize, preprocessing, device);
-  const each = textsPerImage * tokenLength;
+  const pixels = (all: Uint8Array): Tensor =>
+    normalizeImages(members ? rowsOf(all, bytes, members) : all, count, imageSize, preprocessing, device);
+  const viewed = (which: 0 | 1): Tensor =>
+    model.imageFeatures(pixels(views!.subarray(which * batchSize * bytes, (which + 1) * batchSize * bytes)));
   return scope(() => {
-    const tokens = Tensor.from(input.tokens.subarray(from * each, to * each), [(to - from) * textsPerImage, tokenLength], { device });
+    const rows = members ? rowsOf(input.tokens, textsPerImage * tokenLength, members) : input.tokens;
+    let tokens = Tensor.from(rows, [count * textsPerImage, tokenLength], { device });
+    if (members) tokens = tokens.slice(1, 0, Math.max(...textLengths(rows, tokenLength)));
     return inPrecision(precision, device, (): TowerFeatures => {
-      const features = { images: model.encodeImages(pixels(input.images, 0)), texts: model.encodeTexts(tokens.to("int64")) };
+      const features = { images: model.encodeImages(pixels(input.images)), texts: model.encodeTexts(tokens.to("int64")) };
       if (views === undefined || model.viewHead === undefined) return features;
-      const [firstViews, secondViews] = [model.imageFeatures(pixels(views, 0)), model.imageFeatures(pixels(views, batchSize))];
-      return { ...features, firstViews, secondViews };
+      return { ...features, firstViews: viewed(0), secondViews: viewed(1) };
     });
   });
+}
+
+/** Tokens of each row: a text ends with its largest. */
+export function textLengths(tokens: Int32Array, tokenLength: number): number[] {
+  return Array.from({ length: tokens.length / tokenLength }, (_, row) => {
+    const text = tokens.subarray(row * tokenLength, (row + 1) * tokenLength);
+    let end = 0;
+    for (let i = 1; i < tokenLength; i++) if (text[i]! > text[end]!) end = i;
+    return end + 1;
+  });
+}
+
+/** Some rows of an array, one after the other. @param width items of a row */
+function rowsOf<T extends Uint8Array | Int32Array>(all: T, width: number, rows: readonly number[]): T {
+  const own = new (all.constructor as new (length: number) => T)(rows.length * width);
+  rows.forEach((row, i) => own.set(all.subarray(row * width, (row + 1) * width), i * width));
+  return own;
 }

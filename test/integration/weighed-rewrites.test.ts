@@ -168,7 +168,7 @@ test("pairs are weighed by how far they fall short of the mean caption, the capt
     assert.ok(Math.abs(captionWeight! - expected(`${own} original`, 0.2)) < 1e-3, own);
   }
   const ofCaptions = colours.map((colour) => rows.get(`${id(colour)} one`)!.captionWeight!);
-  assert.ok(new Set(ofCaptions).size > 3 && Math.max(...ofCaptions) === 1, `${ofCaptions.join(", ")}`);
+  assert.ok(new Set(ofCaptions).size > 3 && Math.max(...ofCaptions) === 1, ofCaptions.join(", "));
   assert.ok(summary.images!.meanCaptionWeight < 1);
 
   // Another softness needs no model, and is held against the same mean.
