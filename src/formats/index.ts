@@ -1,6 +1,9 @@
 export * from "./gguf-header.ts";
 export * from "./npy.ts";
 export * from "./safetensors.ts";
+export * from "./parquet.ts";
+export { tableFormat } from "./table-source.ts";
+export type { ColumnType, ReadTableOptions, TableFormat } from "./table-source.ts";
 export * from "./tables.ts";
 export { noPassedOver, readTar, TarWriter } from "./tar.ts";
 export type { PassedOver, ReadTarOptions, TarHeader, TarMember, TarPlace } from "./tar.ts";
