@@ -184,48 +184,56 @@ describe("a run that survives", () => {
     assert.equal((await run.ended).code, 143);
   });
 
-  test("checkpoints by minutes, and the best by a measure beside the newest", async () => {
-    const dataset = join(root, "dataset");
-    for (const colour of colours) {
-      mkdirSync(join(dataset, colour), { recursive: true });
-      writeFileSync(join(dataset, colour, "a.png"), await plainPicture(colour, 30, 30));
-    }
-    const settings = [
-      "training.steps=12",
-      "training.checkpointEvery=100",
-      "training.keepCheckpoints=1",
-      "training.keepBest=val/zero-shot-top1",
-    ];
-    const flags = ["--evaluate", dataset, "--evaluate-every", "3"];
-    await runs.finished("best", settings, { flags });
-    const measured = runs.events("best", "evaluation").map(({ step, ...measures }) => ({
-      step,
-      top1: measures["val/zero-shot-top1"] as number,
-    }));
-    assert.deepEqual(
-      measured.map(({ step }) => step),
-      [3, 6, 9, 12],
-    );
-    const best = measured.reduce((one, other) => (other.top1 > one.top1 ? other : one));
-    const link = realpathSync(runs.path("best", "checkpoints", "best"));
-    assert.ok(link.endsWith(`step-${String(best.step).padStart(8, "0")}`), link);
-    assert.deepEqual(
-      runs.checkpoints("best"),
-      [...new Set([best.step, 12])].map((step) => `step-${String(step).padStart(8, "0")}`),
-    );
-    assert.equal(runs.weights("best"), runs.weights("whole"), "looking changes nothing");
+  for (const ranks of [1, 2]) {
+    const what = `checkpoints by minutes, and the best by a measure beside the newest, ${ranks} processes`;
+    test(what, { skip: ranks > 1 && withoutGloo() }, async () => {
+      const dataset = join(root, "dataset");
+      const [best, minutes, plain] = ["best", "minutes", "unwatched"].map((name) => `${name}-${ranks}`) as [string, string, string];
+      await runs.finished(plain, ["training.steps=12", "training.checkpointEvery=100"], { ranks });
+      for (const colour of colours) {
+        mkdirSync(join(dataset, colour), { recursive: true });
+        writeFileSync(join(dataset, colour, "a.png"), await plainPicture(colour, 30, 30));
+      }
+      const settings = [
+        "training.steps=12",
+        "training.checkpointEvery=100",
+        "training.keepCheckpoints=1",
+        "training.keepBest=val/zero-shot-top1",
+      ];
+      const flags = ["--evaluate", dataset, "--evaluate-every", "3"];
+      await runs.finished(best, settings, { flags, ranks });
+      const measured = runs.events(best, "evaluation").map(({ step, ...measures }) => ({
+        step,
+        top1: measures["val/zero-shot-top1"] as number,
+      }));
+      assert.deepEqual(
+        measured.map(({ step }) => step),
+        [3, 6, 9, 12],
+      );
+      const highest = measured.reduce((one, other) => (other.top1 > one.top1 ? other : one));
+      const link = realpathSync(runs.path(best, "checkpoints", "best"));
+      assert.ok(link.endsWith(`step-${String(highest.step).padStart(8, "0")}`), link);
+      assert.deepEqual(
+        runs.checkpoints(best),
+        [...new Set([highest.step, 12])].map((step) => `step-${String(step).padStart(8, "0")}`),
+      );
+      assert.equal(runs.weights(best), runs.weights(plain), "looking changes nothing");
 
-    await runs.finished("minutes", [
-      "training.steps=12",
-      "training.checkpointEvery=100",
-      "training.checkpointMinutes=0.0001",
-      "training.keepCheckpoints=20",
-    ]);
-    assert.ok(runs.checkpoints("minutes").length > 3);
-    const refused = await runs.train("unmeasured", settings);
-    assert.equal(refused.code, 2);
-    assert.match(refused.stderr, /does not measure.*--evaluate/s);
-  });
+      const often = [
+        "training.steps=12",
+        "training.checkpointEvery=100",
+        "training.checkpointMinutes=0.0001",
+        "training.keepCheckpoints=20",
+      ];
+      await runs.finished(minutes, often, { ranks });
+      assert.ok(runs.checkpoints(minutes).length > 3);
+      assert.equal(runs.weights(minutes), runs.weights(plain), "saving changes nothing");
+      if (ranks > 1) return;
+      const refused = await runs.train("unmeasured", settings);
+      assert.equal(refused.code, 2);
+      assert.match(refused.stderr, /does not measure.*--evaluate/s);
+    });
+  }
 
   test("a tracking server gets every line, and one that is away does not stop the run", async () => {
     const steps: number[] = [];

@@ -86,6 +86,18 @@ describe("training by several processes", { skip: withoutGloo() }, () => {
     assert.deepEqual(runs.checkpoints("asked"), [`step-${stop.exec(first!.stderr)![1]!.padStart(8, "0")}`]);
   });
 
+  test("bf16: two processes take the steps of one, and go on from a stop as if there had been none", async () => {
+    const settings = ["training.steps=8", "training.precision=bf16"];
+    await runs.finished("bf16-one", settings);
+    await runs.finished("bf16-two", settings, { ranks: 2 });
+    assertClose(losses("bf16-two"), losses("bf16-one"), "losses", 2e-2);
+    await runs.finished("fp32-two", ["training.steps=8"], { ranks: 2 });
+    assert.notDeepEqual(losses("bf16-two"), losses("fp32-two"), "it is another precision");
+    assert.notEqual((await runs.train("bf16-killed", settings, { ranks: 2, faults: "kill-step@5" })).code, 0);
+    await runs.finished("bf16-killed", settings, { ranks: 2 });
+    assert.equal(runs.weights("bf16-killed"), runs.weights("bf16-two"));
+  });
+
   test("a batch that can't be shared evenly, and a command that can't be shared at all, are usage errors", async () => {
     const uneven = await runs.train("uneven", ["training.steps=2"], { ranks: 3 });
     assert.equal(uneven.code, 2, uneven.stderr);
