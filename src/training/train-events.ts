@@ -66,6 +66,8 @@ export function recordStep(
     // open_clip's name of the same, by which its users' charts find it.
     "train/scale": report.logitScale,
     "train/samples_per_second": (batch.ids.length * ranks) / means["train/batch_time"]!,
+    // As open_clip calls it, whatever a process computes on.
+    "train/samples_per_second_per_gpu": batch.ids.length / means["train/batch_time"]!,
     ...(report.lossScale === undefined ? {} : { "train/loss_scale": report.lossScale }),
     ...(Number.isFinite(report.gradientNorm) ? { "train/grad_norm": report.gradientNorm! } : {}),
     ...Object.fromEntries(Object.entries(report.metrics).map(([name, value]) => [`train/${name}`, value])),
