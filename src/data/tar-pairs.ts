@@ -91,7 +91,8 @@ export async function openTarPairs(tars: readonly string[], options: OpenTarPair
   checkSkipped(name, { rows, skipped, maximum: maximumSkipped, what: "samples", image: "an image" }, noCaptionHint);
   const samples = allPacked ? builder.finish().sortedBy(packedRows) : builder.finish();
   const pairs: Pairs = { file: name, rows, skipped, fingerprint: fingerprint.finish(), samples, rowOf };
-  if (!rewrites.any) return pairs;
+  // Captions may have weights of their own where their rewrites are left out.
+  if (!rewrites.any) return rewrites.weighed ? { ...pairs, samples: samples.withRewrites(rewrites.builder) } : pairs;
   const report = rewrites.report(name);
   const table = samples.withRewrites(rewrites.builder);
   for (let row = 0; row < table.length; row++) if (table.hasRewrites(row)) report.matched++;
@@ -131,6 +132,8 @@ export function ofSources(rewrites: readonly Caption[], sources: readonly string
 /** Rewrites whose sources show one after the other. */
 class SourcedRewrites {
   readonly builder: RewritesBuilder;
+  /** Whether some captions have a weight of their own. */
+  weighed = false;
   readonly #numbers = new Map<string, number>();
   readonly #sources: string[] = [];
   readonly #texts: Record<string, number> = {};
@@ -167,6 +170,7 @@ class SourcedRewrites {
 
   /** Says how much a sample's own caption counts. */
   weigh(row: number, id: string, weight: number): void {
+    this.weighed = true;
     if (this.builder.weighCaption(row, weight)) this.#fingerprint.add(rewriteKey(id, originalSource, weight), "");
   }
 

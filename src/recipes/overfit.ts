@@ -15,7 +15,7 @@ import { type Likeness, leastLoss } from "./least-loss.ts";
 import type { RunData } from "./open-data.ts";
 import { type OverfitBatch, drawnBatch, firstBatch, lookAt } from "./overfit-batch.ts";
 import type { Recipe } from "./recipe.ts";
-import { objectiveOf, scalerOf, shapeOf } from "./run-recipe.ts";
+import { objectiveOf, preparePrecision, scalerOf, shapeOf } from "./run-recipe.ts";
 
 export interface OverfitOptions {
   recipe: Recipe;
@@ -55,6 +55,7 @@ const near = 0.1;
 export async function overfit(options: OverfitOptions): Promise<OverfitReport> {
   const { recipe, batchSize = 16, steps = 300, device = "cpu" } = options;
   const { images, optimizer: settings, training } = recipe;
+  preparePrecision(recipe, device);
   const objective = objectiveOf(recipe);
   const shape = shapeOf(recipe);
   const kind = { recipe, objective, shape, batchSize };

@@ -55,18 +55,7 @@ export interface RunResult extends TrainSummary {
  */
 export async function runRecipe(options: RunOptions): Promise<RunResult> {
   const { recipe, data, out, device = "cpu", group, signal } = options;
-  const { training } = recipe;
-  if (training.precision === "bf16" && !hasFastBfloat16(device)) {
-    log.warn(
-      "This processor has no bfloat16 instructions and emulates them, far slower than float32: --set training.precision=fp32 is faster.",
-    );
-  }
-  if (training.precision === "fp16" && !hasFastFloat16(device)) {
-    throw new UsageError("This processor does not compute in float16 (fp16): that takes a GPU.", {
-      mend: hasFastBfloat16(device) ? "bf16 is fast here: --set training.precision=bf16." : "--set training.precision=fp32",
-    });
-  }
-  if (training.tf32 !== undefined) setTf32(training.tf32);
+  preparePrecision(recipe, device);
   // What can be refused without the data, before these are opened.
   const objective = objectiveOf(recipe, group);
   batchOfRank(recipe, group);
@@ -212,6 +201,24 @@ export function objectiveOf({ objective: settings = { name: "clip" }, captions, 
     });
   }
   return objective;
+}
+
+/**
+ * Sets what a recipe says of precision for the whole process, and warns of what is slow.
+ * @throws UsageError for float16 on a device that can't compute it
+ */
+export function preparePrecision({ training: { precision, tf32 } }: Recipe, device: string): void {
+  if (precision === "bf16" && !hasFastBfloat16(device)) {
+    log.warn(
+      "This processor has no bfloat16 instructions and emulates them, far slower than float32: --set training.precision=fp32 is faster.",
+    );
+  }
+  if (precision === "fp16" && !hasFastFloat16(device)) {
+    throw new UsageError("This processor does not compute in float16 (fp16): that takes a GPU.", {
+      mend: hasFastBfloat16(device) ? "bf16 is fast here: --set training.precision=bf16." : "--set training.precision=fp32",
+    });
+  }
+  if (tf32 !== undefined) setTf32(tf32);
 }
 
 /** What scales the loss, where that is asked for or needed. */

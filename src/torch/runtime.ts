@@ -43,6 +43,7 @@ export function setTf32(on: boolean): void {
   native().setTf32(on);
 }
 
+/** Whether that is allowed now. */
 export function tf32(): boolean {
   return native().tf32();
 }

@@ -27,6 +27,7 @@ export interface LossScalerOptions {
   growthSteps?: number | undefined;
 }
 
+/** The factor of each step, and what becomes of it. */
 export class LossScaler {
   readonly #growthSteps: number;
   #state: ScalerState;

@@ -13,6 +13,7 @@ import type { TrainOptions } from "./train-options.ts";
 /** Steps from which a run is long enough for jumps to be told from the fall of the loss at its start. */
 const longRun = 1000;
 
+/** The course of one process; with several, `ranks` keep all of them on the same one. */
 export class RunCourse {
   /** True for the process that reads and writes the run folder. */
   readonly first: boolean;

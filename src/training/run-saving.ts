@@ -11,6 +11,7 @@ import type { Faults } from "./faults.ts";
 import type { RunCourse } from "./run-course.ts";
 import type { TrainOptions } from "./train-options.ts";
 
+/** Saves and prunes; `close` when the run ends, however it does. */
 export class RunSaving {
   readonly #options: TrainOptions;
   readonly #course: RunCourse;

@@ -200,6 +200,7 @@ test("pairs are weighed by how far they fall short of the mean caption, the capt
   const plain = await losses("clip-plain", captions);
   const weighed = await losses("clip-weighed", captions, "--rewrites", join(root, "pairs"));
   assert.ok(weighed[0]! < 0.95 * plain[0]!, `${weighed[0]}, plain ${plain[0]}: pairs that fit badly count less, for CLIP too`);
+  assert.equal((await losses("clip-tars", join(root, "tars")))[0], weighed[0]);
   // Tars hold the captions' weights as well; LaCLIP's choice is drawn from them.
   const uniform = ["--set", "captions.choose=uniform"];
   const table = await losses("laclip-table", captions, "--rewrites", join(root, "pairs"), ...uniform);
