@@ -65,6 +65,8 @@ NAPI_MODULE_INIT() {
     LACLIP_DECLARE("manualSeed", manual_seed);
     LACLIP_DECLARE("randomState", random_state);
     LACLIP_DECLARE("setRandomState", set_random_state);
+    LACLIP_DECLARE("setTf32", set_tf32);
+    LACLIP_DECLARE("tf32", tf32);
     LACLIP_DECLARE("libraryInfo", library_info);
     LACLIP_DECLARE("memoryInfo", memory_info);
     LACLIP_DECLARE("startMemoryMeasure", start_memory_measure);
@@ -78,7 +80,6 @@ NAPI_MODULE_INIT() {
     LACLIP_DECLARE("groupBarrier", group_barrier);
     LACLIP_DECLARE("workWait", work_wait);
     LACLIP_DECLARE("groupGatherWithGradient", group_gather_with_gradient);
-    LACLIP_DECLARE("groupSumWithGradient", group_sum_with_gradient);
     LACLIP_DECLARE("fingerprint", fingerprint);
     LACLIP_DECLARE("openReducer", open_reducer);
     LACLIP_DECLARE("armReducer", arm_reducer);

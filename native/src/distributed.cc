@@ -165,24 +165,6 @@ class GatherWithGradient : public torch::autograd::Function<GatherWithGradient> 
   }
 };
 
-// y = the sum over ranks, which every rank goes on with; so the gradient is the sum of theirs.
-class SumWithGradient : public torch::autograd::Function<SumWithGradient> {
- public:
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& own, double number) {
-    context->saved_data["group"] = number;
-    const std::shared_ptr<Group> group = group_of(number);
-    at::Tensor sum = own.clone(at::MemoryFormat::Contiguous);
-    group->wait(group->start_sum(sum), "sum");
-    return sum;
-  }
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list gradients) {
-    const std::shared_ptr<Group> group = group_of(context->saved_data["group"].toDouble());
-    at::Tensor sum = gradients[0].clone(at::MemoryFormat::Contiguous);
-    group->wait(group->start_sum(sum), "sum (backward)");
-    return {sum, at::Tensor()};
-  }
-};
-
 }  // namespace
 
 void Group::fail(const char* operation, const std::string& reason) const {
@@ -351,13 +333,6 @@ napi_value group_gather_with_gradient(Call& call) {
   group_at(call, call[0]);
   const at::Tensor own = call.environment().at(to_double(call.env, call[1]));
   return from_double(call.env, call.environment().adopt(GatherWithGradient::apply(own, to_double(call.env, call[0]))));
-}
-
-// (group, handle) -> handle of the sum over ranks, through which gradients flow
-napi_value group_sum_with_gradient(Call& call) {
-  group_at(call, call[0]);
-  const at::Tensor own = call.environment().at(to_double(call.env, call[1]));
-  return from_double(call.env, call.environment().adopt(SumWithGradient::apply(own, to_double(call.env, call[0]))));
 }
 
 // (handles) -> 16 hexadecimal digits that differ when any bit of any tensor does, as good as always: a check against accidents, not attacks

@@ -53,7 +53,6 @@ napi_value group_start_broadcast(Call& call);
 napi_value group_barrier(Call& call);
 napi_value work_wait(Call& call);
 napi_value group_gather_with_gradient(Call& call);
-napi_value group_sum_with_gradient(Call& call);
 napi_value fingerprint(Call& call);
 
 napi_value open_reducer(Call& call);

@@ -76,6 +76,18 @@ napi_value set_random_state(Call& call) {
   return undefined(call.env);
 }
 
+// (on): whether products of float32 on a GPU may be computed in TF32, for the whole process
+napi_value set_tf32(Call& call) {
+  const bool on = to_bool(call.env, call[0]);
+  at::globalContext().setAllowTF32CuBLAS(on);
+  at::globalContext().setAllowTF32CuDNN(on);
+  return undefined(call.env);
+}
+
+napi_value tf32(Call& call) {
+  return from_bool(call.env, at::globalContext().allowTF32CuBLAS() && at::globalContext().allowTF32CuDNN());
+}
+
 // () -> { version, configuration, parallel, cuda, cudaDevices, mkldnn }
 napi_value library_info(Call& call) {
   const napi_env env = call.env;

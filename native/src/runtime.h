@@ -9,6 +9,8 @@ napi_value threads(Call& call);
 napi_value manual_seed(Call& call);
 napi_value random_state(Call& call);
 napi_value set_random_state(Call& call);
+napi_value set_tf32(Call& call);
+napi_value tf32(Call& call);
 napi_value library_info(Call& call);
 napi_value memory_info(Call& call);
 napi_value start_memory_measure(Call& call);

@@ -116,6 +116,7 @@ export class TextKeys {
     const seen = new Map<string, number>();
     const texts: Record<string, string> = {};
     const weights: Record<string, number> = {};
+    if (original?.weight !== undefined) weights["caption"] = Number(original.weight.toPrecision(6));
     for (const { source, text, weight = 1 } of rewrites) {
       const nth = seen.get(source) ?? 0;
       seen.set(source, nth + 1);

@@ -10,6 +10,7 @@ import { isUsable, openRewritesFolder } from "./rewrites-folder.ts";
 import { type CaptionsFingerprint, FingerprintBuilder } from "./captions-fingerprint.ts";
 import { RewritesBuilder } from "./rewrites-column.ts";
 import { rewriteKey } from "./rewrites-lookup.ts";
+import { originalSource } from "./sample.ts";
 
 /** What is taken from a rewrites folder, and how well it must fit. */
 export interface JoinRewritesOptions {
@@ -72,6 +73,11 @@ export async function joinRewrites(pairs: Pairs, folderPath: string, options: Jo
   for await (const batch of folder.read({ sources })) {
     for (const rewrite of batch) {
       const row = pairs.rowOf.get(rewrite.id);
+      const { captionWeight } = rewrite;
+      // Also beside a text that was rejected.
+      if (row !== undefined && captionWeight !== undefined && builder.weighCaption(row, captionWeight)) {
+        fingerprint.add(rewriteKey(rewrite.id, originalSource, captionWeight), "");
+      }
       if (row === undefined) {
         report.foreign++;
         if (foreignIds.length < 3) foreignIds.push(rewrite.id);

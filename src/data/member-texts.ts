@@ -86,7 +86,10 @@ export class MemberTexts {
     const caption = this.caption(captionColumn);
     if (caption.trim() === "") return [];
     const weights = this.json["weights"] as Readonly<Record<string, unknown>> | undefined;
-    const found: Caption[] = [{ source: originalSource, text: caption }];
+    const own = weights?.["caption"];
+    const found: Caption[] = [
+      { source: originalSource, text: caption, ...(typeof own === "number" && own > 0 && own < 1 ? { weight: own } : {}) },
+    ];
     for (const [key, text] of Object.entries(this.json)) {
       if (!key.startsWith(keyPrefix) || key === keyPrefix || typeof text !== "string" || text.trim() === "") continue;
       const weight = weights?.[key];

@@ -3,6 +3,7 @@
  * memory holds one number a sample, whatever was written about it.
  */
 import { invariant } from "../support/index.ts";
+import { BitSet } from "./bit-set.ts";
 import { ByteLog, ByteLogBuilder, type ByteLogMemory, type ByteLogOptions } from "./byte-log.ts";
 import type { Caption } from "./sample.ts";
 import { Scratch } from "./scratch.ts";
@@ -16,10 +17,16 @@ export interface RewritesColumnMemory {
   last: SharedNumbersMemory;
   /** See `RewritesBuilderOptions`. */
   asAdded: boolean;
+  /** Whether some samples' own captions have a weight. */
+  weighed: boolean;
 }
 
 /** Bytes before a rewrite's text: where the one before it is, plus 1 (float64); weight (float32); source (uint8). */
 const header = 13;
+/** In the place of a source: the record holds the weight of the sample's own caption, and no text. */
+const ownCaption = 255;
+/** Most sources. */
+export const mostRewriteSources = 255;
 
 /** Rewrites by the number of their sample. */
 export class RewritesColumn {
@@ -34,7 +41,16 @@ export class RewritesColumn {
   }
 
   has(sample: number): boolean {
-    return this.#last.at(sample) > 0;
+    if (!this.memory.weighed) return this.#last.at(sample) > 0;
+    for (const record of this.#records(sample)) if (record[12] !== ownCaption) return true;
+    return false;
+  }
+
+  /** How much the sample's own caption counts, above 0 and up to 1; undefined for 1. */
+  captionWeight(sample: number): number | undefined {
+    if (!this.memory.weighed) return undefined;
+    for (const record of this.#records(sample)) if (record[12] === ownCaption) return record.readFloatLE(8);
+    return undefined;
   }
 
   /**
@@ -43,9 +59,8 @@ export class RewritesColumn {
    */
   at(sample: number): Caption[] {
     const found: { source: number; text: string; bytes: Buffer; weight: number }[] = [];
-    for (let next = this.#last.at(sample); next > 0;) {
-      const record = this.#texts.at(next - 1);
-      next = record.readDoubleLE(0);
+    for (const record of this.#records(sample)) {
+      if (record[12] === ownCaption) continue;
       const bytes = Buffer.from(record.subarray(header));
       found.push({ source: record[12]!, weight: record.readFloatLE(8), bytes, text: bytes.toString("utf8") });
     }
@@ -57,6 +72,15 @@ export class RewritesColumn {
   /** Gives back what lies on disk, once no thread reads it any more. */
   close(): void {
     this.#texts.close();
+  }
+
+  /** The records of a sample, the last one first. */
+  *#records(sample: number): Generator<Buffer> {
+    for (let next = this.#last.at(sample); next > 0;) {
+      const record = this.#texts.at(next - 1);
+      next = record.readDoubleLE(0);
+      yield record;
+    }
   }
 }
 
@@ -72,8 +96,11 @@ export class RewritesBuilder {
   readonly #log: ByteLogBuilder;
   readonly #last = new SharedNumbers();
   readonly #scratch = new Scratch();
+  /** Samples whose own caption has a weight. */
+  readonly #weighed = new BitSet();
+  #anyWeighed = false;
 
-  /** @param sources names that rewrites refer to by their number; at most 256, and more may be added while it is filled */
+  /** @param sources names that rewrites refer to by their number; at most `mostRewriteSources`, and more may be added while it is filled */
   constructor(sources: readonly string[], { asAdded = false, ...options }: RewritesBuilderOptions = {}) {
     this.#asAdded = asAdded;
     this.#sources = sources;
@@ -87,13 +114,21 @@ export class RewritesBuilder {
    * @throws LaclipError when the disk is full
    */
   add(sample: number, source: number, text: string, weight = 1): void {
-    invariant(source < 256 && source < this.#sources.length, `rewrite source ${source} of ${this.#sources.length}`);
-    const bytes = this.#scratch.take(header + text.length * 3);
-    bytes.writeDoubleLE(this.#last.at(sample), 0);
-    bytes.writeFloatLE(weight, 8);
-    bytes[12] = source;
-    const end = header + bytes.write(text, header, "utf8");
-    this.#last.set(sample, this.#log.append(bytes.subarray(0, end)) + 1);
+    invariant(source < mostRewriteSources && source < this.#sources.length, `rewrite source ${source} of ${this.#sources.length}`);
+    this.#append(sample, source, text, weight);
+  }
+
+  /**
+   * Says how much a sample's own caption counts.
+   * @param weight above 0 and up to 1
+   * @returns false when that was said before; then nothing changes
+   */
+  weighCaption(sample: number, weight: number): boolean {
+    if (!this.#weighed.add(sample)) return false;
+    if (weight === 1) return true;
+    this.#anyWeighed = true;
+    this.#append(sample, ownCaption, "", weight);
+    return true;
   }
 
   finish(): RewritesColumn {
@@ -102,6 +137,16 @@ export class RewritesBuilder {
       texts: this.#log.finish().memory,
       last: this.#last.memory,
       asAdded: this.#asAdded,
+      weighed: this.#anyWeighed,
     });
+  }
+
+  #append(sample: number, source: number, text: string, weight: number): void {
+    const bytes = this.#scratch.take(header + text.length * 3);
+    bytes.writeDoubleLE(this.#last.at(sample), 0);
+    bytes.writeFloatLE(weight, 8);
+    bytes[12] = source;
+    const end = header + bytes.write(text, header, "utf8");
+    this.#last.set(sample, this.#log.append(bytes.subarray(0, end)) + 1);
   }
 }

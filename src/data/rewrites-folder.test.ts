@@ -313,13 +313,13 @@ test("a hundred thousand keys are found again, others are not", () => {
 test("weights and fits survive log and part; parts of before there were any are read without", async () => {
   const path = fresh();
   const writer = await RewritesWriter.open(path, options);
-  const [plain, weighed] = [rewrite(0), { ...rewrite(1), weight: 0.125, fit: -0.25 }];
+  const [plain, weighed] = [rewrite(0), { ...rewrite(1), weight: 0.125, fit: -0.25, captionCosine: 0.5, captionWeight: 0.75 }];
   await writer.append([plain, weighed]);
   writer.flush();
   assert.deepEqual(await all(path), [plain, weighed]);
   await writer.finish();
   assert.deepEqual(await all(path), [plain, weighed]);
-  const { weight: _weight, fit: _fit, ...before } = rewriteColumns;
+  const { weight: _weight, fit: _fit, captionCosine: _cosine, captionWeight: _captionWeight, ...before } = rewriteColumns;
   const part = join(path, "parts", "000000.parquet");
   const columns = Object.fromEntries(Object.keys(before).map((name) => [name, [plain[name as keyof typeof before]]]));
   await writeParquet(part, before, [{ rows: 1, columns }]);

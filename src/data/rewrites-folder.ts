@@ -40,6 +40,10 @@ export interface Rewrite {
   readonly weight?: number;
   /** How much better it fits the image than the original caption does, as a difference of cosines, -2..2; where that was measured. */
   readonly fit?: number;
+  /** Cosine of the image and the original caption, -1..1; where that was measured, the same in all rewrites of a caption. */
+  readonly captionCosine?: number;
+  /** How much the original caption itself counts, above 0 and up to 1; the same in all rewrites of a caption. Default 1. */
+  readonly captionWeight?: number;
 }
 
 const sourceSchema = z.strictObject({
@@ -108,6 +112,8 @@ export const rewriteColumns = {
   examples: "text[]",
   weight: "number",
   fit: "number",
+  captionCosine: "number",
+  captionWeight: "number",
 } as const satisfies Readonly<Record<keyof Rewrite, ColumnType>>;
 
 /** A shard in words: "shard 3/16 (captions 250 to 374)". */
@@ -283,10 +289,10 @@ export async function* readSegment(path: string, segment: string): AsyncGenerato
     }
   }
   // Folders of before rewrites were held against images lack these columns; where they are, they are empty unless somebody did.
-  const { weight: _weight, fit: _fit, ...required } = rewriteColumns;
+  const { weight: _weight, fit: _fit, captionCosine: _cosine, captionWeight: _captionWeight, ...required } = rewriteColumns;
   const known = await tableColumns(part);
   const names = Object.keys(required);
-  const optional = (["weight", "fit"] as const).filter((name) => known.includes(name));
+  const optional = (["weight", "fit", "captionCosine", "captionWeight"] as const).filter((name) => known.includes(name));
   for await (const { rows, columns } of readTable(part, { columns: [...names, ...optional] })) {
     yield Array.from({ length: rows }, (_, i) => {
       const rewrite = Object.fromEntries(names.map((name) => [name, columns[name]![i]]));

@@ -113,6 +113,8 @@ const rewriteSchema = z.object({
   examples: z.array(z.string()),
   weight: z.number().positive().max(1).exactOptional(),
   fit: z.number().min(-2).max(2).exactOptional(),
+  captionCosine: z.number().min(-1).max(1).exactOptional(),
+  captionWeight: z.number().positive().max(1).exactOptional(),
 }) satisfies z.ZodType<Rewrite>;
 
 /**

@@ -7,7 +7,7 @@ import { type CaptionsFingerprint, FingerprintBuilder } from "./captions-fingerp
 import { HashedKeys, type HashedKeysMemory } from "./hashed-keys.ts";
 import { isUsable, openRewritesFolder } from "./rewrites-folder.ts";
 import { RewritesBuilder, RewritesColumn, type RewritesColumnMemory } from "./rewrites-column.ts";
-import type { Caption } from "./sample.ts";
+import { type Caption, originalSource } from "./sample.ts";
 
 /** A lookup as plain memory: posting it to another thread of the process shares it. */
 export interface RewritesLookupMemory {
@@ -36,6 +36,12 @@ export class RewritesLookup {
   of(id: string): Caption[] {
     const number = this.#numbers.get(id);
     return number === undefined ? [] : this.#rewrites.at(number);
+  }
+
+  /** How much the own caption of a sample counts, above 0 and up to 1; undefined for 1. */
+  captionWeight(id: string): number | undefined {
+    const number = this.#numbers.get(id);
+    return number === undefined ? undefined : this.#rewrites.captionWeight(number);
   }
 
   /** Gives back what lies on disk, once no thread reads it any more. */
@@ -74,7 +80,10 @@ export async function lookUpRewrites(
   let unusable = 0;
   for await (const batch of folder.read({ sources })) {
     for (const rewrite of batch) {
-      const { id, source, text, weight = 1 } = rewrite;
+      const { id, source, text, weight = 1, captionWeight } = rewrite;
+      if (captionWeight !== undefined && builder.weighCaption(numbers.intern(id), captionWeight)) {
+        fingerprint.add(rewriteKey(id, originalSource, captionWeight), "");
+      }
       if (!isUsable(rewrite) || text.trim() === "") {
         unusable++;
         continue;

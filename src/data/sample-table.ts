@@ -51,9 +51,10 @@ export class SampleTable {
     const sources = [...new Set(samples.flatMap(({ captions }) => captions.slice(1).map(({ source }) => source)))];
     if (sources.length === 0) return table;
     const rewrites = new RewritesBuilder(sources);
-    samples.forEach(({ captions }, row) =>
-      captions.slice(1).forEach(({ source, text, weight }) => rewrites.add(row, sources.indexOf(source), text, weight)),
-    );
+    samples.forEach(({ captions: [original, ...others] }, row) => {
+      if (original?.weight !== undefined) rewrites.weighCaption(row, original.weight);
+      others.forEach(({ source, text, weight }) => rewrites.add(row, sources.indexOf(source), text, weight));
+    });
     return table.withRewrites(rewrites);
   }
 
@@ -93,11 +94,10 @@ export class SampleTable {
 
   at(row: number): Sample {
     const { id, image, caption } = split(this.#record(row));
-    return {
-      id,
-      image: this.#image(image),
-      captions: [{ source: originalSource, text: caption }, ...(this.#rewrites?.at(this.#added(row)) ?? [])],
-    };
+    const number = this.#added(row);
+    const weight = this.#rewrites?.captionWeight(number);
+    const original = { source: originalSource, text: caption, ...(weight === undefined ? {} : { weight }) };
+    return { id, image: this.#image(image), captions: [original, ...(this.#rewrites?.at(number) ?? [])] };
   }
 
   /**

@@ -12,7 +12,7 @@ export interface Caption {
   /** "original", or the name of a rewrite source. */
   source: string;
   text: string;
-  /** Chance of being drawn, relative to the original's, above 0 and up to 1. Default 1. */
+  /** Chance of being drawn, relative to the other texts of the sample, or how much it counts; above 0 and up to 1. Default 1. */
   weight?: number;
 }
 

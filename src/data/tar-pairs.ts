@@ -13,7 +13,7 @@ import { type MemberTextOptions, MemberTexts } from "./member-texts.ts";
 import { type NotedSample, noteSamples } from "./note-samples.ts";
 import { type Pairs, checkSkipped } from "./pairs.ts";
 import { type Caption, originalSource } from "./sample.ts";
-import { RewritesBuilder } from "./rewrites-column.ts";
+import { RewritesBuilder, mostRewriteSources } from "./rewrites-column.ts";
 import { rewriteKey } from "./rewrites-lookup.ts";
 import { SampleTableBuilder } from "./sample-table.ts";
 import { SharedNumbers } from "./shared-numbers.ts";
@@ -77,6 +77,7 @@ export async function openTarPairs(tars: readonly string[], options: OpenTarPair
     }
     if (typeof packed === "number" && Number.isSafeInteger(packed) && packed >= 0) packedRows.set(row, packed);
     else allPacked = false;
+    if (original.weight !== undefined) rewrites.weigh(row, id, original.weight);
     for (const caption of ofSources(others, options.sources)) rewrites.add(row, id, caption);
   };
 
@@ -90,7 +91,8 @@ export async function openTarPairs(tars: readonly string[], options: OpenTarPair
   checkSkipped(name, { rows, skipped, maximum: maximumSkipped, what: "samples", image: "an image" }, noCaptionHint);
   const samples = allPacked ? builder.finish().sortedBy(packedRows) : builder.finish();
   const pairs: Pairs = { file: name, rows, skipped, fingerprint: fingerprint.finish(), samples, rowOf };
-  if (!rewrites.any) return pairs;
+  // Captions may have weights of their own where their rewrites are left out.
+  if (!rewrites.any) return rewrites.weighed ? { ...pairs, samples: samples.withRewrites(rewrites.builder) } : pairs;
   const report = rewrites.report(name);
   const table = samples.withRewrites(rewrites.builder);
   for (let row = 0; row < table.length; row++) if (table.hasRewrites(row)) report.matched++;
@@ -121,9 +123,6 @@ function saidOf(members: MemberTexts, options: OpenTarPairsOptions): { id: strin
 
 const noCaptionHint = "Name the key of the .json that holds the caption (--caption-column), or allow a larger share (--max-skipped).";
 
-/** As many as a RewritesBuilder has numbers for. */
-const mostSources = 256;
-
 /** The rewrites of the sources that are wanted, in their order. */
 export function ofSources(rewrites: readonly Caption[], sources: readonly string[] | undefined): readonly Caption[] {
   if (!sources) return rewrites;
@@ -133,6 +132,8 @@ export function ofSources(rewrites: readonly Caption[], sources: readonly string
 /** Rewrites whose sources show one after the other. */
 class SourcedRewrites {
   readonly builder: RewritesBuilder;
+  /** Whether some captions have a weight of their own. */
+  weighed = false;
   readonly #numbers = new Map<string, number>();
   readonly #sources: string[] = [];
   readonly #texts: Record<string, number> = {};
@@ -151,10 +152,13 @@ class SourcedRewrites {
   add(row: number, id: string, { source, text, weight = 1 }: Caption): void {
     let number = this.#numbers.get(source);
     if (number === undefined) {
-      if (this.#sources.length === mostSources) {
-        throw new DataError(`There are more than ${mostSources} sources of rewrites in the .json, such as ${JSON.stringify(source)}.`, {
-          mend: "Name those that are meant: --set 'captions.sources=[\"...\"]', or the keys with --json-text-key.",
-        });
+      if (this.#sources.length === mostRewriteSources) {
+        throw new DataError(
+          `There are more than ${mostRewriteSources} sources of rewrites in the .json, such as ${JSON.stringify(source)}.`,
+          {
+            mend: "Name those that are meant: --set 'captions.sources=[\"...\"]', or the keys with --json-text-key.",
+          },
+        );
       }
       this.#numbers.set(source, (number = this.#sources.length));
       this.#sources.push(source);
@@ -162,6 +166,12 @@ class SourcedRewrites {
     this.builder.add(row, number, text, weight);
     this.#fingerprint.add(rewriteKey(id, source, weight), text);
     this.#texts[source] = (this.#texts[source] ?? 0) + 1;
+  }
+
+  /** Says how much a sample's own caption counts. */
+  weigh(row: number, id: string, weight: number): void {
+    this.weighed = true;
+    if (this.builder.weighCaption(row, weight)) this.#fingerprint.add(rewriteKey(id, originalSource, weight), "");
   }
 
   report(folder: string): JoinReport {

@@ -134,11 +134,6 @@ export class ProcessGroup {
     return new Tensor(guarded(() => native().groupGatherWithGradient(this.#number, x.handle)));
   }
 
-  /** The sum over ranks, through which gradients flow. */
-  sum(x: Tensor): Tensor {
-    return new Tensor(guarded(() => native().groupSumWithGradient(this.#number, x.handle)));
-  }
-
   /** Each number's mean over ranks, in float64. One exchange for all of them. */
   means(values: readonly number[]): number[] {
     return this.#exchange(values).map((sum) => sum / this.ranks);

@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { DataError, sha256 } from "../support/index.ts";
-import { jsonlToParquet, readTable, tableColumns, tableFormat, writeParquet } from "./tables.ts";
-import type { ReadTableOptions, TableValue } from "./tables.ts";
+import { jsonlToParquet, writeParquet } from "./parquet.ts";
+import { type ReadTableOptions, tableFormat } from "./table-source.ts";
+import { type TableValue, readTable, tableColumns } from "./tables.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-tables-"));
 after(() => rmSync(folder, { recursive: true }));

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import type { DuckDBAppender, DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
 import { explainWriteFailure, invariant } from "../support/index.ts";
 import { collectGarbage } from "./collect-garbage.ts";
-import { copyToParquet } from "./tables.ts";
+import { copyToParquet } from "./parquet.ts";
 import { explainPlace } from "./text-file.ts";
 
 /** A key and a text. */

@@ -55,6 +55,7 @@ export interface Objective {
   /**
    * Loss, measures and gradients of `forward`, with at most `rows` rows of a matrix of similarities in memory at a time: the gradients
    * are added to the leaves that the input was made of. The report's loss has no gradient.
+   * @param scale factor on the gradients, not on the loss that is reported. Default 1
    */
-  backwardByRows(input: ObjectiveInput, rows: number): LossReport;
+  backwardByRows(input: ObjectiveInput, rows: number, scale?: number): LossReport;
 }

@@ -66,7 +66,7 @@ export abstract class RowwiseObjective implements Objective {
     });
   }
 
-  backwardByRows(input: ObjectiveInput, rows: number): LossReport {
+  backwardByRows(input: ObjectiveInput, rows: number, scale = 1): LossReport {
     if (!(rows >= 1)) throw new UsageError(`Rows of a part of the loss must be at least 1, got ${rows}.`);
     return scope(() => {
       const { shared, back } = onLeaves(this.#share(input));
@@ -74,7 +74,7 @@ export abstract class RowwiseObjective implements Objective {
       for (const part of this.parts(shared, rows)) {
         total = scope(() => {
           const { loss, metrics } = part();
-          loss.backward();
+          (scale === 1 ? loss : loss.mul(scale)).backward();
           const report = { loss: loss.detach(), metrics };
           return total === undefined ? report : sum(total, report);
         });

@@ -87,7 +87,7 @@ export async function openData(recipe: Recipe, data: RunData, workFolder: string
       mend: "Make one with `laclip rewrite` and give it with --rewrites, or train CLIP with --set captions.choose=original.",
     });
   }
-  if (captions.choose === "original" && data.rewrites !== undefined) {
+  if (!readsRewrites(recipe) && data.rewrites !== undefined) {
     log.warn(`${data.rewrites} is not used: this recipe trains on the original captions alone (captions.choose=original).`);
   }
   return tars
@@ -95,10 +95,15 @@ export async function openData(recipe: Recipe, data: RunData, workFolder: string
     : await openTable(recipe, await openPairs({ ...data, workFolder }), data, workFolder);
 }
 
+/** Whether a folder of rewrites says anything to the recipe: texts to choose from, or how much the captions themselves count. */
+function readsRewrites({ captions: { choose, weighing } }: Recipe): boolean {
+  return choose !== "original" || weighing === "loss";
+}
+
 /** A table, joined with its rewrites where the recipe wants them. */
 async function openTable(recipe: Recipe, opened: Pairs | JoinedPairs, data: RunData, workFolder: string): Promise<OpenedData> {
   let pairs = opened;
-  if (recipe.captions.choose !== "original" && data.rewrites !== undefined) {
+  if (readsRewrites(recipe) && data.rewrites !== undefined) {
     const { rewrites, minimumMatched, otherCaptions } = data;
     pairs = await joinRewrites(opened, rewrites, { sources: recipe.captions.sources, minimumMatched, otherCaptions, workFolder });
   }
@@ -153,7 +158,7 @@ async function openTars(recipe: Recipe, data: RunData, workFolder: string): Prom
     return await openTable(recipe, pairs, data, workFolder);
   }
   const rewrites =
-    captions.choose === "original" || data.rewrites === undefined
+    !readsRewrites(recipe) || data.rewrites === undefined
       ? undefined
       : await lookUpRewrites(data.rewrites, { sources: captions.sources, workFolder });
   const samples: ShardedSamples = {

@@ -2,18 +2,20 @@
  * One batch, trained on again and again, must be learnt by heart. Where it is not, data or settings are broken, and a long run would
  * have found out late.
  *
- * The loss can't fall below what equal captions or equal images in the batch leave undecided: ln m for each of m that are alike.
+ * The objective is the recipe's own. Its loss can't fall below what equal captions or equal images in the batch leave undecided, nor below
+ * what the objective itself leaves: see least-loss.ts.
  */
-import { type Batch, openLoader } from "../data/index.ts";
 import { Clip, type Preprocessing } from "../models/index.ts";
-import { ClipLoss } from "../objectives/index.ts";
+import type { Objective } from "../objectives/index.ts";
 import { AdamW } from "../optim/index.ts";
-import { DataError, Progress, Random } from "../support/index.ts";
-import { ClipTokenizer } from "../text/index.ts";
+import { Progress } from "../support/index.ts";
+import { Tensor, arange, scope } from "../torch/index.ts";
 import { decayGroups, trainStep } from "../training/index.ts";
-import { type RunData, openData } from "./open-data.ts";
+import { type Likeness, leastLoss } from "./least-loss.ts";
+import type { RunData } from "./open-data.ts";
+import { type OverfitBatch, drawnBatch, firstBatch, lookAt } from "./overfit-batch.ts";
 import type { Recipe } from "./recipe.ts";
-import { shapeOf } from "./run-recipe.ts";
+import { objectiveOf, preparePrecision, scalerOf, shapeOf } from "./run-recipe.ts";
 
 export interface OverfitOptions {
   recipe: Recipe;
@@ -29,11 +31,13 @@ export interface OverfitOptions {
 export interface OverfitReport {
   /** The batch was learnt by heart, as far as it can be. */
   ok: boolean;
+  /** Name of the objective. */
+  objective: string;
   samples: number;
   steps: number;
-  /** Loss of a model that guesses: ln(samples). */
+  /** Loss of a model that guesses; ln(samples) for CLIP's. */
   chance: number;
-  /** Least loss that the batch allows. */
+  /** Least loss that batch and objective allow. */
   floor: number;
   /** Loss of the first step and of the last. */
   first: number;
@@ -51,15 +55,18 @@ const near = 0.1;
 export async function overfit(options: OverfitOptions): Promise<OverfitReport> {
   const { recipe, batchSize = 16, steps = 300, device = "cpu" } = options;
   const { images, optimizer: settings, training } = recipe;
-  // The towers alone: it is CLIP's loss that is learnt by heart.
-  const { logitScale: _, logitBias: __, viewHead: ___, ...shape } = shapeOf(recipe);
-  const sizes = { batchSize, imageSize: shape.vision.imageSize, contextLength: shape.text.contextLength };
-  const batch = options.data === undefined ? drawnBatch(sizes) : await firstBatch(recipe, options.data, sizes);
+  preparePrecision(recipe, device);
+  const objective = objectiveOf(recipe);
+  const shape = shapeOf(recipe);
+  const kind = { recipe, objective, shape, batchSize };
+  const batch = options.data === undefined ? drawnBatch(kind) : await firstBatch(kind, options.data);
   const preprocessing: Preprocessing = { mean: images.mean, std: images.std, interpolation: images.interpolation };
+  const { likeness, findings } = lookAt(batch);
+  const { floor, chance } = limits(objective, batch, likeness);
   const model = new Clip(shape, { seed: training.seed });
   const optimizer = new AdamW(decayGroups(model, settings.weightDecay), { betas: settings.betas, eps: settings.eps });
-  const context = { model, preprocessing, objective: new ClipLoss(), optimizer, precision: training.precision, device };
-  const { floor, findings } = look(batch);
+  const { precision } = training;
+  const context = { model, preprocessing, objective, optimizer, precision, scaler: scalerOf(recipe), device };
   const warmup = Math.max(1, Math.round(steps / 10));
   const progress = new Progress({ label: "overfit", total: steps, unit: "steps" });
   const losses: number[] = [];
@@ -79,7 +86,6 @@ export async function overfit(options: OverfitOptions): Promise<OverfitReport> {
     model.dispose();
   }
   const [first, last] = [losses[0]!, losses.at(-1)!];
-  const chance = Math.log(batchSize);
   const tellsApart = floor <= chance / 2;
   const ok = tellsApart && last <= floor + near;
   if (!tellsApart) {
@@ -88,100 +94,25 @@ export async function overfit(options: OverfitOptions): Promise<OverfitReport> {
       mend: "Look at the column of captions, and at the folder of images.",
     });
   } else if (!ok) findings.push(verdict({ losses, floor, firstNorm, peakLr: settings.peakLr }));
-  return { ok, samples: batchSize, steps: losses.length, chance, floor, first, last, findings };
+  return { ok, objective: objective.name, samples: batchSize, steps: losses.length, chance, floor, first, last, findings };
 }
-
-type Sizes = { batchSize: number; imageSize: number; contextLength: number };
-type OverfitBatch = Pick<Batch, "images" | "tokens" | "tokenLength" | "ids" | "texts">;
-
-/** The first batch of a run with these settings. */
-async function firstBatch(recipe: Recipe, data: RunData, { batchSize, imageSize, contextLength }: Sizes): Promise<OverfitBatch> {
-  const { captions, images, training } = recipe;
-  const { samples, count } = await openData(recipe, data, process.cwd());
-  if (count < batchSize) {
-    throw new DataError(`${data.file}: ${count} samples, and the batch takes ${batchSize}.`, {
-      mend: `Give --batch-size ${count} or less.`,
-    });
-  }
-  const { choose, weights, fallback } = captions;
-  const { scale, interpolation, exact: exactCrops = false } = images;
-  const batches = openLoader({
-    samples,
-    batchSize,
-    imageSize,
-    contextLength,
-    seed: training.seed,
-    choose,
-    weights,
-    fallback,
-    scale,
-    interpolation,
-    exactCrops,
-    totalSteps: 1,
-    ...(data.maximumSkipped === undefined ? {} : { maximumSkipped: data.maximumSkipped }),
+/** The least loss that batch and objective allow, and that of a model to which all images and all texts look the same. */
+function limits(
+  objective: Objective,
+  { textsPerImage, textKeys, textWeights, texts }: OverfitBatch,
+  likeness: Likeness,
+): Pick<OverfitReport, "floor" | "chance"> {
+  return scope(() => {
+    const rows = [texts.length];
+    const facts = { textsPerImage, textWeights: textWeights && Tensor.from(textWeights, rows) };
+    const same = (numbers: readonly number[]): number[] => numbers.map(() => 0);
+    const blind = { images: same(likeness.images), texts: same(likeness.texts), views: likeness.views && same(likeness.views) };
+    return {
+      floor: leastLoss(objective, likeness, { ...facts, textKeys: textKeys && Tensor.from(textKeys, rows) }),
+      // Where equal captions are masked, guessing is measured as if none were: else there might be nothing left to guess.
+      chance: leastLoss(objective, blind, { ...facts, textKeys: textKeys && arange(0, texts.length) }),
+    };
   });
-  try {
-    for await (const batch of batches) return batch;
-  } finally {
-    await batches.close();
-  }
-  throw new DataError(`${data.file}: no batch could be made.`);
-}
-
-/** Pictures of random squares, each with words of its own: whatever goes wrong with these is no matter of data. */
-function drawnBatch({ batchSize, imageSize, contextLength }: Sizes): OverfitBatch {
-  const images = new Uint8Array(batchSize * imageSize * imageSize * 3);
-  const cell = Math.max(1, imageSize / 4);
-  const ids = Array.from({ length: batchSize }, (_, i) => `drawing ${i + 1}`);
-  const texts = ids.map((id, i) => `${id} of ${["circles", "squares", "lines", "dots"][i % 4]!}`);
-  for (let i = 0; i < batchSize; i++) {
-    const random = Random.of("overfit", i);
-    const colours = Array.from({ length: 16 * 3 }, () => random.integer(256));
-    for (let y = 0; y < imageSize; y++) {
-      for (let x = 0; x < imageSize; x++) {
-        const square = Math.min(3, Math.floor(y / cell)) * 4 + Math.min(3, Math.floor(x / cell));
-        images.set(colours.slice(3 * square, 3 * square + 3), ((i * imageSize + y) * imageSize + x) * 3);
-      }
-    }
-  }
-  const { ids: tokens, length: tokenLength } = ClipTokenizer.load().tokenizeBatch(texts, contextLength);
-  return { images, tokens, tokenLength, ids, texts };
-}
-
-/** What the batch itself makes impossible, and the least loss it allows. */
-function look({ images, tokens, tokenLength, ids, texts }: OverfitBatch): Pick<OverfitReport, "floor" | "findings"> {
-  const count = ids.length;
-  const bytes = images.byteLength / count;
-  const rows = ids.map((_, i) => ({
-    text: tokens.subarray(i * tokenLength, (i + 1) * tokenLength).join(" "),
-    image: Buffer.from(images.buffer, images.byteOffset + i * bytes, bytes),
-  }));
-  const sameText = rows.map(({ text }) => rows.filter((other) => other.text === text).length);
-  const sameImage = rows.map(({ image }) => rows.filter((other) => other.image.equals(image)).length);
-  const plain = rows.filter(({ image }) => image.every((value, i) => value === image[i % 3])).length;
-  const findings: OverfitReport["findings"] = [];
-  const alike = (counts: readonly number[]): number => counts.filter((one) => one > 1).length;
-  const example = (counts: readonly number[], of: readonly string[]): string => of[counts.findIndex((one) => one > 1)]!;
-  if (alike(sameText) > 0) {
-    findings.push({
-      what: `${alike(sameText)} of ${count} texts are equal to another, for instance "${example(sameText, texts)}": nothing can tell them apart.`,
-      mend: "Some are normal. When there are many, look at the column of captions, or at rewrites that repeat themselves.",
-    });
-  }
-  if (alike(sameImage) > 0) {
-    findings.push({
-      what: `${alike(sameImage)} of ${count} images are equal to another, for instance that of ${example(sameImage, ids)}.`,
-      mend: "`laclip inspect data` finds images that are there twice.",
-    });
-  }
-  if (plain > 0) {
-    findings.push({
-      what: `${plain} of ${count} images are of one colour.`,
-      mend: "Placeholders of a download, or crops of a frame? Look at some.",
-    });
-  }
-  const floor = rows.reduce((sum, _, i) => sum + Math.log(Math.max(sameText[i]!, sameImage[i]!)), 0) / count;
-  return { floor, findings };
 }
 
 interface Course {

@@ -100,8 +100,12 @@ export const recipeSchema = z.strictObject({
     /** Compute the blocks of both towers again in the backward pass: less memory, more time, the same gradients. Default false. */
     recomputeBlocks: z.boolean().optional(),
     warmupSteps: z.number().int().nonnegative(),
-    /** "fp32", or matrix products in bfloat16. */
-    precision: z.enum(["fp32", "bf16"]),
+    /** "fp32", or matrix products in bfloat16 or float16. */
+    precision: z.enum(["fp32", "bf16", "fp16"]),
+    /** What the loss is multiplied with where gradients are taken, at first. Default 65,536 for fp16, else nothing is scaled. */
+    lossScale: positive.optional(),
+    /** Products of float32 in TF32 on a GPU. Default: what libtorch does by itself. */
+    tf32: z.boolean().optional(),
     /** Decides initial weights, order, crops and captions. */
     seed: z.number().int().nonnegative(),
     /** Steps between checkpoints, how many are kept, and steps between lines of the log. */

@@ -3,17 +3,18 @@
  */
 import { existsSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
-import { checkLoader, openLoader } from "../data/index.ts";
+import { type LoaderOptions, checkLoader, openLoader } from "../data/index.ts";
 import type { ProcessGroup } from "../distributed/index.ts";
 import { Clip, type ClipConfig, type Preprocessing, freeze, preset } from "../models/index.ts";
 import type { FeatureGroup } from "../nn/index.ts";
 import { type Objective, makeObjective } from "../objectives/index.ts";
 import { AdamW, warmupCosine } from "../optim/index.ts";
 import { InterruptedError, UsageError, isRecord, log } from "../support/index.ts";
-import { hasFastBfloat16 } from "../torch/index.ts";
+import { hasFastBfloat16, hasFastFloat16, setTf32 } from "../torch/index.ts";
 import {
   type BestRule,
   type Evaluator,
+  LossScaler,
   Reporter,
   type RunEnd,
   RunFolder,
@@ -57,12 +58,7 @@ export interface RunResult extends TrainSummary {
  */
 export async function runRecipe(options: RunOptions): Promise<RunResult> {
   const { recipe, data, out, device = "cpu", group, signal } = options;
-  const { training } = recipe;
-  if (training.precision === "bf16" && !hasFastBfloat16(device)) {
-    log.warn(
-      "This processor has no bfloat16 instructions and emulates them, far slower than float32: --set training.precision=fp32 is faster.",
-    );
-  }
+  preparePrecision(recipe, device);
   // What can be refused without the data, before these are opened.
   const objective = objectiveOf(recipe, group);
   batchOfRank(recipe, group);
@@ -87,26 +83,12 @@ async function runOn(
   { recipe, data, out, evaluators = [], device = "cpu", group, signal, label, initial, stall, reportTo = [] }: RunOptions,
 ): Promise<RunResult> {
   const trackers = reportTo.map((text) => trackerAddress(text));
-  const { training, optimizer: settings, captions, images } = recipe;
+  const { training, optimizer: settings, images } = recipe;
   const loaderSettings = {
+    ...loaderSettingsOf(recipe, objective, shape, data),
     samples,
     batchSize: batchOfRank(recipe, group),
     ...(group === undefined ? {} : { rank: group.rank, ranks: group.ranks }),
-    imageSize: shape.vision.imageSize,
-    seed: training.seed,
-    choose: captions.choose,
-    weights: captions.weights,
-    fallback: captions.fallback,
-    textsPerImage: captions.textsPerImage,
-    alwaysOriginal: captions.alwaysOriginal,
-    weighing: captions.weighing,
-    views: objective.needs.views ?? false,
-    textKeys: objective.needs.textKeys ?? false,
-    scale: images.scale,
-    interpolation: images.interpolation,
-    exactCrops: images.exact ?? false,
-    contextLength: shape.text.contextLength,
-    ...(data.maximumSkipped === undefined ? {} : { maximumSkipped: data.maximumSkipped }),
   };
   const totalSteps = stepsOf(recipe, count);
   const preprocessing: Preprocessing = { mean: images.mean, std: images.std, interpolation: images.interpolation };
@@ -141,6 +123,7 @@ async function runOn(
       schedule,
       totalSteps,
       precision: training.precision,
+      scaler: scalerOf(recipe),
       microBatch: training.microBatch,
       patchDropout: training.patchDropout === undefined ? undefined : { share: training.patchDropout, seed: training.seed },
       device,
@@ -172,6 +155,32 @@ async function runOn(
     optimizer.dispose();
     model.dispose();
   }
+}
+
+/** What a recipe says of its batches, but for their size and samples. */
+export function loaderSettingsOf(
+  { captions, images, training }: Recipe,
+  { needs }: Objective,
+  { vision, text }: ClipConfig,
+  { maximumSkipped }: Pick<RunData, "maximumSkipped">,
+): Omit<LoaderOptions, "samples" | "batchSize" | "totalSteps"> {
+  return {
+    imageSize: vision.imageSize,
+    contextLength: text.contextLength,
+    seed: training.seed,
+    choose: captions.choose,
+    weights: captions.weights,
+    fallback: captions.fallback,
+    textsPerImage: captions.textsPerImage,
+    alwaysOriginal: captions.alwaysOriginal,
+    weighing: captions.weighing,
+    views: needs.views ?? false,
+    textKeys: needs.textKeys ?? false,
+    scale: images.scale,
+    interpolation: images.interpolation,
+    exactCrops: images.exact ?? false,
+    ...(maximumSkipped === undefined ? {} : { maximumSkipped }),
+  };
 }
 
 /** The shape of the recipe's model. @throws UsageError for a preset that there is not */
@@ -208,6 +217,29 @@ export function objectiveOf({ objective: settings = { name: "clip" }, captions, 
     });
   }
   return objective;
+}
+
+/**
+ * Sets what a recipe says of precision for the whole process, and warns of what is slow.
+ * @throws UsageError for float16 on a device that can't compute it
+ */
+export function preparePrecision({ training: { precision, tf32 } }: Recipe, device: string): void {
+  if (precision === "bf16" && !hasFastBfloat16(device)) {
+    log.warn(
+      "This processor has no bfloat16 instructions and emulates them, far slower than float32: --set training.precision=fp32 is faster.",
+    );
+  }
+  if (precision === "fp16" && !hasFastFloat16(device)) {
+    throw new UsageError("This processor does not compute in float16 (fp16): that takes a GPU.", {
+      mend: hasFastBfloat16(device) ? "bf16 is fast here: --set training.precision=bf16." : "--set training.precision=fp32",
+    });
+  }
+  if (tf32 !== undefined) setTf32(tf32);
+}
+
+/** What scales the loss, where that is asked for or needed. */
+export function scalerOf({ training: { precision, lossScale } }: Recipe): LossScaler | undefined {
+  return precision === "fp16" || lossScale !== undefined ? new LossScaler({ start: lossScale }) : undefined;
 }
 
 /** Samples a step on this rank. The recipe's number is that of all ranks, so that a run is the same on any number of them. */

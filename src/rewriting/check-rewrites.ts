@@ -3,16 +3,17 @@
  * old one stays as it is. No language model is needed, and texts do not change.
  */
 import { existsSync, realpathSync } from "node:fs";
-import { dirname, isAbsolute, join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { RewritesWriter, SkippedImages, isRewritesFolder, isUsable, readManifest } from "../data/index.ts";
 import type { Rewrite, RewriteSource, RewritesFolder } from "../data/index.ts";
 import { DataError, InterruptedError, Progress, UsageError } from "../support/index.ts";
+import { imagePath, meanCaptionCosine } from "./caption-mean.ts";
 import type { CaptionsInput } from "./captions-input.ts";
 import { CheckSubject } from "./check-subject.ts";
 import { rewriteChecks } from "./check-table.ts";
 import { checkOfFlag, defaultChecks, flagsOf, normalise, recordChecks } from "./checks.ts";
 import type { CheckSettings } from "./checks.ts";
-import { ImageTally, applyPolicy, recordPolicy, withFits, withoutPolicy } from "./image-policies.ts";
+import { ImageTally, applyPolicy, recordPolicy, withCaptionCosine, withCaptionWeight, withFits, withoutPolicy } from "./image-policies.ts";
 import type { ImagePolicy, ImageReport, ImageTextScorer } from "./image-policies.ts";
 import { knownSources, outputsOf } from "./pairs.ts";
 import type { PairSource } from "./pairs.ts";
@@ -80,7 +81,7 @@ const imagesAtOnce = 1024;
  * @throws InterruptedError when stopped
  */
 export async function checkRewrites(options: CheckRewritesOptions): Promise<CheckSummary> {
-  const { folder, captions, out, checks = defaultChecks, comparison, createdWith, signal } = options;
+  const { folder, captions, out, checks = defaultChecks, createdWith, signal } = options;
   const { manifest } = folder;
   if (existsSync(out) && realpathSync(out) === realpathSync(folder.path)) {
     throw new UsageError(`${out} is the folder that is to be checked: it stays as it is.`, { mend: "Name another folder with --out." });
@@ -88,6 +89,7 @@ export async function checkRewrites(options: CheckRewritesOptions): Promise<Chec
   requireSeconds(manifest.sources, captions);
   const { fingerprint } = await captions.survey(signal);
   folder.assertMadeFor(fingerprint, captions.path);
+  const comparison = options.comparison && (await withMean(options, options.comparison, fingerprint.count));
   const sources = Object.fromEntries(
     Object.entries(manifest.sources).map(([name, source]) => [name, newSource(source, checks, comparison)]),
   );
@@ -103,7 +105,7 @@ export async function checkRewrites(options: CheckRewritesOptions): Promise<Chec
   const progress = new Progress({ label: "check", total, unit: "captions" });
   try {
     const outputs = new Map(Object.keys(sources).map((name) => [name, knownOutputs(name, options.pairs)]));
-    const check = new Check(options, writer, { outputs, total });
+    const check = new Check({ ...options, ...(comparison ? { comparison } : {}) }, writer, { outputs, total });
     const working = join(out, "working");
     const { captionsAtOnce } = options;
     for await (const batch of rewritesByCaption(folder, captions, { working, ...(captionsAtOnce ? { captionsAtOnce } : {}) })) {
@@ -134,6 +136,25 @@ function requireSeconds(sources: Readonly<Record<string, RewriteSource>>, { seco
   throw new UsageError(`Rewrites of source "${merged}" were merged of two captions, and ${path} gives one of them.`, {
     mend: "Say where the second captions are, as for `laclip rewrite`: with --second-column, or with --second-from.",
   });
+}
+
+/** The comparison with the mean that its policy needs: that of an earlier start, of an earlier look with the same model, or measured. */
+async function withMean(
+  { folder, captions, out }: CheckRewritesOptions,
+  comparison: ImageComparison,
+  count: number,
+): Promise<ImageComparison> {
+  const { policy, scorer } = comparison;
+  if (policy.kind !== "weigh-pairs" || policy.mean !== undefined) return comparison;
+  const sources = [...(isRewritesFolder(out) ? Object.values(readManifest(out).sources) : []), ...Object.values(folder.manifest.sources)];
+  const known = sources.find(({ images }) => typeof images?.["mean"] === "number" && (!scorer || images["modelHash"] === scorer.modelHash));
+  const images = imageFolderOf({ captions, comparison });
+  const mean = (known?.images?.["mean"] as number | undefined) ?? (await meanCaptionCosine({ folder, captions, count, images, scorer }));
+  return { ...comparison, policy: { ...policy, mean } };
+}
+
+function imageFolderOf({ captions, comparison }: Pick<CheckRewritesOptions, "captions" | "comparison">): string {
+  return resolve(comparison?.images ?? dirname(captions.path));
 }
 
 function newSource(
@@ -191,7 +212,7 @@ class Check {
     this.#writer = writer;
     this.#outputs = outputs;
     this.#skipped = new SkippedImages(total, options.comparison?.maximumSkipped ?? 0.01);
-    this.#imageFolder = resolve(options.comparison?.images ?? dirname(options.captions.path));
+    this.#imageFolder = imageFolderOf(options);
     this.summary = { out: options.out, kept: 0, ...noCounts(), sources: {} };
     for (const source of outputs.keys()) this.summary.sources[source] = noCounts();
   }
@@ -204,7 +225,8 @@ class Check {
       return !done;
     });
     const checked = open.map((caption) => ({ caption, rewrites: this.#check(caption) }));
-    const compared = this.#options.comparison ? await this.#compare(checked, this.#options.comparison) : checked;
+    const { comparison } = this.#options;
+    const compared = comparison ? await this.#compare(checked, comparison) : checked;
     for (const { caption, rewrites } of compared) {
       const fresh = rewrites.filter(({ source, id }) => !this.#writer.has(source, id));
       await this.#writer.append(fresh);
@@ -241,25 +263,28 @@ class Check {
   async #compare(all: readonly CheckedCaption[], comparison: ImageComparison): Promise<CheckedCaption[]> {
     const measured = comparison.scorer ? await this.#measure(all, comparison.scorer) : all;
     return measured.map(({ caption, rewrites }) => {
-      const usable = rewrites.filter((rewrite) => isUsable(rewrite) && rewrite.fit !== undefined);
-      if (usable.length === 0) return { caption, rewrites };
+      const weighed = rewrites.map((rewrite) => withCaptionWeight(comparison.policy, rewrite));
+      const usable = weighed.filter((rewrite) => isUsable(rewrite) && rewrite.fit !== undefined);
+      if (usable.length === 0) return { caption, rewrites: weighed };
       const judged = applyPolicy(comparison.policy, usable);
       this.#tally.add(judged);
       const changed = new Map(usable.map((rewrite, i) => [rewrite, judged[i]!]));
-      return { caption, rewrites: rewrites.map((rewrite) => changed.get(rewrite) ?? rewrite) };
+      return { caption, rewrites: weighed.map((rewrite) => changed.get(rewrite) ?? rewrite) };
     });
   }
 
   /** The usable rewrites with their fits, as far as there is an image to look at. */
   async #measure(all: readonly CheckedCaption[], scorer: ImageTextScorer): Promise<CheckedCaption[]> {
+    const { policy } = this.#options.comparison!;
     const withImage = all.filter(({ caption, rewrites }) => {
-      const usable = rewrites.some(isUsable);
+      // Where captions are weighed too, those of which nothing else is left to train on matter most.
+      const usable = policy.kind === "weigh-pairs" || rewrites.some(isUsable);
       if (usable && (caption.image ?? "") === "") this.#noImage(`${caption.id}: its row names no image`);
       return usable && (caption.image ?? "") !== "";
     });
     const scores = await scorer.score(
       withImage.map(({ caption, rewrites }) => ({
-        image: isAbsolute(caption.image!) ? caption.image! : join(this.#imageFolder, caption.image!),
+        image: imagePath(this.#imageFolder, caption),
         texts: [caption.caption, ...rewrites.filter(isUsable).map(({ text }) => text)],
       })),
     );
@@ -274,7 +299,8 @@ class Check {
       const usable = one.rewrites.filter(isUsable);
       const measured = withFits(usable, score.cosines);
       const changed = new Map(usable.map((rewrite, i) => [rewrite, measured[i]!]));
-      return { ...one, rewrites: one.rewrites.map((rewrite) => changed.get(rewrite) ?? rewrite) };
+      const ofCaption = score.cosines[0]!;
+      return { ...one, rewrites: one.rewrites.map((rewrite) => withCaptionCosine(changed.get(rewrite) ?? rewrite, ofCaption)) };
     });
   }
 
@@ -301,7 +327,7 @@ interface CheckedCaption {
 
 const checkNames: ReadonlySet<string> = new Set(rewriteChecks.map(({ name }) => name));
 
-function withoutFit({ fit: _before, ...rewrite }: Rewrite): Rewrite {
+function withoutFit({ fit: _before, captionCosine: _captionBefore, ...rewrite }: Rewrite): Rewrite {
   return rewrite;
 }
 

@@ -64,6 +64,8 @@ export interface Native {
   manualSeed(seed: number): void;
   randomState(): NativeHandle;
   setRandomState(handle: NativeHandle): void;
+  setTf32(on: boolean): void;
+  tf32(): boolean;
   libraryInfo(): { version: string; configuration: string; parallel: string; cuda: boolean; cudaDevices: number; mkldnn: boolean };
   memoryInfo(): { live: number; accountedBytes: number };
   startMemoryMeasure(): void;
@@ -88,7 +90,6 @@ export interface Native {
   groupBarrier(group: number): void;
   workWait(work: number): void;
   groupGatherWithGradient(group: number, handle: NativeHandle): NativeHandle;
-  groupSumWithGradient(group: number, handle: NativeHandle): NativeHandle;
   fingerprint(handles: readonly NativeHandle[]): string;
   openReducer(group: number, parameters: readonly NativeHandle[], bucketBytes: number): number;
   armReducer(reducer: number): void;

@@ -1,7 +1,10 @@
 /** The library as a whole: version, threads, seeds, memory. */
 import { readFileSync } from "node:fs";
+import { NativeError } from "../support/index.ts";
+import { autocast } from "./autograd.ts";
+import { scope } from "./handle.ts";
 import { type BuildRecord, buildRecord, guard, native } from "./native.ts";
-import { Tensor } from "./tensor.ts";
+import { Tensor, ones } from "./tensor.ts";
 
 export interface TorchInfo {
   /** Version of libtorch that the addon was built against. */
@@ -30,6 +33,19 @@ export function setThreads(count: number): void {
 
 export function threads(): number {
   return native().threads();
+}
+
+/**
+ * Whether an NVIDIA GPU may compute products of float32 in TF32, with 10 instead of 23 bits of mantissa: much faster, and exact enough for
+ * most training. For the whole process; processors don't care.
+ */
+export function setTf32(on: boolean): void {
+  native().setTf32(on);
+}
+
+/** Whether that is allowed now. */
+export function tf32(): boolean {
+  return native().tf32();
 }
 
 /** Seeds the library's random generators on all devices; the CPU's uses the lower 32 bits. They are shared by all JavaScript threads. */
@@ -74,11 +90,37 @@ export function measureMemory<T>(body: () => T): { result: T; kept: number; peak
  */
 export function hasFastBfloat16(device = "cpu"): boolean {
   if (device.startsWith("cuda")) return true;
-  let info: string;
+  return processorHas(/\b(?:avx512_bf16|amx_bf16|bf16)\b/);
+}
+
+/** False where there is no way to tell, which is everywhere but on Linux: float32 is never a trap. */
+function processorHas(feature: RegExp): boolean {
   try {
-    info = readFileSync("/proc/cpuinfo", "utf8");
+    const lines = readFileSync("/proc/cpuinfo", "utf8").split("\n");
+    return lines.some((line) => /^(?:flags|Features)\s*:/.test(line) && feature.test(line));
   } catch {
-    return false; // not Linux: no way to tell, and float32 is never a trap
+    return false;
   }
-  return /^(?:flags|Features)\s*:.*\b(?:avx512_bf16|amx_bf16|bf16)\b/m.test(info);
+}
+
+/**
+ * Whether a device computes matrix products in float16: NVIDIA GPUs do. A processor does where it has instructions for it and libtorch
+ * uses them; all others refuse, or emulate it at a hundredth of the speed of float32.
+ */
+export function hasFastFloat16(device = "cpu"): boolean {
+  if (device.startsWith("cuda")) return true;
+  if (!processorHas(/\b(?:avx512_fp16|amx_fp16|asimdhp)\b/)) return false;
+  try {
+    return autocast("cpu", "float16", () =>
+      scope(() => {
+        const x = ones([2, 2]).setRequiresGrad();
+        const product = x.matmul(x);
+        product.to("float32").sum().backward();
+        return product.dtype === "float16";
+      }),
+    );
+  } catch (error) {
+    if (!(error instanceof NativeError)) throw error;
+    return false; // libtorch before 2.4
+  }
 }

@@ -8,6 +8,9 @@
  * those of the whole batch: negatives are never lost, unlike when losses of small batches are added up. The price is one more forward
  * pass.
  *
+ * Images are dealt to micro-batches by the length of their texts, so that attention has little to fill up (bench/length-groups.bench.ts).
+ * Which text is where changes nothing but rounding: features go back to their places before the loss sees them.
+ *
  * The view head stands between features and loss, and sees the whole batch at once: its batch normalisation is that of the whole batch.
  *
  * With several processes each has its own micro-batches, and the gradients are exchanged once, with the pass that completes them.
@@ -17,7 +20,7 @@ import { UsageError } from "../support/index.ts";
 import type { LossReport, ObjectiveInput } from "../objectives/index.ts";
 import { Tensor, cat, noGrad, randomState, scope, setRandomState } from "../torch/index.ts";
 import type { StepContext, StepInput } from "./step.ts";
-import { type TowerFeatures, featuresOf, inPrecision, towerFeatures } from "./tower-features.ts";
+import { type TowerFeatures, featuresOf, inPrecision, textLengths, towerFeatures } from "./tower-features.ts";
 
 /** A loss and its measures as numbers: with several processes, the means over them. */
 export interface MeasuredLoss {
@@ -28,10 +31,10 @@ export interface MeasuredLoss {
 /** Loss of the batch; its gradients are added to the parameters. */
 export function backwardWhole(context: StepContext, input: StepInput): MeasuredLoss {
   return scope(() => {
-    const features = towerFeatures(context, input, 0, input.batchSize);
+    const features = towerFeatures(context, input);
     const report = context.objective.forward(objectiveInput(context, input, features));
     context.ranks?.arm();
-    report.loss.backward();
+    scaled(context, report.loss).backward();
     context.ranks?.finish();
     return measure(context, report);
   });
@@ -44,19 +47,23 @@ export function backwardWhole(context: StepContext, input: StepInput): MeasuredL
 export function backwardCached(context: StepContext, input: StepInput, microBatch: number): MeasuredLoss {
   if (!(microBatch >= 1)) throw new UsageError(`A micro-batch must have at least 1 image, got ${microBatch}.`);
   return scope(() => {
-    const spans: [from: number, to: number][] = [];
-    for (let from = 0; from < input.batchSize; from += microBatch) spans.push([from, Math.min(input.batchSize, from + microBatch)]);
+    const deal = dealByLength(input, microBatch);
     // What is drawn at random in a tower must be the same both times.
     const states: Tensor[] = [];
-    const parts = spans.map(([from, to]) => {
+    const parts = deal.map((members) => {
       states.push(randomState());
-      return noGrad(() => scope(() => mapFeatures((x) => x.to("float32"), towerFeatures(context, input, from, to))));
+      return noGrad(() => scope(() => mapFeatures((x) => x.to("float32"), towerFeatures(context, input, members))));
     });
-    const leaves = mapFeatures((...rows) => cat(rows).setRequiresGrad(), parts[0]!, ...parts.slice(1));
+    const dealt = deal.flat();
+    const places = dealt.map((_, image) => image).toSorted((a, b) => dealt[a]! - dealt[b]!);
+    const leaves = mapFeatures((...rows) => scope(() => select(cat(rows), places).setRequiresGrad()), parts[0]!, ...parts.slice(1));
     for (const part of parts) mapFeatures((x) => (x.dispose(), x), part);
 
     const { ranks } = context;
-    const measured = measure(context, context.objective.backwardByRows(objectiveInput(context, input, leaves), microBatch));
+    const measured = measure(
+      context,
+      context.objective.backwardByRows(objectiveInput(context, input, leaves), microBatch, context.scaler?.scale),
+    );
     // The mean decides, so that no rank waits for another that has stopped here.
     if (!Number.isFinite(measured.loss)) {
       ranks?.arm();
@@ -67,28 +74,45 @@ export function backwardCached(context: StepContext, input: StepInput, microBatc
     const gradients = mapFeatures((leaf) => leaf.grad!, leaves);
     // A tower that is frozen as a whole need not be passed through again.
     const towers = { image: learns(context.model, "image"), text: learns(context.model, "text") };
-    spans.forEach(([from, to], i) => {
+    deal.forEach((members, i) => {
       scope(() => {
         setRandomState(states[i]!);
-        const features = featuresOf(context, input, from, to, towers);
+        const features = featuresOf(context, input, towers, members);
         const products: Tensor[] = [];
         mapFeatures(
           (feature, gradient) => {
-            const each = gradient.sizeOf(0) / input.batchSize;
-            products.push(feature.mul(gradient.slice(0, from * each, to * each)).sum());
+            products.push(feature.mul(select(gradient, members, gradient.sizeOf(0) / input.batchSize)).sum());
             return feature;
           },
           features,
           gradients,
         );
         const product = products.reduce((a, b) => a.add(b));
-        if (i === spans.length - 1) ranks?.arm();
+        if (i === deal.length - 1) ranks?.arm();
         product.backward();
       });
     });
     ranks?.finish();
     return measured;
   });
+}
+
+/** Places of images in the batch, micro-batch by micro-batch: those with the shortest texts first. */
+function dealByLength({ batchSize, tokens, tokenLength, textsPerImage = 1 }: StepInput, microBatch: number): number[][] {
+  const lengths = textLengths(tokens, tokenLength);
+  const longest = Array.from({ length: batchSize }, (_, i) => Math.max(...lengths.slice(i * textsPerImage, (i + 1) * textsPerImage)));
+  const order = longest.map((_, image) => image).toSorted((a, b) => longest[a]! - longest[b]! || a - b);
+  return Array.from({ length: Math.ceil(batchSize / microBatch) }, (_, i) => order.slice(i * microBatch, (i + 1) * microBatch));
+}
+
+/** The rows of some images. @param each rows of an image; default as many as there are for each of them */
+function select(rows: Tensor, images: readonly number[], each = rows.sizeOf(0) / images.length): Tensor {
+  const places = BigInt64Array.from({ length: images.length * each }, (_, i) => BigInt(images[Math.floor(i / each)]! * each + (i % each)));
+  return rows.indexSelect(0, Tensor.from(places, [places.length], { device: rows.device }));
+}
+
+function scaled({ scaler }: StepContext, loss: Tensor): Tensor {
+  return scaler === undefined ? loss : loss.mul(scaler.scale);
 }
 
 function measure({ ranks }: StepContext, { loss, metrics }: LossReport): MeasuredLoss {

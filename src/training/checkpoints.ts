@@ -14,6 +14,7 @@ import { type AdamW, allFinite } from "../optim/index.ts";
 import { LaclipError, ModelFormatError, log, readJson, sha256File } from "../support/index.ts";
 import { randomState, setRandomState } from "../torch/index.ts";
 import { type CheckpointJob, manifestFile, removeCheckpoint, removingPrefix, writingPrefix } from "./checkpoint-files.ts";
+import { scalerStateSchema } from "./loss-scaler.ts";
 import { type GuardState, guardStateSchema } from "./step-guard.ts";
 
 const stateFile = "state.json";
@@ -30,6 +31,8 @@ const stateSchema = z.strictObject({
   updates: z.number().int().nonnegative().optional(),
   /** What the guard against bad steps knows. */
   guard: guardStateSchema.optional(),
+  /** Where the loss is scaled, by how much. */
+  scaler: scalerStateSchema.optional(),
   /** Measures of the evaluators after this step, by name; none when they were not asked then. */
   measures: z.record(z.string(), z.number()).optional(),
 });

@@ -11,12 +11,13 @@ import { noGrad, ops } from "../torch/index.ts";
  * - `nan`: the loss of the step is not a number, and so are its gradients
  * - `infinite-gradient`: the loss is as it was, its gradients are infinite
  * - `spike=FACTOR`: the loss is so many times what it was
+ * - `kill-step`: the process is killed in the middle of the step: its loss is there, its gradients are not all
  * - `full-disk`: the disk is full in the middle of the checkpoint after so many steps
  * - `kill-write=N`: the process is killed at the N-th point of writing that checkpoint, see `checkpoint-files.ts`
  * - `slow-write=MILLISECONDS`: writing that checkpoint takes so much longer
  * - `slow-batch=MILLISECONDS`: the batch of the step comes so much later
  */
-const names = ["nan", "infinite-gradient", "spike", "full-disk", "kill-write", "slow-write", "slow-batch"] as const;
+const names = ["nan", "infinite-gradient", "spike", "kill-step", "full-disk", "kill-write", "slow-write", "slow-batch"] as const;
 export type FaultName = (typeof names)[number];
 
 export class Faults {
@@ -48,6 +49,7 @@ export class Faults {
     if (this.#planned.size === 0) return objective;
     const forward: Objective["forward"] = (...input) => {
       const report = objective.forward(...input);
+      this.#killIn(step());
       let { loss } = report;
       if (this.take("nan", step()) !== undefined) loss = loss.mul(NaN);
       const factor = this.take("spike", step());
@@ -59,11 +61,25 @@ export class Faults {
       }
       return { ...report, loss };
     };
+    // Where the loss is taken by rows, its gradients are there when it returns: they are spoiled by their scale.
+    const backwardByRows: Objective["backwardByRows"] = (input, rows, scale = 1) => {
+      const nan = this.take("nan", step()) === undefined ? 1 : NaN;
+      const factor = nan * (this.take("spike", step()) ?? 1);
+      const infinite = this.take("infinite-gradient", step()) === undefined ? 1 : Infinity;
+      const report = objective.backwardByRows(input, rows, scale * factor * infinite);
+      this.#killIn(step());
+      return factor === 1 ? report : { ...report, loss: report.loss.mul(factor) };
+    };
+    const changed: Partial<Objective> = { forward, backwardByRows };
     return new Proxy(objective, {
       get: (target, key) => {
-        const value: unknown = key === "forward" ? forward : Reflect.get(target, key, target);
+        const value: unknown = Reflect.get(Object.hasOwn(changed, key) ? changed : target, key);
         return typeof value === "function" ? (value.bind(target) as unknown) : value;
       },
     });
+  }
+
+  #killIn(step: number): void {
+    if (this.take("kill-step", step) !== undefined) process.kill(process.pid, "SIGKILL");
   }
 }

@@ -2,6 +2,7 @@
 export * from "./checkpoint-writer.ts";
 export * from "./checkpoints.ts";
 export { Faults } from "./faults.ts";
+export * from "./loss-scaler.ts";
 export * from "./parameter-groups.ts";
 export * from "./patch-choice.ts";
 export * from "./ranks.ts";

@@ -38,6 +38,18 @@ describe("the guard", () => {
     assert.equal(verdicts.at(-1), "update");
   });
 
+  test("an overflow is left out and counted, and neither goes on nor ends a row of steps that are not finite", () => {
+    const guard = new StepGuard({ spikes: true });
+    const overflow = { loss: 3, gradientNorm: Infinity, overflow: true };
+    assert.equal(guard.judge(overflow), "overflow");
+    assert.deepEqual([guard.skipped, guard.notFinite], [1, 0]);
+    assert.equal(guard.judge({ loss: NaN, gradientNorm: NaN }), "not finite");
+    assert.equal(guard.judge(overflow), "overflow");
+    assert.equal(guard.judge({ loss: NaN, gradientNorm: NaN }), "not finite");
+    assert.deepEqual([guard.skipped, guard.notFinite], [4, 2]);
+    assert.deepEqual(guard.state().gradientNorms, [], "nothing infinite enters the window");
+  });
+
   test("counts what is not finite in a row, in loss or norm, and goes on from its state", () => {
     const guard = new StepGuard({ spikes: true });
     for (const step of quiet(150)) guard.judge(step);

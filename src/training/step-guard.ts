@@ -21,8 +21,8 @@ export const guardStateSchema = z.strictObject({
 });
 export type GuardState = z.infer<typeof guardStateSchema>;
 
-/** "update": all is well. "not finite", "spike": the weights must stay as they are. */
-export type Verdict = "update" | "not finite" | "spike";
+/** "update": all is well. In all other cases the weights must stay as they are. */
+export type Verdict = "update" | "not finite" | "overflow" | "spike";
 
 export class StepGuard {
   readonly #spikes: boolean;
@@ -43,9 +43,16 @@ export class StepGuard {
     return this.#state.skipped;
   }
 
-  /** Judges a step, once, before its update. */
-  judge({ loss, gradientNorm }: { loss: number; gradientNorm: number }): Verdict {
+  /**
+   * Judges a step, once, before its update.
+   * @param step.overflow the gradients are not finite since they were scaled too much, which says nothing of the run. Default false
+   */
+  judge({ loss, gradientNorm, overflow = false }: { loss: number; gradientNorm: number; overflow?: boolean | undefined }): Verdict {
     const state = this.#state;
+    if (overflow) {
+      state.skipped++;
+      return "overflow";
+    }
     if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) {
       state.notFinite++;
       state.skipped++;

@@ -9,6 +9,7 @@ import type { Objective } from "../objectives/index.ts";
 import { type AdamW, gradientNorm } from "../optim/index.ts";
 import { noGrad, scope } from "../torch/index.ts";
 import { backwardCached, backwardWhole } from "./cached-gradients.ts";
+import type { LossScaler } from "./loss-scaler.ts";
 import type { Precision } from "./tower-features.ts";
 
 /** The logit scale is kept in [1, 100]: LaCLIP's train.py clamps its logarithm to [0, 4.6052]. */
@@ -55,14 +56,20 @@ export interface StepContext {
   group?: FeatureGroup | undefined;
   /** The processes that train on the same batch; default this one alone. */
   ranks?: StepRanks | undefined;
+  /** Scales the loss where gradients are taken; float16 needs it. Default none. */
+  scaler?: LossScaler | undefined;
 }
 
 export interface StepReport {
   loss: number;
   /** Factor on cosine similarities that the loss of this step saw. */
   logitScale: number;
-  /** Euclidean norm of all gradients; only when asked for. */
+  /** Euclidean norm of all gradients; only when asked for, or scaled. */
   gradientNorm?: number;
+  /** Factor of the scaler that this step was made with. */
+  lossScale?: number;
+  /** True when gradients are not finite for the size of that factor: the next step will have a smaller one. */
+  overflow?: boolean;
   metrics: Record<string, number>;
   /** False when the weights were left as they are. */
   updated: boolean;
@@ -71,23 +78,29 @@ export interface StepReport {
 /**
  * Forward, backward, update. The update is left out when `accept` says so; the caller decides what then.
  * @param measureGradient also compute the gradient's norm, which costs a pass over all gradients
- * @param accept whether to change the weights. Default: when the loss is finite
+ * @param accept whether to change the weights. Default: when the loss is finite and gradients don't overflow
  */
 export function trainStep(
   context: StepContext,
   input: StepInput,
   lr: number,
   measureGradient = false,
-  accept: (report: StepReport) => boolean = ({ loss }) => Number.isFinite(loss),
+  accept: (report: StepReport) => boolean = ({ loss, overflow = false }) => Number.isFinite(loss) && !overflow,
 ): StepReport {
-  const { model, optimizer, microBatch = input.batchSize } = context;
+  const { model, optimizer, scaler, microBatch = input.batchSize } = context;
   return scope(() => {
     const logitScale = Math.exp(model.logitScale.item());
     const measured = microBatch < input.batchSize ? backwardCached(context, input, microBatch) : backwardWhole(context, input);
     const report: StepReport = { ...measured, logitScale, updated: false };
     if (model.logitBias) report.metrics["logit_bias"] = model.logitBias.item();
-    if (measureGradient) report.gradientNorm = gradientNorm(model.parameters());
+    scaler?.unscale(model.parameters());
+    if (measureGradient || scaler) report.gradientNorm = gradientNorm(model.parameters());
+    if (scaler) {
+      report.lossScale = scaler.scale;
+      report.overflow = Number.isFinite(report.loss) && !Number.isFinite(report.gradientNorm) && scaler.canShrink;
+    }
     report.updated = accept(report);
+    scaler?.update(Number.isFinite(report.loss) && Number.isFinite(report.gradientNorm));
     if (report.updated) {
       optimizer.step(lr);
       noGrad(() => model.logitScale.clamp_(0, highestLogScale));

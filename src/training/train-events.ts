@@ -1,7 +1,8 @@
 /** The line of the events that a training step leaves, and what its numbers give rise to. */
 import type { Batch } from "../data/index.ts";
-import { warnOnce } from "../support/index.ts";
+import { log, warnOnce } from "../support/index.ts";
 import type { RunFolder } from "./run-folder.ts";
+import type { Verdict } from "./step-guard.ts";
 import type { StepReport } from "./step.ts";
 
 /** JSON has no infinity. */
@@ -25,6 +26,28 @@ export function warnOfWaiting(means: Record<string, number>): void {
   );
 }
 
+/** Says, and records, that a step has changed nothing. */
+export function recordLeftOut(run: RunFolder, step: number, verdict: Verdict, report: StepReport, lr: number): void {
+  const { loss, gradientNorm, logitScale, lossScale } = report;
+  if (verdict === "overflow") {
+    // In float16 this happens now and then in a run that goes well.
+    log.info(`Step ${step} was left out: its gradients, times the loss scale of ${lossScale}, are too large. The scale is halved.`);
+  } else {
+    log.warn(
+      `Step ${step} was left out: ${verdict === "spike" ? "its loss or gradient jumps out of the last 128 steps" : "not finite"} ` +
+        `(loss ${loss.toPrecision(4)}, gradient norm ${gradientNorm!.toPrecision(4)}).`,
+    );
+  }
+  run.record("skipped", step, {
+    reason: verdict,
+    "train/loss": finiteOrText(loss),
+    "train/grad_norm": finiteOrText(gradientNorm!),
+    "train/lr": lr,
+    "train/logit_scale": finiteOrText(logitScale),
+    ...(lossScale === undefined ? {} : { "train/loss_scale": lossScale }),
+  });
+}
+
 /** One line of events, with open_clip's names for the measures. @param ranks processes that each had such a batch */
 export function recordStep(
   run: RunFolder,
@@ -43,6 +66,9 @@ export function recordStep(
     // open_clip's name of the same, by which its users' charts find it.
     "train/scale": report.logitScale,
     "train/samples_per_second": (batch.ids.length * ranks) / means["train/batch_time"]!,
+    // As open_clip calls it, whatever a process computes on.
+    "train/samples_per_second_per_gpu": batch.ids.length / means["train/batch_time"]!,
+    ...(report.lossScale === undefined ? {} : { "train/loss_scale": report.lossScale }),
     ...(Number.isFinite(report.gradientNorm) ? { "train/grad_norm": report.gradientNorm! } : {}),
     ...Object.fromEntries(Object.entries(report.metrics).map(([name, value]) => [`train/${name}`, value])),
     "train/memory_rss": process.memoryUsage.rss(),

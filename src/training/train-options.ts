@@ -5,6 +5,7 @@ import type { Clip, Preprocessing } from "../models/index.ts";
 import type { Objective } from "../objectives/index.ts";
 import type { AdamW, Schedule } from "../optim/index.ts";
 import type { BestRule } from "./checkpoints.ts";
+import type { LossScaler } from "./loss-scaler.ts";
 import type { PatchDropout } from "./patch-choice.ts";
 import type { RunFolder } from "./run-folder.ts";
 import type { SkippedRange } from "./skipped-steps.ts";
@@ -33,6 +34,8 @@ export interface TrainOptions {
   schedule: Schedule;
   totalSteps: number;
   precision: Precision;
+  /** Scales the loss where gradients are taken; float16 needs it. Default none. */
+  scaler?: LossScaler | undefined;
   /** Images that pass through the towers of this process at once, see cached-gradients.ts. Default its whole batch. */
   microBatch?: number | undefined;
   /** Patches of each image that the image tower does not look at. Default it looks at all. */

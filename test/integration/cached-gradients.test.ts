@@ -146,6 +146,29 @@ describe("cached gradients", () => {
     context.dispose();
   });
 
+  test("texts are dealt to micro-batches by length, and none is filled up further than to the longest beside it", () => {
+    const { settings, texts } = objectives["clip"]!;
+    const context = smallContext({ settings });
+    const { model } = context;
+    const widths: number[] = [];
+    const watched = Object.create(model, {
+      encodeImages: { value: (images: Tensor): Tensor => model.encodeImages(images) },
+      encodeTexts: { value: (ids: Tensor): Tensor => (widths.push(ids.sizeOf(1)), model.encodeTexts(ids)) },
+      logitScale: { value: model.logitScale },
+      logitBias: { value: undefined },
+      viewHead: { value: undefined },
+    }) as typeof model;
+    const input = smallBatch(0, texts);
+    const row = (i: number): Int32Array => input.tokens.subarray(i * input.tokenLength, (i + 1) * input.tokenLength);
+    const lengths = Array.from({ length: batchSize }, (_, i) => row(i).indexOf(Math.max(...row(i))) + 1).toSorted((a, b) => a - b);
+    scope(() => void backwardCached({ ...context, model: watched }, input, 4));
+    const expected = [3, 7, 11, 15, 16].map((last) => lengths[last]!);
+    assert.deepEqual(widths, [...expected, ...expected]);
+    assert.ok(new Set(expected).size > 1);
+    model.zeroGrad();
+    context.dispose();
+  });
+
   test("what is drawn at random in a tower is drawn alike both times", () => {
     const context = smallContext(objectives["clip"]!);
     const { model } = context;

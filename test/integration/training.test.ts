@@ -3,82 +3,20 @@
  * that a long run meets.
  */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
-import sharp from "sharp";
+import { type Ended, NanoRuns, colours, plainPicture, startLaclip, until } from "./nano-runs.ts";
 
-const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
-const root = mkdtempSync(join(tmpdir(), "laclip-training-"));
-const data = join(root, "data");
-const colours = ["red", "green", "blue", "yellow"] as const;
+const runs = new NanoRuns("training");
+const { root, data } = runs;
 
-interface Ended {
-  code: number | null;
-  stdout: string;
-  stderr: string;
-}
-
-function start(args: readonly string[]): { child: ChildProcess; ended: Promise<Ended> } {
-  const child = spawn(process.execPath, [main, ...args], {
-    env: { ...process.env, LACLIP_THREADS: "1", LACLIP_FEATURES: join(root, "features") },
-  });
-  let stdout = "";
-  let stderr = "";
-  child.stdout.on("data", (chunk) => (stdout += chunk));
-  child.stderr.on("data", (chunk) => (stderr += chunk));
-  const ended = new Promise<Ended>((resolve) => child.on("close", (code) => resolve({ code, stdout, stderr })));
-  return { child, ended };
-}
-
-const laclip = async (...args: string[]): Promise<Ended> => await start(args).ended;
-
-/** A run of the nano model; `out` is below the test's folder. */
-function trainArguments(out: string, ...settings: string[]): string[] {
-  const all = [
-    "model.preset=nano",
-    "training.batchSize=8",
-    "training.warmupSteps=2",
-    "training.checkpointEvery=2",
-    "training.logEvery=1",
-    ...settings,
-  ];
-  return ["train", "emoji-clip", "--data", data, "--out", join(root, out), "--json", ...all.flatMap((setting) => ["--set", setting])];
-}
-
-const hash = (path: string): string => createHash("sha256").update(readFileSync(path)).digest("hex");
-const weights = (out: string): string => hash(join(root, out, "model", "model.safetensors"));
-const checkpoints = (out: string): string[] => {
-  const folder = join(root, out, "checkpoints");
-  return existsSync(folder)
-    ? readdirSync(folder)
-        .filter((name) => name.startsWith("step-"))
-        .toSorted()
-    : [];
-};
-
-async function until(what: () => boolean): Promise<void> {
-  for (let i = 0; i < 2400 && !what(); i++) await new Promise((resolve) => setTimeout(resolve, 25));
-  assert.ok(what(), "waited a minute in vain");
-}
+const laclip = async (...args: string[]): Promise<Ended> => await startLaclip(args, { LACLIP_FEATURES: join(root, "features") }).ended;
+const trainArguments = (out: string, ...settings: string[]): string[] => runs.words(out, settings, ["--json"]);
 
 describe("training", () => {
-  before(async () => {
-    mkdirSync(join(data, "images"), { recursive: true });
-    const rows = ["id,image,caption"];
-    for (let i = 0; i < 24; i++) {
-      const colour = colours[i % colours.length]!;
-      const image = sharp({ create: { width: 20 + i, height: 24, channels: 3, background: colour } });
-      await image.png().toFile(join(data, "images", `${i}.png`));
-      rows.push(`sample-${i},images/${i}.png,a ${colour} picture number ${i}`);
-    }
-    writeFileSync(join(data, "captions.csv"), `${rows.join("\n")}\n`);
-  });
-  after(() => rmSync(root, { recursive: true }));
+  before(async () => await runs.open());
+  after(() => runs.close());
 
   test("the same seed gives the same weights bit by bit, another seed others", async () => {
     for (const [out, seed] of [
@@ -89,63 +27,54 @@ describe("training", () => {
       const { code, stderr } = await laclip(...trainArguments(out, "training.steps=5", `training.seed=${seed}`));
       assert.equal(code, 0, stderr);
     }
-    assert.equal(weights("same-a"), weights("same-b"));
-    assert.notEqual(weights("same-a"), weights("other"));
+    assert.equal(runs.weights("same-a"), runs.weights("same-b"));
+    assert.notEqual(runs.weights("same-a"), runs.weights("other"));
   });
 
   test("a run that is killed and started again ends with the weights of one that was not", async () => {
     assert.equal((await laclip(...trainArguments("whole", "training.steps=40"))).code, 0);
-    const killed = start(trainArguments("killed", "training.steps=40"));
-    await until(() => checkpoints("killed").length > 0);
+    const killed = startLaclip(trainArguments("killed", "training.steps=40"));
+    await until(() => runs.checkpoints("killed").length > 0);
     killed.child.kill("SIGKILL");
     assert.equal((await killed.ended).code, null);
     assert.ok(!existsSync(join(root, "killed", "model")), "killed before it was finished");
     const resumed = await laclip(...trainArguments("killed", "training.steps=40"));
     assert.equal(resumed.code, 0, resumed.stderr);
     assert.match(resumed.stderr, /Going on from step \d+/);
-    assert.equal(weights("killed"), weights("whole"));
+    assert.equal(runs.weights("killed"), runs.weights("whole"));
 
-    const steps = (out: string): number[] =>
-      readFileSync(join(root, out, "events.jsonl"), "utf8")
-        .trim()
-        .split("\n")
-        .map((line) => JSON.parse(line) as { event: string; step: number })
-        .flatMap(({ event, step }) => (event === "train" ? [step] : []));
+    const steps = (out: string): number[] => runs.events(out, "train").map(({ step }) => step);
     assert.deepEqual(steps("killed"), steps("whole"), "every step is in the events once");
   });
 
   test("SIGTERM saves at the edge of the step and exits 75; the next start goes on", async () => {
     const settings = ["training.steps=300", "training.checkpointEvery=1000"];
     assert.equal((await laclip(...trainArguments("unstopped", ...settings))).code, 0);
-    const stopped = start(trainArguments("stopped", ...settings));
-    await until(
-      () =>
-        existsSync(join(root, "stopped", "events.jsonl")) &&
-        readFileSync(join(root, "stopped", "events.jsonl"), "utf8").includes('"train"'),
-    );
+    const stopped = startLaclip(trainArguments("stopped", ...settings));
+    await until(() => runs.events("stopped", "train").length > 0);
     stopped.child.kill("SIGTERM");
     const { code, stderr } = await stopped.ended;
     assert.equal(code, 75, stderr);
     assert.match(stderr, /Start the same command again/);
     assert.equal((await laclip(...trainArguments("stopped", ...settings))).code, 0);
-    assert.equal(weights("stopped"), weights("unstopped"));
+    assert.equal(runs.weights("stopped"), runs.weights("unstopped"));
   });
 
   test("a damaged checkpoint gives way to the one before; when all are damaged, that is said", async () => {
     const run = (out: string): string[] => trainArguments(out, "training.steps=40", "training.keepCheckpoints=100");
-    const killed = start(run("damaged"));
-    await until(() => checkpoints("damaged").length > 1);
+    const killed = startLaclip(run("damaged"));
+    await until(() => runs.checkpoints("damaged").length > 1);
     killed.child.kill("SIGKILL");
     await killed.ended;
-    const names = checkpoints("damaged");
+    const names = runs.checkpoints("damaged");
     truncateSync(join(root, "damaged", "checkpoints", names.at(-1)!, "optimizer.safetensors"), 1000);
     const { code, stderr } = await laclip(...run("damaged"));
     assert.equal(code, 0, stderr);
     assert.match(stderr, /optimizer\.safetensors: damaged/);
-    assert.equal(weights("damaged"), weights("whole"));
+    assert.equal(runs.weights("damaged"), runs.weights("whole"));
 
     rmSync(join(root, "damaged", "model"), { recursive: true });
-    for (const name of checkpoints("damaged")) writeFileSync(join(root, "damaged", "checkpoints", name, "state.json"), "{");
+    for (const name of runs.checkpoints("damaged")) writeFileSync(join(root, "damaged", "checkpoints", name, "state.json"), "{");
     const refused = await laclip(...run("damaged"));
     assert.equal(refused.code, 3);
     assert.match(refused.stderr, /none of the \d+ checkpoints is whole/);
@@ -158,7 +87,7 @@ describe("training", () => {
     const { code, stderr } = await laclip(...trainArguments("same-a", "training.steps=5", "optimizer.peakLr=0.5"));
     assert.equal(code, 2);
     assert.match(stderr, /recipe\.optimizer\.peakLr: 0\.001 there, 0\.5 now/);
-    assert.equal(weights("same-a"), weights("same-b"), "nothing was changed");
+    assert.equal(runs.weights("same-a"), runs.weights("same-b"), "nothing was changed");
   });
 
   test("LaCLIP trains on rewrites joined by id, notices their absence and those of another data set", async () => {
@@ -201,13 +130,13 @@ describe("training", () => {
 
   test("two processes do not train in one folder", async () => {
     const settings = ["training.steps=300", "training.checkpointEvery=1000"];
-    const first = start(trainArguments("shared", ...settings));
+    const first = startLaclip(trainArguments("shared", ...settings));
     await until(() => existsSync(join(root, "shared", "lock")));
     const second = await laclip(...trainArguments("shared", ...settings));
     assert.equal(second.code, 3, second.stderr);
     assert.match(second.stderr, /run folder is being written by process \d+/);
     assert.equal((await first.ended).code, 0);
-    assert.equal(weights("shared"), weights("unstopped"));
+    assert.equal(runs.weights("shared"), runs.weights("unstopped"));
     assert.ok(!existsSync(join(root, "shared", "lock")), "the lock is given back");
   });
 
@@ -266,9 +195,7 @@ describe("training", () => {
     const dataset = join(root, "dataset");
     for (const colour of colours) {
       mkdirSync(join(dataset, colour), { recursive: true });
-      await sharp({ create: { width: 30, height: 30, channels: 3, background: colour } })
-        .png()
-        .toFile(join(dataset, colour, "a.png"));
+      writeFileSync(join(dataset, colour, "a.png"), await plainPicture(colour, 30, 30));
     }
     const evaluate = (...more: string[]): Promise<Ended> =>
       laclip("evaluate", "zero-shot", "--model", join(root, "same-a", "model"), "--dataset", dataset, ...more);

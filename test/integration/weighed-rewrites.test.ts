@@ -77,8 +77,15 @@ async function rowsOf(path: string): Promise<Map<string, Rewrite>> {
   return rows;
 }
 
-/** s - s0 of each rewrite, computed here, one image at a time. */
+/** s - s0 of each rewrite. */
 async function differences(): Promise<Map<string, number>> {
+  const cosines = await cosinesOf();
+  const keys = colours.flatMap((colour) => sources.map((source) => [`${id(colour)} ${source}`, `${id(colour)} original`] as const));
+  return new Map(keys.map(([key, original]) => [key, cosines.get(key)! - cosines.get(original)!]));
+}
+
+/** The cosine of each image and text, computed here, one image at a time. */
+async function cosinesOf(): Promise<Map<string, number>> {
   const { loadModel } = await import("../../src/models/index.ts");
   const loaded = loadModel(model);
   const scorer = new ImageTextScorer(loaded, "nano", "", { batchSize: 1 });
@@ -87,7 +94,7 @@ async function differences(): Promise<Map<string, number>> {
     const texts = [`a picture of ${colour}`, ...sources.map((source) => textOf(colour, source))];
     const [score] = await scorer.score([{ image: join(root, `${colour}.png`), texts }]);
     assert.ok("cosines" in score!);
-    for (const [i, source] of sources.entries()) found.set(`${id(colour)} ${source}`, score.cosines[i + 1]! - score.cosines[0]!);
+    for (const [i, source] of ["original", ...sources].entries()) found.set(`${id(colour)} ${source}`, score.cosines[i]!);
   }
   loaded.model.dispose();
   return found;
@@ -151,6 +158,61 @@ test("training draws the texts of a sample in proportion to their weights", asyn
   assert.match(other.stderr, /rewrites/);
 });
 
+test("pairs are weighed by how far they fall short of the mean caption, the captions too; the loss of a run goes by it", async () => {
+  const cosines = await cosinesOf();
+  const mean = colours.reduce((sum, colour) => sum + cosines.get(`${id(colour)} original`)!, 0) / colours.length;
+  const expected = (key: string, softness: number): number => Math.max(1e-4, Math.min(1, Math.exp((cosines.get(key)! - mean) / softness)));
+  const { summary, rows } = await check("pairs", "--model", model, "--policy", "weigh-pairs", "--softness", "0.2");
+  for (const [key, { id: own, weight = 1, captionWeight }] of rows) {
+    assert.ok(Math.abs(weight - expected(key, 0.2)) < 1e-3, key);
+    assert.ok(Math.abs(captionWeight! - expected(`${own} original`, 0.2)) < 1e-3, own);
+  }
+  const ofCaptions = colours.map((colour) => rows.get(`${id(colour)} one`)!.captionWeight!);
+  assert.ok(new Set(ofCaptions).size > 3 && Math.max(...ofCaptions) === 1, ofCaptions.join(", "));
+  assert.ok(summary.images!.meanCaptionWeight < 1);
+
+  // Another softness needs no model, and is held against the same mean.
+  const flags = ["rewrites", "check", join(root, "pairs"), "--captions", captions, "--json", "--policy", "weigh-pairs"];
+  const again = await laclip(...flags, "--out", join(root, "pairs-again"));
+  assert.equal(again.code, 0, again.stderr);
+  for (const [key, { weight = 1 }] of await rowsOf(join(root, "pairs-again"))) assert.ok(Math.abs(weight - expected(key, 0.5)) < 1e-3, key);
+  const images = (await openRewritesFolder(join(root, "pairs-again"))).manifest.sources["one"]!.images!;
+  assert.ok(Math.abs(Number(images["mean"]) - mean) < 1e-4);
+  assert.equal((await laclip(...flags, "--out", join(root, "pairs-again"))).code, 0, "the same again goes on where it was");
+
+  // From the folder to the loss: as a table, and read from front to back out of tars.
+  const { samples } = await joinRewrites(await openPairs({ file: captions }), join(root, "pairs"));
+  for (let row = 0; row < samples.length; row++) {
+    const [original, ...others] = samples.at(row).captions;
+    assert.ok(Math.abs((original!.weight ?? 1) - rows.get(`${samples.id(row)} one`)!.captionWeight!) < 1e-6);
+    assert.equal(others.length, 3);
+  }
+  assert.equal((await laclip("data", "pack", captions, "--rewrites", join(root, "pairs"), "--out", join(root, "tars"))).code, 0);
+  const losses = async (name: string, data: string, ...more: string[]): Promise<number[]> => {
+    const settings = ["model.preset=nano", "training.batchSize=8", "training.warmupSteps=2", "training.steps=4", "training.logEvery=1"];
+    const all = [...settings, "captions.weighing=loss"].flatMap((setting) => ["--set", setting]);
+    const run = await laclip("train", "emoji-clip", "--data", data, "--out", join(root, name), ...all, ...more);
+    assert.equal(run.code, 0, run.stderr);
+    return readEvents(join(root, name, "events.jsonl")).flatMap(({ event, ...measures }) =>
+      event === "train" ? [Number(measures["train/loss"])] : [],
+    );
+  };
+  const plain = await losses("clip-plain", captions);
+  const weighed = await losses("clip-weighed", captions, "--rewrites", join(root, "pairs"));
+  assert.ok(weighed[0]! < 0.95 * plain[0]!, `${weighed[0]}, plain ${plain[0]}: pairs that fit badly count less, for CLIP too`);
+  assert.equal((await losses("clip-tars", join(root, "tars")))[0], weighed[0]);
+  // Tars hold the captions' weights as well; LaCLIP's choice is drawn from them.
+  const uniform = ["--set", "captions.choose=uniform"];
+  const table = await losses("laclip-table", captions, "--rewrites", join(root, "pairs"), ...uniform);
+  assert.deepEqual(await losses("laclip-tars", join(root, "tars"), ...uniform), table);
+  const shards = ["--set", "data.order=shards", "--set", "data.shuffle=8"];
+  const [own, folder] = [
+    await losses("laclip-shards", join(root, "tars"), ...uniform, ...shards),
+    await losses("laclip-shards-folder", join(root, "tars"), "--rewrites", join(root, "pairs"), ...uniform, ...shards),
+  ];
+  assert.deepEqual(folder, own);
+});
+
 test("an image that can't be read is an error, or stays as it is where that is allowed", async () => {
   writeFileSync(join(root, "red.png"), readFileSync(join(root, "red.png")).subarray(0, 30));
   const flags = ["rewrites", "check", rewrites, "--captions", captions, "--model", model];
@@ -185,7 +247,7 @@ test("flags that say nothing are refused before anything is read", async () => {
     [["--delta", "0.1"], /a model or a policy is needed/],
     [["--policy", "keep"], /never held against their images/],
     [["--model", model, "--policy", "best-of", "--delta", "0.1"], /--delta says nothing to --policy best-of/],
-    [["--model", model, "--policy", "worst-of"], /Expected one of: keep, best-of, down-weight/],
+    [["--model", model, "--policy", "worst-of"], /Expected one of: keep, best-of, down-weight, weigh-pairs/],
     [["--check", "too-short"], /expected NAME=VALUE/],
   ] as const) {
     const { code, stderr } = await laclip(...flags, ...more);

@@ -27,9 +27,9 @@ export async function doctorOverfit({ recipe, data, images, rewrites, set, batch
 }
 
 /** The report as lines for a person. */
-export function describeOverfit({ ok, samples, steps, chance, floor, first, last, findings }: OverfitReport): string {
+export function describeOverfit({ ok, objective, samples, steps, chance, floor, first, last, findings }: OverfitReport): string {
   const rows = [
-    `One batch of ${samples} samples, ${steps} steps.`,
+    `One batch of ${samples} samples, ${steps} steps of the objective "${objective}".`,
     `Loss: ${first.toFixed(3)} at first, ${last.toFixed(3)} at last; guessing gives ${chance.toFixed(3)}, and no model can get below ${floor.toFixed(3)}.`,
     ...findings.flatMap(({ what, mend }) => [styled(ok ? "yellow" : "red", what), `  ${styled("cyan", mend)}`]),
   ];

@@ -32,9 +32,11 @@ interface CheckOptions extends CaptionOptions {
   json?: boolean;
 }
 
-const policies = ["keep", "best-of", "down-weight"] as const;
+const policies = ["keep", "best-of", "down-weight", "weigh-pairs"] as const;
 /** Where CLIP's cosines of captions and their images lie within some hundredths of each other, so do these. */
 const defaults = { delta: 0.05, best: 2, softness: 0.05 } as const;
+/** Of policy weigh-pairs: exp(2 x difference), as ALIP has it. */
+const alipSoftness = 0.5;
 
 export function checkCommand(): Command {
   const built = command("check", "look at all rewrites again and write them, with what was found, to a new folder")
@@ -55,7 +57,11 @@ export function checkCommand(): Command {
     .option("--policy <name>", `what follows from a poor fit: ${policies.join(", ")} (default: keep)`, parsePolicy)
     .option("--delta <cosine>", `keep: how much poorer than the caption a rewrite may fit (default: ${defaults.delta})`, parseCosine)
     .option("--best <count>", `best-of: rewrites of a caption that stay (default: ${defaults.best})`, parseWhole(1))
-    .option("--softness <cosine>", `down-weight: how much poorer a fit has 1/e of the weight (default: ${defaults.softness})`, parseCosine)
+    .option(
+      "--softness <cosine>",
+      `down-weight, weigh-pairs: how much poorer a fit has 1/e of the weight (default: ${defaults.softness}; weigh-pairs: ${alipSoftness})`,
+      parseCosine,
+    )
     .option("--batch-size <images>", "images at once", parseWhole(1), 64)
     .option("--max-skipped <share>", "share of images that may be unreadable", parseShare, 0.01)
     .action(run);
@@ -63,6 +69,7 @@ export function checkCommand(): Command {
     built,
     "laclip rewrites check rewrites --captions captions.csv --out checked --check repetitive=0.7 --check names-invented=reject",
     "laclip rewrites check rewrites --captions captions.csv --out weighed --model runs/clip/model --policy down-weight",
+    "laclip rewrites check rewrites --captions captions.csv --out weighed --model runs/clip/model --policy weigh-pairs",
   );
 }
 
@@ -106,14 +113,14 @@ function policyOf({ model, images, policy, delta, best, softness }: CheckOptions
     });
   }
   const kind = policy ?? "keep";
-  const own = { keep: "delta", "best-of": "best", "down-weight": "softness" } as const;
+  const own = { keep: "delta", "best-of": "best", "down-weight": "softness", "weigh-pairs": "softness" } as const;
   for (const [name, value] of Object.entries(numbers)) {
     if (value !== undefined && name !== own[kind])
       throw new UsageError(`--${name} says nothing to --policy ${kind}.`, { mend: `Its number is --${own[kind]}.` });
   }
   if (kind === "keep") return { kind, delta: delta ?? defaults.delta };
   if (kind === "best-of") return { kind, count: best ?? defaults.best };
-  return { kind, softness: softness ?? defaults.softness };
+  return { kind, softness: softness ?? (kind === "weigh-pairs" ? alipSoftness : defaults.softness) };
 }
 
 /** "clip-seed1/model": a model folder is called `model` more often than not. */
@@ -135,14 +142,15 @@ function tell(summary: CheckSummary, { json }: CheckOptions): void {
   if (summary.images) for (const line of describeImages(summary.images)) log.info(line);
 }
 
-function describeImages({ images, unreadable, compared, rejected, meanWeight, fits }: ImageReport): string[] {
+function describeImages({ images, unreadable, compared, rejected, meanWeight, meanCaptionWeight, fits }: ImageReport): string[] {
   const lines = [`${compared} rewrites were held against ${images} images; ${rejected} of them were rejected for it`];
   if (unreadable > 0) lines.push(`  ${unreadable} images could not be looked at: what belongs to them stays as it is`);
   if (compared > 0) {
     const [, low, , median, , high] = fits.map((value) => value.toFixed(3));
     lines.push(`  fit of a rewrite less that of its caption: ${median} in the middle, ${low} to ${high} for nine in ten`);
   }
-  if (meanWeight !== 1) lines.push(`  mean weight ${meanWeight.toFixed(3)}, a caption's being 1`);
+  if (meanCaptionWeight !== 1) lines.push(`  mean weight ${meanWeight.toFixed(3)}, that of captions ${meanCaptionWeight.toFixed(3)}`);
+  else if (meanWeight !== 1) lines.push(`  mean weight ${meanWeight.toFixed(3)}, a caption's being 1`);
   return lines;
 }
 

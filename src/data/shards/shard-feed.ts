@@ -172,7 +172,9 @@ export class ShardFeed implements SampleFeed {
       const captions = texts.captions(options);
       if (captions.length === 0) return unusable(number, `${where}: no caption`);
       const rewrites = this.#rewrites?.of(id) ?? captions.slice(1);
-      return { number, id, image, captions: [captions[0]!, ...ofSources(rewrites, sources)] };
+      const weight = this.#rewrites?.captionWeight(id);
+      const original = weight === undefined ? captions[0]! : { ...captions[0]!, weight };
+      return { number, id, image, captions: [original, ...ofSources(rewrites, sources)] };
     } catch (error) {
       if (!LaclipError.is(error)) throw error;
       return unusable(number, error.message);

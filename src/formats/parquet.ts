@@ -1,0 +1,93 @@
+/** Tables written as parquet, zstd-compressed: beside their place, synced, renamed. */
+import { closeSync, fsyncSync, openSync, renameSync, rmSync } from "node:fs";
+import { dirname } from "node:path";
+import type { DuckDBConnection } from "@duckdb/node-api";
+import { explainWriteFailure, syncFolder } from "../support/index.ts";
+import { glob, identifier, literal, withConnection } from "./table-database.ts";
+import { type ColumnType, jsonReader, sqlTypes } from "./table-source.ts";
+import type { TableBatch } from "./tables.ts";
+
+/**
+ * Writes rows as zstd-compressed parquet: beside its place, synced, renamed.
+ * @param columns name and type of each column; batches hold a value for each of them
+ * @returns number of rows written
+ */
+export async function writeParquet(
+  path: string,
+  columns: Readonly<Record<string, ColumnType>>,
+  batches: AsyncIterable<TableBatch> | Iterable<TableBatch>,
+): Promise<number> {
+  const names = Object.keys(columns);
+  return await withConnection(path, async (connection) => {
+    const table = `rows_${Math.random().toString(36).slice(2)}`;
+    await connection.run(
+      `CREATE TEMP TABLE ${table} (${names.map((name) => `${identifier(name)} ${sqlTypes[columns[name]!]}`).join(", ")})`,
+    );
+    const { FLOAT, LIST, VARCHAR, listValue } = await import("@duckdb/node-api");
+    const appender = await connection.createAppender(table, null, "temp");
+    let rows = 0;
+    for await (const batch of batches) {
+      for (let row = 0; row < batch.rows; row++) {
+        for (const name of names) {
+          const value = batch.columns[name]?.[row] ?? null;
+          if (value === null) appender.appendNull();
+          else if (columns[name] === "text[]") appender.appendList(listValue([...(value as readonly string[])]), LIST(VARCHAR));
+          else if (columns[name] === "float32[]") appender.appendList(listValue([...(value as Float32Array)]), LIST(FLOAT));
+          else if (columns[name] === "integer") appender.appendBigInt(BigInt(value as number | bigint));
+          else if (columns[name] === "number") appender.appendDouble(Number(value));
+          else if (columns[name] === "boolean") appender.appendBoolean(value === true);
+          else appender.appendVarchar(value as string);
+        }
+        appender.endRow();
+      }
+      rows += batch.rows;
+    }
+    appender.closeSync();
+    await copyToParquet(connection, `SELECT * FROM ${table}`, path);
+    await connection.run(`DROP TABLE ${table}`);
+    return rows;
+  });
+}
+
+/**
+ * Turns a jsonl file into zstd-compressed parquet without passing the rows through JavaScript. Beside its place, synced, renamed.
+ * @throws DataError when a line is not a JSON object with values of these types
+ */
+export async function jsonlToParquet(jsonl: string, path: string, columns: Readonly<Record<string, ColumnType>>): Promise<void> {
+  await withConnection(path, async (connection) => {
+    await copyToParquet(connection, `SELECT * FROM ${jsonReader(jsonl, columns)}`, path);
+  });
+}
+
+/**
+ * Joins parquet files with the same columns, or some of them, into one, row after row, without passing the rows through JavaScript.
+ * Beside its place, synced, renamed.
+ * @throws DataError when one of them is damaged
+ */
+export async function joinParquet(paths: readonly string[], path: string): Promise<void> {
+  await withConnection(path, async (connection) => {
+    const list = paths.map((one) => literal(glob(one))).join(", ");
+    await copyToParquet(connection, `SELECT * FROM read_parquet([${list}], union_by_name=true)`, path);
+  });
+}
+
+/** Writes what a query of DuckDB gives as zstd-compressed parquet: beside its place, synced, renamed. */
+export async function copyToParquet(connection: DuckDBConnection, query: string, path: string): Promise<void> {
+  const beside = `${path}.tmp-${process.pid}`;
+  try {
+    await connection.run(`COPY (${query}) TO ${literal(beside)} (FORMAT parquet, COMPRESSION zstd)`);
+    const file = openSync(beside, "r+");
+    try {
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(beside, path);
+  } catch (error) {
+    rmSync(beside, { force: true });
+    // The database reports a full disk in words only.
+    const full = error instanceof Error && /no space left on device|disk quota/i.test(error.message);
+    throw explainWriteFailure(full ? Object.assign(new Error(error.message), { code: "ENOSPC" }) : error, path);
+  }
+  syncFolder(dirname(path));
+}
