@@ -114,13 +114,12 @@ async function run(flags: ZeroShotFlags): Promise<void> {
 }
 
 /** Names, prompts and normalisation are half of a zero-shot number, and differ between papers. */
-function tellWords(model: EvaluatedModel, { words, templates, published }: EvaluationDataset): void {
+function tellWords(model: EvaluatedModel, { words, templates }: EvaluationDataset): void {
   const { normalisation } = preparationProtocol(model);
   const whose = words === "own" ? "the data set's own" : `of the protocol ${words}`;
   log.info(
     `Names and prompts are ${whose} (${templates.length} ${templates.length === 1 ? "prompt" : "prompts"}); pixels are normalised as the model says (${normalisation}).`,
   );
-  if (!published && words === "own") return;
   const protocol = protocolNames.find((name) => name === words);
   if (protocol !== undefined && !normalisationFits(model.preprocessing, protocol)) {
     log.warn(
