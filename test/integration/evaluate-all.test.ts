@@ -1,7 +1,18 @@
 /** `laclip evaluate all`, `compare` and `report` by the command line: what is done is kept, what fails is told, what came out is read again. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -71,6 +82,11 @@ test("all tasks run, a data set that fails does not end the rest, and what is do
     );
   }
   assert.ok(Number(results[0]!.result.metrics["acc1"]) > 0.5, "plain colours are told apart");
+  mkdirSync(join(folder, "elsewhere/photos/red"), { recursive: true });
+  copyFileSync(join(folder, "photos/test/red/1.png"), join(folder, "elsewhere/photos/red/1.png"));
+  const twice = all("one", "--dataset", "elsewhere/photos", "--tasks", "zero-shot");
+  assert.deepEqual([twice.status, /have one name/.test(twice.err)], [3, true], "a result must not take the place of another's");
+  assert.equal(all("one", "--published", "laclip-cc12").status, 2, "said before anything is evaluated");
   const times = (): number[] => results.map(({ path }) => statSync(path).mtimeMs);
   const before = times();
   const again = all("one", "--json");
@@ -113,13 +129,10 @@ test("two models are compared on the same images, and stand side by side in ever
   );
   const zeroShot = comparisons.find(({ task }) => task === "zeroshot_classification")!;
   assert.deepEqual([zeroShot.items, zeroShot.test], [40, "mcnemar-exact"]);
-  assert.match(laclip("compare", "results/one", "results/two").out, /photos, zero-shot, top-1 \(40 items of both\)[^]*exact McNemar test/);
 
   const report = (...args: readonly string[]): ReturnType<typeof laclip> =>
     laclip("report", "results/one", "results/two", "--resamples", "100", ...args);
   assert.match(report().out, /\| photos \| linear-probe \| top-1 \|[^]*captions alone/);
-  assert.match(report("--format", "latex").out, /\\begin\{tabular\}\{lllrr\}/);
-  assert.equal(report("--format", "csv").out.trimEnd().split("\n").length, 7);
   assert.equal(report("--format", "html", "--out", "report.html").status, 0);
   const page = readFileSync(join(folder, "report.html"), "utf8");
   assert.match(page, /The classes that are missed most/);

@@ -75,8 +75,13 @@ export function allCommand(): Command {
 }
 
 async function run({ model: folder, name, tasks, dataset, maxSkipped, features, published, json, ...flags }: AllFlags): Promise<void> {
+  // Before hours are spent on what it is to stand beside.
+  const beside = published.map(readPublished);
   const model = await openEvaluatedModel(folder, name);
   try {
+    const stranger = beside.find((one) => one.for !== undefined && one.for !== model.name);
+    if (stranger)
+      throw new UsageError(`--published ${stranger.for}=...: this model is called ${model.name}.`, { mend: "Leave the name out." });
     const signal = interruptSignal("stopping after the task that is running");
     const steps = await evaluateAll(model, {
       ...flags,
@@ -93,7 +98,7 @@ async function run({ model: folder, name, tasks, dataset, maxSkipped, features, 
     }
     const results = steps.flatMap(({ path, result }) => (path === undefined || result === undefined ? [] : [{ path, result }]));
     if (json) print(steps);
-    else if (results.length > 0) print(reportMarkdown(await buildReport(results, { published: published.map(readPublished) })).trimEnd());
+    else if (results.length > 0) print(reportMarkdown(await buildReport(results, { published: beside })).trimEnd());
     const failed = steps.filter(({ state }) => state === "failed");
     if (failed.length > 0) {
       const list = failed.map((step) => `\n  ${line(step)}`).join("");

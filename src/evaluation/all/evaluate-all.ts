@@ -94,6 +94,8 @@ export async function evaluateAll(model: EvaluatedModel, options: EvaluateAllOpt
   };
   const tasks = chosenTasks(options.tasks);
   const steps: EvaluationStep[] = [];
+  /** Where the data set of each name lies. */
+  const places = new Map<string, string>();
   const say = (step: EvaluationStep): void => {
     if (step.state !== "begun") steps.push(step);
     options.report?.(step);
@@ -106,7 +108,16 @@ export async function evaluateAll(model: EvaluatedModel, options: EvaluateAllOpt
       say({ dataset: name, task: undefined, state: "failed", reason: reasonOf(error) });
       continue;
     }
-    for (const task of tasks.filter(({ takes }) => takes === dataset.task)) {
+    const fitting = tasks.filter(({ takes }) => takes === dataset.task);
+    if (fitting.length === 0) say({ dataset: name, task: undefined, state: "unfit", reason: `no task is for ${dataset.task}` });
+    const other = places.get(dataset.name);
+    if (other !== undefined && other !== dataset.path) {
+      const reason = `${other} and ${dataset.path} have one name, and so would their results. Rename one of them.`;
+      say({ dataset: name, task: undefined, state: "failed", reason });
+      continue;
+    }
+    places.set(dataset.name, dataset.path);
+    for (const task of fitting) {
       if (options.signal?.aborted) return steps;
       const about = { dataset: dataset.name, task: task.name };
       try {

@@ -2,7 +2,7 @@
  * Small pictures of what a classifier gets wrong, kept beside the result: a report then shows them wherever it is made, also of data sets
  * whose images lie in no files of their own.
  */
-import { existsSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { type EvaluationItem, evaluationBatches } from "../../data/index.ts";
@@ -50,7 +50,12 @@ export async function writeWrongPictures(
       .sort((a, b) => items[b]!.confidence - items[a]!.confidence)
       .slice(0, picturesOfEach),
   );
-  if (chosen.length === 0) return 0;
+  const path = join(folder, picturesFile(result));
+  if (chosen.length === 0) {
+    // Those of a result that was there before are not this one's.
+    rmSync(path, { force: true });
+    return 0;
+  }
   const batches = evaluationBatches(
     chosen.map((i) => images[i]!),
     { size: side, interpolation: "bicubic", batchSize: 16, maximumSkipped: 1, report: false },
@@ -69,7 +74,7 @@ export async function writeWrongPictures(
   } finally {
     await batches.close();
   }
-  writeFileAtomic(join(folder, picturesFile(result)), lines.map((line) => `${line}\n`).join(""));
+  writeFileAtomic(path, lines.map((line) => `${line}\n`).join(""));
   return lines.length;
 }
 

@@ -65,5 +65,13 @@ describe("published numbers", () => {
     assert.match(protocolDifferences(foreign, number)[0]!, /does not say/);
     const skipping = { ...result, laclip: { ...own!, protocol: { templates: 7 }, skipped: { count: 3, reasons: [] } } };
     assert.deepEqual(protocolDifferences(skipping, number), ["3 images left out"], "what is not said is not counted as different");
+    const prompted = {
+      ...result,
+      laclip: { ...own!, protocol: { templates: 7, words: "own" }, problems: ["3 classes, expected 10.", "x"] },
+    };
+    assert.deepEqual(protocolDifferences(prompted, number), [
+      "names or prompts of one's own",
+      "an incomplete copy: 3 classes, expected 10, and 1 more",
+    ]);
   });
 });

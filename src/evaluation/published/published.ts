@@ -83,6 +83,8 @@ export function protocolDifferences(result: EvaluationResult, { protocol }: Pick
     if (mine === undefined || same(mine, published)) return [];
     return [`${name} ${said(mine)}, published with ${said(published)}`];
   });
+  // Prompts are as many by chance; a published protocol has published ones.
+  if (own["words"] === "own") differences.push("names or prompts of one's own");
   const { skipped, problems = [] } = result.laclip!;
   if (skipped.count > 0) differences.push(`${skipped.count} images left out`);
   if (problems.length > 0)

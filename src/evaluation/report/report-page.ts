@@ -6,6 +6,7 @@
  * Names of classes, models and files are data: they are escaped wherever they stand.
  */
 import { type Html, html, renderPage } from "../../pages/index.ts";
+import { LaclipError } from "../../support/index.ts";
 import { readWrongPictures } from "../all/wrong-pictures.ts";
 import { calibration } from "../results/calibration.ts";
 import { classScores, confusedPairs, confusionMatrix } from "../results/confusion.ts";
@@ -22,7 +23,6 @@ const mostDrawn = 40;
 /**
  * The page as text.
  * @param created when it was made, for its heading
- * @throws DataError when a file of items is damaged
  */
 export async function renderReport(report: Report, created = new Date()): Promise<string> {
   const flags = new Flags();
@@ -205,7 +205,10 @@ async function classificationSections({ rows, models }: Report): Promise<Html[]>
 }
 
 async function classificationDetails({ stored }: ReportCell, title: string, colour: number): Promise<Html | undefined> {
-  const items = await readClassifiedItems(stored);
+  const items = await readClassifiedItems(stored).catch((error: unknown) => {
+    if (!LaclipError.is(error)) throw error;
+    return undefined; // the report has noted it
+  });
   const { classes, logitScale } = stored.result.laclip ?? {};
   if (!items || items.length === 0 || classes === undefined) return undefined;
   const matrix = confusionMatrix(items, classes.length);

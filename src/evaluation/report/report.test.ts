@@ -88,6 +88,10 @@ describe("report", () => {
     const report = await buildReport([{ ...stored!, result: { ...stored!.result, metrics: { acc1: 0.9 } } }], { resamples: 50 });
     assert.match(report.notes[0]!, /its items give 0\.4000 and not 0\.9000/);
     assert.equal(report.rows[0]!.cells[0]!.interval, undefined);
+    rmSync(join(root, "first", stored!.result.laclip!.perItem!.file));
+    const bare = await buildReport([stored!], { resamples: 50 });
+    assert.match(bare.notes[0]!, /no such file/);
+    assert.match(await renderReport(bare), /no such file/, "the page is made without it");
     await assert.rejects(
       buildReport([stored!], { published: [{ model: publishedModel("clip-cc3m-vit-b-16"), for: "other" }] }),
       /no results of a model "other"/,

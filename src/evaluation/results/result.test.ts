@@ -51,7 +51,7 @@ describe("results", () => {
     writeFileSync(
       path,
       '{"dataset": "wds/x", "model": "ViT-B-32", "pretrained": "laion400m_e32", "task": "zeroshot_classification", ' +
-        '"metrics": {"acc1": 0.25, "acc5": NaN, "mean_per_class_recall": -Infinity, "note": "a \\"NaN\\" in words"}, "language": "en"}',
+        '"metrics": {"acc1": 0.25, "acc5": NaN, "mean_per_class_recall": -Infinity, "note": "a \\"NaN\\" in words", "each": [0, NaN]}, "language": "en"}',
     );
     assert.deepEqual(readResult(path).metrics, { acc1: 0.25, acc5: null, mean_per_class_recall: null, note: 'a "NaN" in words' });
   });

@@ -7,7 +7,7 @@
 import { mkdirSync, readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import { DataError, readText, writeFileAtomic } from "../../support/index.ts";
+import { DataError, isRecord, readText, writeFileAtomic } from "../../support/index.ts";
 
 /** Names of tasks as they stand in result files: CLIP_benchmark's, and for few-shot episodes, which it has not, one of our own. */
 export const taskNames = {
@@ -111,7 +111,8 @@ export function writeResult(folder: string, result: EvaluationResult): string {
 }
 
 /**
- * Reads a result of ours or of CLIP_benchmark, whose Python writes numbers that are not finite as `NaN`; they are read as null.
+ * Reads a result of ours or of CLIP_benchmark, whose Python writes numbers that are not finite as `NaN`; they are read as null. Metrics
+ * that are lists or records, as some of its other tasks have, are passed over.
  * @throws DataError when there is no such file, or it is no result
  */
 export function readResult(path: string): EvaluationResult {
@@ -121,6 +122,10 @@ export function readResult(path: string): EvaluationResult {
     value = JSON.parse(text.replace(/"(?:[^"\\]|\\.)*"|-?Infinity|NaN/gs, (token) => (token.startsWith('"') ? token : "null")));
   } catch (error) {
     throw new DataError(`${path}: this result is not valid JSON (${(error as Error).message}).`, { cause: error });
+  }
+  if (isRecord(value) && isRecord(value["metrics"])) {
+    const kept = Object.entries(value["metrics"]).filter(([, metric]) => typeof metric !== "object" || metric === null);
+    return checkResult({ ...value, metrics: Object.fromEntries(kept) }, path);
   }
   return checkResult(value, path);
 }
