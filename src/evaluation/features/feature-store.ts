@@ -88,7 +88,7 @@ export class FeatureStore {
    */
   async *chunks(request: FeatureRequest): AsyncGenerator<FeatureChunk> {
     const entry = this.entry(request);
-    const known = await soundLines(entry);
+    const known = await soundLines(entry, () => undefined);
     if (isCovered(known, request.items)) {
       for (const line of known) yield readChunk(entry, line);
       return;
@@ -101,7 +101,7 @@ export class FeatureStore {
     const lock = await FolderLock.acquire(join(entry, "lock"), "feature entry");
     try {
       // Another process may have gone on in the meantime.
-      const lines = await soundLines(entry);
+      const lines = await soundLines(entry, (complaint) => log.warn(complaint));
       writeFileAtomic(
         join(entry, "manifest.json"),
         `${JSON.stringify({ format: "laclip-features-1", ...request.key, items: request.items })}\n`,
@@ -128,7 +128,7 @@ export class FeatureStore {
 }
 
 /** The lines of chunks that are as they were written, in the order of their items, none overlapping another. */
-async function soundLines(entry: string): Promise<ChunkLine[]> {
+async function soundLines(entry: string, tell: (complaint: string) => void): Promise<ChunkLine[]> {
   const path = join(entry, "chunks.jsonl");
   if (!existsSync(path)) return [];
   const lines = readFileSync(path, "utf8")
@@ -147,7 +147,7 @@ async function soundLines(entry: string): Promise<ChunkLine[]> {
     const file = chunkFile(entry, line.from);
     const hash = existsSync(file) ? await sha256File(file) : undefined;
     if (hash === line.sha256) sound.push(line);
-    else log.warn(`${file}: ${hash === undefined ? "missing" : "damaged"}; these features are made again.`);
+    else tell(`${file}: ${hash === undefined ? "missing" : "damaged"}; these features are made again.`);
   }
   return sound;
 }

@@ -73,7 +73,8 @@ function textMaker({ model }: FeatureModel, texts: readonly string[], options: T
       const byLength = Array.from({ length: end - start }, (_, i) => start + i).sort((a, b) => texts[a]!.length - texts[b]!.length);
       const joint = new Float32Array((end - start) * width);
       for (let at = 0; at < byLength.length; at += batchSize) {
-        if (signal?.aborted) throw new InterruptedError(`Stopped after ${start + at} of ${texts.length} texts.`);
+        if (signal?.aborted)
+          throw new InterruptedError(`Stopped after ${start + at} of ${texts.length} texts.`, { mend: "Start the same command again." });
         // Between two batches the process must be able to hear that it shall stop.
         await new Promise((resolve) => setImmediate(resolve));
         const rows = byLength.slice(at, at + batchSize);

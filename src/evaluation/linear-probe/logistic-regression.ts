@@ -36,7 +36,7 @@ export interface Fit {
   readonly iterations: number;
   /** Evaluations of value and slope along a direction, of all iterations. */
   readonly evaluations: number;
-  /** Whether the tolerance was reached. */
+  /** Whether the tolerance was reached, or rounding before it. */
   readonly converged: boolean;
 }
 
@@ -45,6 +45,12 @@ const smallEnoughForDouble = 1 << 24;
 
 /** Gain a row, in nats, below which features say nothing. */
 const leastGain = 1e-7;
+
+/** Change of the value a row, in nats, that is rounding: logarithms are taken in the type of the features. */
+const rounding = { float64: 1e-16, float32: 3e-10 } as const;
+
+/** Iterations in a row without a gain beyond rounding after which there is none to come. */
+const idleIterations = 5;
 
 /** Fits to the same rows, for one strength after another. Owns tensors: dispose of it. */
 export class LogisticRegression {
@@ -87,9 +93,9 @@ export class LogisticRegression {
     const start = from ?? zeros([this.#features.sizeOf(1) + 1, this.#classes], { dtype: "float64" });
     objective.reset(start, strength);
     if (from === undefined) start.dispose();
-    const noise = (this.#features.dtype === "float64" ? 1e-14 : 3e-8) * this.#objective.rows;
+    const noise = rounding[this.#features.dtype === "float64" ? "float64" : "float32"] * objective.rows;
     const memory = new StepMemory(history);
-    let [iterations, evaluations, converged] = [0, 0, false];
+    let [iterations, evaluations, idle, converged] = [0, 0, 0, false];
     let { gradient, curvature } = kept(objective.gradient());
     try {
       while (iterations < maximumIterations) {
@@ -111,15 +117,16 @@ export class LogisticRegression {
           evaluations++;
           return at(step);
         };
-        const trial = lineSearch(counted, { value, slope }, { noise: noise * 1e-2, slope: 0.5 });
+        const trial = lineSearch(counted, { value, slope }, { noise, slope: 0.5 });
         if (trial === undefined) {
-          // Nothing falls any more: rounding is all that is left.
+          // Nothing falls in this direction. Without what was remembered, one more is tried; then rounding is all that is left.
           direction.dispose();
-          if (!memory.empty) {
-            memory.clear();
-            continue;
+          if (memory.empty) {
+            converged = true;
+            break;
           }
-          break;
+          memory.clear();
+          continue;
         }
         objective.move(trial.step);
         const next = kept(objective.gradient());
@@ -127,6 +134,11 @@ export class LogisticRegression {
         for (const tensor of [direction, gradient, curvature]) tensor.dispose();
         ({ gradient, curvature } = next);
         iterations++;
+        idle = value - trial.value > noise ? 0 : idle + 1;
+        if (idle === idleIterations) {
+          converged = true;
+          break;
+        }
       }
       return { parameters: objective.parameters.clone().keep(), objective: objective.value, iterations, evaluations, converged };
     } finally {

@@ -49,6 +49,8 @@ export class SoftmaxObjective {
   #direction: Tensor | undefined;
   /** Step length whose probabilities the blocks hold; undefined when they hold none. */
   #probabilitiesAt: number | undefined;
+  /** The last trial: most often the one that is moved to. */
+  #tried: { step: number; value: number } | undefined;
   #value: number | undefined;
 
   /** @param strength C: how little the weights are punished */
@@ -150,7 +152,7 @@ export class SoftmaxObjective {
     });
     if (this.#probabilitiesAt === step) this.#probabilitiesAt = 0;
     else this.#dropProbabilities();
-    this.#value = undefined;
+    this.#value = this.#tried?.step === step ? this.#tried.value : undefined;
     this.#dropDirection();
   }
 
@@ -205,15 +207,15 @@ export class SoftmaxObjective {
           ? [dot(weights, weights), dot(weights, along), dot(along, along)]
           : [dot(weights, weights), 0, 0];
         this.#probabilitiesAt = step;
-        return {
-          value: value + this.#penalty * (own / 2 + step * mixed + (step * step * square) / 2),
-          slope: slope + this.#penalty * (mixed + step * square),
-        };
+        const whole = value + this.#penalty * (own / 2 + step * mixed + (step * step * square) / 2);
+        this.#tried = { step, value: whole };
+        return { value: whole, slope: slope + this.#penalty * (mixed + step * square) };
       }),
     );
   }
 
   #dropDirection(): void {
+    this.#tried = undefined;
     for (const block of this.#blocks) {
       block.direction?.dispose();
       block.direction = undefined;
