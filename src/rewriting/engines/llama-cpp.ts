@@ -20,6 +20,7 @@ import { PromptBeginnings } from "./llama-cpp-beginnings.ts";
 import { chatWrapper, hashOfModel, importLibrary, modelFile, startLlama } from "./llama-cpp-library.ts";
 import { LlamaCppPrompts } from "./llama-cpp-prompts.ts";
 import { sampleAll, sampleNucleus } from "./nucleus.ts";
+import { SharedSteps } from "./shared-steps.ts";
 
 /** Which model, and what it may use. */
 export interface LlamaCppOptions {
@@ -48,6 +49,13 @@ export interface LlamaCppOptions {
 /** Tokens asked of llama.cpp per step; where the nucleus is larger, the step is asked again for all of them. */
 const likeliest = 256;
 
+/** Who writes one text at a time. */
+interface Writer {
+  /** Its place among all writers, which is that of its sequence too. */
+  readonly number: number;
+  readonly sequence: LlamaContextSequence;
+}
+
 interface Loaded {
   llama: Llama;
   model: LlamaModel;
@@ -64,6 +72,7 @@ export class LlamaCppEngine implements RewriteEngine {
   readonly #options: LlamaCppOptions;
   readonly #sampling: SamplingOptions;
   readonly #endsLine = new Map<Token, boolean>();
+  readonly #steps = new SharedSteps();
   #path: string | undefined;
   #loaded: Loaded | undefined;
 
@@ -88,7 +97,7 @@ export class LlamaCppEngine implements RewriteEngine {
     const { sequences } = await this.#load(await this.#resolve(signal), signal);
     yield* inParallel(this.#requests(groups), { count: sequences.length, signal }, async (request, worker): Promise<Outcome> => {
       try {
-        return await this.#write(request, sequences[worker]!, signal);
+        return await this.#steps.write(async () => await this.#write(request, { number: worker, sequence: sequences[worker]! }, signal));
       } catch (error) {
         // What is wrong with this request alone is counted; a model that computes nonsense ends the work.
         if (error instanceof DataError) return { request, error };
@@ -112,7 +121,8 @@ export class LlamaCppEngine implements RewriteEngine {
     }
   }
 
-  async #write(request: RewriteRequest, sequence: LlamaContextSequence, signal: AbortSignal): Promise<Completion> {
+  async #write(request: RewriteRequest, writer: Writer, signal: AbortSignal): Promise<Completion> {
+    const { sequence } = writer;
     const { model, beginnings, prompts } = this.#loaded!;
     const { tokens: prompt, shortened, kind } = prompts.fit(request);
     if (this.#options.sharePrefix === false) await sequence.clearHistory();
@@ -131,7 +141,7 @@ export class LlamaCppEngine implements RewriteEngine {
     });
     let next = prompt.slice(sequence.nextTokenIndex);
     while (written.length < most && !signal.aborted) {
-      const token = await this.#step(sequence, next, random);
+      const token = await this.#step(writer, next, random);
       if (model.isEogToken(token)) return completion("stop");
       written.push(token);
       if (ends(token)) return completion("stop");
@@ -141,7 +151,7 @@ export class LlamaCppEngine implements RewriteEngine {
   }
 
   /** Evaluates `tokens` after what the sequence holds, and draws the token that follows. */
-  async #step(sequence: LlamaContextSequence, tokens: readonly Token[], random: Random): Promise<Token> {
+  async #step({ number, sequence }: Writer, tokens: readonly Token[], random: Random): Promise<Token> {
     const { temperature, topP } = this.#sampling;
     // Without top-k, top-p and min-p only the temperature acts on the logits that come back.
     const options = { temperature, topK: 0, topP: 1, minP: 0, seed: 0 };
@@ -151,7 +161,10 @@ export class LlamaCppEngine implements RewriteEngine {
     ): Promise<{ logits: Map<Token, number>; totalWeight: number }> => {
       const last = input.length - 1;
       const generateNext = { logits, totalLogitWeight: true, options };
-      const output = await sequence.controlledEvaluate(input.map((token, i) => (i === last ? [token, { generateNext }] : token)));
+      const output = await this.#steps.take(
+        number,
+        async () => await sequence.controlledEvaluate(input.map((token, i) => (i === last ? [token, { generateNext }] : token))),
+      );
       const next = output[last]?.next;
       if (!next?.logits || next.totalLogitWeight === undefined) {
         throw new ModelFormatError("The language model gave no probabilities for the next token.", { mend: "Use another model file." });
