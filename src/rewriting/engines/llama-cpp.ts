@@ -1,8 +1,9 @@
 /**
  * A GGUF language model in this process, through node-llama-cpp (llama.cpp).
  *
- * Several captions are written at once, each in a sequence of its own. What the prompts of a group begin with is evaluated once and
- * copied to the sequences (llama-cpp-beginnings.ts), so that of most prompts only the caption is evaluated.
+ * Several captions are written at once, each in a sequence of its own, in steps that they take together (shared-steps.ts). What the
+ * prompts of a group begin with is evaluated once and copied to the sequences (llama-cpp-beginnings.ts), so that of most prompts only
+ * the caption is evaluated.
  * llama.cpp samples in another order than the paper (top-p before temperature) and so does not draw here: it gives the likeliest
  * tokens with their exact share of the whole vocabulary, and nucleus.ts draws.
  *
@@ -26,7 +27,7 @@ import { SharedSteps } from "./shared-steps.ts";
 export interface LlamaCppOptions {
   /** Path of a GGUF file, or an address `hf:owner/repository/file.gguf` that is downloaded once. */
   model: string;
-  /** Captions written at once. Default: 32 on a GPU, else 4. */
+  /** Captions written at once. Default: 32 on a GPU, else 8. */
   sequences?: number;
   /** Tokens of prompt and answer together. Default 512, or what the model was trained with if that is less. */
   contextSize?: number;
@@ -46,8 +47,8 @@ export interface LlamaCppOptions {
   sharePrefix?: boolean;
 }
 
-/** Tokens asked of llama.cpp per step; where the nucleus is larger, the step is asked again for all of them. */
-const likeliest = 256;
+/** Tokens asked of llama.cpp per step; where the nucleus is larger, the step is taken again for more of them, and then for all. */
+const likeliest = [256, 4096];
 
 /** Who writes one text at a time. */
 interface Writer {
@@ -151,39 +152,45 @@ export class LlamaCppEngine implements RewriteEngine {
   }
 
   /** Evaluates `tokens` after what the sequence holds, and draws the token that follows. */
-  async #step({ number, sequence }: Writer, tokens: readonly Token[], random: Random): Promise<Token> {
-    const { temperature, topP } = this.#sampling;
-    // Without top-k, top-p and min-p only the temperature acts on the logits that come back.
-    const options = { temperature, topK: 0, topP: 1, minP: 0, seed: 0 };
-    const ask = async (
-      input: readonly Token[],
-      logits: true | { filter: { tokens: Token[]; includeTop: number } },
-    ): Promise<{ logits: Map<Token, number>; totalWeight: number }> => {
-      const last = input.length - 1;
-      const generateNext = { logits, totalLogitWeight: true, options };
-      const output = await this.#steps.take(
-        number,
-        async () => await sequence.controlledEvaluate(input.map((token, i) => (i === last ? [token, { generateNext }] : token))),
-      );
-      const next = output[last]?.next;
-      if (!next?.logits || next.totalLogitWeight === undefined) {
-        throw new ModelFormatError("The language model gave no probabilities for the next token.", { mend: "Use another model file." });
-      }
-      if (!Number.isFinite(next.totalLogitWeight)) {
-        throw new ModelFormatError("The language model computes numbers that are not finite.", {
-          mend: "Its weights are damaged, or overflow in this precision: download it again or use another file.",
-        });
-      }
-      return { logits: next.logits, totalWeight: next.totalLogitWeight };
-    };
+  async #step(writer: Writer, tokens: readonly Token[], random: Random): Promise<Token> {
+    const { topP } = this.#sampling;
     const chance = random.uniform();
-    const { logits, totalWeight } = await ask(tokens, { filter: { tokens: [], includeTop: likeliest } });
-    const token = sampleNucleus(logits, { totalWeight, topP, chance });
-    if (token !== undefined) return token;
-    const end = sequence.nextTokenIndex;
-    await sequence.eraseContextTokenRanges([{ start: end - 1, end }]);
-    const whole = await ask(tokens.slice(-1), true);
-    return sampleNucleus(whole.logits, { totalWeight: whole.totalWeight, topP, chance }) ?? sampleAll(whole.logits, chance);
+    let input = tokens;
+    for (const most of likeliest) {
+      const { logits, totalWeight } = await this.#ask(writer, input, { filter: { tokens: [], includeTop: most } });
+      const token = sampleNucleus(logits, { totalWeight, topP, chance });
+      if (token !== undefined) return token;
+      await forgetLast(writer);
+      input = tokens.slice(-1);
+    }
+    const { logits, totalWeight } = await this.#ask(writer, input, true);
+    return sampleNucleus(logits, { totalWeight, topP, chance }) ?? sampleAll(logits, chance);
+  }
+
+  /** Evaluates `tokens` and returns the likeliest that may follow, highest first, or all of them. */
+  async #ask(
+    { number, sequence }: Writer,
+    tokens: readonly Token[],
+    logits: true | { filter: { tokens: Token[]; includeTop: number } },
+  ): Promise<{ logits: Map<Token, number>; totalWeight: number }> {
+    // Without top-k, top-p and min-p only the temperature acts on the logits that come back.
+    const options = { temperature: this.#sampling.temperature, topK: 0, topP: 1, minP: 0, seed: 0 };
+    const last = tokens.length - 1;
+    const generateNext = { logits, totalLogitWeight: true, options };
+    const output = await this.#steps.take(
+      number,
+      async () => await sequence.controlledEvaluate(tokens.map((token, i) => (i === last ? [token, { generateNext }] : token))),
+    );
+    const next = output[last]?.next;
+    if (!next?.logits || next.totalLogitWeight === undefined) {
+      throw new ModelFormatError("The language model gave no probabilities for the next token.", { mend: "Use another model file." });
+    }
+    if (!Number.isFinite(next.totalLogitWeight)) {
+      throw new ModelFormatError("The language model computes numbers that are not finite.", {
+        mend: "Its weights are damaged, or overflow in this precision: download it again or use another file.",
+      });
+    }
+    return { logits: next.logits, totalWeight: next.totalLogitWeight };
   }
 
   #isLineEnd(token: Token): boolean {
@@ -209,7 +216,7 @@ export class LlamaCppEngine implements RewriteEngine {
         modelPath: path,
         ...(signal === undefined ? {} : { loadSignal: signal }),
       });
-      const sequences = this.#options.sequences ?? (llama.supportsGpuOffloading ? 32 : 4);
+      const sequences = this.#options.sequences ?? (llama.supportsGpuOffloading ? 32 : 8);
       const { flashAttention = llama.supportsGpuOffloading ? "auto" : false } = this.#options;
       const contextSize = Math.min(this.#options.contextSize ?? 512, model.trainContextSize);
       const context = await model.createContext({
@@ -245,4 +252,10 @@ export class LlamaCppEngine implements RewriteEngine {
       );
     }
   }
+}
+
+/** Takes back the last token that a writer's sequence holds, so that it can be evaluated again. */
+async function forgetLast({ sequence }: Writer): Promise<void> {
+  const end = sequence.nextTokenIndex;
+  await sequence.eraseContextTokenRanges([{ start: end - 1, end }]);
 }

@@ -10,7 +10,7 @@
 
 interface Asked {
   readonly writer: number;
-  begin(): void;
+  readonly begin: () => void;
 }
 
 /** Has all writers take their next step at the same time, in the order of their numbers. */
