@@ -2,7 +2,8 @@
  * A rewrite beside its caption, as the checks look at it. What several checks need is worked out once, and only if one needs it.
  */
 import { ClipTokenizer, contextLength } from "../text/index.ts";
-import { contentStems, namesOf, normalise, numbersOf, placeholdersOf, stemsOf, wordsOf } from "./content-words.ts";
+import { contentStems, isAscii, knownWords, namesOf, normalise, numbersOf, placeholdersOf, stemsOf, wordsOf } from "./content-words.ts";
+import type { KnownWord } from "./content-words.ts";
 
 /** What is known of a rewrite besides its text. */
 export interface CheckOptions {
@@ -23,7 +24,7 @@ export interface CheckOptions {
 /** A text with its words and what they speak of, each worked out when it is first asked for. */
 export class ReadText {
   #plain: string | undefined;
-  #words: readonly string[] | undefined;
+  #words: readonly KnownWord[] | undefined;
   #content: ReadonlySet<string> | undefined;
   #stems: ReadonlySet<string> | undefined;
   #numbers: ReadonlySet<string> | undefined;
@@ -38,8 +39,8 @@ export class ReadText {
     return (this.#plain ??= normalise(this.text));
   }
   /** See `wordsOf`. */
-  get words(): readonly string[] {
-    return (this.#words ??= wordsOf(this.text));
+  get words(): readonly KnownWord[] {
+    return (this.#words ??= knownWords(wordsOf(this.text)));
   }
   /** See `contentStems`. */
   get content(): ReadonlySet<string> {
@@ -106,11 +107,6 @@ export class CheckSubject {
   get surelyFits(): boolean {
     return this.rewrite.text.length + 2 <= contextLength && isAscii(this.rewrite.text);
   }
-}
-
-function isAscii(text: string): boolean {
-  // eslint-disable-next-line no-control-regex
-  return /^[\u0000-\u007f]*$/.test(text);
 }
 
 const scriptNames = [

@@ -5,7 +5,7 @@
  * find what is surely wrong: what a check rejects is useless as a caption; what it flags is worth a look.
  */
 import type { CheckSubject } from "./check-subject.ts";
-import { givesNumber, shareKept } from "./content-words.ts";
+import { distinctPairs, givesNumber, shareKept } from "./content-words.ts";
 import { declinesTask } from "./prompt-forms/chat-answer.ts";
 
 /** What becomes of a rewrite in which a check finds something: kept out of training, only marked, or not looked for at all. */
@@ -141,7 +141,7 @@ export const rewriteChecks: readonly RewriteCheck[] = [
     verdict: "flag",
     againstCaption: true,
     measures: "share of the caption's names that are kept",
-    measure: ({ rewrite, caption }) => shareKept(caption.names ?? new Set(), rewrite.stems),
+    measure: ({ rewrite, caption }) => (caption.names?.size ? shareKept(caption.names, rewrite.stems) : undefined),
     least: 0.5,
   },
   {
@@ -202,14 +202,6 @@ export function isMeasuring(check: RewriteCheck): check is MeasuringCheck {
 /** How answers of chat models begin that are about the task and not about the picture. */
 const chatter =
   /^["'*\s]*(?:sure\b[,!.:]|certainly\b[,!.:]|of course\b[,!.:]|okay\b[,!.:]|here(?:'s|’s| is| are) (?:a |an |the |your |my |some |one )?(?:\w+ ){0,3}(?:captions?|rewrites?|rewritten|rewording|rephrased|rephrasing|version|paraphrase|description)\b|(?:rewritten|new|rephrased|revised) (?:caption|version|description) ?:|as an? (?:ai|language model)\b|i(?:'m| am) sorry\b|i (?:can(?:no|')t|cannot|am unable)\b|(?:caption|rewrite|output|answer|assistant|rewritten) ?:)/i;
-
-/** Different pairs of neighbouring words among all of them, 0..1; a text of a few words repeats nothing. */
-function distinctPairs(words: readonly string[]): number | undefined {
-  if (words.length < 5) return undefined;
-  const pairs = new Set<string>();
-  for (let i = 1; i < words.length; i++) pairs.add(`${words[i - 1]} ${words[i]}`);
-  return pairs.size / (words.length - 1);
-}
 
 function foreignLetters({ rewrite, known }: CheckSubject): number | undefined {
   let [letters, foreign] = [0, 0];

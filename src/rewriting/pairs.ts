@@ -85,7 +85,7 @@ export function chooseSources(names: readonly string[], extra: readonly PairSour
 
 /**
  * Three examples for a caption and a seed for its sampling: the same for the same run seed, caption id, source and attempt, whatever
- * was drawn before it and on whichever machine.
+ * was drawn before it and on whichever machine. The same examples come as the same list.
  * @param attempt 0, or the how-manieth time this caption is rewritten anew since what came was rejected
  */
 export function drawExamples(
@@ -128,26 +128,42 @@ function orderedSets(choices: readonly number[]): number {
   return sum(1) ** 3 - 3 * sum(1) * sum(2) + 2 * sum(3);
 }
 
-function sampleExamples(source: PairSource, random: Random): Example[] {
-  const indices = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
-  if (source.groups) {
-    return random.sample(indices(source.groups.length), examplesPerPrompt).map((g) => {
-      const group = source.groups![g]!;
-      const [from, to] = random.sample(indices(group.length), 2) as [number, number];
-      return { id: `${source.name}/${g + 1}:${from + 1}>${to + 1}`, input: group[from]!, output: group[to]! };
-    });
+/** The sets of examples that were drawn from a source, each once, by the places of their parts. */
+interface DrawnExamples {
+  /** 0, 1, 2 ...: a number for each pair, group or triple. */
+  readonly numbers: readonly number[];
+  readonly sets: Map<string, readonly Example[]>;
+}
+
+const drawnExamples = new WeakMap<PairSource, DrawnExamples>();
+
+function sampleExamples(source: PairSource, random: Random): readonly Example[] {
+  let drawn = drawnExamples.get(source);
+  if (!drawn) {
+    const items = source.groups ?? source.triples ?? source.pairs;
+    invariant(items, `source ${source.name} has no examples`);
+    drawnExamples.set(source, (drawn = { numbers: Array.from(items.keys()), sets: new Map() }));
   }
-  if (source.triples) {
-    return random.sample(indices(source.triples.length), examplesPerPrompt).map((t) => {
-      const [input, second, output] = source.triples![t]!;
-      return { id: `${source.name}/${t + 1}`, input, second, output };
-    });
+  const chosen = random.sample(drawn.numbers, examplesPerPrompt);
+  const places = source.groups ? chosen.map((g) => [g, ...random.sample(Array.from(source.groups![g]!.keys()), 2)]) : chosen;
+  const key = places.join(";");
+  let set = drawn.sets.get(key);
+  if (!set) drawn.sets.set(key, (set = chosen.map((item, i) => example(source, item, places[i]))));
+  return set;
+}
+
+function example({ name, groups, triples, pairs }: PairSource, item: number, place: number | readonly number[] | undefined): Example {
+  if (groups) {
+    const [from, to] = (place as readonly number[]).slice(1) as [number, number];
+    return { id: `${name}/${item + 1}:${from + 1}>${to + 1}`, input: groups[item]![from]!, output: groups[item]![to]! };
   }
-  invariant(source.pairs, `source ${source.name} has no examples`);
-  return random.sample(indices(source.pairs.length), examplesPerPrompt).map((p) => {
-    const [input, output] = source.pairs![p]!;
-    return { id: `${source.name}/${p + 1}`, input, output };
-  });
+  const id = `${name}/${item + 1}`;
+  if (triples) {
+    const [input, second, output] = triples[item]!;
+    return { id, input, second, output };
+  }
+  const [input, output] = pairs![item]!;
+  return { id, input, output };
 }
 
 /** Every text that a source may put behind an arrow: what a model may not simply repeat. */

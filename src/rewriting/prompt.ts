@@ -65,8 +65,12 @@ const controlTokens =
 /** Marks that turn the direction of writing or show nothing at all; not the joiners that some scripts and emoji need. */
 const invisible = /[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]/g;
 
+/** Words that need no change, with one space between them: most captions are nothing but these. */
+const plainWords = /^[!-;>-Z\\\]-~]+(?: [!-;>-Z\\\]-~]+)*$/;
+
 /** One line without control characters, models' control tokens or arrows, and no longer than `maximum`, cut between words. */
 export function safeCaption(caption: string, maximum = maximumCaption): SafeCaption {
+  if (plainWords.test(caption)) return shorten(caption, maximum);
   const line = caption
     .replace(/\p{Surrogate}/gu, "\ufffd")
     .replace(invisible, "")

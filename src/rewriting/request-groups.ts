@@ -41,17 +41,17 @@ export async function* requestGroups(
     }
     return;
   }
-  const groups = new Map<string, { examples: readonly Example[]; drawn: Drawn[] }>();
+  const groups = new Map<readonly Example[], Drawn[]>();
   for (const caption of captions) {
     const { examples, seed } = drawExamples(source.pairs, runSeed, caption.id, attempt);
-    const name = examples.map((example) => example.id).join("\n");
-    let group = groups.get(name);
-    if (!group) groups.set(name, (group = { examples, drawn: [] }));
-    group.drawn.push({ caption, seed });
+    const group = groups.get(examples);
+    if (group) group.push({ caption, seed });
+    else groups.set(examples, [{ caption, seed }]);
   }
-  for (const name of [...groups.keys()].sort()) {
-    const { examples, drawn } = groups.get(name)!;
-    groups.delete(name);
+  const named = Array.from(groups.keys(), (examples) => ({ name: examples.map(({ id }) => id).join("\n"), examples }));
+  for (const { examples } of named.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    const drawn = groups.get(examples)!;
+    groups.delete(examples);
     yield drawn.map((each) => request(source.name, each, examples, form));
   }
 }
