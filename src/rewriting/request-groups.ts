@@ -4,12 +4,12 @@
  * Examples and seed depend on (run seed, source, caption id) alone, so neither the order nor an interruption changes a text.
  */
 import { Random } from "../support/index.ts";
-import type { RewriteGroup, RewriteRequest } from "./engine.ts";
-import type { OpenCaption } from "./open-captions.ts";
-import { drawExamples } from "./pairs.ts";
-import type { Example } from "./pairs.ts";
-import { safeCaption } from "./prompt.ts";
-import type { PromptForm } from "./prompt.ts";
+import type { RewriteGroup, RewriteRequest } from "./engines/engine.ts";
+import type { OpenCaption } from "./captions/open-captions.ts";
+import { drawExamples } from "./pairs/pairs.ts";
+import type { Example } from "./pairs/pairs.ts";
+import { safeCaption } from "./prompts/prompt.ts";
+import type { PromptForm } from "./prompts/prompt.ts";
 import type { RunSource } from "./run-sources.ts";
 
 /** How requests are made. */

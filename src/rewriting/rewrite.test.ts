@@ -7,10 +7,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, mock, test } from "node:test";
 import { InterruptedError } from "../support/index.ts";
-import { openCaptions } from "./captions-input.ts";
+import { openCaptions } from "./captions/captions-input.ts";
 import { EdaEngine } from "./engines/eda.ts";
 import { OpenAiCompatibleEngine } from "./engines/openai-compatible.ts";
-import { chooseSources } from "./pairs.ts";
+import { chooseSources } from "./pairs/pairs.ts";
 import { rewriteCaptions } from "./rewrite.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-rewrite-"));

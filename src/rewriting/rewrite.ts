@@ -8,25 +8,25 @@
 import { RewritesWriter, isUsable } from "../data/index.ts";
 import type { Rewrite } from "../data/index.ts";
 import { DataError, EndpointError, InterruptedError, LaclipError, Progress, log } from "../support/index.ts";
-import { datasetName } from "./captions-input.ts";
-import type { CaptionsInput } from "./captions-input.ts";
-import { isEmpty } from "./captions-survey.ts";
-import type { CaptionsSurvey } from "./captions-survey.ts";
-import { checkRewrite } from "./checks.ts";
-import type { CheckSettings } from "./checks.ts";
-import { isFailure } from "./engine.ts";
-import type { Completion, EngineDescription, RewriteEngine, RewriteRequest } from "./engine.ts";
-import { openCaptionChunks } from "./open-captions.ts";
-import type { OpenCaption } from "./open-captions.ts";
-import type { PairSource } from "./pairs.ts";
-import { defaultForm, requireFit } from "./prompt-forms.ts";
-import type { PromptForm } from "./prompt.ts";
+import { datasetName } from "./captions/captions-input.ts";
+import type { CaptionsInput } from "./captions/captions-input.ts";
+import { isEmpty } from "./captions/captions-survey.ts";
+import type { CaptionsSurvey } from "./captions/captions-survey.ts";
+import { checkRewrite } from "./checks/checks.ts";
+import type { CheckSettings } from "./checks/checks.ts";
+import { isFailure } from "./engines/engine.ts";
+import type { Completion, EngineDescription, RewriteEngine, RewriteRequest } from "./engines/engine.ts";
+import { openCaptionChunks } from "./captions/open-captions.ts";
+import type { OpenCaption } from "./captions/open-captions.ts";
+import type { PairSource } from "./pairs/pairs.ts";
+import { defaultForm, requireFit } from "./prompts/prompt-forms.ts";
+import type { PromptForm } from "./prompts/prompt.ts";
 import { requestGroups } from "./request-groups.ts";
 import { describeSource, runSources } from "./run-sources.ts";
 import type { RunSource } from "./run-sources.ts";
-import { refuseOtherNeighbour } from "./shard-set.ts";
-import { shardRows } from "./shards.ts";
-import type { Shard } from "./shards.ts";
+import { refuseOtherNeighbour } from "./shards/shard-set.ts";
+import { shardRows } from "./shards/shards.ts";
+import type { Shard } from "./shards/shards.ts";
 
 /** What to rewrite, with what, and where to. */
 export interface RewriteOptions {
