@@ -19,7 +19,7 @@ import type { QueueConnection } from "./queue-connection.ts";
 import { readPlan } from "./queue-plan.ts";
 import type { RewritePlan } from "./queue-plan.ts";
 import { plansKey } from "./queue.ts";
-import type { ShardJob, ShardResult } from "./queue.ts";
+import type { ShardJob, ShardProgress, ShardResult } from "./queue.ts";
 import { rewriteCaptions } from "../rewrite.ts";
 import { withSecondCaptions } from "../captions/second-captions.ts";
 import { shardFolder } from "../shards/shards.ts";
@@ -181,7 +181,7 @@ class QueueWorker {
     try {
       if (!this.#stop.signal.aborted) {
         this.#writing = true;
-        const result = await this.#shard(job.data).finally(() => (this.#writing = false));
+        const result = await this.#shard(job).finally(() => (this.#writing = false));
         this.#inARow = 0;
         return result;
       }
@@ -196,7 +196,8 @@ class QueueWorker {
     }
   }
 
-  async #shard({ plan: id, number, of }: ShardJob): Promise<ShardResult> {
+  async #shard(job: Job<ShardJob>): Promise<ShardResult> {
+    const { plan: id, number, of } = job.data;
     const { plan, captions, engine } = await this.#open(id);
     const { out = plan.out, createdWith } = this.#options;
     if (!this.#report.outs.includes(out)) this.#report.outs.push(out);
@@ -204,6 +205,7 @@ class QueueWorker {
     log.info(`shard ${number} of ${of}`);
     const result: ShardResult = { written: 0, kept: 0, rejected: 0, failed: 0, seconds: 0 };
     let total = result;
+    const onProgress = progressTeller(job);
     for (let tries = 0; tries < 3; tries++) {
       const summary = await rewriteCaptions({
         ...plan.settings,
@@ -212,6 +214,7 @@ class QueueWorker {
         sources: engine.usesExamples ? plan.sources : [],
         out: shardFolder(resolve(out), shard),
         shard,
+        onProgress,
         createdWith,
         signal: this.#stop.signal,
       });
@@ -303,6 +306,24 @@ class QueueWorker {
     );
     return () => clearInterval(timer);
   }
+}
+
+/** Milliseconds between two words to the queue on how far a shard is. */
+const toldEvery = 2000;
+
+/** Tells the queue now and then how far a shard is. That is for people alone: a Redis that is away is told nothing, and holds nothing up. */
+function progressTeller(job: Job<ShardJob>): (done: number, planned: number) => void {
+  let told = -Infinity;
+  let under = false;
+  return (done, planned) => {
+    const now = performance.now();
+    if (under || now - told < toldEvery) return;
+    [told, under] = [now, true];
+    void job
+      .updateProgress({ done, planned } satisfies ShardProgress)
+      .catch((error: Error) => log.debug(`progress of ${job.name}: ${error.message}`))
+      .finally(() => (under = false));
+  };
 }
 
 /** The captions of this machine are not those of the plan: nothing that this worker could do would be right. */

@@ -33,6 +33,14 @@ export interface ShardResult {
   readonly seconds: number;
 }
 
+/** How far the worker of a shard is, as it has last told the queue. */
+export interface ShardProgress {
+  /** Rewrites that are there or have failed. */
+  readonly done: number;
+  /** Rewrites that the shard is to have. */
+  readonly planned: number;
+}
+
 /** What is enqueued, and where. */
 export interface EnqueueOptions extends Omit<RewritePlan, "captions" | "fingerprint" | "shards"> {
   /** Address of the Redis server. */
@@ -147,6 +155,8 @@ export interface ActiveShard {
   readonly seconds: number;
   /** How often its worker was lost. */
   readonly lost: number;
+  /** Undefined until its worker has said so; at most some seconds old. */
+  readonly progress: ShardProgress | undefined;
 }
 
 /** How far a queue is. */
@@ -193,7 +203,9 @@ export async function queueStatus({
     const sum = (of: (result: ShardResult) => number): number => completed.reduce((total, { returnvalue }) => total + of(returnvalue), 0);
     const waiting = Object.values(counts).reduce((total, count) => total + count, 0);
     const seconds = sum((result) => result.seconds);
-    const left = completed.length > 0 && workers > 0 ? ((waiting + active.length) * seconds) / completed.length / workers : undefined;
+    // Of what is under way, only the rest is still to be done.
+    const rest = active.reduce((total, job) => total + 1 - shareDone(progressOf(job)), 0);
+    const left = completed.length > 0 && workers > 0 ? ((waiting + rest) * seconds) / completed.length / workers : undefined;
     const shardOf = ({ data }: Job<ShardJob>): { number: number; of: number; out: string } => ({
       number: data.number,
       of: data.of,
@@ -207,6 +219,7 @@ export async function queueStatus({
         worker: job.processedBy ?? "",
         seconds: Math.max(0, (now - (job.processedOn ?? now)) / 1000),
         lost: job.stalledCounter,
+        progress: progressOf(job),
       })),
       done: completed.length,
       failed: failed.map((job) => ({ ...shardOf(job), reason: job.failedReason })),
@@ -218,4 +231,14 @@ export async function queueStatus({
       outs: [...outs.values()],
     };
   });
+}
+
+/** What a worker has told of its shard; a job that nothing was told of has a number there. */
+function progressOf({ progress }: Job<ShardJob>): ShardProgress | undefined {
+  const { done, planned } = Object(progress) as Partial<ShardProgress>;
+  return typeof done === "number" && typeof planned === "number" ? { done, planned } : undefined;
+}
+
+function shareDone(progress: ShardProgress | undefined): number {
+  return progress && progress.planned > 0 ? Math.min(1, progress.done / progress.planned) : 0;
 }
