@@ -89,7 +89,12 @@ export function addTextOptions(target: Command): Command {
     .option("--retries <count>", "how often a caption is rewritten anew when what came was rejected", parseWhole(0), 0)
     .option("--beside <name>", "write each source as SOURCE.NAME, beside one of the same folder that was made with other settings")
     .option(...checkOption)
-    .option("--max-failed <share>", "share of requests that may fail before the work is given up, 0 to 1", parseShare, 0.01)
+    .option(
+      "--max-failed <share>",
+      "share of requests that may fail before the work is given up, 0 to 1; ten may in any case, unless it is 0",
+      parseShare,
+      0.01,
+    )
     .optionsGroup("Which captions:")
     .option(
       "--id-column <name>",
