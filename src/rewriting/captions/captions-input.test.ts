@@ -90,3 +90,12 @@ test("ids that are missing or ambiguous, empty files and unclear columns are ref
   await assert.rejects(openCaptions(join(folder, "none.csv")), /no such file/);
   await assert.rejects(openCaptions(folder), /holds no captions/);
 });
+
+test("a file of nothing and one in UTF-16 are told as what they are, not as tables of odd columns", async () => {
+  await assert.rejects(openCaptions(write("empty.csv", "")), /empty\.csv: this file is empty/);
+  for (const mark of ["\ufeff", "\ufffe"]) {
+    const path = join(folder, "unicode.csv");
+    writeFileSync(path, Buffer.from(`${mark}id,caption\n1,a dog\n`, "utf16le"));
+    await assert.rejects(openCaptions(path), /unicode\.csv: this file is UTF-16; expected UTF-8/);
+  }
+});
