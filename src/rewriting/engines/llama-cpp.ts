@@ -112,12 +112,16 @@ export class LlamaCppEngine implements RewriteEngine {
     this.#loaded = undefined;
   }
 
-  /** The requests one by one; with the first of a group, what it begins with is evaluated. */
+  /** The requests one by one; with the first of a group, what it begins with is evaluated, in a step that the writers share. */
   async *#requests(groups: AsyncIterable<RewriteGroup>): AsyncGenerator<RewriteRequest> {
-    const { beginnings, prompts } = this.#loaded!;
+    const { beginnings, prompts, sequences } = this.#loaded!;
     for await (const group of groups) {
       const [first] = group;
-      if (first && this.#options.sharePrefix !== false) await beginnings.hold(prompts.beginning(first));
+      if (first && this.#options.sharePrefix !== false) {
+        await this.#steps.write(
+          async () => await beginnings.hold(prompts.beginning(first), async (step) => await this.#steps.take(sequences.length, step)),
+        );
+      }
       yield* group;
     }
   }

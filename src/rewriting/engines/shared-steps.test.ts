@@ -36,6 +36,19 @@ test("writers take their steps together and in order, whoever is faster, until e
   assert.deepEqual(turns.all, ["0 1 2", "0 1 2", "1 2", "1"]);
 });
 
+test("answers are handed on in order, and not before all are there", async () => {
+  const steps = new SharedSteps();
+  const came: number[] = [];
+  const write = async (writer: number): Promise<void> => {
+    await steps.write(async () => {
+      await steps.take(writer, async () => await sleep((3 - writer) * 5));
+      came.push(writer);
+    });
+  };
+  await Promise.all([write(1), write(2), write(0)]);
+  assert.deepEqual(came, [0, 1, 2]);
+});
+
 test("a step that fails ends its writer and keeps no other one waiting", async () => {
   const steps = new SharedSteps();
   const failing = steps.write(async () => {
