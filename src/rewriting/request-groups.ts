@@ -1,7 +1,7 @@
 /**
  * What an engine is asked: captions with the examples that are drawn for them, those with the same examples together.
  *
- * Examples and seed depend on (run seed, source, caption id) alone, so neither the order nor an interruption changes a text.
+ * Examples and seed depend on (run seed, source, caption id) alone, so neither the order nor an interruption changes what is asked.
  */
 import { Random } from "../support/index.ts";
 import type { RewriteGroup, RewriteRequest } from "./engines/engine.ts";

@@ -2,7 +2,7 @@
  * The rewriting of a whole data set: captions in, a rewrites folder out, from where an earlier start left off.
  *
  * Captions are taken in chunks; within a chunk and source they are ordered by their examples, so that an engine can use again what
- * it knows of a prompt's beginning. Neither the order nor an interruption changes a text (request-groups.ts). A finished rewrite is
+ * it knows of a prompt's beginning. Neither the order nor an interruption changes what is asked (request-groups.ts). A finished rewrite is
  * in the folder's log at the end of the turn in which it came: the end of the process costs what was being written, no more.
  */
 import { RewritesWriter, isUsable } from "../data/index.ts";
