@@ -6,7 +6,7 @@
  * A row's id is its `id` column, else the image path as written, else a hash of the image's address. Rewriting and training must
  * agree on it: both read tables here.
  */
-import { existsSync, statSync } from "node:fs";
+import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
 import { extname, join, resolve } from "node:path";
 import { bytesColumns, missingColumn, readTable, tableColumns, tableFormat, type TableValue } from "../formats/index.ts";
 import { DataError } from "../support/index.ts";
@@ -81,6 +81,7 @@ export interface CaptionTable {
  */
 export async function openCaptionTable(options: CaptionTableOptions): Promise<CaptionTable> {
   const file = findTable(resolve(options.file));
+  refuseNoText(file);
   const known = await tableColumns(file);
   const { secondColumn } = options;
   const hashed = hashedColumns(options.idColumn);
@@ -200,4 +201,21 @@ function findTable(path: string): string {
 function asText(value: TableValue | undefined): string {
   if (value === null || value === undefined) return "";
   return typeof value === "string" ? value : String(value);
+}
+
+/** Files that would be read as a table of odd columns: those with nothing in them, and those in the encoding of spreadsheets' "Unicode text". */
+function refuseNoText(file: string): void {
+  const mark = Buffer.alloc(2);
+  const opened = openSync(file, "r");
+  try {
+    if (readSync(opened, mark) === 0)
+      throw new DataError(`${file}: this file is empty.`, { mend: "Check that it was written to its end." });
+  } finally {
+    closeSync(opened);
+  }
+  if (mark.equals(Buffer.of(0xff, 0xfe)) || mark.equals(Buffer.of(0xfe, 0xff))) {
+    throw new DataError(`${file}: this file is UTF-16; expected UTF-8.`, {
+      mend: "Convert it, for instance with `iconv -f UTF-16 -t UTF-8`.",
+    });
+  }
 }

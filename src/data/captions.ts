@@ -2,7 +2,7 @@
  * Which text a sample is trained with in an epoch (LaCLIP, section 3; data.py of LijieFan/LaCLIP), and the ways to choose that go beyond it.
  *
  * In the paper the original and every rewrite have the same chance. Beyond it, rewrites that were weighed against the image
- * (rewriting/image-policies.ts) have a chance in proportion to their weight, the original's being 1; sources can have weights of their
+ * (rewriting/checks/image-policies.ts) have a chance in proportion to their weight, the original's being 1; sources can have weights of their
  * own, which may change with the epochs; and several texts can be drawn for one image.
  * A text of fewer than two words, as a language model that stops early leaves it, gives way to the original. The choice depends on the
  * run's seed, the epoch and the sample, and on nothing that was chosen before.

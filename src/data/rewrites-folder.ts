@@ -62,7 +62,7 @@ const sourceSchema = z.strictObject({
   /** Temperature, top-p, limits: whatever decides the text beside prompt and seed. */
   sampling: z.record(z.string(), z.union([z.number(), z.string(), z.boolean()])),
   seed: z.number().int(),
-  /** What was looked for in the texts, by the name of the check; see rewriting/checks.ts. */
+  /** What was looked for in the texts, by the name of the check; see rewriting/checks/checks.ts. */
   checks: z
     .record(z.string(), z.strictObject({ verdict: z.enum(["reject", "flag", "off"]), limit: z.array(z.number()).optional() }))
     .optional(),

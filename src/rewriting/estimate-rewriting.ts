@@ -8,15 +8,15 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { InterruptedError, Random } from "../support/index.ts";
-import type { CaptionRow, CaptionsInput } from "./captions-input.ts";
-import { isEmpty, surveyCaptions } from "./captions-survey.ts";
-import type { CaptionsSurvey } from "./captions-survey.ts";
-import type { RewriteEngine, RewriteGroup } from "./engine.ts";
-import { isFailure } from "./engine.ts";
-import type { Prompt } from "./prompt.ts";
+import type { CaptionRow, CaptionsInput } from "./captions/captions-input.ts";
+import { isEmpty, surveyCaptions } from "./captions/captions-survey.ts";
+import type { CaptionsSurvey } from "./captions/captions-survey.ts";
+import type { RewriteEngine, RewriteGroup } from "./engines/engine.ts";
+import { isFailure } from "./engines/engine.ts";
+import type { Prompt } from "./prompts/prompt.ts";
 import { rewriteCaptions } from "./rewrite.ts";
 import type { RewriteOptions } from "./rewrite.ts";
-import { shardRows } from "./shards.ts";
+import { shardRows } from "./shards/shards.ts";
 
 /** What is to be estimated, and from what. */
 export interface EstimateOptions extends Omit<RewriteOptions, "out"> {

@@ -1,15 +1,15 @@
 /**
  * What an engine is asked: captions with the examples that are drawn for them, those with the same examples together.
  *
- * Examples and seed depend on (run seed, source, caption id) alone, so neither the order nor an interruption changes a text.
+ * Examples and seed depend on (run seed, source, caption id) alone, so neither the order nor an interruption changes what is asked.
  */
 import { Random } from "../support/index.ts";
-import type { RewriteGroup, RewriteRequest } from "./engine.ts";
-import type { OpenCaption } from "./open-captions.ts";
-import { drawExamples } from "./pairs.ts";
-import type { Example } from "./pairs.ts";
-import { safeCaption } from "./prompt.ts";
-import type { PromptForm } from "./prompt.ts";
+import type { RewriteGroup, RewriteRequest } from "./engines/engine.ts";
+import type { OpenCaption } from "./captions/open-captions.ts";
+import { drawExamples } from "./pairs/pairs.ts";
+import type { Example } from "./pairs/pairs.ts";
+import { safeCaption } from "./prompts/prompt.ts";
+import type { PromptForm } from "./prompts/prompt.ts";
 import type { RunSource } from "./run-sources.ts";
 
 /** How requests are made. */
@@ -41,17 +41,17 @@ export async function* requestGroups(
     }
     return;
   }
-  const groups = new Map<string, { examples: readonly Example[]; drawn: Drawn[] }>();
+  const groups = new Map<readonly Example[], Drawn[]>();
   for (const caption of captions) {
     const { examples, seed } = drawExamples(source.pairs, runSeed, caption.id, attempt);
-    const name = examples.map((example) => example.id).join("\n");
-    let group = groups.get(name);
-    if (!group) groups.set(name, (group = { examples, drawn: [] }));
-    group.drawn.push({ caption, seed });
+    const group = groups.get(examples);
+    if (group) group.push({ caption, seed });
+    else groups.set(examples, [{ caption, seed }]);
   }
-  for (const name of [...groups.keys()].sort()) {
-    const { examples, drawn } = groups.get(name)!;
-    groups.delete(name);
+  const named = Array.from(groups.keys(), (examples) => ({ name: examples.map(({ id }) => id).join("\n"), examples }));
+  for (const { examples } of named.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    const drawn = groups.get(examples)!;
+    groups.delete(examples);
     yield drawn.map((each) => request(source.name, each, examples, form));
   }
 }

@@ -6,11 +6,14 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, mock, test } from "node:test";
-import { InterruptedError } from "../support/index.ts";
-import { openCaptions } from "./captions-input.ts";
+import { isUsable, openRewritesFolder } from "../data/index.ts";
+import { DataError, InterruptedError, setLogLevel } from "../support/index.ts";
+import { openCaptions } from "./captions/captions-input.ts";
 import { EdaEngine } from "./engines/eda.ts";
+import { ungrouped } from "./engines/engine.ts";
+import type { EngineDescription, Outcome, RewriteEngine, RewriteGroup } from "./engines/engine.ts";
 import { OpenAiCompatibleEngine } from "./engines/openai-compatible.ts";
-import { chooseSources } from "./pairs.ts";
+import { chooseSources } from "./pairs/pairs.ts";
 import { rewriteCaptions } from "./rewrite.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-rewrite-"));
@@ -82,3 +85,74 @@ for (const [name, answer] of [
     }
   });
 }
+
+/** Answers all requests but those whose caption is one that `fails`. */
+class FailingEngine implements RewriteEngine {
+  readonly name = "failing";
+  readonly usesExamples = true;
+  readonly asked: string[] = [];
+
+  constructor(private readonly fails: (caption: string) => boolean) {}
+
+  async describe(): Promise<EngineDescription> {
+    return await Promise.resolve({ model: "failing", modelHash: "", sampling: {} });
+  }
+
+  async *rewrite(groups: AsyncIterable<RewriteGroup>): AsyncGenerator<Outcome> {
+    for await (const request of ungrouped(groups)) {
+      this.asked.push(request.caption);
+      if (this.fails(request.caption)) yield { request, error: new DataError("too long") };
+      else yield { request, text: ` other words for ${request.caption}`, finish: "stop", tokens: 5 };
+    }
+  }
+
+  async close(): Promise<void> {}
+}
+
+async function rewriteWith(
+  engine: RewriteEngine,
+  name: string,
+  texts: readonly string[],
+  options: { maximumFailed?: number; onProgress?: (done: number, planned: number) => void } = {},
+): ReturnType<typeof rewriteCaptions> {
+  const path = join(folder, `${name}.csv`);
+  writeFileSync(path, `id,caption\n${texts.map((text, i) => `${i},"${text}"\n`).join("")}`);
+  return await rewriteCaptions({
+    captions: await openCaptions(path),
+    out: join(folder, name),
+    engine,
+    sources: chooseSources(["bard"]),
+    seed: 1,
+    createdWith: "test",
+    ...options,
+  });
+}
+
+test("a few failures end no run, but too many, all of them, and any where none may fail, do", async () => {
+  setLogLevel("quiet");
+  const numbered = (count: number): string[] => Array.from({ length: count }, (_, i) => `a dog number ${i + 100}`);
+  const failing = (most: number): RewriteEngine => new FailingEngine((caption) => Number(/\d+/.exec(caption)![0]) < 100 + most);
+  assert.deepEqual((await rewriteWith(failing(10), "few", numbered(40))).failed, 10);
+  await assert.rejects(rewriteWith(failing(11), "more", numbered(40)), /11 of 40 rewrites failed \(allowed are 10\)/);
+  assert.deepEqual((await rewriteWith(failing(11), "allowed", numbered(40), { maximumFailed: 0.3 })).failed, 11);
+  await assert.rejects(rewriteWith(failing(13), "too many", numbered(40), { maximumFailed: 0.3 }), /13 of 40 .*allowed are 30 %/);
+  await assert.rejects(rewriteWith(failing(3), "all", numbered(3)), /3 of 3 rewrites failed \(all of them\)/);
+  await assert.rejects(rewriteWith(failing(1), "none", numbered(40), { maximumFailed: 0 }), /1 of 40 rewrites failed \(allowed are 0 %\)/);
+});
+
+test("a caption of which nothing is left for a prompt is counted as empty, asked of nobody, and done", async () => {
+  const engine = new FailingEngine(() => false);
+  const told: string[] = [];
+  const onProgress = (done: number, planned: number): void => void told.push(`${done}/${planned}`);
+  const texts = ["a dog", "<s>", "\u200b\u200e", "  ", "a cat"];
+  const summary = await rewriteWith(engine, "blank", texts, { onProgress });
+  assert.deepEqual([summary.captions, summary.emptyCaptions, summary.written, summary.rejected], [4, 3, 4, 2]);
+  assert.deepEqual(engine.asked.sort(), ["a cat", "a dog"]);
+  assert.deepEqual(told, ["0/4", "1/4", "2/4", "3/4", "4/4"]);
+  const rows: string[] = [];
+  for await (const batch of (await openRewritesFolder(join(folder, "blank"))).read())
+    rows.push(...batch.map(({ id, text, flags }) => `${id}: ${isUsable({ flags }) ? text : flags.join(" ")}`));
+  assert.deepEqual(rows.sort(), ["0: other words for a dog", "1: rejected:too-short", "2: rejected:too-short", "4: other words for a cat"]);
+  const again = await rewriteWith(engine, "blank", texts);
+  assert.deepEqual([again.kept, again.written, engine.asked.length], [4, 0, 2]);
+});

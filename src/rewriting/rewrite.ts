@@ -2,31 +2,32 @@
  * The rewriting of a whole data set: captions in, a rewrites folder out, from where an earlier start left off.
  *
  * Captions are taken in chunks; within a chunk and source they are ordered by their examples, so that an engine can use again what
- * it knows of a prompt's beginning. Neither the order nor an interruption changes a text (request-groups.ts). A finished rewrite is
+ * it knows of a prompt's beginning. Neither the order nor an interruption changes what is asked (request-groups.ts). A finished rewrite is
  * in the folder's log at the end of the turn in which it came: the end of the process costs what was being written, no more.
  */
 import { RewritesWriter, isUsable } from "../data/index.ts";
 import type { Rewrite } from "../data/index.ts";
 import { DataError, EndpointError, InterruptedError, LaclipError, Progress, log } from "../support/index.ts";
-import { datasetName } from "./captions-input.ts";
-import type { CaptionsInput } from "./captions-input.ts";
-import { isEmpty } from "./captions-survey.ts";
-import type { CaptionsSurvey } from "./captions-survey.ts";
-import { checkRewrite } from "./checks.ts";
-import type { CheckSettings } from "./checks.ts";
-import { isFailure } from "./engine.ts";
-import type { Completion, EngineDescription, RewriteEngine, RewriteRequest } from "./engine.ts";
-import { openCaptionChunks } from "./open-captions.ts";
-import type { OpenCaption } from "./open-captions.ts";
-import type { PairSource } from "./pairs.ts";
-import { defaultForm, requireFit } from "./prompt-forms.ts";
-import type { PromptForm } from "./prompt.ts";
+import { datasetName } from "./captions/captions-input.ts";
+import type { CaptionsInput } from "./captions/captions-input.ts";
+import { isEmpty } from "./captions/captions-survey.ts";
+import type { CaptionsSurvey } from "./captions/captions-survey.ts";
+import { checkRewrite } from "./checks/checks.ts";
+import type { CheckSettings } from "./checks/checks.ts";
+import { isFailure } from "./engines/engine.ts";
+import type { Completion, EngineDescription, RewriteEngine, RewriteRequest } from "./engines/engine.ts";
+import { openCaptionChunks } from "./captions/open-captions.ts";
+import type { OpenCaption } from "./captions/open-captions.ts";
+import type { PairSource } from "./pairs/pairs.ts";
+import { defaultForm, requireFit } from "./prompts/prompt-forms.ts";
+import { safeCaption } from "./prompts/prompt.ts";
+import type { PromptForm } from "./prompts/prompt.ts";
 import { requestGroups } from "./request-groups.ts";
 import { describeSource, runSources } from "./run-sources.ts";
 import type { RunSource } from "./run-sources.ts";
-import { refuseOtherNeighbour } from "./shard-set.ts";
-import { shardRows } from "./shards.ts";
-import type { Shard } from "./shards.ts";
+import { refuseOtherNeighbour } from "./shards/shard-set.ts";
+import { shardRows } from "./shards/shards.ts";
+import type { Shard } from "./shards/shards.ts";
 
 /** What to rewrite, with what, and where to. */
 export interface RewriteOptions {
@@ -51,12 +52,14 @@ export interface RewriteOptions {
   limit?: number;
   /** Rewrite only this shard of them. Default: all. */
   shard?: Shard;
-  /** Share of requests that may fail, 0..1. Default 0.01. */
+  /** Share of requests that may fail, 0..1; a few may in any case (`fewFailures`), unless it is 0. Default 0.01. */
   maximumFailed?: number;
   /** Captions in a chunk. Larger chunks have more neighbours with the same examples. Default 65,536. */
   chunk?: number;
   /** Rewrites in a parquet part. Default 200,000. */
   rowsPerPart?: number;
+  /** Told how many of the planned rewrites are there or have failed, at the start and whenever that has changed. */
+  onProgress?: (done: number, planned: number) => void;
   /** Program and version, for the manifest. */
   createdWith: string;
   /** Stops the work; what is done is kept, and InterruptedError thrown. */
@@ -69,6 +72,7 @@ export interface RewriteSummary {
   dataset: string;
   /** Captions in the file that are not empty. */
   captions: number;
+  /** Those that are, and those of this run of which nothing is left that could be shown to a model. */
   emptyCaptions: number;
   /** Left out since there is no second caption of their image to merge with. */
   withoutSecond: number;
@@ -88,11 +92,14 @@ export interface RewriteSummary {
 /** So many failures in a row, without one success, mean that the engine is gone. */
 const failuresInARow = 50;
 
+/** So many failures end no run in which something was written, however small their share would have to be: they say little of the engine. */
+export const fewFailures = 10;
+
 /**
  * Rewrites captions into a folder.
  * @throws InterruptedError when stopped; everything finished is kept
  * @throws DataError for a folder of other captions, settings or writers, and where the captions are unusable
- * @throws EndpointError (or the engine's own error) when more than the allowed share of requests failed
+ * @throws EndpointError (or the engine's own error) when more than the allowed share of requests failed, or all of them
  */
 export async function rewriteCaptions(options: RewriteOptions): Promise<RewriteSummary> {
   const { captions, engine, out, signal = new AbortController().signal } = options;
@@ -190,12 +197,17 @@ class Run {
     if (this.summary.kept > 0) log.info(`${this.summary.out}: ${this.summary.kept} of ${this.#planned} rewrites are there already`);
     const started = performance.now();
     const progress = new Progress({ label: "rewrite", total: this.#planned, unit: "rewrites", start: this.summary.kept });
+    this.#tell();
     const isDone = (number: number): boolean => finished.every((numbers) => numbers.has(number));
     try {
       for await (const chunk of openCaptionChunks(captions, { survey, from, to, size, isDone })) {
+        const blank = new Set(chunk.filter(({ caption }) => safeCaption(caption).text === ""));
+        this.summary.emptyCaptions += blank.size;
         for (const [i, source] of sources.entries()) {
+          const unfinished = chunk.filter(({ number }) => !finished[i]!.has(number));
+          for (const caption of unfinished) if (blank.has(caption)) await this.#keepNothing(source, caption, progress);
           let open = this.#mergeable(
-            chunk.filter(({ number }) => !finished[i]!.has(number)),
+            unfinished.filter((caption) => !blank.has(caption)),
             progress,
           );
           for (let attempt = 0; open.length > 0 && !signal.aborted; attempt++) open = await this.#pass(source, open, attempt, progress);
@@ -207,11 +219,21 @@ class Run {
       this.summary.seconds = (performance.now() - started) / 1000;
     }
     const { kept, written, failed, withoutSecond } = this.summary;
+    if (failed > 0 && kept + written === 0 && !signal.aborted) throw this.#tooManyFailures("all of them");
     if (signal.aborted && kept + written + failed + withoutSecond < this.#planned) {
       throw new InterruptedError(`Stopped. ${written} new rewrites are saved in ${this.summary.out}.`, {
         mend: "Start the same command again: it goes on from there.",
       });
     }
+  }
+
+  /**
+   * A caption of control characters or models' own marks is not empty, but nothing of it can stand in a prompt. It gets an empty text,
+   * which is never trained on, and so is done like the others.
+   */
+  async #keepNothing({ name }: RunSource, { id }: OpenCaption, progress: Progress): Promise<void> {
+    await this.#keep({ id, source: name, text: "", flags: ["rejected:too-short"], finish: "none", tokens: 0, seed: 0, examples: [] });
+    progress.advance();
   }
 
   /** Those that the form of the prompt can be made for. Rewriting the others by examples of merging would teach the model to invent. */
@@ -271,17 +293,25 @@ class Run {
     this.summary.written++;
     if (!isUsable(rewrite)) this.summary.rejected++;
     for (const flag of rewrite.flags) this.summary.flags[flag] = (this.summary.flags[flag] ?? 0) + 1;
+    this.#tell();
+  }
+
+  #tell(): void {
+    const { kept, written, failed } = this.summary;
+    this.#options.onProgress?.(kept + written + failed, this.#planned);
   }
 
   #fail(error: LaclipError, { id, source }: RewriteRequest): void {
     this.summary.failed++;
     this.#failuresSinceSuccess++;
     this.#last = error;
+    this.#tell();
     if (this.summary.failed <= 3) log.warn(`no rewrite of ${id} from ${source}: ${error.message}`);
     // Above the allowed share nothing that still comes can help; without any success there is nothing to wait for.
     const { maximumFailed = 0.01 } = this.#options;
-    if (this.summary.failed > Math.floor(maximumFailed * this.#planned))
-      throw this.#tooManyFailures(`allowed are ${maximumFailed * 100} %`);
+    const allowed = maximumFailed === 0 ? 0 : Math.max(fewFailures, Math.floor(maximumFailed * this.#planned));
+    if (this.summary.failed > allowed)
+      throw this.#tooManyFailures(`allowed are ${allowed === fewFailures ? String(fewFailures) : `${maximumFailed * 100} %`}`);
     if (this.#failuresSinceSuccess >= failuresInARow) throw this.#tooManyFailures(`the last ${failuresInARow} in a row`);
   }
 

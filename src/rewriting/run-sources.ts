@@ -6,13 +6,13 @@
  */
 import type { RewriteSource } from "../data/index.ts";
 import { UsageError, sha256 } from "../support/index.ts";
-import type { CaptionsSurvey } from "./captions-survey.ts";
-import { defaultChecks, normalise, recordChecks } from "./checks.ts";
-import type { EngineDescription, RewriteEngine } from "./engine.ts";
-import { examplesPerPrompt, hashOfPairs, outputsOf } from "./pairs.ts";
-import type { PairSource } from "./pairs.ts";
-import { defaultForm } from "./prompt-forms.ts";
-import { maximumCaption, signatureOf } from "./prompt.ts";
+import type { CaptionsSurvey } from "./captions/captions-survey.ts";
+import { defaultChecks, normalise, recordChecks } from "./checks/checks.ts";
+import type { EngineDescription, RewriteEngine } from "./engines/engine.ts";
+import { examplesPerPrompt, hashOfPairs, outputsOf } from "./pairs/pairs.ts";
+import type { PairSource } from "./pairs/pairs.ts";
+import { defaultForm } from "./prompts/prompt-forms.ts";
+import { maximumCaption, signatureOf } from "./prompts/prompt.ts";
 import type { RewriteOptions } from "./rewrite.ts";
 
 /** A source as a run writes it. */

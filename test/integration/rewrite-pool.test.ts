@@ -216,6 +216,9 @@ test("a shard that takes much longer than its lock lasts stays its worker's", { 
   milliseconds = 800;
   // Not a second here: on a machine with more to do than it can, a process may stand still for as long.
   const [first, second] = [start(pool, "--lock-seconds", "3"), start(pool, "--lock-seconds", "3")];
+  await until("word of how far the shard is", async () => ((await status(pool)).active[0]?.progress?.done ?? 0) > 0);
+  const [{ progress } = assert.fail("no shard is under way")] = (await status(pool)).active;
+  assert.ok(progress && progress.done < progress.planned && progress.planned === 40, JSON.stringify(progress));
   const said = (await Promise.all([first.end, second.end])).map((end) => {
     assert.equal(end.code, 0, end.said);
     return end.said;

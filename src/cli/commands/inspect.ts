@@ -5,6 +5,7 @@ import { Command } from "commander";
 import { describeInspection, inspectData, renderInspection } from "../../curation/index.ts";
 import { log, writeFileAtomic } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
+import { preparePage } from "../page-file.ts";
 import { parseWhole } from "../options.ts";
 
 interface InspectFlags {
@@ -56,6 +57,7 @@ function dataCommand(): Command {
 }
 
 async function run(path: string, { html, json, show, ...options }: InspectFlags): Promise<void> {
+  preparePage(html);
   const inspection = await inspectData({ ...options, path, show: show ?? (html === undefined ? 5 : 40), pictures: html !== undefined });
   if (html !== undefined) {
     writeFileAtomic(html, renderInspection(inspection));

@@ -89,7 +89,12 @@ export function addTextOptions(target: Command): Command {
     .option("--retries <count>", "how often a caption is rewritten anew when what came was rejected", parseWhole(0), 0)
     .option("--beside <name>", "write each source as SOURCE.NAME, beside one of the same folder that was made with other settings")
     .option(...checkOption)
-    .option("--max-failed <share>", "share of requests that may fail before the work is given up, 0 to 1", parseShare, 0.01)
+    .option(
+      "--max-failed <share>",
+      "share of requests that may fail before the work is given up, 0 to 1; ten may in any case, unless it is 0",
+      parseShare,
+      0.01,
+    )
     .optionsGroup("Which captions:")
     .option(
       "--id-column <name>",
@@ -117,7 +122,7 @@ export function addEngineOptions(target: Command): Command {
       (value: string, before: string | undefined) => (before === undefined ? value : `${before},${value}`),
     )
     .option("--model <name>", "which of the server's models to use")
-    .option("--concurrency <count>", "captions written at once (default: 64 at each server, 32 on a GPU, 4 on a CPU)", parseWhole(1))
+    .option("--concurrency <count>", "captions written at once (default: 64 at each server, 32 on a GPU, 8 on a CPU)", parseWhole(1))
     .option("--patience <seconds>", "how long to wait when no server answers any more (default: 300)", parseWhole(1))
     .option("--threads <count>", "CPU threads of a GGUF model (default: all but one; one where there are two)", parseWhole(1))
     .option("--context <tokens>", "tokens of prompt and answer together in a GGUF model (default: 512)", parseWhole(128))

@@ -153,8 +153,12 @@ function describe({ queue, waiting, active, done, failed, rewrites, missing, rat
     `queue ${queue}: ${done} shards done, ${active.length} under way, ${waiting} waiting, ${failed.length} set aside`,
     `${rewrites} rewrites in the finished shards, ${missing} missing there; ${workers} workers, ${rate.toFixed(1)} rewrites a second each${left}`,
   ];
-  for (const { number, of, worker, seconds, lost } of active)
-    lines.push(`  ${number}/${of}: ${worker}, for ${formatDuration(seconds)}${lost > 0 ? `, its worker was lost ${lost} times` : ""}`);
+  for (const { number, of, worker, seconds, lost, progress } of active) {
+    const far = progress ? `, ${progress.done} of ${progress.planned} rewrites` : "";
+    lines.push(
+      `  ${number}/${of}: ${worker}, for ${formatDuration(seconds)}${far}${lost > 0 ? `, its worker was lost ${lost} times` : ""}`,
+    );
+  }
   for (const { number, of, reason } of failed) lines.push(`  ${number}/${of} set aside: ${reason}`);
   for (const out of outs) lines.push(`  shards in ${out}`);
   if (failed.length > 0) lines.push("The same `laclip rewrite enqueue` puts what was set aside back into the queue.");

@@ -6,6 +6,7 @@ import { openRewritesFolder } from "../../data/index.ts";
 import { describeStatistics, renderStatistics, rewritesStatistics } from "../../rewriting/index.ts";
 import { log, writeFileAtomic } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
+import { preparePage } from "../page-file.ts";
 import { parseWhole } from "../options.ts";
 import { addSecondOptions, captionsOf } from "./rewrite-options.ts";
 import type { CaptionOptions } from "./rewrite-options.ts";
@@ -40,6 +41,7 @@ export function statsCommand(): Command {
 }
 
 async function run(path: string, { captions, html, json, examples: shown, sample, seed, ...columns }: StatsOptions): Promise<void> {
+  preparePage(html);
   const folder = await openRewritesFolder(path);
   const input = captions === undefined ? {} : { captions: await captionsOf(captions, columns) };
   const statistics = await rewritesStatistics(folder, { ...input, examples: shown, sample, seed });

@@ -6,10 +6,10 @@
  * its business. Captions on their way back go first: so few are under way at any time.
  */
 import { EndpointError, UsageError, invariant, sha256 } from "../../support/index.ts";
-import { isFailure } from "../engine.ts";
-import type { EngineDescription, Outcome, ProgramSource, RewriteEngine, RewriteGroup, RewriteRequest } from "../engine.ts";
-import { captionInAnswer } from "../prompt-forms/chat-answer.ts";
-import type { PromptForm } from "../prompt.ts";
+import { isFailure } from "./engine.ts";
+import type { EngineDescription, Outcome, ProgramSource, RewriteEngine, RewriteGroup, RewriteRequest } from "./engine.ts";
+import { captionInAnswer } from "../prompts/forms/chat-answer.ts";
+import type { PromptForm } from "../prompts/prompt.ts";
 
 /** A language on the way, with the prompts for both ways. */
 interface Language {

@@ -1,7 +1,7 @@
 /** OpenAI's completions interface, as servers and batch files have it: a prompt as the body of a request, an answer as a completion. */
-import { longestAnswer } from "../engine.ts";
-import type { Completion, RewriteRequest, SamplingOptions } from "../engine.ts";
-import type { Prompt } from "../prompt.ts";
+import { longestAnswer } from "./engine.ts";
+import type { Completion, RewriteRequest, SamplingOptions } from "./engine.ts";
+import type { Prompt } from "../prompts/prompt.ts";
 import { PassingError } from "./server-answers.ts";
 
 /** What to ask with. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { defaultForm } from "../prompt-forms.ts";
-import type { RewriteGroup } from "../engine.ts";
+import { defaultForm } from "../prompts/prompt-forms.ts";
+import type { RewriteGroup } from "./engine.ts";
 import { EdaEngine } from "./eda.ts";
 
 const caption = "A young woman riding old bicycles through the crowded streets, smiling.";

@@ -7,8 +7,8 @@
  */
 import { setImmediate } from "node:timers/promises";
 import { Random } from "../../support/index.ts";
-import { ungrouped } from "../engine.ts";
-import type { EngineDescription, Outcome, RewriteEngine, RewriteGroup } from "../engine.ts";
+import { ungrouped } from "./engine.ts";
+import type { EngineDescription, Outcome, RewriteEngine, RewriteGroup } from "./engine.ts";
 import { articleBefore } from "../words/morphology.ts";
 import { Synonyms } from "../words/synonyms.ts";
 import type { Replaceable } from "../words/synonyms.ts";

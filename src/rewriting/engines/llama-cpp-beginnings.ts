@@ -24,15 +24,18 @@ export class PromptBeginnings {
     this.#copies = typeof (holder as Copying)._copyStateFromOtherSequence === "function";
   }
 
-  /** Holds these tokens from now on; calls must not overlap. */
-  async hold(tokens: readonly Token[]): Promise<void> {
+  /**
+   * Holds these tokens from now on; calls must not overlap.
+   * @param inStep runs an evaluation together with those of others
+   */
+  async hold(tokens: readonly Token[], inStep: (evaluate: () => Promise<void>) => Promise<void>): Promise<void> {
     if (!this.#copies) return;
     // A turn of the event loop lets those begin who were given a prompt of the last beginning just now.
     await new Promise((resolve) => setImmediate(resolve));
     await Promise.allSettled(this.#underWay);
     await this.holder.adaptStateToTokens([...tokens], false);
     const missing = tokens.slice(this.holder.nextTokenIndex);
-    if (missing.length > 0) await this.holder.evaluateWithoutGeneratingNewTokens(missing);
+    if (missing.length > 0) await inStep(async () => await this.holder.evaluateWithoutGeneratingNewTokens(missing));
   }
 
   /** Brings a sequence to a state that is the longest beginning of a prompt to be had without evaluating, at most all but its last token. */

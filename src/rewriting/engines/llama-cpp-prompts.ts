@@ -6,9 +6,9 @@
  */
 import type { ChatHistoryItem, ChatWrapper, LlamaModel, Token } from "node-llama-cpp";
 import { DataError, UsageError } from "../../support/index.ts";
-import type { RewriteRequest } from "../engine.ts";
-import { shorten } from "../prompt.ts";
-import type { ChatMessage, Prompt } from "../prompt.ts";
+import type { RewriteRequest } from "./engine.ts";
+import { shorten } from "../prompts/prompt.ts";
+import type { ChatMessage, Prompt } from "../prompts/prompt.ts";
 import { commonLength } from "./llama-cpp-beginnings.ts";
 
 /** A prompt that leaves room for its answer. */

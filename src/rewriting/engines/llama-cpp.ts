@@ -1,8 +1,9 @@
 /**
  * A GGUF language model in this process, through node-llama-cpp (llama.cpp).
  *
- * Several captions are written at once, each in a sequence of its own. What the prompts of a group begin with is evaluated once and
- * copied to the sequences (llama-cpp-beginnings.ts), so that of most prompts only the caption is evaluated.
+ * Several captions are written at once, each in a sequence of its own, in steps that they take together (shared-steps.ts). What the
+ * prompts of a group begin with is evaluated once and copied to the sequences (llama-cpp-beginnings.ts), so that of most prompts only
+ * the caption is evaluated.
  * llama.cpp samples in another order than the paper (top-p before temperature) and so does not draw here: it gives the likeliest
  * tokens with their exact share of the whole vocabulary, and nucleus.ts draws.
  *
@@ -14,18 +15,19 @@ import { basename } from "node:path";
 import type { Llama, LlamaContext, LlamaContextSequence, LlamaModel, Token } from "node-llama-cpp";
 import { checkGguf } from "../../formats/index.ts";
 import { DataError, LaclipError, ModelFormatError, Random, log } from "../../support/index.ts";
-import { inParallel, longestAnswer, paperSampling } from "../engine.ts";
-import type { Completion, EngineDescription, Outcome, RewriteEngine, RewriteGroup, RewriteRequest, SamplingOptions } from "../engine.ts";
+import { inParallel, longestAnswer, paperSampling } from "./engine.ts";
+import type { Completion, EngineDescription, Outcome, RewriteEngine, RewriteGroup, RewriteRequest, SamplingOptions } from "./engine.ts";
 import { PromptBeginnings } from "./llama-cpp-beginnings.ts";
 import { chatWrapper, hashOfModel, importLibrary, modelFile, startLlama } from "./llama-cpp-library.ts";
 import { LlamaCppPrompts } from "./llama-cpp-prompts.ts";
 import { sampleAll, sampleNucleus } from "./nucleus.ts";
+import { SharedSteps } from "./shared-steps.ts";
 
 /** Which model, and what it may use. */
 export interface LlamaCppOptions {
   /** Path of a GGUF file, or an address `hf:owner/repository/file.gguf` that is downloaded once. */
   model: string;
-  /** Captions written at once. Default: 32 on a GPU, else 4. */
+  /** Captions written at once. Default: 32 on a GPU, else 8. */
   sequences?: number;
   /** Tokens of prompt and answer together. Default 512, or what the model was trained with if that is less. */
   contextSize?: number;
@@ -45,8 +47,15 @@ export interface LlamaCppOptions {
   sharePrefix?: boolean;
 }
 
-/** Tokens asked of llama.cpp per step; where the nucleus is larger, the step is asked again for all of them. */
-const likeliest = 256;
+/** Tokens asked of llama.cpp per step; where the nucleus is larger, the step is taken again for more of them, and then for all. */
+const likeliest = [256, 4096];
+
+/** Who writes one text at a time. */
+interface Writer {
+  /** Its place among all writers, which is that of its sequence too. */
+  readonly number: number;
+  readonly sequence: LlamaContextSequence;
+}
 
 interface Loaded {
   llama: Llama;
@@ -64,6 +73,7 @@ export class LlamaCppEngine implements RewriteEngine {
   readonly #options: LlamaCppOptions;
   readonly #sampling: SamplingOptions;
   readonly #endsLine = new Map<Token, boolean>();
+  readonly #steps = new SharedSteps();
   #path: string | undefined;
   #loaded: Loaded | undefined;
 
@@ -88,7 +98,7 @@ export class LlamaCppEngine implements RewriteEngine {
     const { sequences } = await this.#load(await this.#resolve(signal), signal);
     yield* inParallel(this.#requests(groups), { count: sequences.length, signal }, async (request, worker): Promise<Outcome> => {
       try {
-        return await this.#write(request, sequences[worker]!, signal);
+        return await this.#steps.write(async () => await this.#write(request, { number: worker, sequence: sequences[worker]! }, signal));
       } catch (error) {
         // What is wrong with this request alone is counted; a model that computes nonsense ends the work.
         if (error instanceof DataError) return { request, error };
@@ -102,17 +112,22 @@ export class LlamaCppEngine implements RewriteEngine {
     this.#loaded = undefined;
   }
 
-  /** The requests one by one; with the first of a group, what it begins with is evaluated. */
+  /** The requests one by one; with the first of a group, what it begins with is evaluated, in a step that the writers share. */
   async *#requests(groups: AsyncIterable<RewriteGroup>): AsyncGenerator<RewriteRequest> {
-    const { beginnings, prompts } = this.#loaded!;
+    const { beginnings, prompts, sequences } = this.#loaded!;
     for await (const group of groups) {
       const [first] = group;
-      if (first && this.#options.sharePrefix !== false) await beginnings.hold(prompts.beginning(first));
+      if (first && this.#options.sharePrefix !== false) {
+        await this.#steps.write(
+          async () => await beginnings.hold(prompts.beginning(first), async (step) => await this.#steps.take(sequences.length, step)),
+        );
+      }
       yield* group;
     }
   }
 
-  async #write(request: RewriteRequest, sequence: LlamaContextSequence, signal: AbortSignal): Promise<Completion> {
+  async #write(request: RewriteRequest, writer: Writer, signal: AbortSignal): Promise<Completion> {
+    const { sequence } = writer;
     const { model, beginnings, prompts } = this.#loaded!;
     const { tokens: prompt, shortened, kind } = prompts.fit(request);
     if (this.#options.sharePrefix === false) await sequence.clearHistory();
@@ -131,7 +146,7 @@ export class LlamaCppEngine implements RewriteEngine {
     });
     let next = prompt.slice(sequence.nextTokenIndex);
     while (written.length < most && !signal.aborted) {
-      const token = await this.#step(sequence, next, random);
+      const token = await this.#step(writer, next, random);
       if (model.isEogToken(token)) return completion("stop");
       written.push(token);
       if (ends(token)) return completion("stop");
@@ -141,36 +156,45 @@ export class LlamaCppEngine implements RewriteEngine {
   }
 
   /** Evaluates `tokens` after what the sequence holds, and draws the token that follows. */
-  async #step(sequence: LlamaContextSequence, tokens: readonly Token[], random: Random): Promise<Token> {
-    const { temperature, topP } = this.#sampling;
-    // Without top-k, top-p and min-p only the temperature acts on the logits that come back.
-    const options = { temperature, topK: 0, topP: 1, minP: 0, seed: 0 };
-    const ask = async (
-      input: readonly Token[],
-      logits: true | { filter: { tokens: Token[]; includeTop: number } },
-    ): Promise<{ logits: Map<Token, number>; totalWeight: number }> => {
-      const last = input.length - 1;
-      const generateNext = { logits, totalLogitWeight: true, options };
-      const output = await sequence.controlledEvaluate(input.map((token, i) => (i === last ? [token, { generateNext }] : token)));
-      const next = output[last]?.next;
-      if (!next?.logits || next.totalLogitWeight === undefined) {
-        throw new ModelFormatError("The language model gave no probabilities for the next token.", { mend: "Use another model file." });
-      }
-      if (!Number.isFinite(next.totalLogitWeight)) {
-        throw new ModelFormatError("The language model computes numbers that are not finite.", {
-          mend: "Its weights are damaged, or overflow in this precision: download it again or use another file.",
-        });
-      }
-      return { logits: next.logits, totalWeight: next.totalLogitWeight };
-    };
+  async #step(writer: Writer, tokens: readonly Token[], random: Random): Promise<Token> {
+    const { topP } = this.#sampling;
     const chance = random.uniform();
-    const { logits, totalWeight } = await ask(tokens, { filter: { tokens: [], includeTop: likeliest } });
-    const token = sampleNucleus(logits, { totalWeight, topP, chance });
-    if (token !== undefined) return token;
-    const end = sequence.nextTokenIndex;
-    await sequence.eraseContextTokenRanges([{ start: end - 1, end }]);
-    const whole = await ask(tokens.slice(-1), true);
-    return sampleNucleus(whole.logits, { totalWeight: whole.totalWeight, topP, chance }) ?? sampleAll(whole.logits, chance);
+    let input = tokens;
+    for (const most of likeliest) {
+      const { logits, totalWeight } = await this.#ask(writer, input, { filter: { tokens: [], includeTop: most } });
+      const token = sampleNucleus(logits, { totalWeight, topP, chance });
+      if (token !== undefined) return token;
+      await forgetLast(writer);
+      input = tokens.slice(-1);
+    }
+    const { logits, totalWeight } = await this.#ask(writer, input, true);
+    return sampleNucleus(logits, { totalWeight, topP, chance }) ?? sampleAll(logits, chance);
+  }
+
+  /** Evaluates `tokens` and returns the likeliest that may follow, highest first, or all of them. */
+  async #ask(
+    { number, sequence }: Writer,
+    tokens: readonly Token[],
+    logits: true | { filter: { tokens: Token[]; includeTop: number } },
+  ): Promise<{ logits: Map<Token, number>; totalWeight: number }> {
+    // Without top-k, top-p and min-p only the temperature acts on the logits that come back.
+    const options = { temperature: this.#sampling.temperature, topK: 0, topP: 1, minP: 0, seed: 0 };
+    const last = tokens.length - 1;
+    const generateNext = { logits, totalLogitWeight: true, options };
+    const output = await this.#steps.take(
+      number,
+      async () => await sequence.controlledEvaluate(tokens.map((token, i) => (i === last ? [token, { generateNext }] : token))),
+    );
+    const next = output[last]?.next;
+    if (!next?.logits || next.totalLogitWeight === undefined) {
+      throw new ModelFormatError("The language model gave no probabilities for the next token.", { mend: "Use another model file." });
+    }
+    if (!Number.isFinite(next.totalLogitWeight)) {
+      throw new ModelFormatError("The language model computes numbers that are not finite.", {
+        mend: "Its weights are damaged, or overflow in this precision: download it again or use another file.",
+      });
+    }
+    return { logits: next.logits, totalWeight: next.totalLogitWeight };
   }
 
   #isLineEnd(token: Token): boolean {
@@ -196,7 +220,7 @@ export class LlamaCppEngine implements RewriteEngine {
         modelPath: path,
         ...(signal === undefined ? {} : { loadSignal: signal }),
       });
-      const sequences = this.#options.sequences ?? (llama.supportsGpuOffloading ? 32 : 4);
+      const sequences = this.#options.sequences ?? (llama.supportsGpuOffloading ? 32 : 8);
       const { flashAttention = llama.supportsGpuOffloading ? "auto" : false } = this.#options;
       const contextSize = Math.min(this.#options.contextSize ?? 512, model.trainContextSize);
       const context = await model.createContext({
@@ -232,4 +256,10 @@ export class LlamaCppEngine implements RewriteEngine {
       );
     }
   }
+}
+
+/** Takes back the last token that a writer's sequence holds, so that it can be evaluated again. */
+async function forgetLast({ sequence }: Writer): Promise<void> {
+  const end = sequence.nextTokenIndex;
+  await sequence.eraseContextTokenRanges([{ start: end - 1, end }]);
 }

@@ -5,10 +5,10 @@ import type { Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, test } from "node:test";
 import { EndpointError, UsageError } from "../../support/index.ts";
-import { isFailure } from "../engine.ts";
-import type { Outcome, RewriteGroup, RewriteRequest } from "../engine.ts";
-import type { PromptForm } from "../prompt.ts";
-import { paperForm } from "../prompt-forms/in-context.ts";
+import { isFailure } from "./engine.ts";
+import type { Outcome, RewriteGroup, RewriteRequest } from "./engine.ts";
+import type { PromptForm } from "../prompts/prompt.ts";
+import { paperForm } from "../prompts/forms/in-context.ts";
 import { OpenAiCompatibleEngine } from "./openai-compatible.ts";
 import type { OpenAiCompatibleOptions } from "./openai-compatible.ts";
 

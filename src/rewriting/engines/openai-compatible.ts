@@ -6,9 +6,9 @@
  */
 import { setMaxListeners } from "node:events";
 import { EndpointError, LaclipError, Random, UsageError, log } from "../../support/index.ts";
-import { inParallel, paperSampling, ungrouped } from "../engine.ts";
-import type { EngineDescription, Outcome, RewriteEngine, RewriteGroup, RewriteRequest, SamplingOptions } from "../engine.ts";
-import type { Prompt } from "../prompt.ts";
+import { inParallel, paperSampling, ungrouped } from "./engine.ts";
+import type { EngineDescription, Outcome, RewriteEngine, RewriteGroup, RewriteRequest, SamplingOptions } from "./engine.ts";
+import type { Prompt } from "../prompts/prompt.ts";
 import { completionOf, requestBody, requestPath } from "./completions-api.ts";
 import { FinalError, PassingError, readAnswer } from "./server-answers.ts";
 import { ServerConnection } from "./server-connection.ts";

@@ -6,7 +6,7 @@
  * the next. The weights are guesses that were tried on captions of photos; a trained tagger would be right more often and is ten
  * times slower than rewriting at speed allows.
  */
-import { stopWords } from "../stop-words.ts";
+import { stopWords } from "../checks/stop-words.ts";
 import type { BaseForm, Form } from "./morphology.ts";
 import type { Sense } from "./wordnet.ts";
 

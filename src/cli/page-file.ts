@@ -1,0 +1,25 @@
+/**
+ * The file of a page that a command will write at its end, made sure of at its beginning: after an hour of work is no time to find
+ * that there is no place for it.
+ */
+import { accessSync, constants, mkdirSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import { UsageError, explainWriteFailure } from "../support/index.ts";
+
+/**
+ * Makes the folder that a page goes into, where there is none.
+ * @param path the page, or undefined where none is wanted
+ * @throws UsageError when `path` is a folder; LaclipError when nothing can be written there
+ */
+export function preparePage(path: string | undefined): void {
+  if (path === undefined) return;
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
+    throw new UsageError(`${path}: this is a folder; the page goes into one file.`, { mend: "Name a file: --html page.html." });
+  }
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    accessSync(dirname(path), constants.W_OK);
+  } catch (error) {
+    throw explainWriteFailure(error, path);
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * Rewrites in the forms that other programs read: csv and jsonl rows with ids, parquet with a row for each sample, and LaCLIP's text
+ * files, one line a caption. Webdatasets are in export-webdataset.ts.
+ */
+import { dirname, join } from "node:path";
+import type { Writable } from "node:stream";
+import { captionKey } from "../../data/index.ts";
+import type { Rewrite, RewritesFolder } from "../../data/index.ts";
+import { TextFile, csvLine, makeFolder, writeText } from "../../formats/index.ts";
+import { withAlignedRewrites } from "./aligned-rewrites.ts";
+import type { AlignOptions } from "./aligned-rewrites.ts";
+
+/** Formats in which rewrites are written row by row. */
+export type RowsFormat = "csv" | "jsonl";
+
+/**
+ * Writes all rewrites as rows: id, source, text, flags, finish, tokens, seed, examples, weight. In csv, lists are joined by spaces.
+ * @param out a file, written beside its place and renamed, or a stream
+ * @returns number of rows
+ */
+export async function exportRows(
+  folder: RewritesFolder,
+  { to, out, sources }: { to: RowsFormat; out: string | Writable; sources?: readonly string[] },
+): Promise<number> {
+  const write = async (put: (text: string) => Promise<void>): Promise<number> => {
+    let rows = 0;
+    if (to === "csv") await put("id,source,text,flags,finish,tokens,seed,examples,weight\n");
+    for await (const batch of folder.read(sources ? { sources } : {})) {
+      await put(batch.map((rewrite) => (to === "csv" ? csvLine(fieldsOf(rewrite)) : `${JSON.stringify(rewrite)}\n`)).join(""));
+      rows += batch.length;
+    }
+    return rows;
+  };
+  if (typeof out !== "string") return await write(async (text) => await writeText(out, text));
+  return await intoFiles([out], async ([file]) => await write(async (text) => await file!.write(text)));
+}
+
+/** What was written in LaCLIP's form. */
+export interface LinesReport {
+  /** Files written, one for each source. */
+  files: string[];
+  lines: number;
+  /** Per source, lines that hold the original because there is no usable rewrite. */
+  originals: Record<string, number>;
+}
+
+/**
+ * Writes LaCLIP's form: for each source a text file whose line i belongs to caption i of the captions file.
+ * Where a rewrite is missing or was rejected the line holds the original, as LaCLIP's training would choose.
+ * @throws DataError when the captions are not those that the rewrites were made for
+ */
+export async function exportLines(folder: RewritesFolder, { out, ...options }: AlignOptions & { out: string }): Promise<LinesReport> {
+  makeFolder(out);
+  return await withAlignedRewrites(folder, out, options, async ({ sources, rows }) => {
+    const paths = sources.map((source) => join(out, `${source}.txt`));
+    const originals = sources.map(() => 0);
+    const lines = await intoFiles(paths, async (files) => {
+      let count = 0;
+      for await (const batch of rows()) {
+        for (const [i, file] of files.entries()) {
+          const written = batch.map(({ caption, texts }) => {
+            if (texts[i] === undefined) originals[i]! += 1;
+            return `${oneLine(texts[i] ?? caption)}\n`;
+          });
+          await file.write(written.join(""));
+        }
+        count += batch.length;
+      }
+      return count;
+    });
+    return { files: paths, lines, originals: Object.fromEntries(sources.map((source, i) => [source, originals[i]!])) };
+  });
+}
+
+/** What was written as parquet. */
+export interface ParquetReport {
+  file: string;
+  rows: number;
+  columns: string[];
+}
+
+/**
+ * Writes one row for each row of the captions file, in its order: `id`, `caption`, and a column `caption_SOURCE` for each source,
+ * null where there is no usable rewrite. The form with a row for each rewrite is what the folder's own parts have.
+ * @throws DataError when the captions are not those that the rewrites were made for
+ */
+export async function exportParquet(folder: RewritesFolder, { out, ...options }: AlignOptions & { out: string }): Promise<ParquetReport> {
+  return await withAlignedRewrites(folder, dirname(out), options, async ({ sources, writeParquet }) => {
+    const rows = await writeParquet(out, captionKey);
+    return { file: out, rows, columns: ["id", "caption", ...sources.map((source) => captionKey(source))] };
+  });
+}
+
+/** All that Python's `readlines()` or a text editor may take for the end of a line becomes a space. */
+function oneLine(text: string): string {
+  return text.replace(/[\p{Cc}\u2028\u2029]+/gu, " ");
+}
+
+function fieldsOf({ id, source, text, flags, finish, tokens, seed, examples, weight = 1 }: Rewrite): string[] {
+  return [id, source, text, flags.join(" "), finish, String(tokens), String(seed), examples.join(" "), String(weight)];
+}
+
+/** Writes files that are there all or none. */
+async function intoFiles<T>(paths: readonly string[], write: (files: readonly TextFile[]) => Promise<T>): Promise<T> {
+  const files = paths.map((path) => new TextFile(path));
+  try {
+    const result = await write(files);
+    for (const file of files) await file.finish();
+    return result;
+  } catch (error) {
+    for (const file of files) await file.abandon();
+    throw error;
+  }
+}

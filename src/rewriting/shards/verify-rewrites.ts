@@ -1,0 +1,188 @@
+/**
+ * Whether a rewrites folder, or a folder of shards, is what it should be: every part is read to its end, every rewrite counted.
+ *
+ * Nothing is thrown for what is wrong with the folder's contents. It is listed, so that one look tells all of it.
+ */
+import { BitSet, HashedKeys, isRewritesFolder, isUsable, readManifest, readSegment, segments } from "../../data/index.ts";
+import type { Rewrite, RewritesManifest } from "../../data/index.ts";
+import { LaclipError } from "../../support/index.ts";
+import type { CaptionsInput } from "../captions/captions-input.ts";
+import { isEmpty } from "../captions/captions-survey.ts";
+import { mergesCaptions } from "./merge-shards.ts";
+import { faultsOf, openShards } from "./shard-set.ts";
+
+/** What a folder is held against. */
+export interface VerifyOptions {
+  /** The captions that were rewritten. With them, missing and foreign rewrites are found by their ids. */
+  captions?: CaptionsInput;
+}
+
+/** What was found in one source. */
+export interface VerifiedSource {
+  rewrites: number;
+  /** Of those: fit for training. */
+  usable: number;
+  /** Captions that should have a rewrite and have none. */
+  missing: number;
+}
+
+/** What a look at a folder has shown. */
+export interface VerifyReport {
+  readonly folder: string;
+  readonly dataset: string;
+  /** Shards that were looked at; 0 for a folder that is not cut into shards. */
+  readonly shards: number;
+  readonly parts: number;
+  readonly rewrites: number;
+  readonly sources: Readonly<Record<string, VerifiedSource>>;
+  /** What is wrong, in sentences. Empty: all is well. */
+  readonly faults: readonly string[];
+}
+
+/** Faults of one kind that are told one by one; of the others only their number. */
+const toldOfAKind = 5;
+
+/**
+ * Reads everything in a folder and says what is wrong with it.
+ * @param path a rewrites folder, or a folder of shards
+ * @throws DataError when it is neither, or the captions can't be read
+ */
+export async function verifyRewrites(path: string, { captions }: VerifyOptions = {}): Promise<VerifyReport> {
+  const shards = isRewritesFolder(path) ? undefined : openShards([path]);
+  const folders: readonly Looked[] = shards ?? [{ path, manifest: readManifest(path) }];
+  const survey = await captions?.survey();
+  const look = new Look(folders, survey?.numbers);
+  const { dataset } = folders[0]!.manifest;
+  if (survey && (survey.fingerprint.hash !== dataset.hash || survey.fingerprint.count !== dataset.count)) {
+    const words = ({ count, hash }: { count: number; hash: string }): string => `${count}, fingerprint ${hash.slice(0, 12)}`;
+    look.fault(
+      "other captions",
+      `${captions!.path}: other captions (${words(survey.fingerprint)}) than those that were rewritten (${words(dataset)}).`,
+    );
+  }
+  if (shards) {
+    const { mismatches, missing } = faultsOf(shards);
+    for (const fault of mismatches) look.fault("mismatch", fault);
+    for (const fault of missing) look.fault("missing shard", fault);
+  }
+  for (const folder of folders) await look.read(folder);
+  await look.findMissing(captions);
+  return {
+    folder: path,
+    dataset: dataset.name,
+    shards: shards?.length ?? 0,
+    parts: look.parts,
+    rewrites: Object.values(look.sources).reduce((sum, { rewrites }) => sum + rewrites, 0),
+    sources: look.sources,
+    faults: look.faults(),
+  };
+}
+
+interface Looked {
+  readonly path: string;
+  readonly manifest: RewritesManifest;
+}
+
+class Look {
+  parts = 0;
+  readonly sources: Record<string, VerifiedSource> = {};
+  readonly #folders: readonly Looked[];
+  readonly #numbers: HashedKeys;
+  /** Whether the numbers are those of the captions, in file order; else ids are numbered as they come. */
+  readonly #known: boolean;
+  readonly #done = new Map<string, BitSet>();
+  readonly #faults = new Map<string, { count: number; told: string[] }>();
+
+  constructor(folders: readonly Looked[], numbers: HashedKeys | undefined) {
+    this.#folders = folders;
+    this.#numbers = numbers ?? new HashedKeys();
+    this.#known = numbers !== undefined;
+    for (const source of folders.flatMap(({ manifest }) => Object.keys(manifest.sources))) {
+      this.sources[source] ??= { rewrites: 0, usable: 0, missing: 0 };
+      this.#done.set(source, new BitSet());
+    }
+  }
+
+  fault(kind: string, sentence: string): void {
+    const found = this.#faults.get(kind) ?? { count: 0, told: [] };
+    this.#faults.set(kind, found);
+    if (++found.count <= toldOfAKind) found.told.push(sentence);
+  }
+
+  faults(): string[] {
+    return [...this.#faults].flatMap(([kind, { count, told }]) =>
+      count > told.length ? [...told, `and ${count - told.length} more of the same kind (${kind}).`] : told,
+    );
+  }
+
+  /** Reads a folder to its end; what can't be read is a fault, and the rest is read all the same. */
+  async read({ path, manifest }: Looked): Promise<void> {
+    const counts = new Map(Object.keys(manifest.sources).map((source) => [source, 0]));
+    for (const segment of segments(path)) {
+      this.parts++;
+      try {
+        for await (const batch of readSegment(path, segment)) for (const rewrite of batch) this.#count(path, manifest, rewrite, counts);
+      } catch (error) {
+        if (!LaclipError.is(error)) throw error;
+        this.fault("unreadable", error.message);
+      }
+    }
+    if (this.#known) return;
+    const expected = manifest.captions ?? manifest.dataset.count;
+    for (const [source, count] of counts) {
+      if (count > expected) this.fault("too many", `${path}: ${count} rewrites from ${source} of ${expected} captions.`);
+      if (count >= expected || mergesCaptions(manifest.sources[source]!)) continue;
+      this.sources[source]!.missing += expected - count;
+      this.fault("missing", `${path}: ${expected - count} of ${expected} captions have no rewrite from ${source}.`);
+    }
+  }
+
+  /** With the captions at hand: which of them have no rewrite. */
+  async findMissing(captions: CaptionsInput | undefined): Promise<void> {
+    if (!captions) return;
+    const shards = this.#folders.flatMap(({ manifest: { shard } }) => shard ?? []);
+    const end = shards.length > 0 ? Math.max(...shards.map(({ to }) => to)) : (this.#folders[0]!.manifest.captions ?? this.#numbers.size);
+    const open = new Map<string, string[]>();
+    for (const [source, done] of this.#done) {
+      if (this.#folders.some(({ manifest }) => Object.hasOwn(manifest.sources, source) && mergesCaptions(manifest.sources[source]!)))
+        continue;
+      this.sources[source]!.missing = end - done.count(0, end);
+      if (this.sources[source]!.missing > 0) open.set(source, []);
+    }
+    if (open.size === 0) return;
+    for await (const batch of captions.rows()) {
+      for (const { id, caption } of batch) {
+        if (isEmpty(caption)) continue;
+        const number = this.#numbers.get(id)!;
+        for (const [source, ids] of open)
+          if (ids.length < 3 && number < end && !this.#done.get(source)!.has(number) && !ids.includes(id)) ids.push(id);
+      }
+      if ([...open].every(([source, ids]) => ids.length >= Math.min(3, this.sources[source]!.missing))) break;
+    }
+    for (const [source, ids] of open) {
+      const named = ids.map((id) => JSON.stringify(id)).join(", ");
+      this.fault("missing", `${this.sources[source]!.missing} of ${end} captions have no rewrite from ${source}, such as ${named}.`);
+    }
+  }
+
+  #count(path: string, { sources, shard }: RewritesManifest, rewrite: Rewrite, counts: Map<string, number>): void {
+    const { id, source } = rewrite;
+    if (!Object.hasOwn(sources, source)) {
+      return this.fault(
+        "unknown source",
+        `${path}: a rewrite of ${JSON.stringify(id)} from "${source}", which the manifest does not name.`,
+      );
+    }
+    const number = this.#known ? this.#numbers.get(id) : this.#numbers.intern(id);
+    if (number === undefined) return this.fault("foreign", `${path}: a rewrite of ${JSON.stringify(id)}, which the captions lack.`);
+    if (this.#known && shard && (number < shard.from || number >= shard.to)) {
+      return this.fault("other shard", `${path}: a rewrite of ${JSON.stringify(id)}, which belongs to another shard.`);
+    }
+    if (!this.#done.get(source)!.add(number)) {
+      return this.fault("twice", `${path}: the rewrite of ${JSON.stringify(id)} from ${source} is there twice.`);
+    }
+    counts.set(source, counts.get(source)! + 1);
+    this.sources[source]!.rewrites++;
+    if (isUsable(rewrite)) this.sources[source]!.usable++;
+  }
+}
