@@ -157,6 +157,7 @@ describe("cached gradients", () => {
       logitScale: { value: model.logitScale },
       logitBias: { value: undefined },
       viewHead: { value: undefined },
+      namedParameters: { value: () => model.namedParameters() },
     }) as typeof model;
     const input = smallBatch(0, texts);
     const row = (i: number): Int32Array => input.tokens.subarray(i * input.tokenLength, (i + 1) * input.tokenLength);
