@@ -64,6 +64,12 @@ describe("overfit", () => {
     assert.ok(report.ok, JSON.stringify(report));
   });
 
+  test("gradients that overflow are not taken for none", async () => {
+    const report = await overfit({ recipe: derive(emojiClip, { training: { lossScale: 1e39 } }), batchSize: 8, steps: 3 });
+    assert.equal(report.ok, false);
+    assert.match(report.findings[0]!.what, /The loss hardly moves/);
+  });
+
   test("names captions that are all the same, and images of one colour", async () => {
     const file = await table("all-alike", () => "image", true);
     const report = await overfit({ recipe: emojiClip, data: { file }, batchSize: 8, steps: 3 });

@@ -75,7 +75,7 @@ export async function overfit(options: OverfitOptions): Promise<OverfitReport> {
     while (losses.length < steps) {
       const lr = settings.peakLr * Math.min(1, (losses.length + 1) / warmup);
       const { loss, gradientNorm } = trainStep(context, { ...batch, batchSize }, lr, losses.length === 0);
-      firstNorm = gradientNorm ?? firstNorm;
+      if (losses.length === 0) firstNorm = gradientNorm!;
       losses.push(loss);
       progress.advance(1, `loss ${loss.toFixed(3)}`);
       if (!Number.isFinite(loss) || loss < floor + near / 2) break;
@@ -131,7 +131,7 @@ function verdict({ losses, floor, firstNorm, peakLr }: Course): OverfitReport["f
       mend: `Lower the learning rate: --set optimizer.peakLr=${(peakLr / 10).toPrecision(1)}.`,
     };
   }
-  if (!(firstNorm > 0)) {
+  if (firstNorm === 0) {
     return {
       what: "The gradient of the first step is zero: nothing can be learnt.",
       mend: "Are all images or all texts of the batch the same?",

@@ -63,11 +63,7 @@ export async function runRecipe(options: RunOptions): Promise<RunResult> {
   const objective = objectiveOf(recipe, group);
   batchOfRank(recipe, group);
   const shape = shapeOf(recipe);
-  if (recipe.model.freeze !== undefined && options.initial === undefined) {
-    throw new UsageError("model.freeze keeps weights as they are, and nobody has trained those that this run begins with.", {
-      mend: "Say where they come from: --init-from MODEL_FOLDER.",
-    });
-  }
+  checkFrozen(recipe, options.initial);
   const opened = await openData(recipe, { signal, ...data }, workFolderOf(out));
   try {
     return await runOn(opened, objective, shape, options);
@@ -155,6 +151,23 @@ async function runOn(
     optimizer.dispose();
     model.dispose();
   }
+}
+
+/** @throws UsageError when something stays as it is that does not come from trained weights */
+function checkFrozen({ model: { freeze: frozen } }: Recipe, initial: InitialModel | undefined): void {
+  if (frozen === undefined) return;
+  if (initial === undefined) {
+    throw new UsageError("model.freeze keeps weights as they are, and nobody has trained those that this run begins with.", {
+      mend: "Say where they come from: --init-from MODEL_FOLDER.",
+    });
+  }
+  const { only } = initial;
+  const other = only === "image" ? "text" : "image";
+  const parts = typeof frozen === "string" ? { [frozen]: true } : frozen;
+  if (only === undefined || parts[other] === undefined) return;
+  throw new UsageError(`model.freeze keeps the ${other} tower as it is, and --init-only ${only} leaves it as it was drawn.`, {
+    mend: `Freeze the ${only} tower (--set model.freeze=${only}), or leave --init-only out.`,
+  });
 }
 
 /** What a recipe says of its batches, but for their size and samples. */

@@ -105,6 +105,20 @@ describe("a residual sum and its norm", () => {
     });
   });
 
+  test("of a change in float16 is that of plain operators, with its gradient", () => {
+    scope(() => {
+      compare(
+        [randn([5, 24]), randn([5, 24]).to("float16"), randn([24]), randn([24])],
+        ([x, change, w, b]) => addNorm(x!, change, norm(w!, b!)),
+        ([x, change, w, b]) => {
+          const sum = x!.add(change!);
+          return [sum, plainNorm(sum, w!, b!)];
+        },
+        1e-5,
+      );
+    });
+  });
+
   test("gives the same bits for any number of threads", () => {
     const before = threads();
     const run = (count: number): number[] =>

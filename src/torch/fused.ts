@@ -43,7 +43,8 @@ export interface NormWeights {
  * @returns the sum, float32, and its norm: under autocast in the dtype of matrix products where that is bfloat16, else float32
  */
 export function addNorm(residual: Tensor, change: Tensor | undefined, { weight, bias, eps }: NormWeights): [sum: Tensor, normed: Tensor] {
-  if (canFuse(residual)) return fusedAddNorm(residual, change ?? null, weight, bias, eps);
+  // In float16, which some processors multiply in, plain operators do it.
+  if (canFuse(residual) && (change === undefined || canFuse(change))) return fusedAddNorm(residual, change ?? null, weight, bias, eps);
   const sum = change === undefined ? residual : residual.add(change);
   return [sum, ops.layerNorm(sum, weight.shape, weight, bias, eps)];
 }

@@ -87,6 +87,12 @@ describe("a run that begins with another's weights", () => {
       message: /nobody has trained/,
       mend: /--init-from/,
     });
+    for (const frozen of ["text", '{"image": true, "text": 1}']) {
+      await assert.rejects(train("misfit", [`model.freeze=${frozen}`], { initial: { folder: base, only: "image" } }), {
+        name: "UsageError",
+        message: /the text tower .* --init-only image leaves it as it was drawn/,
+      });
+    }
     await assert.rejects(train("misfit", ['model.freeze={"image": 2}'], { initial: { folder: base } }), /has 1 blocks/);
     assert.ok(!existsSync(join(root, "misfit")));
   });
