@@ -215,7 +215,7 @@ describe("handles that mean no tensor", () => {
 
   test("functions of the addon refuse missing and mistaken arguments", () => {
     const addon = native() as unknown as Record<string, (...args: unknown[]) => unknown>;
-    const reads = ["schemas", "threads", "gradMode", "randomState", "libraryInfo", "memoryInfo", "distributedBackends"];
+    const reads = ["schemas", "threads", "gradMode", "randomState", "libraryInfo", "memoryInfo", "distributedBackends", "tf32"];
     const withoutArguments = new Set([...reads, "clearAutocastCache", "startMemoryMeasure", "endMemoryMeasure"]);
     for (const [name, call] of Object.entries(addon)) {
       if (withoutArguments.has(name)) continue;
