@@ -15,8 +15,10 @@ import { fileURLToPath } from "node:url";
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 
-/** Test files at a time: those on libtorch use all processors by themselves, so more of them only makes each slower. */
-const concurrency = Math.max(1, Math.min(4, Math.floor(os.availableParallelism() / 2)));
+/** Test files at a time, and threads of libtorch in each: together no more than there are processors, or all of them wait for each other. */
+const processors = os.availableParallelism();
+const concurrency = Math.min(4, processors);
+const threads = process.env.LACLIP_THREADS ?? String(Math.max(1, Math.floor(processors / concurrency)));
 
 const words = process.argv.slice(2).filter((word) => !word.startsWith("-"));
 const options = process.argv.slice(2).filter((word) => word.startsWith("-"));
@@ -25,7 +27,8 @@ const files = ["src", "test"]
   .flatMap((folder) => readdirSync(path.join(root, folder), { recursive: true, encoding: "utf8" }).map((file) => path.join(folder, file)))
   .filter((file) => file.endsWith(".test.ts"))
   .filter((file) => words.length === 0 || words.some((word) => file.includes(word.replace(/^dist\//, "").replace(/\.js$/, ""))))
-  .sort((a, b) => (a < b ? -1 : 1))
+  // Those across rooms take longest and come first, so that none of them is left for the end.
+  .sort((a, b) => Number(a.startsWith("src")) - Number(b.startsWith("src")) || (a < b ? -1 : 1))
   .map((file) => path.join("dist", file.replace(/\.ts$/, ".js")));
 
 if (files.length === 0) {
@@ -33,7 +36,7 @@ if (files.length === 0) {
   process.exitCode = 1;
 } else {
   const args = ["--test", "--test-reporter=spec", `--test-concurrency=${concurrency}`, "--enable-source-maps", ...options, ...files];
-  const child = spawn(process.execPath, args, { cwd: root, stdio: "inherit" });
+  const child = spawn(process.execPath, args, { cwd: root, stdio: "inherit", env: { ...process.env, LACLIP_THREADS: threads } });
   child.once("error", (error) => {
     throw error;
   });
