@@ -99,6 +99,7 @@ class Trainer {
       run.sync();
     }
     if (this.skipped > 0) log.info(`${this.skipped} of ${totalSteps} steps were left out; events.jsonl says why.`);
+    if (this.skipped >= totalSteps) log.warn("No step changed the weights: this model has learnt nothing.");
   }
 
   /** Takes steps until there are no more. */

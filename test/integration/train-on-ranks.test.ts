@@ -37,7 +37,7 @@ describe("training by several processes", { skip: withoutGloo() }, () => {
   });
 
   test("kill -9 of one process ends all, saying why; started again, the run ends with the weights of one that was not killed", async () => {
-    const settings = ["training.steps=40"];
+    const settings = ["training.steps=120"];
     const whole = await runs.train("whole", settings, { ranks: 2 });
     assert.equal(whole.code, 0, whole.stderr);
     const killed = runs.start("killed", settings, { ranks: 2 });
