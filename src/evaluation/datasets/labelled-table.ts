@@ -16,7 +16,7 @@ import {
   readClassNames,
 } from "../../data/index.ts";
 import { bytesColumns, missingColumn, readTable, tableColumns, tableFormat, type TableValue } from "../../formats/index.ts";
-import { DataError } from "../../support/index.ts";
+import { DataError, sha256 } from "../../support/index.ts";
 import type { DatasetFiles } from "./dataset-files.ts";
 import type { OpenedLayout, SplitName } from "./dataset.ts";
 
@@ -87,7 +87,7 @@ export async function openLabelledTable(file: string, options: LabelledTableOpti
       if (bytes instanceof Uint8Array) {
         held ??= new HeldImages();
         const path = image === "" ? `${file}, row ${row}` : image;
-        rows.push({ item: { path, source: held.add(bytes, path) }, label, split });
+        rows.push({ item: { path, source: held.add(bytes, path, sha256(bytes)) }, label, split });
         continue;
       }
       if (image === "") throw new DataError(`${file}: row ${row} has no image.`);

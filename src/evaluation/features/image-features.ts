@@ -62,8 +62,8 @@ export interface ImageFeatures {
 }
 
 /**
- * Hash of a list of images: their paths below the folder that holds them all, sizes and times of change. The images are not read; whoever
- * changes one and sets its time back gets features of the old one.
+ * Hash of a list of images: their paths below the folder that holds them all, sizes and times of change; of images that a table holds, their
+ * own hashes. The images are not read; whoever changes one and sets its time back gets features of the old one.
  */
 export function imagesHash(items: readonly EvaluationItem[]): string {
   const hash = createHash("sha256");
@@ -81,6 +81,7 @@ export function imagesHash(items: readonly EvaluationItem[]): string {
     const name = relative(root, resolve(path));
     if (source === undefined) hash.update(`${JSON.stringify([name, stat(path)])}\n`);
     else if (source instanceof Uint8Array) hash.update(`${JSON.stringify([name])}\n`).update(source);
+    else if (source.hash !== undefined) hash.update(`${JSON.stringify([name, source.hash])}\n`);
     else hash.update(`${JSON.stringify([name, stat(source.file), { ...source, file: relative(root, resolve(source.file)) }])}\n`);
   }
   return hash.digest("hex");
