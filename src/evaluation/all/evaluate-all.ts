@@ -134,7 +134,7 @@ export async function evaluateAll(model: EvaluatedModel, options: EvaluateAllOpt
   return steps;
 }
 
-/** Runs a plan and writes its result, unless the same result is there. */
+/** Runs a plan and writes its result, unless the same result is there and is all that it writes. */
 export async function runOrKeep(
   plan: TaskPlan,
   model: EvaluatedModel,
@@ -144,7 +144,7 @@ export async function runOrKeep(
   const { task, dataset } = plan;
   const bare = { dataset, model: model.name, pretrained: "", task: taskNames[task], metrics: {}, language: "en" };
   const path = join(out, resultFileName(bare));
-  const before = existsSync(path) ? earlier(path) : undefined;
+  const before = plan.writes === undefined && existsSync(path) ? earlier(path) : undefined;
   if (before !== undefined && isSame(before, plan, model) && hasItems(out, before))
     return { dataset, task, state: "kept", path, result: before };
   begun();

@@ -31,7 +31,7 @@ export interface LinearProbeTaskOptions extends Omit<ProbeOptions, "seed" | "sig
 
 /** The task with these settings. @throws UsageError when they exclude each other */
 export function linearProbeTask(options: LinearProbeTaskOptions = {}): EvaluationTask {
-  const { solver = "lbfgs", standardise = false, validationShare = 0.2, strength, classifier: folder } = options;
+  const { solver = "lbfgs", standardise = false, validationShare = 0.2, maximumIterations = 1000, strength, classifier: folder } = options;
   if (solver === "sgd" && strength !== undefined) throw new UsageError("C is a setting of L-BFGS; SGD has none.");
   if (folder !== undefined && options.save !== undefined) throw new UsageError("A classifier that was kept is kept already.");
   const kept = folder === undefined ? undefined : describe(folder);
@@ -49,7 +49,7 @@ export function linearProbeTask(options: LinearProbeTaskOptions = {}): Evaluatio
       const fitted = {
         solver,
         standardise,
-        ...(solver === "sgd" ? { ...options.sgd } : { C: strength ?? "chosen on validation images" }),
+        ...(solver === "sgd" ? { ...options.sgd } : { C: strength ?? "chosen on validation images", maximumIterations }),
         ...(validation.length > 0 || strength !== undefined || solver === "sgd" ? {} : { validationShare }),
       };
       return {
@@ -58,13 +58,14 @@ export function linearProbeTask(options: LinearProbeTaskOptions = {}): Evaluatio
         protocol: {
           ...preparationProtocol(model),
           feature,
-          ...(kept === undefined ? fitted : { classifier: folder!, ...kept.fitted }),
+          ...(kept === undefined ? fitted : { classifier: folder!, classifierHash: kept.hash, ...kept.fitted }),
           maximumSkipped,
         },
         mainMetric: dataset.metric === "acc1" ? "lp_acc1" : "lp_mean_per_class_recall",
         dataHash: itemsHash(kept === undefined ? [...train, ...validation, ...test] : test, dataset.path, dataset.classes),
         seed,
         root: dataset.path,
+        writes: options.save,
         classes: dataset.names.map((own, label) => own[0] ?? dataset.classes[label]!),
         async run() {
           const made: ImageFeatures[] = [];
@@ -133,10 +134,10 @@ export function linearProbeTask(options: LinearProbeTaskOptions = {}): Evaluatio
   };
 }
 
-function describe(folder: string): ClassifierDescription {
-  const { classifier, description } = LinearClassifier.load(folder);
+function describe(folder: string): ClassifierDescription & { hash: string } {
+  const { classifier, description, hash } = LinearClassifier.load(folder);
   classifier.dispose();
-  return description;
+  return { ...description, hash };
 }
 
 /** @throws UsageError when a classifier is of another model, or tells other classes apart */
