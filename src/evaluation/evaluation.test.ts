@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import sharp from "sharp";
 import { Clip, imagenetPreprocessing, preset } from "../models/index.ts";
-import { DataError } from "../support/index.ts";
+import { DataError, InterruptedError } from "../support/index.ts";
 import { Tensor, noGrad, ops, setThreads } from "../torch/index.ts";
 import { ClassScorer, FeatureStore, ImageTextScorer, classVectors, classificationMetrics, fillTemplate, zeroShot } from "./index.ts";
 
@@ -129,6 +129,7 @@ describe("zero-shot", () => {
       if (rank <= 5) assert.equal(top[rank - 1]!.label, label);
       else assert.ok(top.every((guess) => guess.label !== label));
     }
+    await assert.rejects(zeroShot(loaded, items, classes, { signal: AbortSignal.abort() }), InterruptedError);
     const store = new FeatureStore(join(folder, "features"));
     for (const time of ["made", "read"]) {
       const kept = await zeroShot({ ...loaded, hash: "nano" }, items, classes, { store, batchSize: 2 });

@@ -7,7 +7,7 @@
  */
 import { type EvaluationItem, evaluationBatches } from "../data/index.ts";
 import { normalizeImages } from "../models/index.ts";
-import { DataError, Progress } from "../support/index.ts";
+import { DataError, InterruptedError, Progress } from "../support/index.ts";
 import { type Tensor, noGrad, scope } from "../torch/index.ts";
 import { type ClassPrediction, ClassScorer } from "./class-scorer.ts";
 import { type ZeroShotClasses, classVectors, countTexts } from "./class-vectors.ts";
@@ -26,7 +26,7 @@ export interface ZeroShotOptions {
   store?: FeatureStore | undefined;
   /** What the images are called in a store, for people. Default "images". */
   name?: string;
-  /** Stops between two batches when features are made for a store. */
+  /** Stops between two batches. */
   signal?: AbortSignal | undefined;
 }
 
@@ -93,7 +93,7 @@ async function scoreSeen(
   { model, preprocessing }: FeatureModel,
   items: readonly EvaluationItem[],
   scorer: ClassScorer,
-  { batchSize = 64, maximumSkipped = 0.01, device = "cpu", progress = false }: ZeroShotOptions,
+  { batchSize = 64, maximumSkipped = 0.01, device = "cpu", progress = false, signal }: ZeroShotOptions,
 ): Promise<Scored> {
   const size = model.config.vision.imageSize;
   const batches = evaluationBatches(items, { size, interpolation: preprocessing.interpolation, batchSize, maximumSkipped });
@@ -101,6 +101,11 @@ async function scoreSeen(
   const predictions: Prediction[] = [];
   try {
     for await (const { images, labels, paths, rows } of batches) {
+      if (signal?.aborted) {
+        throw new InterruptedError(`Stopped after ${rows[0]!} of ${items.length} images.`, {
+          mend: "Nothing was kept: features are, without --no-features.",
+        });
+      }
       const scored = noGrad(() =>
         scope(() => {
           const pixels = normalizeImages(images, labels.length, size, preprocessing, device);
