@@ -203,6 +203,18 @@ describe("scores by the command line", () => {
     assert.equal((await laclip("embed", "texts", join(data, "captions.csv"), "--model", model, "--out", "texts.csv")).code, 2);
   });
 
+  test("a probe on a table whose classes are numbers needs no words for them", async () => {
+    const rows = Object.keys(colours).flatMap((name, label) =>
+      ["train", "validation", "test"].flatMap((split) => [0, 1, 2, 3].map((i) => `${join(split, name, `${i}.png`)},${label},${split}`)),
+    );
+    const table = join(data, "numbers.csv");
+    writeFileSync(table, `${["image,label,split", ...rows].join("\n")}\n`);
+    const probe = await result("linear-probe", "--model", model, "--dataset", table, "--strength", "1");
+    assert.deepEqual(probe.laclip!["classes"], ["0", "1", "2", "3", "4"]);
+    const worded = await laclip("evaluate", "all", "--model", model, "--dataset", table, "--out", join(root, "numbered"));
+    assert.deepEqual([worded.code, /its classes are numbers/.test(worded.stderr)], [3, true], worded.stderr);
+  });
+
   test("what can't be done is said: no training images, too few of a class, flags that exclude each other", async () => {
     const only = join(data, "test");
     const cases: [code: number, message: RegExp, args: string[]][] = [

@@ -79,6 +79,15 @@ describe("a table of one's own", () => {
       ],
     );
     await assert.rejects(openEvaluationDataset(file), told(/its classes are numbers \(0, 3, \.\.\.\), and nothing says what they mean/));
+    const bare = await openEvaluationDataset(file, { worded: false });
+    assert.deepEqual(
+      [bare.classes, bare.splits.test!.map(({ label }) => label)],
+      [
+        ["0", "3"],
+        [1, 0, 1],
+      ],
+      "no words are needed for a probe",
+    );
     await write([3, 4, 0]);
     await assert.rejects(
       openEvaluationDataset(file, { classes: join(path, "names.txt") }),

@@ -284,7 +284,8 @@ async function openClasses(
   const { root, templates, incomplete } = options;
   const splits = [...new Set(tasks.flatMap((task) => task.splits))];
   const protocol = options.protocol ?? protocolOf(model.preprocessing);
-  return await openEvaluationDataset(name, { root, templates, incomplete, splits, protocol });
+  const worded = tasks.some((task) => task.name === "zero-shot");
+  return await openEvaluationDataset(name, { root, templates, incomplete, splits, protocol, worded });
 }
 
 function reasonOf(error: unknown): string {
