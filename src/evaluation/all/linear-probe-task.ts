@@ -22,7 +22,7 @@ export interface LinearProbeTaskOptions extends Omit<ProbeOptions, "seed" | "sig
   /** How weights are fitted. Default "lbfgs"; "sgd" for training sets of ImageNet's size. */
   solver?: "lbfgs" | "sgd";
   /** Numbers of "sgd". */
-  sgd?: Omit<SgdOptions, "seed" | "standardise">;
+  sgd?: Omit<SgdOptions, "seed" | "standardise" | "signal">;
   /** Folder for the classifier. Default: it is not kept. */
   save?: string | undefined;
   /** Folder of a classifier that was kept: it is scored, and nothing is fitted. */
@@ -81,9 +81,10 @@ export function linearProbeTask(options: LinearProbeTaskOptions = {}): Evaluatio
             const counts: Record<string, number> = {};
             if (classifier === undefined) {
               const rows = await features("train", train);
-              const chosenOn = validation.length === 0 ? undefined : await features("validation", validation);
+              // Descent takes no part in the choice of C, and so needs no validation images.
+              const chosenOn = validation.length === 0 || solver === "sgd" ? undefined : await features("validation", validation);
               if (solver === "sgd") {
-                classifier = sgdProbe(rows, dataset.classes.length, { ...options.sgd, seed, standardise });
+                classifier = await sgdProbe(rows, dataset.classes.length, { ...options.sgd, seed, standardise, signal });
                 Object.assign(found, { weight_decay: options.sgd?.weightDecay ?? 0, epochs: options.sgd?.epochs ?? 90 });
                 counts["fitted"] = rows.labels.length;
               } else {
