@@ -81,6 +81,15 @@ test("other places of retrieval are other settings, and their recalls are there"
   assert.equal(await stateOf(retrievalTask({ recalls: [1, 3] }), out), "done");
 });
 
+test("captions of another split are another data set, so that their result leaves that of test as it is", async () => {
+  const dataset = await openRetrievalDataset(captions);
+  const named = async (split: "train" | "test"): Promise<unknown> => {
+    const plan = await retrievalTask().plan(model, { ...dataset, split }, settings);
+    return typeof plan === "object" && plan.dataset;
+  };
+  assert.deepEqual([await named("test"), await named("train")], ["captions", "captions-train"]);
+});
+
 test("the same weights with another description are another model", async () => {
   const task = fewShotTask({ ways: 3, shots: 1, queries: 1, episodes: 10 });
   assert.deepEqual([await stateOf(task, "few"), await stateOf(task, "few")], ["done", "kept"]);
