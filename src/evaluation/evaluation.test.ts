@@ -145,6 +145,11 @@ describe("zero-shot", () => {
     await assert.rejects(zeroShot(loaded, damaged, classes), /broken\.png/);
     const counted = await zeroShot(loaded, damaged, classes, { maximumSkipped: 0.5 });
     assert.deepEqual([counted.skipped, counted.predictions.length], [1, 5]);
+    const none = damaged.slice(-1);
+    for (const given of [{}, { store }]) {
+      const scored = zeroShot({ ...loaded, hash: "nano" }, none, classes, { maximumSkipped: 1, ...given });
+      await assert.rejects(scored, /None of 1 images can be read[^]*broken\.png/, "0 % of nothing is no score");
+    }
   });
 
   test("texts fit images as they do in classification, in any batch; unreadable images are named", async (t) => {

@@ -11,7 +11,7 @@ import { DataError, InterruptedError, Progress } from "../support/index.ts";
 import { type Tensor, noGrad, scope } from "../torch/index.ts";
 import { type ClassPrediction, ClassScorer } from "./class-scorer.ts";
 import { type ZeroShotClasses, classVectors, countTexts } from "./class-vectors.ts";
-import { type FeatureModel, type FeatureStore, imageFeatures } from "./features/index.ts";
+import { type FeatureModel, type FeatureStore, imageFeatures, noneReadable } from "./features/index.ts";
 import { type ClassificationMetrics, classificationMetrics } from "./metrics.ts";
 
 export interface ZeroShotOptions {
@@ -52,7 +52,7 @@ const scoredAtOnce = 1024;
 
 /**
  * Classifies every image of the list.
- * @throws DataError when a label is no class, too many images can't be read, or features are not finite; InterruptedError when stopped
+ * @throws DataError when a label is no class, too many images or all of them can't be read, or features are not finite; InterruptedError when stopped
  */
 export async function zeroShot(
   loaded: FeatureModel,
@@ -119,6 +119,7 @@ async function scoreSeen(
     shown?.finish();
     await batches.close();
   }
+  if (predictions.length === 0) throw noneReadable(items.length, [...batches.skipped.reasons.values()]);
   return { predictions, skipped: batches.skipped.count, reasons: [...batches.skipped.reasons.values()].slice(0, 20) };
 }
 
