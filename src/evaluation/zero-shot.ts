@@ -69,7 +69,7 @@ export async function zeroShot(
     );
   }
   const texts = progress ? new Progress({ label: "texts", total: countTexts(classes), unit: "texts" }) : undefined;
-  const vectors = classVectors(model, classes, device, (count) => texts?.advance(count));
+  const vectors = await classVectors(model, classes, device, { onTexts: (count) => texts?.advance(count), signal: options.signal });
   texts?.finish();
   const logitScale = Math.exp(model.logitScale.item());
   const scorer = new ClassScorer(vectors, classes, logitScale, device);
