@@ -23,9 +23,10 @@ export class HeldImages {
   /**
    * Adds an image and says where it is.
    * @param name what messages call it
+   * @param hash SHA-256 of the bytes, for those who keep what they make of the image
    * @throws LaclipError when the disk is full
    */
-  add(bytes: Uint8Array, name: string): FilePart {
+  add(bytes: Uint8Array, name: string, hash?: string): FilePart {
     const offset = this.#end;
     try {
       for (let at = 0; at < bytes.byteLength;) at += writeSync(this.#file, bytes, at, bytes.byteLength - at, offset + at);
@@ -34,6 +35,7 @@ export class HeldImages {
     }
     this.#end += bytes.byteLength;
     // A file without a name is reached through the process that has it open.
-    return { file: `/proc/self/fd/${this.#file}`, offset, size: bytes.byteLength, name };
+    const part = { file: `/proc/self/fd/${this.#file}`, offset, size: bytes.byteLength, name };
+    return hash === undefined ? part : { ...part, hash };
   }
 }

@@ -14,6 +14,8 @@ export interface FilePart {
   size: number;
   /** What messages call them. */
   name: string;
+  /** SHA-256 of the bytes, where the file itself does not say which they are: one that is made anew by each process. */
+  hash?: string;
 }
 
 /** Pixels within a file that are not encoded: data sets of small images often are one file of them, without headers. */

@@ -6,7 +6,7 @@
  */
 import type { Clip } from "../models/index.ts";
 import { unitRows } from "../nn/index.ts";
-import { DataError, UsageError } from "../support/index.ts";
+import { DataError, InterruptedError, UsageError } from "../support/index.ts";
 import { ClipTokenizer } from "../text/index.ts";
 import { Tensor, noGrad, ops, scope, zeros } from "../torch/index.ts";
 
@@ -39,25 +39,30 @@ export function countTexts({ names, templates }: ZeroShotClasses): number {
 
 /**
  * @param onTexts told how many texts were done, after each of the batches
- * @returns `[V, D]` float32, rows of length 1: one for each class or, with "best", one for each name, class by class
- * @throws DataError when features are not finite; UsageError for a template without `{}`
+ * @param signal stops between two batches
+ * @returns `[V, D]` float32, rows of length 1: one for each class or, with "best", one for each name, class by class. The caller disposes of it
+ * @throws DataError when features are not finite; UsageError for a template without `{}`; InterruptedError when stopped
  */
-export function classVectors(
+export async function classVectors(
   model: Clip,
   { names, templates, several = "mean" }: ZeroShotClasses,
   device = "cpu",
-  onTexts?: (count: number) => void,
-): Tensor {
+  { onTexts, signal }: { onTexts?: ((count: number) => void) | undefined; signal?: AbortSignal | undefined } = {},
+): Promise<Tensor> {
   const tokenizer = ClipTokenizer.load();
   const groups = several === "mean" ? names : names.flatMap((own) => own.map((name) => [name]));
   const texts = groups.flatMap((own, owner) =>
     own.flatMap((name) => templates.map((template) => ({ text: fillTemplate(template, name), owner }))),
   );
-  return noGrad(() =>
-    scope(() => {
-      const sums_VD = zeros([groups.length, model.config.jointWidth], { device });
-      for (let at = 0; at < texts.length; at += textsAtOnce) {
-        const some = texts.slice(at, at + textsAtOnce);
+  const sums_VD = zeros([groups.length, model.config.jointWidth], { device }).keep();
+  try {
+    for (let at = 0; at < texts.length; at += textsAtOnce) {
+      // ImageNet has 80,000 of them: between two batches the process must be able to hear that it shall stop.
+      await new Promise((resolve) => setImmediate(resolve));
+      if (signal?.aborted)
+        throw new InterruptedError(`Stopped after ${at} of ${texts.length} texts.`, { mend: "Start the same command again." });
+      const some = texts.slice(at, at + textsAtOnce);
+      noGrad(() =>
         scope(() => {
           const { ids, length } = tokenizer.tokenizeBatch(
             some.map(({ text }) => text),
@@ -66,14 +71,16 @@ export function classVectors(
           const features_TD = unitRows(model.encodeTexts(Tensor.from(ids, [some.length, length], { device }).to("int64")));
           const owners = Int32Array.from(some, ({ owner }) => owner);
           ops.indexAdd_(sums_VD, 0, Tensor.from(owners, [some.length], { device }).to("int64"), features_TD);
-        });
-        onTexts?.(some.length);
-      }
-      const broken = firstNotFinite(sums_VD);
-      if (broken !== undefined) throw notFinite(`the texts of the class "${groups[broken]![0]!}"`);
-      return unitRows(sums_VD);
-    }),
-  );
+        }),
+      );
+      onTexts?.(some.length);
+    }
+    const broken = firstNotFinite(sums_VD);
+    if (broken !== undefined) throw notFinite(`the texts of the class "${groups[broken]![0]!}"`);
+    return noGrad(() => scope(() => unitRows(sums_VD).keep()));
+  } finally {
+    sums_VD.dispose();
+  }
 }
 
 /** Index of the first row with a value that is NaN or infinite. @param x `[N, D]` */

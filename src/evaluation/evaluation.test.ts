@@ -5,9 +5,18 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import sharp from "sharp";
 import { Clip, imagenetPreprocessing, preset } from "../models/index.ts";
-import { DataError } from "../support/index.ts";
-import { Tensor, noGrad, ops, setThreads } from "../torch/index.ts";
-import { ClassScorer, FeatureStore, ImageTextScorer, classVectors, classificationMetrics, fillTemplate, zeroShot } from "./index.ts";
+import { DataError, InterruptedError } from "../support/index.ts";
+import { Tensor, memoryInfo, noGrad, ops, setThreads } from "../torch/index.ts";
+import {
+  type ZeroShotClasses,
+  ClassScorer,
+  FeatureStore,
+  ImageTextScorer,
+  classVectors,
+  classificationMetrics,
+  fillTemplate,
+  zeroShot,
+} from "./index.ts";
 
 describe("metrics", () => {
   test("top-1, top-5 and the mean over classes are counted as CLIP_benchmark does", () => {
@@ -30,28 +39,34 @@ describe("zero-shot", () => {
   setThreads(1);
   const model = new Clip(preset("nano"), { seed: 3 });
 
-  test("a class is the mean of the unit vectors of all its texts, of length 1", () => {
+  test("a class is the mean of the unit vectors of all its texts, of length 1", async () => {
     const names = [["a cat", "a kitten"], ["a dog"]];
-    const both = classVectors(model, { names, templates: ["{}", "a photo of {}."] }).toFloat32Array();
-    const single = ["a cat", "a photo of a cat.", "a kitten", "a photo of a kitten."].map((text) =>
-      classVectors(model, { names: [[text]], templates: ["{}"] }).toFloat32Array(),
-    );
+    const values = async (classes: ZeroShotClasses): Promise<Float32Array> => (await classVectors(model, classes)).toFloat32Array();
+    const both = await values({ names, templates: ["{}", "a photo of {}."] });
+    const single: Float32Array[] = [];
+    for (const text of ["a cat", "a photo of a cat.", "a kitten", "a photo of a kitten."])
+      single.push(await values({ names: [[text]], templates: ["{}"] }));
     const mean = Array.from(single[0]!, (_, i) => single.reduce((sum, vector) => sum + vector[i]!, 0) / single.length);
     const length = Math.hypot(...mean);
     mean.forEach((value, i) => assert.ok(Math.abs(value / length - both[i]!) < 1e-5));
     assert.ok(Math.abs(Math.hypot(...both.slice(0, 16)) - 1) < 1e-5);
   });
 
-  test("classes whose texts fill several batches are the same as each alone, and every text is counted", () => {
+  test("classes whose texts fill several batches are the same as each alone, and every text is counted; they can be stopped", async () => {
     const names = Array.from({ length: 70 }, (_, i) => [`thing ${i}`, `object number ${i} of them`]);
     const templates = ["{}", "a photo of a {}.", "art of the {}."];
     const counts: number[] = [];
-    const together = classVectors(model, { names, templates }, "cpu", (count) => counts.push(count)).toFloat32Array();
+    const together = (await classVectors(model, { names, templates }, "cpu", { onTexts: (count) => counts.push(count) })).toFloat32Array();
     assert.deepEqual(counts, [256, 164]);
     for (const [place, own] of [names[0]!, names[42]!, names[69]!].map((own) => [names.indexOf(own), own] as const)) {
-      const alone = classVectors(model, { names: [own], templates }).toFloat32Array();
+      const alone = (await classVectors(model, { names: [own], templates })).toFloat32Array();
       alone.forEach((value, i) => assert.ok(Math.abs(value - together[place * alone.length + i]!) < 1e-5, `class ${place}, value ${i}`));
     }
+    const live = memoryInfo().live;
+    const stop = new AbortController();
+    const stopped = classVectors(model, { names, templates }, "cpu", { onTexts: () => stop.abort(), signal: stop.signal });
+    await assert.rejects(stopped, (error) => error instanceof InterruptedError && /after 256 of 420 texts/.test(error.message));
+    assert.equal(memoryInfo().live, live, "nothing is left behind");
   });
 
   test("with names as alternatives, a class is as near as the nearest of them", () => {
@@ -95,7 +110,7 @@ describe("zero-shot", () => {
     const spoiled = new Clip(preset("nano"), { seed: 3 });
     noGrad(() => ops.fillScalar_(spoiled.stateDict().get("text_projection")!, Infinity));
     const classes = { names: [["a cat"], ["a dog"]], templates: ["{}"] };
-    assert.throws(() => classVectors(spoiled, classes), told(/texts of the class "a cat" are not finite/));
+    await assert.rejects(classVectors(spoiled, classes), told(/texts of the class "a cat" are not finite/));
     const outside = zeroShot({ model, preprocessing: imagenetPreprocessing }, [{ path: "cat.png", label: 2 }], classes);
     await assert.rejects(outside, told(/cat\.png: its label is 2, and there are 2 classes/));
     spoiled.dispose();
@@ -129,6 +144,7 @@ describe("zero-shot", () => {
       if (rank <= 5) assert.equal(top[rank - 1]!.label, label);
       else assert.ok(top.every((guess) => guess.label !== label));
     }
+    await assert.rejects(zeroShot(loaded, items, classes, { signal: AbortSignal.abort() }), InterruptedError);
     const store = new FeatureStore(join(folder, "features"));
     for (const time of ["made", "read"]) {
       const kept = await zeroShot({ ...loaded, hash: "nano" }, items, classes, { store, batchSize: 2 });
@@ -144,6 +160,11 @@ describe("zero-shot", () => {
     await assert.rejects(zeroShot(loaded, damaged, classes), /broken\.png/);
     const counted = await zeroShot(loaded, damaged, classes, { maximumSkipped: 0.5 });
     assert.deepEqual([counted.skipped, counted.predictions.length], [1, 5]);
+    const none = damaged.slice(-1);
+    for (const given of [{}, { store }]) {
+      const scored = zeroShot({ ...loaded, hash: "nano" }, none, classes, { maximumSkipped: 1, ...given });
+      await assert.rejects(scored, /None of 1 images can be read[^]*broken\.png/, "0 % of nothing is no score");
+    }
   });
 
   test("texts fit images as they do in classification, in any batch; unreadable images are named", async (t) => {

@@ -7,11 +7,11 @@
  */
 import { type EvaluationItem, evaluationBatches } from "../data/index.ts";
 import { normalizeImages } from "../models/index.ts";
-import { DataError, Progress } from "../support/index.ts";
+import { DataError, InterruptedError, Progress } from "../support/index.ts";
 import { type Tensor, noGrad, scope } from "../torch/index.ts";
 import { type ClassPrediction, ClassScorer } from "./class-scorer.ts";
 import { type ZeroShotClasses, classVectors, countTexts } from "./class-vectors.ts";
-import { type FeatureModel, type FeatureStore, imageFeatures } from "./features/index.ts";
+import { type FeatureModel, type FeatureStore, imageFeatures, noneReadable } from "./features/index.ts";
 import { type ClassificationMetrics, classificationMetrics } from "./metrics.ts";
 
 export interface ZeroShotOptions {
@@ -26,7 +26,7 @@ export interface ZeroShotOptions {
   store?: FeatureStore | undefined;
   /** What the images are called in a store, for people. Default "images". */
   name?: string;
-  /** Stops between two batches when features are made for a store. */
+  /** Stops between two batches. */
   signal?: AbortSignal | undefined;
 }
 
@@ -52,7 +52,7 @@ const scoredAtOnce = 1024;
 
 /**
  * Classifies every image of the list.
- * @throws DataError when a label is no class, too many images can't be read, or features are not finite; InterruptedError when stopped
+ * @throws DataError when a label is no class, too many images or all of them can't be read, or features are not finite; InterruptedError when stopped
  */
 export async function zeroShot(
   loaded: FeatureModel,
@@ -69,7 +69,7 @@ export async function zeroShot(
     );
   }
   const texts = progress ? new Progress({ label: "texts", total: countTexts(classes), unit: "texts" }) : undefined;
-  const vectors = classVectors(model, classes, device, (count) => texts?.advance(count));
+  const vectors = await classVectors(model, classes, device, { onTexts: (count) => texts?.advance(count), signal: options.signal });
   texts?.finish();
   const logitScale = Math.exp(model.logitScale.item());
   const scorer = new ClassScorer(vectors, classes, logitScale, device);
@@ -93,7 +93,7 @@ async function scoreSeen(
   { model, preprocessing }: FeatureModel,
   items: readonly EvaluationItem[],
   scorer: ClassScorer,
-  { batchSize = 64, maximumSkipped = 0.01, device = "cpu", progress = false }: ZeroShotOptions,
+  { batchSize = 64, maximumSkipped = 0.01, device = "cpu", progress = false, signal }: ZeroShotOptions,
 ): Promise<Scored> {
   const size = model.config.vision.imageSize;
   const batches = evaluationBatches(items, { size, interpolation: preprocessing.interpolation, batchSize, maximumSkipped });
@@ -101,6 +101,11 @@ async function scoreSeen(
   const predictions: Prediction[] = [];
   try {
     for await (const { images, labels, paths, rows } of batches) {
+      if (signal?.aborted) {
+        throw new InterruptedError(`Stopped after ${rows[0]!} of ${items.length} images.`, {
+          mend: "Nothing was kept: features are, without --no-features.",
+        });
+      }
       const scored = noGrad(() =>
         scope(() => {
           const pixels = normalizeImages(images, labels.length, size, preprocessing, device);
@@ -114,6 +119,7 @@ async function scoreSeen(
     shown?.finish();
     await batches.close();
   }
+  if (predictions.length === 0) throw noneReadable(items.length, [...batches.skipped.reasons.values()]);
   return { predictions, skipped: batches.skipped.count, reasons: [...batches.skipped.reasons.values()].slice(0, 20) };
 }
 

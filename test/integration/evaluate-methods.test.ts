@@ -151,7 +151,7 @@ describe("scores by the command line", () => {
     assert.deepEqual(shape, [40, JSON.parse(images.stdout).width]);
     const first = Array.from(values as Float32Array).slice(0, shape[1]);
     assert.ok(Math.abs(Math.hypot(...first) - 1) < 1e-5);
-    const names = readFileSync(join(root, "images.txt"), "utf8").trim().split("\n");
+    const names = readFileSync(join(root, "images.names.txt"), "utf8").trim().split("\n");
     assert.deepEqual([names.length, names[0]], [40, join("blue", "0.png")]);
     const parquet = join(root, "texts.parquet");
     const texts = await laclip("embed", "texts", join(data, "captions.csv"), "--model", model, "--out", parquet);
@@ -164,6 +164,27 @@ describe("scores by the command line", () => {
     }
     assert.equal(rows, 20);
     assert.equal((await laclip("embed", "texts", join(data, "captions.csv"), "--model", model, "--out", "texts.csv")).code, 2);
+    const queries = join(root, "queries.txt");
+    const written = "a  red wall\n\n a blue wall\n";
+    writeFileSync(queries, written);
+    assert.equal((await laclip("embed", "texts", queries, "--model", model, "--out", join(root, "queries.npy"))).code, 0);
+    assert.equal(readFileSync(queries, "utf8"), written, "what was read is left as it is");
+    assert.equal(readFileSync(join(root, "queries.names.txt"), "utf8"), "a red wall\na blue wall\n");
+    assert.deepEqual(readNpy(join(root, "queries.npy")).shape[0], 2);
+    const onto = await laclip("embed", "texts", parquet, "--text-column", "name", "--model", model, "--out", parquet);
+    assert.deepEqual([onto.code, /take the place/.test(onto.stderr)], [2, true], onto.stderr);
+  });
+
+  test("a probe on a table whose classes are numbers needs no words for them", async () => {
+    const rows = Object.keys(colours).flatMap((name, label) =>
+      ["train", "validation", "test"].flatMap((split) => [0, 1, 2, 3].map((i) => `${join(split, name, `${i}.png`)},${label},${split}`)),
+    );
+    const table = join(data, "numbers.csv");
+    writeFileSync(table, `${["image,label,split", ...rows].join("\n")}\n`);
+    const probe = await result("linear-probe", "--model", model, "--dataset", table, "--strength", "1");
+    assert.deepEqual(probe.laclip!["classes"], ["0", "1", "2", "3", "4"]);
+    const worded = await laclip("evaluate", "all", "--model", model, "--dataset", table, "--out", join(root, "numbered"));
+    assert.deepEqual([worded.code, /its classes are numbers/.test(worded.stderr)], [3, true], worded.stderr);
   });
 
   test("what can't be done is said: no training images, too few of a class, flags that exclude each other", async () => {

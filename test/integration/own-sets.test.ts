@@ -4,8 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { DuckDBInstance } from "@duckdb/node-api";
 import { evaluationBatches } from "../../src/data/index.ts";
-import { type OpenDatasetOptions, openEvaluationDataset } from "../../src/evaluation/index.ts";
+import { type OpenDatasetOptions, imagesHash, openEvaluationDataset } from "../../src/evaluation/index.ts";
 import { writeParquet } from "../../src/formats/index.ts";
 import { DataError } from "../../src/support/index.ts";
 import { writeTar } from "./tar-files.ts";
@@ -78,11 +79,36 @@ describe("a table of one's own", () => {
       ],
     );
     await assert.rejects(openEvaluationDataset(file), told(/its classes are numbers \(0, 3, \.\.\.\), and nothing says what they mean/));
+    const bare = await openEvaluationDataset(file, { worded: false });
+    assert.deepEqual(
+      [bare.classes, bare.splits.test!.map(({ label }) => label)],
+      [
+        ["0", "3"],
+        [1, 0, 1],
+      ],
+      "no words are needed for a probe",
+    );
     await write([3, 4, 0]);
     await assert.rejects(
       openEvaluationDataset(file, { classes: join(path, "names.txt") }),
       told(/b\.jpg is of the class "4", for which .*names\.txt has no name/),
     );
+  });
+
+  test("images that a table holds are the same images whenever it is read, and others when their bytes are others", async () => {
+    const file = join(folder(), "held.parquet");
+    const connection = await (await DuckDBInstance.create(":memory:")).connect();
+    const write = async (second: string): Promise<unknown> =>
+      await connection.run(
+        `COPY (SELECT * FROM (VALUES ('first picture'::BLOB, 'a'), ('${second}'::BLOB, 'b')) AS t(image, label)) TO '${file}' (FORMAT parquet)`,
+      );
+    const seen = async (): Promise<string> => imagesHash((await openEvaluationDataset(file)).splits.test!);
+    await write("second picture");
+    const first = await seen();
+    assert.equal(await seen(), first, "else features of them would be made anew each time");
+    await write("second pictura");
+    assert.notEqual(await seen(), first);
+    connection.closeSync();
   });
 
   test("splits by a column; WordNet numbers are known; what is missing is told", async () => {

@@ -86,7 +86,10 @@ function textsCommand(): Command {
 function addEmbedFlags(target: Command, batchSize: number): Command {
   return target
     .requiredOption("--model <folder>", "model folder: `model` or a checkpoint in a run folder")
-    .requiredOption("--out <file>", ".npy, with the names of the rows in a .txt beside it; or .parquet, with columns `name` and `feature`")
+    .requiredOption(
+      "--out <file>",
+      ".npy, with the names of the rows in NAME.names.txt beside it; or .parquet, with columns `name` and `feature`",
+    )
     .option("--normalise", "bring each feature to length 1, so that products are cosines")
     .option(
       "--features <folder>",
@@ -98,7 +101,7 @@ function addEmbedFlags(target: Command, batchSize: number): Command {
 }
 
 async function embedImages(path: string, flags: EmbedImagesFlags): Promise<void> {
-  checkOut(flags.out);
+  checkOut(flags.out, path);
   const names = await imageNames(path, flags);
   const root = statSync(path).isDirectory() ? path : (flags.images ?? join(path, ".."));
   const items = names.map((name, label) => ({ path: resolve(root, name), label }));
@@ -119,7 +122,7 @@ async function embedImages(path: string, flags: EmbedImagesFlags): Promise<void>
 }
 
 async function embedTexts(path: string, flags: EmbedTextsFlags): Promise<void> {
-  checkOut(flags.out);
+  checkOut(flags.out, path);
   const texts = tableFormat(path) === undefined ? textLines(path) : await column(path, flags.textColumn, captionColumns);
   await withModel(flags, async (model, common) => {
     const features = await textFeatures(model, texts, common);
@@ -154,11 +157,19 @@ async function withModel(
 }
 
 /** Seen before hours of work, not after. */
-function checkOut(out: string): void {
+function checkOut(out: string, input: string): void {
   if (!/\.(npy|parquet)$/i.test(out)) throw new UsageError(`--out ${out}: expected a file that ends in .npy or .parquet.`);
   if (!existsSync(join(resolve(out), ".."))) {
     throw new UsageError(`--out ${out}: there is no such folder to write it to.`, { mend: "Make the folder first." });
   }
+  if ([out, namesFile(out)].some((file) => resolve(file) === resolve(input))) {
+    throw new UsageError(`--out ${out}: that would take the place of ${input}, which is read.`, { mend: "Give another name." });
+  }
+}
+
+/** Where the names of a .npy file's rows are: not NAME.txt, which often is what was embedded. */
+function namesFile(out: string): string {
+  return out.replace(/\.npy$/i, ".names.txt");
 }
 
 async function imageNames(path: string, { imageColumn }: EmbedImagesFlags): Promise<string[]> {
@@ -208,7 +219,7 @@ async function write({ out, normalise }: EmbedFlags, features: Tensor, names: re
     await writeParquet(out, { name: "text", feature: "float32[]" }, batches(names, data, width));
     return;
   }
-  writeFileAtomic(out.replace(/\.npy$/i, ".txt"), names.map((name) => `${name.replaceAll(/\s+/g, " ")}\n`).join(""));
+  writeFileAtomic(namesFile(out), names.map((name) => `${name.replaceAll(/\s+/g, " ")}\n`).join(""));
   const beside = `${out}.tmp-${process.pid}`;
   try {
     writeNpy(beside, { dtype: "float32", shape: [names.length, width], data });

@@ -60,7 +60,7 @@ async function run(flags: FewShotFlags): Promise<void> {
   };
   const { ways, shots, queries, episodes, feature } = flags;
   const task = fewShotTask({ ways, shots, queries, episodes, classifier, feature, withinTest });
-  const dataset = await openEvaluationDataset(flags.dataset, { ...flags, splits: task.splits });
+  const dataset = await openEvaluationDataset(flags.dataset, { ...flags, splits: task.splits, worded: false });
   await runTask(
     flags,
     task,

@@ -68,7 +68,7 @@ async function run(flags: LinearProbeFlags): Promise<void> {
     save,
     classifier,
   });
-  const dataset = await openEvaluationDataset(flags.dataset, { ...flags, splits: task.splits });
+  const dataset = await openEvaluationDataset(flags.dataset, { ...flags, splits: task.splits, worded: false });
   await runTask(flags, task, dataset, ({ metrics: m }) => {
     const strengthNote = m["C"] === undefined ? "" : `  C ${Number(m["C"]).toPrecision(3)}`;
     return `top-1 ${percent(m["lp_acc1"])}  top-5 ${percent(m["lp_acc5"])}  mean per class ${percent(m["lp_mean_per_class_recall"])}${strengthNote}`;

@@ -7,7 +7,7 @@
 import { join } from "node:path";
 import { existsSync } from "node:fs";
 import type { ProtocolName } from "../../data/index.ts";
-import { LaclipError, UsageError } from "../../support/index.ts";
+import { LaclipError, UsageError, log } from "../../support/index.ts";
 import {
   type EvaluationDataset,
   type RetrievalDataset,
@@ -134,7 +134,7 @@ export async function evaluateAll(model: EvaluatedModel, options: EvaluateAllOpt
   return steps;
 }
 
-/** Runs a plan and writes its result, unless the same result is there. */
+/** Runs a plan and writes its result, unless the same result is there and is all that it writes. */
 export async function runOrKeep(
   plan: TaskPlan,
   model: EvaluatedModel,
@@ -144,8 +144,8 @@ export async function runOrKeep(
   const { task, dataset } = plan;
   const bare = { dataset, model: model.name, pretrained: "", task: taskNames[task], metrics: {}, language: "en" };
   const path = join(out, resultFileName(bare));
-  const before = existsSync(path) ? earlier(path) : undefined;
-  if (before !== undefined && isSame(before, plan, model) && hasItems(out, before))
+  const before = plan.writes === undefined ? earlier(path) : undefined;
+  if (before !== undefined && differences(before, plan, model).length === 0 && hasItems(out, before))
     return { dataset, task, state: "kept", path, result: before };
   begun();
   const { result } = await runTask(plan, model, { out, version });
@@ -168,6 +168,7 @@ export async function runTask(
   const outcome = await plan.run();
   const seconds = (performance.now() - started) / 1000;
   const { metrics, counts, skipped, logitScale, classified, images } = outcome;
+  if (out !== undefined) tellReplaced(join(out, resultFileName(bare)), plan, model);
   const perItem = out === undefined ? undefined : await writeItems(out, bare, outcome);
   if (out !== undefined && classified !== undefined && images !== undefined) {
     await writeWrongPictures(out, bare, { items: classified, images, classes: counts["classes"]! });
@@ -205,8 +206,9 @@ async function writeItems(out: string, result: EvaluationResult, { classified, v
   return values === undefined ? undefined : await writeItemValues(out, result, values);
 }
 
-/** A result that can't be read is made again. */
+/** The result that is there; one that can't be read is made again. */
 function earlier(path: string): EvaluationResult | undefined {
+  if (!existsSync(path)) return undefined;
   try {
     return readResult(path);
   } catch (error) {
@@ -219,11 +221,26 @@ function hasItems(out: string, { laclip }: EvaluationResult): boolean {
   return laclip?.perItem === undefined || existsSync(join(out, laclip.perItem.file));
 }
 
-function isSame({ laclip }: EvaluationResult, { protocol, dataHash, seed }: TaskPlan, { hash }: EvaluatedModel): boolean {
-  if (laclip === undefined) return false;
-  const key = (...parts: readonly unknown[]): string => JSON.stringify(parts);
-  const sorted = (record: object): unknown => Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
-  return key(laclip.modelHash, laclip.dataHash, laclip.seed, sorted(laclip.protocol)) === key(hash, dataHash, seed, sorted(protocol));
+/** In what a result was made otherwise than the plan would make it. */
+function differences({ laclip }: EvaluationResult, { protocol, dataHash, seed }: TaskPlan, { hash }: EvaluatedModel): string[] {
+  if (laclip === undefined) return ["program"];
+  const settings = [...new Set([...Object.keys(laclip.protocol), ...Object.keys(protocol)])];
+  return [
+    ...(laclip.modelHash === hash ? [] : ["weights"]),
+    ...(laclip.dataHash === dataHash ? [] : ["images or classes"]),
+    ...(laclip.seed === seed ? [] : ["seed"]),
+    ...settings.filter((name) => JSON.stringify(laclip.protocol[name]) !== JSON.stringify(protocol[name])),
+  ];
+}
+
+/** A model has one result of a task on a data set in a folder: whoever tries several settings must hear that the last one stays. */
+function tellReplaced(path: string, plan: TaskPlan, model: EvaluatedModel): void {
+  const before = earlier(path);
+  const others = before === undefined ? [] : differences(before, plan, model);
+  if (others.length === 0) return;
+  log.warn(
+    `${path}: takes the place of a result that was made otherwise (${others.join(", ")}). To keep both, give another folder, or another name for the model.`,
+  );
 }
 
 function chosenTasks(names: readonly TaskName[] | undefined): readonly EvaluationTask[] {
@@ -284,7 +301,8 @@ async function openClasses(
   const { root, templates, incomplete } = options;
   const splits = [...new Set(tasks.flatMap((task) => task.splits))];
   const protocol = options.protocol ?? protocolOf(model.preprocessing);
-  return await openEvaluationDataset(name, { root, templates, incomplete, splits, protocol });
+  const worded = tasks.some((task) => task.name === "zero-shot");
+  return await openEvaluationDataset(name, { root, templates, incomplete, splits, protocol, worded });
 }
 
 function reasonOf(error: unknown): string {

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { type LoadedModel, type Preprocessing, loadModel } from "../../models/index.ts";
-import { isRecord, readJson, sha256File } from "../../support/index.ts";
+import { isRecord, readJson, sha256, sha256File } from "../../support/index.ts";
 import { normalisationFits } from "../datasets/index.ts";
 
 /** A model and what results say of it. */
@@ -42,10 +42,19 @@ export async function openEvaluatedModel(
   }
 }
 
-/** How images are prepared, as results say it. `normalisation` is "imagenet", "openai", or the means where they are others. */
+/**
+ * How images are prepared, as results say it. `normalisation` is "imagenet", "openai", or the means where they are others; `description` is a
+ * hash of all that `laclip.json` of the model says: the same weights with another activation or deviation are another model.
+ */
 export function preparationProtocol(model: Pick<EvaluatedModel, "model" | "preprocessing">): Record<string, string | number> {
-  const { interpolation } = model.preprocessing;
-  return { normalisation: normalisation(model.preprocessing), interpolation, imageSize: model.model.config.vision.imageSize };
+  const { preprocessing } = model;
+  const { config } = model.model;
+  return {
+    normalisation: normalisation(preprocessing),
+    interpolation: preprocessing.interpolation,
+    imageSize: config.vision.imageSize,
+    description: sha256(JSON.stringify([config, preprocessing])).slice(0, 16),
+  };
 }
 
 function normalisation(preprocessing: Preprocessing): string {

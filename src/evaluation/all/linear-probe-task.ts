@@ -22,7 +22,7 @@ export interface LinearProbeTaskOptions extends Omit<ProbeOptions, "seed" | "sig
   /** How weights are fitted. Default "lbfgs"; "sgd" for training sets of ImageNet's size. */
   solver?: "lbfgs" | "sgd";
   /** Numbers of "sgd". */
-  sgd?: Omit<SgdOptions, "seed" | "standardise">;
+  sgd?: Omit<SgdOptions, "seed" | "standardise" | "signal">;
   /** Folder for the classifier. Default: it is not kept. */
   save?: string | undefined;
   /** Folder of a classifier that was kept: it is scored, and nothing is fitted. */
@@ -31,7 +31,7 @@ export interface LinearProbeTaskOptions extends Omit<ProbeOptions, "seed" | "sig
 
 /** The task with these settings. @throws UsageError when they exclude each other */
 export function linearProbeTask(options: LinearProbeTaskOptions = {}): EvaluationTask {
-  const { solver = "lbfgs", standardise = false, validationShare = 0.2, strength, classifier: folder } = options;
+  const { solver = "lbfgs", standardise = false, validationShare = 0.2, maximumIterations = 1000, strength, classifier: folder } = options;
   if (solver === "sgd" && strength !== undefined) throw new UsageError("C is a setting of L-BFGS; SGD has none.");
   if (folder !== undefined && options.save !== undefined) throw new UsageError("A classifier that was kept is kept already.");
   const kept = folder === undefined ? undefined : describe(folder);
@@ -49,7 +49,7 @@ export function linearProbeTask(options: LinearProbeTaskOptions = {}): Evaluatio
       const fitted = {
         solver,
         standardise,
-        ...(solver === "sgd" ? { ...options.sgd } : { C: strength ?? "chosen on validation images" }),
+        ...(solver === "sgd" ? { ...options.sgd } : { C: strength ?? "chosen on validation images", maximumIterations }),
         ...(validation.length > 0 || strength !== undefined || solver === "sgd" ? {} : { validationShare }),
       };
       return {
@@ -58,13 +58,14 @@ export function linearProbeTask(options: LinearProbeTaskOptions = {}): Evaluatio
         protocol: {
           ...preparationProtocol(model),
           feature,
-          ...(kept === undefined ? fitted : { classifier: folder!, ...kept.fitted }),
+          ...(kept === undefined ? fitted : { classifier: folder!, classifierHash: kept.hash, ...kept.fitted }),
           maximumSkipped,
         },
         mainMetric: dataset.metric === "acc1" ? "lp_acc1" : "lp_mean_per_class_recall",
         dataHash: itemsHash(kept === undefined ? [...train, ...validation, ...test] : test, dataset.path, dataset.classes),
         seed,
         root: dataset.path,
+        writes: options.save,
         classes: dataset.names.map((own, label) => own[0] ?? dataset.classes[label]!),
         async run() {
           const made: ImageFeatures[] = [];
@@ -80,9 +81,10 @@ export function linearProbeTask(options: LinearProbeTaskOptions = {}): Evaluatio
             const counts: Record<string, number> = {};
             if (classifier === undefined) {
               const rows = await features("train", train);
-              const chosenOn = validation.length === 0 ? undefined : await features("validation", validation);
+              // Descent takes no part in the choice of C, and so needs no validation images.
+              const chosenOn = validation.length === 0 || solver === "sgd" ? undefined : await features("validation", validation);
               if (solver === "sgd") {
-                classifier = sgdProbe(rows, dataset.classes.length, { ...options.sgd, seed, standardise });
+                classifier = await sgdProbe(rows, dataset.classes.length, { ...options.sgd, seed, standardise, signal });
                 Object.assign(found, { weight_decay: options.sgd?.weightDecay ?? 0, epochs: options.sgd?.epochs ?? 90 });
                 counts["fitted"] = rows.labels.length;
               } else {
@@ -133,10 +135,10 @@ export function linearProbeTask(options: LinearProbeTaskOptions = {}): Evaluatio
   };
 }
 
-function describe(folder: string): ClassifierDescription {
-  const { classifier, description } = LinearClassifier.load(folder);
+function describe(folder: string): ClassifierDescription & { hash: string } {
+  const { classifier, description, hash } = LinearClassifier.load(folder);
   classifier.dispose();
-  return description;
+  return { ...description, hash };
 }
 
 /** @throws UsageError when a classifier is of another model, or tells other classes apart */

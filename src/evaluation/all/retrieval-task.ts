@@ -23,12 +23,13 @@ export function retrievalTask({ recalls = [1, 5, 10] }: RetrievalTaskOptions = {
       const captionHash = sha256(JSON.stringify(captions));
       return {
         task: "retrieval",
-        dataset: dataset.name,
+        dataset: dataset.split === "test" ? dataset.name : `${dataset.name}-${dataset.split}`,
         protocol: {
           ...preparationProtocol(model),
           split: dataset.split,
           captions: captionHash.slice(0, 16),
           ties: "against",
+          recalls: [...recalls],
           maximumSkipped,
         },
         mainMetric: `image_retrieval_recall@${recalls.includes(5) ? 5 : recalls[0]}`,

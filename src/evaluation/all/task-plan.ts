@@ -53,6 +53,8 @@ export interface TaskPlan {
   readonly seed?: number;
   /** Folder of the data set. */
   readonly root: string;
+  /** What it writes besides its result, a folder: a result that is there does not replace that, so the task is run again. */
+  readonly writes?: string | undefined;
   /** First name of each class. */
   readonly classes?: readonly string[];
   /** What was found when the data set was opened; stands in the result. */

@@ -1,7 +1,7 @@
 /**
  * A table of one's own with an image and its class in each row: csv, tsv, jsonl or parquet, which may hold the images themselves.
  *
- * Classes are called in text, or are numbers; what numbers mean, a file of names must say. A column `split` tells which rows are for what.
+ * Classes are called in text, or are numbers; what numbers mean, a file of names must say, where words are read at all. A column `split` tells which rows are for what.
  */
 import { existsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
@@ -16,7 +16,7 @@ import {
   readClassNames,
 } from "../../data/index.ts";
 import { bytesColumns, missingColumn, readTable, tableColumns, tableFormat, type TableValue } from "../../formats/index.ts";
-import { DataError } from "../../support/index.ts";
+import { DataError, sha256 } from "../../support/index.ts";
 import type { DatasetFiles } from "./dataset-files.ts";
 import type { OpenedLayout, SplitName } from "./dataset.ts";
 
@@ -39,6 +39,8 @@ export interface LabelledTableOptions {
   labelColumn?: string | undefined;
   /** File with the names of the classes: a list in the order of labels that are numbers, or an object from label to names. */
   classes?: string | undefined;
+  /** Whether classes need words; without, those that are numbers are called by their numbers. Default true. */
+  worded?: boolean | undefined;
 }
 
 /** True for the path of a table. */
@@ -87,7 +89,7 @@ export async function openLabelledTable(file: string, options: LabelledTableOpti
       if (bytes instanceof Uint8Array) {
         held ??= new HeldImages();
         const path = image === "" ? `${file}, row ${row}` : image;
-        rows.push({ item: { path, source: held.add(bytes, path) }, label, split });
+        rows.push({ item: { path, source: held.add(bytes, path, sha256(bytes)) }, label, split });
         continue;
       }
       if (image === "") throw new DataError(`${file}: row ${row} has no image.`);
@@ -104,7 +106,7 @@ export async function openLabelledTable(file: string, options: LabelledTableOpti
   }
   if (rows.length === 0) throw new DataError(`${file}: there is no image in it.`);
 
-  const { classes, names } = classesOf(file, new Set(rows.map(({ label }) => label)), options.classes);
+  const { classes, names } = classesOf(file, new Set(rows.map(({ label }) => label)), options);
   const place = new Map(classes.map((name, i) => [name, i]));
   const items: Partial<Record<SplitName, EvaluationItem[]>> = {};
   for (const { item, label, split } of rows) {
@@ -120,7 +122,11 @@ export async function openLabelledTable(file: string, options: LabelledTableOpti
   return { classes, names, splits: Object.fromEntries(Object.entries(items).map(([split, own]) => [split, () => own])) };
 }
 
-function classesOf(file: string, labels: ReadonlySet<string>, namesFile: string | undefined): { classes: string[]; names: string[][] } {
+function classesOf(
+  file: string,
+  labels: ReadonlySet<string>,
+  { classes: namesFile, worded = true }: LabelledTableOptions,
+): { classes: string[]; names: string[][] } {
   const numbers = [...labels].every((label) => /^\d+$/.test(label));
   const sorted = (values: Iterable<string>): string[] =>
     [...values].sort(numbers ? (a, b) => Number(a) - Number(b) : (a, b) => (a < b ? -1 : 1));
@@ -131,7 +137,7 @@ function classesOf(file: string, labels: ReadonlySet<string>, namesFile: string 
     return { classes, names: readClassNames(namesFile, classes) };
   }
   const classes = sorted(labels);
-  if (numbers) {
+  if (numbers && worded) {
     throw new DataError(`${file}: its classes are numbers (${classes.slice(0, 3).join(", ")}, ...), and nothing says what they mean.`, {
       mend: "Give their names with --classes: a list in the order of the numbers, or a JSON object from number to name.",
     });

@@ -29,6 +29,8 @@ export interface OpenDatasetOptions {
   labelColumn?: string | undefined;
   /** File with the names of the classes, see `readClassNames`. Default: the set's. */
   classes?: string | undefined;
+  /** Whether classes are read as words: without, a table's may be numbers that nothing explains. Default true. */
+  worded?: boolean | undefined;
   /** File with prompts, see `readTemplates`. Default: the set's. */
   templates?: string | undefined;
   /** Open a copy in which images are missing; what is wrong is written into `checked.problems`. Default false. */

@@ -11,7 +11,7 @@ import { statSync } from "node:fs";
 import { dirname, relative, resolve } from "node:path";
 import { type EvaluationItem, SkippedImages, evaluationBatches } from "../../data/index.ts";
 import { type LoadedModel, normalizeImages } from "../../models/index.ts";
-import { InterruptedError, Progress } from "../../support/index.ts";
+import { DataError, InterruptedError, Progress } from "../../support/index.ts";
 import { Tensor, empty, noGrad, scope } from "../../torch/index.ts";
 import { firstNotFinite, notFinite } from "../class-vectors.ts";
 import { type FeatureChunk, type FeatureKey, FeatureStore, type MakeFeatures } from "./feature-store.ts";
@@ -62,8 +62,8 @@ export interface ImageFeatures {
 }
 
 /**
- * Hash of a list of images: their paths below the folder that holds them all, sizes and times of change. The images are not read; whoever
- * changes one and sets its time back gets features of the old one.
+ * Hash of a list of images: their paths below the folder that holds them all, sizes and times of change; of images that a table holds, their
+ * own hashes. The images are not read; whoever changes one and sets its time back gets features of the old one.
  */
 export function imagesHash(items: readonly EvaluationItem[]): string {
   const hash = createHash("sha256");
@@ -81,6 +81,7 @@ export function imagesHash(items: readonly EvaluationItem[]): string {
     const name = relative(root, resolve(path));
     if (source === undefined) hash.update(`${JSON.stringify([name, stat(path)])}\n`);
     else if (source instanceof Uint8Array) hash.update(`${JSON.stringify([name])}\n`).update(source);
+    else if (source.hash !== undefined) hash.update(`${JSON.stringify([name, source.hash])}\n`);
     else hash.update(`${JSON.stringify([name, stat(source.file), { ...source, file: relative(root, resolve(source.file)) }])}\n`);
   }
   return hash.digest("hex");
@@ -88,7 +89,8 @@ export function imagesHash(items: readonly EvaluationItem[]): string {
 
 /**
  * Features of all images of a list that can be read, in its order.
- * @throws DataError when more images than allowed can't be read, or a feature is not finite, naming the image; InterruptedError when stopped
+ * @throws DataError when more images than allowed can't be read, or none can, or a feature is not finite, naming the image; InterruptedError
+ *   when stopped
  */
 export async function imageFeatures(
   model: FeatureModel,
@@ -117,6 +119,7 @@ export async function imageFeatures(
       unreadable.add(chunk.unreadable);
     }
     unreadable.report("they are left out of the evaluation");
+    if (read === 0) throw noneReadable(items.length, [...unreadable.reasons.values()]);
     const own = rows.slice(0, read);
     const features = read === items.length ? features_NW : scope(() => features_NW.slice(0, 0, read).clone().keep());
     if (features !== features_NW) features_NW.dispose();
@@ -131,6 +134,16 @@ export async function imageFeatures(
     features_NW.dispose();
     throw error;
   }
+}
+
+/** However large a share may be left out: a score of no image is none. @param reasons why each can't be read */
+export function noneReadable(images: number, reasons: readonly string[]): DataError {
+  return new DataError(
+    `None of ${images} images can be read, so there is nothing to look at. The first: ${reasons[0] ?? "there is none"}`,
+    {
+      mend: "Fetch the images again.",
+    },
+  );
 }
 
 function imageKey({ model, preprocessing, hash }: FeatureModel, items: readonly EvaluationItem[]): FeatureKey {

@@ -101,15 +101,21 @@ describe("the linear probe", () => {
     }
   });
 
-  test("by descent in steps comes near to L-BFGS", () => {
-    const descended = sgdProbe(train, classes, { epochs: 60, batchSize: 50, learningRate: 0.5 });
-    const again = sgdProbe(train, classes, { epochs: 60, batchSize: 50, learningRate: 0.5 });
+  test("by descent in steps comes near to L-BFGS, and can be stopped", async () => {
+    const descended = await sgdProbe(train, classes, { epochs: 60, batchSize: 50, learningRate: 0.5 });
+    const again = await sgdProbe(train, classes, { epochs: 60, batchSize: 50, learningRate: 0.5 });
     const regression = new LogisticRegression(train, classes);
     const { parameters } = regression.fit(100);
     const exact = LinearClassifier.fromScaled(parameters, regression.scaling);
     assert.ok(Math.abs(probeMetrics(descended, held).acc1 - probeMetrics(exact, held).acc1) < 0.04);
     assert.deepEqual(descended.logits(held.features).toArray(), again.logits(held.features).toArray());
     for (const own of [descended, again, exact, regression, parameters]) own.dispose();
+    const live = memoryInfo().live;
+    const stop = new AbortController();
+    const stopped = sgdProbe(train, classes, { epochs: 1_000_000, batchSize: 50, signal: stop.signal });
+    setImmediate(() => stop.abort());
+    await assert.rejects(stopped, InterruptedError);
+    assert.equal(memoryInfo().live, live, "nothing is left behind");
   });
 });
 

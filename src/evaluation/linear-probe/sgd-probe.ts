@@ -8,7 +8,7 @@
  *
  * Shapes: B batch, D features, K classes.
  */
-import { DivergedError, Progress, Random, UsageError } from "../../support/index.ts";
+import { DivergedError, InterruptedError, Progress, Random, UsageError } from "../../support/index.ts";
 import { Tensor, noGrad, ops, scope, zeros } from "../../torch/index.ts";
 import { LinearClassifier } from "./linear-classifier.ts";
 import { type FeatureScaling, type LabelledFeatures } from "./softmax-objective.ts";
@@ -26,13 +26,22 @@ export interface SgdOptions {
   seed?: number;
   /** Features divided by their deviation. Default false. */
   standardise?: boolean;
+  /** Stops between two steps. */
+  signal?: AbortSignal | undefined;
 }
+
+/** Steps between which the process hears nothing. */
+const stepsAtOnce = 64;
 
 /**
  * Fits a classifier to features.
- * @throws DivergedError when the loss is not finite; UsageError for a batch or a number of epochs below 1
+ * @throws DivergedError when the loss is not finite; UsageError for a batch or a number of epochs below 1; InterruptedError when stopped
  */
-export function sgdProbe({ features, labels }: LabelledFeatures, classes: number, options: SgdOptions = {}): LinearClassifier {
+export async function sgdProbe(
+  { features, labels }: LabelledFeatures,
+  classes: number,
+  options: SgdOptions = {},
+): Promise<LinearClassifier> {
   const { epochs = 90, batchSize = 256, learningRate = 0.1, momentum = 0.9, weightDecay = 0, seed = 0, standardise = false } = options;
   if (epochs < 1 || batchSize < 1) throw new UsageError(`${epochs} epochs of batches of ${batchSize}: expected at least 1 of both.`);
   const [rows, width] = features.shape as [number, number];
@@ -52,6 +61,12 @@ export function sgdProbe({ features, labels }: LabelledFeatures, classes: number
       const order = Random.of(seed, "probe order", epoch).permutation(rows);
       let loss = 0;
       for (let step = 0; step < stepsOfEpoch; step++) {
+        if ((epoch * stepsOfEpoch + step) % stepsAtOnce === 0) await new Promise((resolve) => setImmediate(resolve));
+        if (options.signal?.aborted) {
+          throw new InterruptedError(`Stopped in epoch ${epoch + 1} of ${epochs}.`, {
+            mend: "Start the same command again: it begins with the first epoch.",
+          });
+        }
         const own = BigInt64Array.from(order.subarray(step * batchSize, (step + 1) * batchSize), BigInt);
         const share = (epoch * stepsOfEpoch + step) / (epochs * stepsOfEpoch);
         const rate = (learningRate * batchSize * (1 + Math.cos(Math.PI * share))) / 512;

@@ -89,7 +89,7 @@ describe("compare", () => {
   });
 
   test("episodes are compared only where they are the same", async () => {
-    const episodes = async (model: string, seed: number): Promise<StoredResult> => {
+    const episodes = async (model: string, seed: number, dataHash = "images"): Promise<StoredResult> => {
       const bare = { dataset: "four", model, pretrained: "", task: "few_shot_classification", metrics: {}, language: "en" };
       const items = Array.from({ length: 20 }, (_, i) => `episode ${i}`);
       const perItem = await writeItemValues(folder, bare, { items, values: { acc1: items.map((_, i) => ((i * 7 + seed) % 10) / 10) } });
@@ -101,11 +101,13 @@ describe("compare", () => {
         counts: {},
         skipped: { count: 0, reasons: [] },
       };
-      return readResults([writeResult(folder, { ...bare, laclip: { ...laclip, seed: 1 + (seed > 5 ? 1 : 0), perItem } })])[0]!;
+      return readResults([writeResult(folder, { ...bare, laclip: { ...laclip, seed: 1 + (seed > 5 ? 1 : 0), dataHash, perItem } })])[0]!;
     };
     const [a, b, elsewhere] = [await episodes("f", 1), await episodes("g", 2), await episodes("h", 9)];
     const [same] = (await compareResults([a], [b])).comparisons;
     assert.deepEqual([same!.items, same!.test, same!.onlyFirst], [20, "paired-bootstrap", undefined]);
     await assert.rejects(compareResults([a], [elsewhere]), /the episodes differ/);
+    const ofOthers = await episodes("i", 3, "other images of these classes");
+    await assert.rejects(compareResults([a], [ofOthers]), /the episodes differ/, "their numbers say nothing of which images they are of");
   });
 });

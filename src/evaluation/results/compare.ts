@@ -73,7 +73,8 @@ async function compareTwo(
 ): Promise<Omit<ResultComparison, "adjustedP"> | string> {
   const metric = asked ?? mine.result.laclip?.mainMetric ?? "acc1";
   const { dataset, task } = mine.result;
-  if (task === "few_shot_classification" && !sameEpisodes(mine, other)) return "the episodes differ (seed, shots, ways or their number)";
+  if (task === "few_shot_classification" && !sameEpisodes(mine, other))
+    return "the episodes differ (seed, shots, ways, their number or the images)";
   const [a, b] = [await readOutcomes(mine, metric), await readOutcomes(other, metric)];
   if (!a || !b) return `no outcome of each item for ${metric} in ${[a ? [] : mine.path, b ? [] : other.path].flat().join(" and ")}`;
   const joined = join(a, b);
@@ -95,8 +96,8 @@ async function compareTwo(
 
 function sameEpisodes(mine: StoredResult, other: StoredResult): boolean {
   const drawn = ({ result }: StoredResult): string => {
-    const { protocol = {}, seed } = result.laclip ?? {};
-    return JSON.stringify([seed, ...["ways", "shots", "queries", "episodes"].map((name) => protocol[name])]);
+    const { protocol = {}, seed, dataHash } = result.laclip ?? {};
+    return JSON.stringify([seed, dataHash, ...["ways", "shots", "queries", "episodes", "shotsFrom"].map((name) => protocol[name])]);
   };
   return drawn(mine) === drawn(other);
 }

@@ -1,12 +1,18 @@
 /** What images a result is about, as one number: two results with the same one may be compared image by image. */
 import { createHash } from "node:crypto";
 import { statSync } from "node:fs";
-import { isAbsolute, relative, sep } from "node:path";
+import { dirname, isAbsolute, relative, sep } from "node:path";
 import type { EvaluationItem } from "../../data/index.ts";
+import { tableFormat } from "../../formats/index.ts";
 
-/** What an image is called in results: its path below the data set's folder where it lies there, with `/` between the parts. */
+/**
+ * What an image is called in results: its path below the data set's folder where it lies there, with `/` between the parts.
+ * @param root that folder; of a set that is a table, the table, beside which its images lie
+ */
 export function itemName(path: string, root: string): string {
-  const below = relative(root, path);
+  // An image inside a table has the name that the table gives it, which is no place on this disk.
+  if (!isAbsolute(path)) return path;
+  const below = relative(tableFormat(root) === undefined ? root : dirname(root), path);
   return below === "" || below.startsWith("..") || isAbsolute(below) ? path : below.split(sep).join("/");
 }
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { calibration } from "./calibration.ts";
 import { classScores, confusedPairs, confusionMatrix } from "./confusion.ts";
-import { itemsHash } from "./items-hash.ts";
+import { itemName, itemsHash } from "./items-hash.ts";
 import { type ClassifiedItem, readClassifiedItems, readOutcomes, writeClassifiedItems, writeItemValues } from "./outcomes.ts";
 import { type EvaluationResult, readResult, writeResult } from "./result.ts";
 
@@ -108,6 +108,9 @@ describe("outcomes", () => {
     ];
     const hash = itemsHash(listed, folder, ["cat", "dog"]);
     assert.equal(itemsHash(listed, `${folder}/`, ["cat", "dog"]), hash);
+    assert.equal(itemsHash(listed, join(folder, "list.csv"), ["cat", "dog"]), hash, "of a table, its folder");
+    assert.equal(itemName(join(folder, "red/1.png"), join(folder, "list.csv")), "red/1.png");
+    assert.equal(itemName("1.png", join(folder, "held.parquet")), "1.png");
     assert.notEqual(itemsHash(listed, folder, ["dog", "cat"]), hash);
     assert.notEqual(itemsHash(listed.toReversed(), folder, ["cat", "dog"]), hash);
     file("b.png", "three");

@@ -36,7 +36,7 @@ export async function openRetrievalTable(
         const name = image === "" ? `${table.file}, row ${row}` : resolve(folder, image);
         if (bytes !== undefined) {
           held ??= new HeldImages();
-          entry = { item: { path: name, source: held.add(bytes, name) }, captions: [] };
+          entry = { item: { path: name, source: held.add(bytes, name, key) }, captions: [] };
         } else {
           if (!existsSync(name)) missing.push(image);
           entry = { item: { path: name }, captions: [] };
