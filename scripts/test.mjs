@@ -27,8 +27,7 @@ const files = ["src", "test"]
   .flatMap((folder) => readdirSync(path.join(root, folder), { recursive: true, encoding: "utf8" }).map((file) => path.join(folder, file)))
   .filter((file) => file.endsWith(".test.ts"))
   .filter((file) => words.length === 0 || words.some((word) => file.includes(word.replace(/^dist\//, "").replace(/\.js$/, ""))))
-  // Those across rooms take longest and come first, so that none of them is left for the end.
-  .sort((a, b) => Number(a.startsWith("src")) - Number(b.startsWith("src")) || (a < b ? -1 : 1))
+  .sort((a, b) => (a < b ? -1 : 1))
   .map((file) => path.join("dist", file.replace(/\.ts$/, ".js")));
 
 if (files.length === 0) {

@@ -1,29 +1,10 @@
 #!/usr/bin/env node
-/**
- * The command line: one file a command under `commands/`, each loaded only when it is asked for, so that `rewrite` and `tokenize`
- * run on machines without libtorch.
- */
+/** The command line: takes the arguments apart, runs the command, ends with its exit code. */
 import { Command, CommanderError } from "commander";
 import { exitCodes } from "../support/index.ts";
+import { commands } from "./command-list.ts";
 import { report } from "./command.ts";
 import { version } from "./version.ts";
-
-/** Name, one-line description, and the module that builds the command. */
-const commands: readonly [name: string, description: string, load: () => Promise<() => Command>][] = [
-  ["demo", "the whole story on real pictures in minutes", async () => (await import("./commands/demo.ts")).demoCommand],
-  ["rewrite", "every caption in other words, by a language model", async () => (await import("./commands/rewrite.ts")).rewriteCommand],
-  ["rewrites", "look at rewrites, export them", async () => (await import("./commands/rewrites.ts")).rewritesCommand],
-  ["batch", "rewrite through batch files", async () => (await import("./commands/batch.ts")).batchCommand],
-  ["pairs", "example pairs for rewriting: look, generate, import", async () => (await import("./commands/pairs.ts")).pairsCommand],
-  ["data", "pack data into tars, check them, measure reading", async () => (await import("./commands/data.ts")).dataCommand],
-  ["inspect", "look at a data set before training on it", async () => (await import("./commands/inspect.ts")).inspectCommand],
-  ["tokenize", "token ids as the model sees them", async () => (await import("./commands/tokenize.ts")).tokenizeCommand],
-  ["train", "train CLIP or LaCLIP on image-text pairs", async () => (await import("./commands/train.ts")).trainCommand],
-  ["launch", "several processes on this machine, training together", async () => (await import("./commands/launch.ts")).launchCommand],
-  ["evaluate", "score a model: zero-shot classification", async () => (await import("./commands/evaluate.ts")).evaluateCommand],
-  ["embed", "features of images or texts", async () => (await import("./commands/embed.ts")).embedCommand],
-  ["doctor", "what this machine has, how fast it is, what to mend", async () => (await import("./commands/doctor.ts")).doctorCommand],
-];
 
 async function main(argv: readonly string[]): Promise<number> {
   const program = new Command("laclip")

@@ -2,7 +2,7 @@
  * Training that meets what long runs meet: kills at every point, a full disk, numbers that are not finite, a loader that hangs.
  *
  * Each run is the command line in a process of its own. What it ends with is held, bit by bit, against a run that met nothing.
- * LACLIP_KILLS says how many kills at random moments; default 3.
+ * LACLIP_KILLS says how many kills at random moments; default 2.
  */
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readFileSync, readdirSync, realpathSync, writeFileSync } from "node:fs";
@@ -15,7 +15,7 @@ import { Random } from "../../src/support/index.ts";
 import { NanoRuns, childrenOf, colours, plainPicture, until } from "./nano-runs.ts";
 import { withoutGloo } from "./start-ranks.ts";
 
-const kills = Number(process.env["LACLIP_KILLS"] ?? 3);
+const kills = Number(process.env["LACLIP_KILLS"] ?? 2);
 const runs = new NanoRuns("surviving");
 const { root } = runs;
 
