@@ -9,7 +9,7 @@
  *       --seeds 5   --methods clip,laclip,laclip-mt,slip,laslip   --equal-steps (all methods as many steps as CLIP)
  *
  * The cost of a step is counted in multiplications of the two towers and the head for views, forward only (backward costs twice as
- * much for every method). A text counts the same for every method, with the mean length of all texts. CLIP trains as many steps as its
+ * much for every method). A text counts the same for every method, with the mean length of all texts, start and end aside. CLIP trains as many steps as its
  * recipe says; the others as many as cost the same.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -100,7 +100,7 @@ async function experiment() {
   };
 }
 
-/** Mean tokens of a text, start and end included, over all names and human texts. */
+/** Mean tokens of a text, without start and end, over all names and human texts. */
 async function meanTokens({ file, rewrites }) {
   const tokenizer = ClipTokenizer.load();
   let texts = 0;
@@ -192,7 +192,7 @@ function tables({ methods, created, command, environment, meanTokens: tokens }) 
     line(["---", ...columns.map(() => "--:")]),
     ...pairs.map(line),
     "",
-    `\`${command}\`, ${created.slice(0, 10)}: ${environment}; a text has ${tokens.toFixed(1)} tokens in the mean.`,
+    `\`${command}\`, ${created.slice(0, 10)}: ${environment}; a text has ${tokens.toFixed(1)} tokens between start and end in the mean.`,
     "",
   ].join("\n");
 }
