@@ -171,6 +171,16 @@ describe("heads", () => {
     });
   });
 
+  test("whose norms have a small number of their own each keep to it", () => {
+    scope(() => {
+      const [projected, w, b] = [randn([batch, tokens, 3 * heads * depth]), randn([depth]), randn([depth])];
+      const [query, key] = splitHeads(projected, heads, { query: { weight: w, bias: b, eps: 1 }, key: { weight: w, bias: b, eps: 1e-5 } });
+      const [q, k] = parts(projected) as [Tensor, Tensor];
+      assertClose(query, ops.layerNorm(q, [depth], w, b, 1), 1e-5, "query");
+      assertClose(key, ops.layerNorm(k, [depth], w, b, 1e-5), 1e-5, "key");
+    });
+  });
+
   test("that only some of which are used, in bfloat16", () => {
     scope(() => {
       const inputs = [randn([batch, tokens, 3 * heads * depth]).to("bfloat16"), ...Array.from({ length: 4 }, () => randn([depth]))];

@@ -60,8 +60,8 @@ export function splitHeads(
   heads: number,
   norms?: { query: NormWeights; key: NormWeights },
 ): [query: Tensor, key: Tensor, value: Tensor] {
-  if (canFuse(projected)) {
-    const { query, key } = norms ?? {};
+  const { query, key } = norms ?? {};
+  if (canFuse(projected) && query?.eps === key?.eps) {
     return fusedSplitHeads(
       projected,
       heads,
@@ -74,11 +74,11 @@ export function splitHeads(
   }
   const [batch, tokens, width] = projected.shape as [number, number, number];
   const parts = projected.view(batch, tokens, 3, heads, width / 3 / heads).permute(2, 0, 3, 1, 4);
-  const [query, key, value] = parts.unbind(0) as [Tensor, Tensor, Tensor];
-  if (norms === undefined) return [query, key, value];
+  const [queries, keys, values] = parts.unbind(0) as [Tensor, Tensor, Tensor];
+  if (norms === undefined) return [queries, keys, values];
   const norm = (x: Tensor, { weight, bias, eps }: NormWeights): Tensor =>
     ops.layerNorm(ops.toDtype(x, "float32"), weight.shape, weight, bias, eps);
-  return [norm(query, norms.query), norm(key, norms.key), value];
+  return [norm(queries, norms.query), norm(keys, norms.key), values];
 }
 
 /**

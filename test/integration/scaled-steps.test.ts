@@ -147,6 +147,9 @@ describe("runs with a scaled loss", () => {
     assert.match(stderr, /Step 1 was left out: its gradients, times the loss scale of 8\.5\d*e\+37, are too large\. The scale is halved/);
     const skipped = runs.events("overflow", "skipped");
     assert.ok(skipped.length > 0 && skipped.length < 12 && skipped.every(({ reason }) => reason === "overflow"));
+    assert.doesNotMatch(stderr, /has learnt nothing/);
+    const nothing = await runs.finished("nothing", ["training.steps=2", tooLarge]);
+    assert.match(nothing, /No step changed the weights: this model has learnt nothing/);
     assert.equal((await runs.train("overflow-killed", settings, { faults: "kill-step@5" })).code, null);
     await runs.finished("overflow-killed", settings);
     assert.equal(runs.weights("overflow-killed"), runs.weights("overflow"));
