@@ -5,6 +5,7 @@
  * captions come from: LaCLIP is this loss fed by another caption choice.
  */
 import type { FeatureGroup } from "../nn/index.ts";
+import type { Sharpness } from "./adaptive-weights.ts";
 import type { ObjectiveNeeds } from "./objective.ts";
 import { type LossPart, RowwiseObjective, type SharedFeatures } from "./rowwise-objective.ts";
 import { softmaxParts } from "./softmax-parts.ts";
@@ -12,16 +13,16 @@ import { softmaxParts } from "./softmax-parts.ts";
 export class ClipLoss extends RowwiseObjective {
   readonly name = "clip";
   override readonly needs: ObjectiveNeeds;
-  override readonly fitSharpness: number | undefined;
+  override readonly sharpness: Sharpness;
 
   /**
    * @param settings maskDuplicates: a text that is the image's caption too, though it is another's, is no negative, default false;
-   *   fitSharpness: see `RowwiseObjective`
+   *   fitSharpness: see `Sharpness`, default none
    */
   constructor(settings: { maskDuplicates?: boolean | undefined; fitSharpness?: number | undefined } = {}, group?: FeatureGroup) {
     super(group);
     const { maskDuplicates = false, fitSharpness } = settings;
-    this.fitSharpness = fitSharpness;
+    this.sharpness = { fit: fitSharpness };
     this.needs = { oneText: true, textKeys: maskDuplicates };
   }
 

@@ -15,10 +15,12 @@ const maskDuplicates = z.boolean().optional();
 
 /** Pairs that fit worse than the batch's mean count less: by exp(this x how far they are below). Default: all count alike. */
 const fitSharpness = positive.optional();
+/** Samples whose texts agree less with each other than the batch's mean count less, likewise. Default: all count alike. */
+const agreementSharpness = positive.optional();
 
 export const objectiveSchema = z.discriminatedUnion("name", [
   z.strictObject({ name: z.literal("clip"), maskDuplicates, fitSharpness }),
-  z.strictObject({ name: z.literal("multi-text"), denominator, maskDuplicates, fitSharpness }),
+  z.strictObject({ name: z.literal("multi-text"), denominator, maskDuplicates, fitSharpness, agreementSharpness }),
   z.strictObject({
     name: z.literal("slip"),
     /** Factor on SimCLR's loss, and its temperature. */

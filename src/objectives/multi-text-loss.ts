@@ -4,6 +4,7 @@
  * Sources disagree on what the image is held against; both forms are here, see softmax-parts.ts. With one text each they are CLIP's loss.
  */
 import type { FeatureGroup } from "../nn/index.ts";
+import type { Sharpness } from "./adaptive-weights.ts";
 import type { ObjectiveNeeds } from "./objective.ts";
 import { type LossPart, RowwiseObjective, type SharedFeatures } from "./rowwise-objective.ts";
 import { type Denominator, softmaxParts } from "./softmax-parts.ts";
@@ -11,16 +12,21 @@ import { type Denominator, softmaxParts } from "./softmax-parts.ts";
 export class MultiTextLoss extends RowwiseObjective {
   readonly name = "multi-text";
   override readonly needs: ObjectiveNeeds;
-  override readonly fitSharpness: number | undefined;
+  override readonly sharpness: Sharpness;
   readonly #denominator: Denominator;
 
   constructor(
-    settings: { denominator: Denominator; maskDuplicates?: boolean | undefined; fitSharpness?: number | undefined },
+    settings: {
+      denominator: Denominator;
+      maskDuplicates?: boolean | undefined;
+      fitSharpness?: number | undefined;
+      agreementSharpness?: number | undefined;
+    },
     group?: FeatureGroup,
   ) {
     super(group);
-    const { denominator, maskDuplicates = false, fitSharpness } = settings;
-    this.fitSharpness = fitSharpness;
+    const { denominator, maskDuplicates = false, fitSharpness, agreementSharpness } = settings;
+    this.sharpness = { fit: fitSharpness, agreement: agreementSharpness };
     this.needs = { textKeys: maskDuplicates };
     this.#denominator = denominator;
   }

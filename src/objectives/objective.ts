@@ -16,9 +16,7 @@ export interface ObjectiveInput {
   logitScale: Tensor;
   /** Scalar that is added to every scaled similarity; sigmoid losses need it. */
   logitBias?: Tensor | undefined;
-  /** float32 `[B]`, 0..1: how much an image counts. Default 1. */
-  sampleWeights?: Tensor | undefined;
-  /** float32 `[B x K]`, 0..1: how well a text fits its image. Default 1. */
+  /** float32 `[B x K]`, 0..1: how much the pair of a text and its image counts. Default 1. */
   textWeights?: Tensor | undefined;
   /** int64 `[B x K]`: equal numbers mean the same caption, or nearly. */
   textKeys?: Tensor | undefined;

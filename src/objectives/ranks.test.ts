@@ -44,11 +44,10 @@ function leavesFor(texts: number): Record<(typeof names)[number], Tensor> {
   };
 }
 
-function facts(texts: number): Required<Pick<ObjectiveInput, "sampleWeights" | "textWeights" | "textKeys">> {
+function facts(texts: number): Required<Pick<ObjectiveInput, "textWeights" | "textKeys">> {
   manualSeed(12);
   const keys = Array.from({ length: B * texts }, (_, i) => BigInt(i % 7));
   return {
-    sampleWeights: ops.sigmoid(randn([B])),
     textWeights: ops.sigmoid(randn([B * texts])),
     textKeys: Tensor.from(BigInt64Array.from(keys), [B * texts]),
   };
@@ -58,7 +57,7 @@ function facts(texts: number): Required<Pick<ObjectiveInput, "sampleWeights" | "
 function share(leaves: ReturnType<typeof leavesFor>, texts: number, rank: number, ranks: number): ObjectiveInput {
   const own = B / ranks;
   const rows = (x: Tensor, each = 1): Tensor => x.slice(0, rank * own * each, (rank + 1) * own * each);
-  const { sampleWeights, textWeights, textKeys } = facts(texts);
+  const { textWeights, textKeys } = facts(texts);
   return {
     imageFeatures: rows(leaves.imageFeatures),
     textFeatures: rows(leaves.textFeatures, texts),
@@ -66,7 +65,6 @@ function share(leaves: ReturnType<typeof leavesFor>, texts: number, rank: number
     logitScale: leaves.logitScale.mul(1),
     logitBias: leaves.logitBias.mul(1),
     textsPerImage: texts,
-    sampleWeights: rows(sampleWeights),
     textWeights: rows(textWeights, texts),
     textKeys: rows(textKeys, texts),
   };
@@ -79,6 +77,7 @@ const cases: [settings: ObjectiveSettings, texts: number][] = [
   [{ name: "multi-text", denominator: "joint", maskDuplicates: true }, 3],
   [{ name: "slip", scale: 1, temperature: 0.1 }, 1],
   [{ name: "multi-text", denominator: "joint", fitSharpness: 2 }, 3],
+  [{ name: "multi-text", denominator: "slot", fitSharpness: 2, agreementSharpness: 2 }, 3],
   [{ name: "sigmoid" }, 1],
   [{ name: "sigmoid", maskDuplicates: true }, 3],
   [{ name: "soft-targets", share: 0.3, temperature: 0.2 }, 2],
@@ -131,9 +130,16 @@ test("what does not fit together is refused by name", () => {
       assert.throws(() => objective.forward({ ...input, ...changes }), refused);
       assert.throws(() => objective.backwardByRows({ ...input, ...changes }, 2), refused);
     };
+    const oneText = { textFeatures: input.imageFeatures, textsPerImage: 1, textWeights: undefined };
     refuse({ name: "clip" }, {}, /"clip" takes one text/);
     refuse({ name: "multi-text", denominator: "slot" }, { textsPerImage: 3 }, /8 images with 3 texts each need 24 text features, got 16/);
+    refuse({ name: "multi-text", denominator: "slot", agreementSharpness: 2 }, oneText, /the texts of an image with each other/);
     refuse({ name: "multi-text", denominator: "slot", maskDuplicates: true }, { textKeys: undefined }, /needs textKeys/);
+    refuse(
+      { name: "multi-text", denominator: "slot" },
+      { textWeights: input.textWeights!.slice(0, 0, 8) },
+      /textWeights: expected \[16\], got \[8\]/,
+    );
     refuse({ name: "sigmoid" }, { logitBias: undefined }, /needs logitBias/);
     refuse({ name: "slip", scale: 1, temperature: 0.1 }, { viewFeatures: undefined }, /needs viewFeatures/);
     refuse({ name: "slip", scale: 1, temperature: 0.1 }, { viewFeatures: input.imageFeatures }, /16 further views, got features of 8/);

@@ -9,7 +9,8 @@
  */
 import { type FeatureGroup, alone, unitRows } from "../nn/index.ts";
 import { UsageError } from "../support/index.ts";
-import { Tensor, noGrad, scope } from "../torch/index.ts";
+import { Tensor, scope } from "../torch/index.ts";
+import { type Sharpness, weightsAsSeen } from "./adaptive-weights.ts";
 import type { LossReport, Objective, ObjectiveInput, ObjectiveNeeds } from "./objective.ts";
 
 /** What the blocks of a loss share. All features have length 1. */
@@ -47,8 +48,8 @@ export function* blocks(count: number, rows: number): Generator<[from: number, t
 export abstract class RowwiseObjective implements Objective {
   abstract readonly name: string;
   readonly needs: ObjectiveNeeds = {};
-  /** With it, pairs that fit worse than the batch's mean count less, see `fitWeights`. Default: all count alike. */
-  readonly fitSharpness: number | undefined = undefined;
+  /** Whether pairs and samples that look wrong to the model count less. Default: all count alike. */
+  readonly sharpness: Sharpness = {};
   readonly #group: FeatureGroup;
 
   /** @param group those whose features are in the same batch; default this process alone */
@@ -94,6 +95,7 @@ export abstract class RowwiseObjective implements Objective {
     }
     this.#check("textKeys", textKeys, [rows]);
     this.#check("logitBias", logitBias, []);
+    if (input.textWeights !== undefined) assertShape("textWeights", input.textWeights, [rows]);
     if (texts > 1 && this.needs.oneText) {
       throw new UsageError(`The objective "${this.name}" takes one text for each image, got ${texts}.`, {
         mend: "--set captions.textsPerImage=1, or an objective for several texts: --set objective.name=multi-text.",
@@ -106,8 +108,8 @@ export abstract class RowwiseObjective implements Objective {
     }
     const images_BD = unitRows(input.imageFeatures);
     const texts_BKD = unitRows(input.textFeatures).reshape(batch, texts, -1);
-    const given_BK = pairWeights(input, batch, texts);
-    const fit_BK = this.fitSharpness === undefined ? undefined : fitWeights(images_BD, texts_BKD, this.fitSharpness, group);
+    const given_BK = input.textWeights?.reshape(batch, texts);
+    const seen_BK = weightsAsSeen(images_BD, texts_BKD, this.sharpness, group);
     const keys_BK = this.needs.textKeys ? textKeys?.reshape(batch, texts) : undefined;
     const views = this.needs.views ? unitRows(viewFeatures!) : undefined;
     const firstViews_BE = views?.slice(0, 0, batch);
@@ -123,7 +125,7 @@ export abstract class RowwiseObjective implements Objective {
       texts_GKD: group.gather(texts_BKD),
       logitScale,
       logitBias: this.needs.logitBias ? logitBias : undefined,
-      pairWeights_BK: given_BK && fit_BK ? given_BK.mul(fit_BK) : (given_BK ?? fit_BK),
+      pairWeights_BK: given_BK && seen_BK ? given_BK.mul(seen_BK) : (given_BK ?? seen_BK),
       keys_BK,
       keys_GK: gather(keys_BK),
       firstViews_BE,
@@ -136,36 +138,17 @@ export abstract class RowwiseObjective implements Objective {
   #check(what: "textKeys" | "logitBias", value: Tensor | undefined, shape: readonly number[]): void {
     if (!this.needs[what]) return;
     if (value === undefined) throw missing(this.name, what);
-    if (value.shape.join() !== shape.join())
-      throw new UsageError(`${what}: expected [${shape.join(", ")}], got [${value.shape.join(", ")}].`);
+    assertShape(what, value, shape);
   }
+}
+
+function assertShape(what: string, value: Tensor, shape: readonly number[]): void {
+  if (value.shape.join() === shape.join()) return;
+  throw new UsageError(`${what}: expected [${shape.join(", ")}], got [${value.shape.join(", ")}].`);
 }
 
 function missing(objective: string, what: string): UsageError {
   return new UsageError(`The objective "${objective}" needs ${what}, and there are none.`);
-}
-
-function pairWeights({ sampleWeights, textWeights }: ObjectiveInput, batch: number, texts: number): Tensor | undefined {
-  const ofTexts = textWeights?.reshape(batch, texts);
-  if (sampleWeights === undefined) return ofTexts;
-  const ofSamples = sampleWeights.reshape(batch, 1);
-  return ofTexts === undefined ? ofSamples.expand(batch, texts) : ofTexts.mul(ofSamples);
-}
-
-/**
- * How much pairs count by how well they fit, as the model sees it now: exp(sharpness x (similarity - mean)), 1 for those above the mean
- * (in the manner of ALIP, Yang et al. 2023). The mean is that of the present batch of all ranks, not one that runs along: a run's state
- * stays weights and moments. No gradient passes. float32 `[B, K]`.
- */
-function fitWeights(images_BD: Tensor, texts_BKD: Tensor, sharpness: number, group: FeatureGroup): Tensor {
-  return noGrad(() =>
-    scope(() => {
-      const similarities_BK = images_BD.detach().unsqueeze(1).mul(texts_BKD.detach()).sum(-1);
-      const mean = group.gather(similarities_BK.mean().reshape(1)).mean();
-      const below = similarities_BK.sub(mean).clamp(null, 0);
-      return below.mul(sharpness).exp();
-    }),
-  );
 }
 
 function sum(a: LossReport, b: LossReport): LossReport {

@@ -70,6 +70,19 @@ def fit(x, weights, sharpness):
     return (torch.tensor(weights) * factor).tolist()
 
 
+def alip(x, weights, sharpness):
+    """ALIP's gates: a sample by how alike its texts are; where it is below the mean, its pairs by their fit too. Batch means."""
+    text = unit(x["text"]).detach().view(B, -1, D)
+    k_all = text.shape[1]
+    alike = torch.stack([sum(t[a] @ t[b] for a in range(k_all) for b in range(k_all) if a != b) for t in text])
+    alike = alike / (k_all * (k_all - 1))
+    fitted = torch.tensor(fit(x, weights, sharpness))
+    plain = torch.tensor(weights, dtype=fitted.dtype)
+    doubtful = (alike < alike.mean())[:, None]
+    gate = torch.exp(sharpness * (alike - alike.mean()))[:, None]
+    return torch.where(doubtful, gate * fitted, plain).tolist()
+
+
 def simclr(x, temperature):
     """SLIP's SIMCLRLoss: each view against the other views and, itself excepted, those of its own kind."""
     a, b = unit(x["views"][:B]), unit(x["views"][B:])
@@ -144,8 +157,8 @@ def main():
     draw = lambda *shape: torch.randn(*shape, dtype=torch.float64).float()  # what float32 can hold
     image = draw(B, D)
     text = 0.6 * image.repeat_interleave(K, 0) + draw(B * K, D)
-    sample_weights = torch.tensor([1, 0.5, 1, 0.25, 0, 1.0])
     text_weights = torch.rand(B * K).float()
+    text_weights[4] = 0
     inputs = {
         "image": image, "text": text.float(), "scale": torch.tensor(7.5), "bias": torch.tensor(-2.25), "views": draw(2 * B, E),
     }  # fmt: skip
@@ -160,7 +173,7 @@ def main():
         x["text"] = leaf if texts == K else leaf.view(B, K, D)[:, 0]
         weights = torch.ones(B, texts)
         if weighted:
-            weights = sample_weights.double()[:, None] * text_weights.double().view(B, K)[:, :texts]
+            weights = text_weights.double().view(B, K)[:, :texts]
         value = loss(x, weights.tolist())
         value.backward()
         leaves = {**x, "text": leaf}
@@ -190,12 +203,15 @@ def main():
         case("clip, fit", {"name": "clip", "fitSharpness": 2}, 1, lambda x, w: slot(x, fit(x, w, 2), False)),
         case("multi-text, joint, fit, weighted", {"name": "multi-text", "denominator": "joint", "fitSharpness": 3}, K,
              lambda x, w: joint(x, fit(x, w, 3), False), True),
+        case("multi-text, slot, fit and agreement, weighted",
+             {"name": "multi-text", "denominator": "slot", "fitSharpness": 2, "agreementSharpness": 2}, K,
+             lambda x, w: slot(x, alip(x, w, 2), False), True),
         case("soft-targets", soft_settings, 1, lambda x, w: soft(x, 0.3, 0.2)),
         case("soft-targets, several texts", soft_settings, K, lambda x, w: soft(x, 0.3, 0.2)),
     ]  # fmt: skip
     stored = {key: value.flatten().tolist() for key, value in inputs.items()}
     batch = {"B": B, "K": K, "D": D, "E": E, **stored, "keys": keys.tolist(), "oneKeys": one.tolist(),
-             "sampleWeights": sample_weights.tolist(), "textWeights": text_weights.tolist()}  # fmt: skip
+             "textWeights": text_weights.tolist()}  # fmt: skip
     with open(os.path.join(here, "fixtures.json"), "w") as file:
         json.dump({"torch": torch.__version__, "batch": batch, "cases": cases, "viewHead": view_head()}, file, indent=1)
         file.write("\n")

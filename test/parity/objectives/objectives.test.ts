@@ -14,7 +14,7 @@ import { Tensor, scope } from "../../../src/torch/index.ts";
 type Leaf = "image" | "text" | "scale" | "bias" | "views";
 
 interface Facts {
-  batch: Record<"B" | "K" | "D" | "E", number> & Record<Leaf | "keys" | "oneKeys" | "sampleWeights" | "textWeights", number[]>;
+  batch: Record<"B" | "K" | "D" | "E", number> & Record<Leaf | "keys" | "oneKeys" | "textWeights", number[]>;
   cases: {
     name: string;
     settings: ObjectiveSettings;
@@ -53,7 +53,7 @@ function input({ textsPerImage, weighted }: Facts["cases"][number]): { leaves: R
       logitBias: leaves.bias,
       viewFeatures: leaves.views,
       textKeys: Tensor.from(BigInt64Array.from(keys.map(BigInt)), [keys.length]),
-      ...(weighted ? { sampleWeights: Tensor.from(Float32Array.from(batch.sampleWeights), [B]), textWeights: weights } : {}),
+      ...(weighted ? { textWeights: weights } : {}),
     },
   };
 }
