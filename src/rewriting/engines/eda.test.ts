@@ -96,3 +96,20 @@ test("the engine answers every request with its own text and stops when told to"
   for await (const _ of engine.rewrite(groups(), stop.signal)) answered++;
   assert.ok(answered < 1500, "timers and signals are let through between captions");
 });
+
+test("an engine that was closed begins a new thread, and a stopped one leaves nothing behind", async () => {
+  const request = { id: "1", source: "eda", original: caption, caption, shortened: false, examples: [], form: defaultForm };
+  const groups = async function* (): AsyncGenerator<RewriteGroup> {
+    yield Array.from({ length: 2048 }, (_, seed) => ({ ...request, seed }));
+  };
+  const own = new EdaEngine();
+  for (let time = 0; time < 2; time++) {
+    let first: string | undefined;
+    for await (const outcome of own.rewrite(groups(), new AbortController().signal)) {
+      first = "text" in outcome ? outcome.text : undefined;
+      break;
+    }
+    assert.equal(first, engine.change(caption, 0));
+    await own.close();
+  }
+});

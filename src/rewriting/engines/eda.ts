@@ -8,7 +8,8 @@
 import { setImmediate } from "node:timers/promises";
 import { Random } from "../../support/index.ts";
 import { ungrouped } from "./engine.ts";
-import type { EngineDescription, Outcome, RewriteEngine, RewriteGroup } from "./engine.ts";
+import type { EngineDescription, Outcome, RewriteEngine, RewriteGroup, RewriteRequest } from "./engine.ts";
+import { EdaThread } from "./eda-thread.ts";
 import { articleBefore } from "../words/morphology.ts";
 import { Synonyms } from "../words/synonyms.ts";
 import type { Replaceable } from "../words/synonyms.ts";
@@ -32,8 +33,10 @@ const revision = 2;
 const fewestWords = 2;
 /** How often all operations are tried; a caption of equal words can't be changed at all. */
 const rounds = 3;
-/** Captions between two looks at what else there is to do, such as Ctrl-C. */
-const captionsInARow = 512;
+/** Captions that are changed in one go; fewer are not worth a thread. */
+const blockSize = 512;
+/** Blocks that the thread has before it, so that it never waits for the one that writes. */
+const blocksAhead = 3;
 
 /** Rewrites by EDA: no language model, no examples, the same text for the same seed. */
 export class EdaEngine implements RewriteEngine {
@@ -42,6 +45,7 @@ export class EdaEngine implements RewriteEngine {
   readonly #alpha: number;
   readonly #deletion: number;
   #synonyms: Synonyms | undefined;
+  #thread: EdaThread | undefined;
 
   constructor({ alpha = 0.1, deletion = 0.1 }: EdaOptions = {}) {
     this.#alpha = alpha;
@@ -53,16 +57,32 @@ export class EdaEngine implements RewriteEngine {
     return { model: "EDA with WordNet 3.1", modelHash: "", sampling: { alpha: this.#alpha, deletion: this.#deletion, revision } };
   }
 
+  /** In the order of the requests. The work is done by a thread of its own, beside that which checks and writes. */
   async *rewrite(groups: AsyncIterable<RewriteGroup>, signal: AbortSignal): AsyncGenerator<Outcome> {
-    let done = 0;
-    for await (const request of ungrouped(groups)) {
-      if (++done % captionsInARow === 0) await setImmediate();
+    const ahead: ChangedBlock[] = [];
+    for await (const block of inBlocks(groups)) {
+      const texts = this.#changeAll(block);
+      texts.catch(() => {}); // whoever takes the block hears of it
+      ahead.push({ block, texts });
+      if (ahead.length > blocksAhead) yield* outcomes(ahead.shift()!, signal);
       if (signal.aborted) return;
-      yield { request, text: this.change(request.caption, request.seed), finish: "none", tokens: 0, shortened: request.shortened };
     }
+    for (const part of ahead) yield* outcomes(part, signal);
   }
 
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    await this.#thread?.close();
+    this.#thread = undefined;
+  }
+
+  async #changeAll(block: readonly RewriteRequest[]): Promise<readonly string[]> {
+    if (block.length < blockSize) return block.map(({ caption, seed }) => this.change(caption, seed));
+    this.#thread ??= new EdaThread({ alpha: this.#alpha, deletion: this.#deletion });
+    return await this.#thread.change(
+      block.map(({ caption }) => caption),
+      Uint32Array.from(block, ({ seed }) => seed),
+    );
+  }
 
   /**
    * A caption with noise on its words.
@@ -131,6 +151,31 @@ export class EdaEngine implements RewriteEngine {
       }
       return true;
     });
+  }
+}
+
+async function* inBlocks(groups: AsyncIterable<RewriteGroup>): AsyncGenerator<RewriteRequest[]> {
+  let block: RewriteRequest[] = [];
+  for await (const request of ungrouped(groups)) {
+    if (block.push(request) < blockSize) continue;
+    yield block;
+    block = [];
+  }
+  if (block.length > 0) yield block;
+}
+
+/** Requests whose texts are being made. */
+interface ChangedBlock {
+  readonly block: readonly RewriteRequest[];
+  readonly texts: Promise<readonly string[]>;
+}
+
+async function* outcomes({ block, texts }: ChangedBlock, signal: AbortSignal): AsyncGenerator<Outcome> {
+  const found = await texts;
+  await setImmediate(); // texts that are there already would let neither timers nor Ctrl-C in between
+  for (const [i, request] of block.entries()) {
+    if (signal.aborted) return;
+    yield { request, text: found[i]!, finish: "none", tokens: 0, shortened: request.shortened };
   }
 }
 
