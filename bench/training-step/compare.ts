@@ -1,7 +1,7 @@
 /**
  * The training step here and in eager PyTorch, in turn in one go: README.md beside this file has the method.
  *
- *   node dist/bench/training-step/compare.js --python python3 --precision fp32 --rounds 3
+ *   node dist/bench/training-step/compare.js --python python3 --precision fp32 --rounds 3 [--model vit-b-16|vit-b-32|vit-s-16]
  *
  * PYTHON must have the same version of PyTorch as the libtorch that the addon was built against. Prints Markdown.
  */
@@ -13,6 +13,7 @@ import { parseArgs } from "node:util";
 const { values } = parseArgs({
   options: {
     python: { type: "string", default: "python3" },
+    model: { type: "string", default: "vit-b-16" },
     precision: { type: "string", default: "fp32" },
     rounds: { type: "string", default: "3" },
     steps: { type: "string", default: "5" },
@@ -28,7 +29,18 @@ interface Outcome {
   peakMemoryMiB: number;
 }
 
-const common = ["--precision", values.precision, "--steps", values.steps, "--warmup", values.warmup, "--threads", values.threads];
+const common = [
+  "--model",
+  values.model,
+  "--precision",
+  values.precision,
+  "--steps",
+  values.steps,
+  "--warmup",
+  values.warmup,
+  "--threads",
+  values.threads,
+];
 const beside = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 const run = (program: string, args: readonly string[]): Outcome =>
   JSON.parse(execFileSync(program, args, { encoding: "utf8" }).trim().split("\n").at(-1)!) as Outcome;
@@ -61,7 +73,7 @@ const rows = Object.entries(outcomes).map(([name, runs]) => {
 });
 process.stdout.write(
   [
-    `ViT-B/16, batch 16, ${values.precision}, ${values.threads} threads, ${values.rounds} rounds in turn; load average before: ${load.toFixed(2)}`,
+    `${values.model}, batch 16, ${values.precision}, ${values.threads} threads, ${values.rounds} rounds in turn; load average before: ${load.toFixed(2)}`,
     "",
     "| | libtorch | s a step (median) | medians of the rounds | ratio | peak MiB |",
     "|---|---|---|---|---|---|",

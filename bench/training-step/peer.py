@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""One training step of LaCLIP's ViT-B/16 in eager PyTorch: what our own step is timed against.
+"""One training step of a LaCLIP model in eager PyTorch: what our own step is timed against.
 
-    python3 peer.py --precision bf16 --steps 5 --warmup 2 --threads 2
+    python3 peer.py --model vit-b-16 --precision bf16 --steps 5 --warmup 2 --threads 2
 
 Needs PyTorch alone (1.13 or 2.x), so the model stands here, in the operators that LaCLIP's repository, timm and open_clip use:
 timm-style image blocks with per-head norms on query and key, `nn.MultiheadAttention` in the text blocks, `torch.optim.AdamW` as it
@@ -27,6 +27,8 @@ TORCH_2 = int(torch.__version__.split(".")[0]) >= 2
 # Lengths with start and end token: 8 to 22, mean 14. Fixed, so that every program does the same work.
 CAPTION_LENGTHS = [8, 9, 10, 11, 12, 12, 13, 13, 14, 14, 15, 16, 17, 18, 20, 22]
 VOCABULARY, CONTEXT, JOINT = 49408, 77, 512
+# Width and patch of the image tower; all have 12 blocks of 12 heads, and the same text tower.
+MODELS = {"vit-b-16": (768, 16), "vit-b-32": (768, 32), "vit-s-16": (384, 16)}
 
 
 class Norm32(nn.LayerNorm):
@@ -111,9 +113,9 @@ class TextBlock(nn.Module):
 
 
 class Clip(nn.Module):
-    def __init__(self, fused, text_width=512, text_heads=8, text_layers=12, image_width=768):
+    def __init__(self, fused, image_width=768, patch=16, text_width=512, text_heads=8, text_layers=12):
         super().__init__()
-        self.visual = ImageTower(image_width, fused=fused)
+        self.visual = ImageTower(image_width, patch=patch, fused=fused)
         self.transformer = nn.Sequential(*[TextBlock(text_width, text_heads) for _ in range(text_layers)])
         self.token_embedding = nn.Embedding(VOCABULARY, text_width)
         nn.init.normal_(self.token_embedding.weight, std=0.02)
@@ -149,6 +151,7 @@ def make_batch(size):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", choices=list(MODELS), default="vit-b-16")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
     parser.add_argument("--attention", choices=["sdpa", "plain"], help="of the image tower; default: what timm takes on this PyTorch")
     parser.add_argument("--steps", type=int, default=5, help="timed steps")
@@ -163,7 +166,7 @@ def main():
 
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    model = Clip(fused=attention == "sdpa").train()
+    model = Clip(attention == "sdpa", *MODELS[args.model]).train()
     images, tokens = make_batch(args.batch)
     decayed = [p for n, p in model.named_parameters() if p.ndim >= 2]
     free = [p for n, p in model.named_parameters() if p.ndim < 2]

@@ -1,7 +1,7 @@
 /**
- * One training step of LaCLIP's ViT-B/16 in this project: the counterpart of peer.py, same sizes, same captions, same output.
+ * One training step of a LaCLIP model in this project: the counterpart of peer.py, same sizes, same captions, same output.
  *
- *   node dist/bench/training-step/step.js --precision fp32 --warmup 2 --steps 5
+ *   node dist/bench/training-step/step.js --model vit-b-16 --precision fp32 --warmup 2 --steps 5
  */
 import { parseArgs } from "node:util";
 import { Clip, imagenetPreprocessing, preset } from "../../src/models/index.ts";
@@ -14,6 +14,7 @@ import { type Precision, decayGroups, trainStep } from "../../src/training/index
 
 const { values } = parseArgs({
   options: {
+    model: { type: "string", default: "vit-b-16" },
     precision: { type: "string", default: "fp32" },
     steps: { type: "string", default: "5" },
     warmup: { type: "string", default: "2" },
@@ -35,7 +36,7 @@ lengths.forEach((length, row) => {
   tokens.set(text, row * tokenLength);
 });
 
-const model = new Clip(preset("vit-b-16"), { seed: 1 });
+const model = new Clip(preset(values.model), { seed: 1 });
 const optimizer = new AdamW(decayGroups(model, 0.5), { betas: [0.9, 0.98], eps: 1e-8 });
 const context = {
   model,
