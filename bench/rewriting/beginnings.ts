@@ -2,7 +2,7 @@
  * What it brings to evaluate the beginning of a group's prompts once: captions per second of the embedded engine with each prompt
  * evaluated whole against grouped prompts with shared beginnings, in turn, and whether both write the same texts.
  *
- *   node dist/bench/rewriting/beginnings.js [--captions 48] [--group 16] [--sequences 8] [--rounds 3] [--store q8_0|f32] [--flash]
+ *   node dist/bench/rewriting/beginnings.js [--captions 48] [--group 16] [--sequences 16] [--rounds 3] [--store q8_0|f32] [--flash]
  *
  * The model is a LLaMA of 100 million random parameters, made once in build/bench. Prompts have 150 tokens that a group shares
  * and 15 of their own, answers have 25: newline and the end of the text are made impossible.
@@ -23,7 +23,7 @@ const { values } = parseArgs({
   options: {
     captions: { type: "string", default: "48" },
     group: { type: "string", default: "16" },
-    sequences: { type: "string", default: "8" },
+    sequences: { type: "string", default: "16" },
     rounds: { type: "string", default: "3" },
     store: { type: "string", default: "q8_0" },
     flash: { type: "boolean", default: false },

@@ -1,4 +1,4 @@
-// Registration only: the names that src/torch/native.ts describes.
+// Registration: the names that src/torch/native.ts describes.
 #include "adamw.h"
 #include "autograd.h"
 #include "dispatch.h"
@@ -8,6 +8,12 @@
 #include "recompute.h"
 #include "runtime.h"
 #include "tensor.h"
+
+#include <cstdlib>
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 namespace {
 
@@ -23,9 +29,20 @@ void declare(napi_env env, napi_value exports, const char* name, napi_callback f
   laclip::check(env, napi_set_named_property(env, exports, name, value));
 }
 
+// A training step takes the memory that the one before has freed. Given back in between, it would come again page by page, each one
+// cleared, some hundred thousand times a step. A setting of the user's own (MALLOC_TRIM_THRESHOLD_ and the like) comes first.
+void keep_freed_memory() {
+#ifdef __GLIBC__
+  if (std::getenv("MALLOC_TRIM_THRESHOLD_") || std::getenv("MALLOC_MMAP_THRESHOLD_") || std::getenv("GLIBC_TUNABLES")) return;
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+#endif
+}
+
 }  // namespace
 
 NAPI_MODULE_INIT() {
+  keep_freed_memory();
   auto* environment = new Environment(env);
   if (napi_set_instance_data(env, environment, end_environment, nullptr) != napi_ok) {
     delete environment;

@@ -185,11 +185,10 @@ export class RewritesWriter {
   }
 }
 
-/** A rewrite as a line of the log, its fields in the order of the columns; half surrogate pairs are no text that parquet can hold. */
-function lineOf({ id, source, text, flags, finish, tokens, seed, examples, ...measured }: Rewrite): string {
-  const { weight, fit, captionCosine, captionWeight } = measured;
-  const whole = /\p{Surrogate}/u.test(text) ? text.replace(/\p{Surrogate}/gu, "\ufffd") : text;
-  const made = { id, source, text: whole, flags, finish, tokens, seed, examples };
+/** A rewrite as a line of the log, its fields in the order of the columns; half surrogate pairs, no text that parquet can hold, become U+FFFD. */
+function lineOf(rewrite: Rewrite): string {
+  const { id, source, text, flags, finish, tokens, seed, examples, weight, fit, captionCosine, captionWeight } = rewrite;
+  const made = { id, source, text: text.toWellFormed(), flags, finish, tokens, seed, examples };
   const row: Required<Record<keyof Rewrite, unknown>> = { ...made, weight, fit, captionCosine, captionWeight };
   return JSON.stringify(row);
 }

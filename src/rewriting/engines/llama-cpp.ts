@@ -13,7 +13,7 @@
 import { availableParallelism } from "node:os";
 import { basename } from "node:path";
 import type { Llama, LlamaContext, LlamaContextSequence, LlamaModel, Token } from "node-llama-cpp";
-import { checkGguf } from "../../formats/index.ts";
+import { type GgufHeader, checkGguf } from "../../formats/index.ts";
 import { DataError, LaclipError, ModelFormatError, Random, log } from "../../support/index.ts";
 import { inParallel, longestAnswer, paperSampling } from "./engine.ts";
 import type { Completion, EngineDescription, Outcome, RewriteEngine, RewriteGroup, RewriteRequest, SamplingOptions } from "./engine.ts";
@@ -27,7 +27,7 @@ import { SharedSteps } from "./shared-steps.ts";
 export interface LlamaCppOptions {
   /** Path of a GGUF file, or an address `hf:owner/repository/file.gguf` that is downloaded once. */
   model: string;
-  /** Captions written at once. Default: 32 on a GPU, else 8. */
+  /** Captions written at once. Default: 32 on a GPU, else 16, or 8 where so many contexts would take more than 2 GiB. */
   sequences?: number;
   /** Tokens of prompt and answer together. Default 512, or what the model was trained with if that is less. */
   contextSize?: number;
@@ -220,9 +220,9 @@ export class LlamaCppEngine implements RewriteEngine {
         modelPath: path,
         ...(signal === undefined ? {} : { loadSignal: signal }),
       });
-      const sequences = this.#options.sequences ?? (llama.supportsGpuOffloading ? 32 : 8);
       const { flashAttention = llama.supportsGpuOffloading ? "auto" : false } = this.#options;
       const contextSize = Math.min(this.#options.contextSize ?? 512, model.trainContextSize);
+      const sequences = this.#options.sequences ?? (llama.supportsGpuOffloading ? 32 : sequencesOnProcessor(header, contextSize));
       const context = await model.createContext({
         sequences: sequences + 1,
         contextSize,
@@ -262,4 +262,14 @@ export class LlamaCppEngine implements RewriteEngine {
 async function forgetLast({ sequence }: Writer): Promise<void> {
   const end = sequence.nextTokenIndex;
   await sequence.eraseContextTokenRanges([{ start: end - 1, end }]);
+}
+
+/** A step reads all weights, however many captions it is for; but each caption has a context in memory (keys and values, float16). */
+function sequencesOnProcessor({ metadata }: GgufHeader, contextSize: number): number {
+  const architecture = String(metadata.get("general.architecture"));
+  const number = (key: string, otherwise = Number.NaN): number => Number(metadata.get(`${architecture}.${key}`) ?? otherwise);
+  const heads = number("attention.head_count");
+  const keyHeads = number("attention.head_count_kv", heads);
+  const bytes = 2 * 2 * number("block_count") * (number("embedding_length") / heads) * keyHeads * contextSize;
+  return 17 * bytes <= 2 ** 31 ? 16 : 8;
 }
