@@ -6,7 +6,7 @@ import { preparationProtocol } from "./evaluated-model.ts";
 import type { EvaluationTask } from "./task-plan.ts";
 
 /** Settings of the task; those of episodes have the protocol's defaults, and the seed is that of all tasks. */
-export interface FewShotTaskOptions extends Omit<FewShotOptions, "seed"> {
+export interface FewShotTaskOptions extends Omit<FewShotOptions, "seed" | "signal"> {
   /** Default "class-token". */
   feature?: ImageFeatureKind;
   /** Draws shots from the test images too, where a data set has no training images. No image is both shot and query. Default false. */
@@ -57,7 +57,7 @@ export function fewShotTask({ feature = "class-token", withinTest = false, ...op
           try {
             const support = withinTest ? undefined : await imageFeatures(model, train, { ...settings, name: `${dataset.name} train` });
             try {
-              const result = fewShot(support ?? query, support && query, { ...episodes, seed });
+              const result = await fewShot(support ?? query, support && query, { ...episodes, seed, signal });
               const reasons = [...(support?.reasons ?? []), ...query.reasons].slice(0, 20);
               return {
                 metrics: { acc1: result.accuracy, acc1_interval95: result.interval },
