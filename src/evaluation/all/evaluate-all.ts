@@ -25,8 +25,9 @@ import {
   type EvaluationResult,
   type ResultDetails,
   type TaskName,
-  readResult,
-  resultFileName,
+  earlierResult,
+  resultPlace,
+  setAside,
   taskNames,
   writeResult,
 } from "../results/result.ts";
@@ -143,8 +144,8 @@ export async function runOrKeep(
 ): Promise<EvaluationStep> {
   const { task, dataset } = plan;
   const bare = { dataset, model: model.name, pretrained: "", task: taskNames[task], metrics: {}, language: "en" };
-  const path = join(out, resultFileName(bare));
-  const before = plan.writes === undefined ? earlier(path) : undefined;
+  const path = `${resultPlace(out, bare)}.json`;
+  const before = plan.writes === undefined ? earlierResult(path) : undefined;
   if (before !== undefined && differences(before, plan, model).length === 0 && hasItems(out, before))
     return { dataset, task, state: "kept", path, result: before };
   begun();
@@ -168,7 +169,7 @@ export async function runTask(
   const outcome = await plan.run();
   const seconds = (performance.now() - started) / 1000;
   const { metrics, counts, skipped, logitScale, classified, images } = outcome;
-  if (out !== undefined) tellReplaced(join(out, resultFileName(bare)), plan, model);
+  if (out !== undefined) makeRoom(`${resultPlace(out, bare)}.json`, plan, model);
   const perItem = out === undefined ? undefined : await writeItems(out, bare, outcome);
   if (out !== undefined && classified !== undefined && images !== undefined) {
     await writeWrongPictures(out, bare, { items: classified, images, classes: counts["classes"]! });
@@ -206,17 +207,6 @@ async function writeItems(out: string, result: EvaluationResult, { classified, v
   return values === undefined ? undefined : await writeItemValues(out, result, values);
 }
 
-/** The result that is there; one that can't be read is made again. */
-function earlier(path: string): EvaluationResult | undefined {
-  if (!existsSync(path)) return undefined;
-  try {
-    return readResult(path);
-  } catch (error) {
-    if (!LaclipError.is(error)) throw error;
-    return undefined;
-  }
-}
-
 function hasItems(out: string, { laclip }: EvaluationResult): boolean {
   return laclip?.perItem === undefined || existsSync(join(out, laclip.perItem.file));
 }
@@ -233,14 +223,13 @@ function differences({ laclip }: EvaluationResult, { protocol, dataHash, seed }:
   ];
 }
 
-/** A model has one result of a task on a data set in a folder: whoever tries several settings must hear that the last one stays. */
-function tellReplaced(path: string, plan: TaskPlan, model: EvaluatedModel): void {
-  const before = earlier(path);
+/** A model has one result of a task on a data set in a folder; whoever tries several settings, or another training, keeps those before. */
+function makeRoom(path: string, plan: TaskPlan, model: EvaluatedModel): void {
+  const before = earlierResult(path);
   const others = before === undefined ? [] : differences(before, plan, model);
-  if (others.length === 0) return;
-  log.warn(
-    `${path}: takes the place of a result that was made otherwise (${others.join(", ")}). To keep both, give another folder, or another name for the model.`,
-  );
+  if (before === undefined || others.length === 0) return;
+  const aside = setAside(path, before);
+  log.warn(`${path}: the result that was there was made otherwise (${others.join(", ")}). It now lies in ${aside}.`);
 }
 
 function chosenTasks(names: readonly TaskName[] | undefined): readonly EvaluationTask[] {

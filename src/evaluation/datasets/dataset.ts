@@ -13,6 +13,27 @@ export type SplitName = "train" | "validation" | "test";
 
 export const splitNames: readonly SplitName[] = ["train", "validation", "test"];
 
+const splitWords: Readonly<Record<string, SplitName>> = {
+  train: "train",
+  training: "train",
+  validation: "validation",
+  val: "validation",
+  valid: "validation",
+  test: "test",
+};
+
+/**
+ * The split that a row of a table belongs to.
+ * @param text what the table's column says
+ * @param where the table and the row, for the message
+ * @throws DataError for any other word than those of the three splits
+ */
+export function splitOfRow(text: string, where: string): SplitName {
+  const split = splitWords[text.toLowerCase()];
+  if (split === undefined) throw new DataError(`${where} is of the split "${text}", expected train, validation or test.`);
+  return split;
+}
+
 /** The score by which a set is told of: share of right images, or the mean of that share over classes. */
 export type DatasetMetric = "acc1" | "mean_per_class_recall";
 

@@ -22,6 +22,8 @@ const descriptionSchema = z.strictObject({
   feature: z.enum(["class-token", "joint"]),
   /** Hash of the model that they are of, see `modelHash`. */
   model: z.string(),
+  /** How images were prepared for it: `normalisation`, `interpolation`, `imageSize`, `description` (a hash of the model's description). */
+  preparation: z.record(z.string(), z.union([z.string(), z.number()])),
   /** Data set, solver, strength, ... */
   fitted: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])),
 });

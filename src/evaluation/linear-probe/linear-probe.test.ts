@@ -136,7 +136,13 @@ describe("a classifier that is kept", () => {
     t.after(() => rmSync(folder, { recursive: true }));
     const classifier = new LinearClassifier(randn([3, 5]), randn([3]));
     const features = randn([9, 5]);
-    const description = { classes: ["a", "b", "c"], feature: "class-token", model: "abc", fitted: { dataset: "x", C: 1 } } as const;
+    const description = {
+      classes: ["a", "b", "c"],
+      feature: "class-token",
+      model: "abc",
+      preparation: { imageSize: 32 },
+      fitted: { dataset: "x", C: 1 },
+    } as const;
     classifier.save(folder, { ...description, classes: [...description.classes] });
     const read = LinearClassifier.load(folder);
     assert.deepEqual(read.classifier.logits(features).toArray(), classifier.logits(features).toArray());

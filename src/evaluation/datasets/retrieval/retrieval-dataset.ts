@@ -83,7 +83,7 @@ export const retrievalDefinitions: readonly RetrievalDefinition[] = [mscocoCapti
 export interface OpenRetrievalOptions {
   /** Folder of the published sets. Default: LACLIP_DATASETS. */
   root?: string | undefined;
-  /** Default "test". A table of one's own has no splits and is taken whole. */
+  /** Default "test". A table of one's own has splits where it has a column `split`; else it is taken whole, as test. */
   split?: SplitName | undefined;
   /** Column of a table's image paths, see `openCaptionTable`. */
   imageColumn?: string | undefined;
