@@ -106,6 +106,24 @@ describe("scores by the command line", () => {
     assert.equal(applied.metrics["lp_acc1"], lp_acc1);
     const elsewhere = await laclip("evaluate", "linear-probe", "--model", join(root, "other"), "--dataset", data, "--classifier", probe);
     assert.deepEqual([elsewhere.code, /other weights/.test(elsewhere.stderr)], [2, true], elsewhere.stderr);
+    for (const name of ["C", "weight_decay", "epochs"]) assert.equal(applied.metrics[name], fitted.metrics[name], name);
+    assert.equal(applied.laclip!.protocol["fittedTo"], "colours");
+    const rows = Object.keys(colours).map((name) => `${join("test", name, "0.png")},${name},test`);
+    writeFileSync(join(data, "new.csv"), `${["image,label,split", ...rows].join("\n")}\n`);
+    writeFileSync(join(data, "fewer.csv"), `${["image,label,split", ...rows.slice(1)].join("\n")}\n`);
+    const refused: [RegExp, string[]][] = [
+      [
+        /fitted to features of images with imageSize \d+; here it is \d+/,
+        [...common, "--image-size", String(2 * preset("nano").vision.imageSize)],
+      ],
+      [/has 5 classes, the data set 4/, ["--model", model, "--dataset", join(data, "fewer.csv")]],
+    ];
+    for (const [message, args] of refused) {
+      const { code, stderr } = await laclip("evaluate", "linear-probe", ...args, "--classifier", probe);
+      assert.deepEqual([code, message.test(stderr)], [2, true], stderr);
+    }
+    const strange = await laclip("evaluate", "linear-probe", "--model", model, "--dataset", join(data, "new.csv"), "--classifier", probe);
+    assert.deepEqual([strange.code, /fitted to colours, and is applied to new/.test(strange.stderr)], [0, true], strange.stderr);
     const descended = await result("linear-probe", ...common, "--solver", "sgd", "--sgd-batch", "16", "--epochs", "40", "--standardise");
     assert.ok(Number(descended.metrics["lp_acc1"]) > 0.9);
   });

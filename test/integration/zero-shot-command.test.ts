@@ -106,7 +106,7 @@ describe("laclip evaluate zero-shot", () => {
     await refused(["--dataset", folder, "--classes", names], /no name for 1 of 3 class folders: n02979186/);
     const thousand = join(made, "thousand.txt");
     writeFileSync(thousand, Array.from({ length: 1000 }, (_, i) => `class ${i}`).join("\n"));
-    await refused(["--dataset", folder, "--classes", thousand], /1000 class names for 3 class folders/);
+    await refused(["--dataset", folder, "--classes", thousand], /1000 names for 3 classes/);
   });
 
   test("the result, every prediction and the worst classes agree with each other", async () => {

@@ -1,6 +1,15 @@
 /** Few-shot classification as a task of `evaluateAll`: shots from the training images, queries from the test images. */
+import type { EvaluationItem } from "../../data/index.ts";
+import { DataError } from "../../support/index.ts";
 import { imageFeatures, type ImageFeatureKind } from "../features/index.ts";
-import { type EpisodeClassifier, type FewShotOptions, fewShot, fewShotDefaults } from "../few-shot/index.ts";
+import {
+  type EpisodeClassifier,
+  EpisodeDraw,
+  type EpisodeShape,
+  type FewShotOptions,
+  fewShot,
+  fewShotDefaults,
+} from "../few-shot/index.ts";
 import { itemsHash } from "../results/items-hash.ts";
 import { preparationProtocol } from "./evaluated-model.ts";
 import type { EvaluationTask } from "./task-plan.ts";
@@ -29,6 +38,8 @@ export function fewShotTask({ feature = "class-token", withinTest = false, ...op
       if (train.length === 0 && !withinTest) return "there are no train images to draw shots from";
       const { ways, shots, queries, episodes: count } = episodes;
       if (dataset.classes.length < ways) return `it has ${dataset.classes.length} classes, and episodes have ${ways}`;
+      const tooFew = withoutEpisodes(withinTest ? test : train, withinTest ? undefined : test, { ways, shots, queries });
+      if (tooFew !== undefined) return tooFew;
       const drawn = withinTest ? test : [...train, ...test];
       return {
         task: "few-shot",
@@ -84,4 +95,20 @@ export function fewShotTask({ feature = "class-token", withinTest = false, ...op
       };
     },
   };
+}
+
+/** Why no episode can be drawn, known before any image is looked at; undefined where some can. */
+function withoutEpisodes(
+  support: readonly EvaluationItem[],
+  query: readonly EvaluationItem[] | undefined,
+  shape: EpisodeShape,
+): string | undefined {
+  const labels = (items: readonly EvaluationItem[]): Int32Array => Int32Array.from(items, ({ label }) => label);
+  try {
+    new EpisodeDraw(labels(support), query && labels(query), shape, 0);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof DataError)) throw error;
+    return `${error.message} ${error.mend}`.replace(/\.$/, "");
+  }
 }

@@ -114,7 +114,8 @@ function classesOf(
   labels: ReadonlySet<string>,
   { classes: namesFile, worded = true }: LabelledTableOptions,
 ): { classes: string[]; names: string[][] } {
-  const numbers = [...labels].every((label) => /^\d+$/.test(label));
+  // A number below 0 is a number, and out of range.
+  const numbers = [...labels].every((label) => /^-?\d+$/.test(label));
   const sorted = (values: Iterable<string>): string[] =>
     [...values].sort(numbers ? (a, b) => Number(a) - Number(b) : (a, b) => (a < b ? -1 : 1));
   if (namesFile !== undefined) {

@@ -148,7 +148,7 @@ function joinRows(a: LabelledFeatures, b: LabelledFeatures | undefined): Labelle
   return { features: cat([a.features, b.features]).keep(), labels };
 }
 
-/** A seeded part of each class's rows for validation, the rest for training. A class of one row stays in training. */
+/** A seeded part of each class's rows for validation, the rest for training. At least one of a class; a class of one row stays in training. */
 function holdOut(
   rows: LabelledFeatures,
   { validationShare = 0.2, seed = 0 }: ProbeOptions,
@@ -164,7 +164,7 @@ function holdOut(
   const held = new Uint8Array(rows.labels.length);
   for (const [label, own] of ofClass) {
     const order = Random.of(seed, "held out", label).permutation(own.length);
-    const count = Math.min(own.length - 1, Math.round(validationShare * own.length));
+    const count = Math.min(own.length - 1, Math.max(1, Math.round(validationShare * own.length)));
     for (const at of order.subarray(0, count)) held[own[at]!] = 1;
   }
   const take = (value: number): LabelledFeatures =>

@@ -2,10 +2,12 @@
  * What the texts do, all else being equal: runs whose settings differ in captions, rewrites and seed alone, seed by seed.
  *
  * The difference of two runs with the same seed has the same initial weights, order and crops on both sides, so that part of what chance
- * does cancels; its interval over the seeds (Student's t) says what is left.
+ * does cancels; its interval over the seeds (Student's t) says what is left. Results of a column that were measured in another way than most
+ * are left out and named.
  */
 import { isRecord } from "../../support/index.ts";
 import { type Interval, interval, pairedDifference } from "../results/interval.ts";
+import { measuredOtherwise } from "../results/measured-otherwise.ts";
 import type { EvaluationResult, StoredResult } from "../results/result.ts";
 import { type RowKey, byPlace } from "./row-order.ts";
 
@@ -25,6 +27,8 @@ export interface AblationTable {
   readonly columns: readonly RowKey[];
   /** The one without rewrites first, where there is one. */
   readonly variants: readonly AblationVariant[];
+  /** Which results are not in it, since they were measured in another way than most of their column. */
+  readonly notes: readonly string[];
 }
 
 interface Run {
@@ -63,14 +67,24 @@ function grouped<T>(values: readonly T[], key: (value: T) => string): T[][] {
 
 function tableOf(variants: readonly (readonly Run[])[]): AblationTable {
   const found = new Map<string, RowKey>();
-  for (const { dataset, task, laclip } of variants.flat().flatMap(({ results }) => results)) {
+  const all = variants.flat().flatMap(({ results }) => results);
+  for (const { dataset, task, laclip } of all) {
     const metric = laclip!.mainMetric;
     found.set([task, dataset, metric].join(" "), { dataset, task, metric });
   }
   const columns = [...found.values()].sort(byPlace);
-  const values = (runs: readonly Run[], { dataset, task, metric }: RowKey): { seed: number; value: number }[] =>
+  const notes: string[] = [];
+  const alike = new Set(
+    columns.flatMap((column) =>
+      measuredAlike(
+        all.filter((result) => isOf(result, column)),
+        notes,
+      ),
+    ),
+  );
+  const values = (runs: readonly Run[], column: RowKey): { seed: number; value: number }[] =>
     runs.flatMap(({ seed, results }) => {
-      const value = results.find((result) => result.dataset === dataset && result.task === task)?.metrics[metric];
+      const value = results.find((result) => isOf(result, column) && alike.has(result))?.metrics[column.metric];
       return typeof value === "number" ? [{ seed, value }] : [];
     });
   return {
@@ -86,7 +100,30 @@ function tableOf(variants: readonly (readonly Run[])[]): AblationTable {
         return { value: interval(own.map(({ value }) => value)), difference };
       }),
     })),
+    notes,
   };
+}
+
+function isOf({ dataset, task, laclip }: EvaluationResult, column: RowKey): boolean {
+  return dataset === column.dataset && task === column.task && laclip!.mainMetric === column.metric;
+}
+
+/** Those that were measured as most of them were: what texts do shows only where all else is the same. */
+function measuredAlike(results: readonly EvaluationResult[], notes: string[]): EvaluationResult[] {
+  const groups: EvaluationResult[][] = [];
+  for (const result of results) {
+    const group = groups.find(([first]) => measuredOtherwise(first!, result).length === 0);
+    if (group === undefined) groups.push([result]);
+    else group.push(result);
+  }
+  const most = groups.reduce((a, b) => (b.length > a.length ? b : a));
+  for (const other of groups.filter((group) => group !== most).flat()) {
+    const differences = measuredOtherwise(most[0]!, other).join("; ");
+    notes.push(
+      `${other.model} on ${other.dataset}, ${other.task.replaceAll("_", " ")}, is not among the runs that differ in their texts: it was measured otherwise than most of them (${differences}).`,
+    );
+  }
+  return most;
 }
 
 /** What a run is, from its `config.json`: everything but captions, rewrites and seed is what it shares with others of its group. */
