@@ -133,7 +133,11 @@ export class LinearClassifier {
   static load(folder: string): { classifier: LinearClassifier; description: ClassifierDescription; hash: string } {
     const path = join(folder, descriptionFile);
     const parsed = descriptionSchema.safeParse(readJson(path, "classifier"));
-    if (!parsed.success) throw new ModelFormatError(`${path}: ${z.prettifyError(parsed.error)}`);
+    if (!parsed.success) {
+      throw new ModelFormatError(`${path}: ${z.prettifyError(parsed.error)}`, {
+        mend: "Fit the classifier again, and keep it with --save.",
+      });
+    }
     const { format: _, ...description } = parsed.data;
     const weights = join(folder, weightsFile);
     const { tensors } = readSafetensors(weights);

@@ -31,6 +31,7 @@ tfoot td { border-top: 2px solid var(--line); border-bottom: 0; }
 .chart .count { font-size: 11px; }
 .two .chart { max-width: 460px; }
 .two .reliability { max-width: 360px; }
+.below { margin-top: 18px; }
 details { margin-top: 14px; }
 summary { cursor: pointer; font-weight: 600; }
 summary small { font-weight: 400; color: var(--soft); }

@@ -48,8 +48,8 @@ export async function renderReport(report: Report, created = new Date()): Promis
       </div>
       ${table}
       <ul class="legend small soft">
-        ${compared && html`<li>Below it, the difference to ${models[0]} on the same items and its p, raised for all comparisons of this table.</li>`}
         ${legend(report, flags).map((line) => html`<li>${line}</li>`)}
+        ${compared && html`<li>In small, below the interval: the difference to ${models[0]} on the same items, and its p.</li>`}
       </ul>
       <figure class="card">${valuesChart(report)}</figure>
       <details>
@@ -166,7 +166,7 @@ function ablationSection(ablation: AblationTable): Html {
                   if (!cell) return html`<td></td>`;
                   const { value, difference } = cell;
                   const beyond = difference?.half !== undefined && Math.abs(difference.mean) > difference.half;
-                  return html`<td data-label="${columns[i]!.dataset}">
+                  return html`<td data-label="${columns[i]!.dataset}, ${taskTitle(columns[i]!.task)}">
                     <b>${withHalf(value)}</b>
                     ${
                       difference &&
@@ -181,7 +181,7 @@ function ablationSection(ablation: AblationTable): Html {
         </tbody>
       </table>
     </div>
-    <figure class="card">${ablationChart(ablation)}</figure>
+    <figure class="card below">${ablationChart(ablation)}</figure>
   </section>`;
 }
 

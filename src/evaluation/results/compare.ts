@@ -54,7 +54,8 @@ export async function compareResults(
   for (const mine of first) {
     const { dataset, task, language } = mine.result;
     const others = second.filter(({ result }) => result.dataset === dataset && result.task === task && result.language === language);
-    const outcome = others.length === 1 ? await compareTwo(mine, others[0]!, options) : `${others.length} results of the second model`;
+    const outcome =
+      others.length === 1 ? await compareTwo(mine, others[0]!, options) : `${others.length} results of the second model, expected 1`;
     if (typeof outcome === "string") impossible.push({ dataset, task, reason: outcome });
     else comparisons.push(outcome);
   }
