@@ -182,6 +182,9 @@ describe("scores by the command line", () => {
     }
     assert.equal(rows, 20);
     assert.equal((await laclip("embed", "texts", join(data, "captions.csv"), "--model", model, "--out", "texts.csv")).code, 2);
+    writeFileSync(join(root, "odd.csv"), "photo,kind\na.png,hat\n");
+    const odd = await laclip("embed", "images", join(root, "odd.csv"), "--model", model, "--out", npy);
+    assert.deepEqual([odd.code, /which column holds the image\?.*photo, kind[^]*--image-column/.test(odd.stderr)], [3, true], odd.stderr);
     const queries = join(root, "queries.txt");
     const written = "a  red wall\n\n a blue wall\n";
     writeFileSync(queries, written);

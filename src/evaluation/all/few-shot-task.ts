@@ -37,7 +37,7 @@ export function fewShotTask({ feature = "class-token", withinTest = false, ...op
       if (test.length === 0) return "there are no test images";
       if (train.length === 0 && !withinTest) return "there are no train images to draw shots from";
       const { ways, shots, queries, episodes: count } = episodes;
-      if (dataset.classes.length < ways) return `it has ${dataset.classes.length} classes, and episodes have ${ways}`;
+      if (dataset.classes.length < ways) return `it has ${dataset.classes.length} classes, and episodes have ${ways}. Ask for fewer ways`;
       const tooFew = withoutEpisodes(withinTest ? test : train, withinTest ? undefined : test, { ways, shots, queries });
       if (tooFew !== undefined) return tooFew;
       const drawn = withinTest ? test : [...train, ...test];
