@@ -208,6 +208,32 @@ describe("scores by the command line", () => {
     assert.deepEqual([worded.code, /its classes are numbers/.test(worded.stderr)], [3, true], worded.stderr);
   });
 
+  test("Ctrl-C ends a task that would go on for long, and asks for the same command again", async () => {
+    const few = [
+      "evaluate",
+      "few-shot",
+      ...common,
+      "--ways",
+      "3",
+      "--shots",
+      "2",
+      "--queries",
+      "4",
+      "--episodes",
+      "5000000",
+      "--no-features",
+    ];
+    const child = spawn(process.execPath, [main, ...few], { env: { ...process.env, LACLIP_THREADS: "1" } });
+    let stderr = "";
+    child.stderr.on("data", (chunk) => {
+      // It has looked at the images, and listens.
+      if (!stderr.includes("train") && String(chunk).includes("train")) child.kill("SIGINT");
+      stderr += chunk;
+    });
+    const code = await new Promise((resolve) => child.on("close", resolve));
+    assert.deepEqual([code, /Start the same command again/.test(stderr)], [75, true], stderr);
+  });
+
   test("what can't be done is said: no training images, too few of a class, flags that exclude each other", async () => {
     const only = join(data, "test");
     const cases: [code: number, message: RegExp, args: string[]][] = [

@@ -91,7 +91,7 @@ async function run({ model: folder, name, tasks, dataset, maxSkipped, features, 
     const stranger = beside.find((one) => one.for !== undefined && one.for !== model.name);
     if (stranger)
       throw new UsageError(`--published ${stranger.for}=...: this model is called ${model.name}.`, { mend: "Leave the name out." });
-    const signal = interruptSignal("stopping after the task that is running");
+    const signal = interruptSignal("stopping; results and features that were made are kept");
     const steps = await evaluateAll(model, {
       ...flags,
       version,

@@ -39,7 +39,7 @@ export interface EvaluateAllOptions extends Partial<TaskSettings>, ChosenDataset
   version: string;
   /** Default: all there are. */
   tasks?: readonly TaskName[] | undefined;
-  /** Ends the work: after the task that is running, or sooner where what it has made so far is kept. */
+  /** Ends the work: the task that is running is stopped, and what was done before it is kept. */
   signal?: AbortSignal | undefined;
   /** Hears of each task when it begins and when it has ended. */
   report?: ((step: EvaluationStep) => void) | undefined;

@@ -35,6 +35,8 @@ interface Run {
   group: string;
   title: string;
   variant: string;
+  /** The first digits of the hash of its rewrites; "" where it had none. */
+  rewrites: string;
   plain: boolean;
   seed: number;
   results: EvaluationResult[];
@@ -53,7 +55,8 @@ export function ablationTables(results: readonly StoredResult[]): AblationTable[
     run.results.push(result);
   }
   return grouped([...runs.values()], ({ group }) => group).flatMap((group) => {
-    const variants = grouped(group, ({ variant }) => variant);
+    // What is called alike may still be other texts: another model may have written them.
+    const variants = grouped(group, ({ variant, rewrites }) => `${variant} ${rewrites}`);
     return variants.length < 2 ? [] : [tableOf(variants.sort((a, b) => Number(b[0]!.plain) - Number(a[0]!.plain)))];
   });
 }
@@ -91,7 +94,7 @@ function tableOf(variants: readonly (readonly Run[])[]): AblationTable {
     title: variants[0]![0]!.title,
     columns,
     variants: variants.map((runs, i) => ({
-      title: runs[0]!.variant,
+      title: titleOf(runs[0]!, variants),
       seeds: runs.map(({ seed }) => seed).sort((a, b) => a - b),
       cells: columns.map((column) => {
         const own = values(runs, column);
@@ -102,6 +105,12 @@ function tableOf(variants: readonly (readonly Run[])[]): AblationTable {
     })),
     notes,
   };
+}
+
+/** Variants of one name are told apart by the hashes of their texts. */
+function titleOf({ variant, rewrites }: Run, variants: readonly (readonly Run[])[]): string {
+  const alone = variants.filter(([first]) => first!.variant === variant).length === 1;
+  return alone || rewrites === "" ? variant : `${variant} (${rewrites})`;
 }
 
 function isOf({ dataset, task, laclip }: EvaluationResult, column: RowKey): boolean {
@@ -137,16 +146,15 @@ function describeRun(config: Record<string, unknown> | undefined): Omit<Run, "re
   if (!isRecord(captions) || typeof seed !== "number") return undefined;
   const shared = { ...config, recipe: { ...recipe, training: schedule }, data };
   const plain = captions["choose"] === "original";
-  return { group: canonical(shared), title: String(description), variant: textsOf(captions, rewrites, plain), plain, seed };
+  const hash = !plain && isRecord(rewrites) && typeof rewrites["hash"] === "string" ? rewrites["hash"].slice(0, 8) : "";
+  return { group: canonical(shared), title: String(description), variant: textsOf(captions, rewrites, plain), rewrites: hash, plain, seed };
 }
 
 function textsOf(captions: Record<string, unknown>, rewrites: unknown, plain: boolean): string {
   if (plain) return "captions alone";
   const { choose, sources, weights, textsPerImage } = captions;
-  const named = Array.isArray(sources) ? sources.filter((source) => source !== "original").join(" + ") : undefined;
-  // Two folders without a list of sources are told apart by what is in them.
-  const hash = isRecord(rewrites) && typeof rewrites["hash"] === "string" ? ` (${rewrites["hash"].slice(0, 8)})` : "";
-  const texts = named ?? `all rewrites${hash}`;
+  const used = [sources, isRecord(rewrites) ? rewrites["sources"] : undefined].find((list) => Array.isArray(list));
+  const texts = used?.filter((source) => source !== "original").join(" + ") ?? "all rewrites";
   const drawn = choose === "weighted" ? `, weighted${weights === undefined ? "" : ` ${canonical(weights)}`}` : "";
   return `captions + ${texts}${drawn}${typeof textsPerImage === "number" && textsPerImage > 1 ? `, ${textsPerImage} at once` : ""}`;
 }

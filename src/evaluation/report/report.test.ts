@@ -142,6 +142,25 @@ describe("report", () => {
     assert.equal(difference!.count, 2);
   });
 
+  test("texts are called by their sources, and those of one name by what is in them", () => {
+    const run = (name: string, rewrites: object): { path: string; result: EvaluationResult } => {
+      const recipe = { description: "small", captions: { choose: "uniform" }, training: { seed: 1 } };
+      const config = { recipe, data: { captions: { hash: "c" }, rewrites } };
+      const bare = { dataset: "d", model: name, pretrained: "", task: "zeroshot_classification", metrics: { acc1: 0.5 }, language: "en" };
+      return { path: name, result: { ...bare, laclip: { ...details, modelHash: name, run: config } } };
+    };
+    const [table] = ablationTables([
+      run("a", { hash: "aaaaaaaaaa", sources: ["human"] }),
+      run("b", { hash: "bbbbbbbbbb", sources: ["human"] }),
+      run("c", { hash: "cccccccccc", sources: ["eda"] }),
+    ]);
+    const titles = ["captions + human (aaaaaaaa)", "captions + human (bbbbbbbb)", "captions + eda"];
+    assert.deepEqual(
+      table!.variants.map(({ title }) => title),
+      titles,
+    );
+  });
+
   test("a run that was measured otherwise than the others is not held against them, and it is said", async () => {
     const config = (choose: string, seed: number): Record<string, unknown> => ({
       recipe: { description: "small", captions: { choose }, training: { seed } },
