@@ -105,8 +105,8 @@ function withoutEpisodes(
 ): string | undefined {
   const labels = (items: readonly EvaluationItem[]): Int32Array => Int32Array.from(items, ({ label }) => label);
   try {
-    new EpisodeDraw(labels(support), query && labels(query), shape, 0);
-    return undefined;
+    const draw = new EpisodeDraw(labels(support), query && labels(query), shape, 0);
+    return draw.classes.length > 0 ? undefined : "no class has images enough";
   } catch (error) {
     if (!(error instanceof DataError)) throw error;
     return `${error.message} ${error.mend}`.replace(/\.$/, "");
