@@ -14,7 +14,7 @@ const classes = labels.reduce((most, label) => Math.max(most, label + 1), 0);
 const started = performance.now();
 const before = process.cpuUsage();
 const regression = new LogisticRegression({ features, labels }, classes);
-const fit = regression.fit(Number(strength), undefined, { tolerance: Number(tolerance) });
+const fit = await regression.fit(Number(strength), undefined, { tolerance: Number(tolerance) });
 const seconds = (performance.now() - started) / 1000;
 const { user, system } = process.cpuUsage(before);
 

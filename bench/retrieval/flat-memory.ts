@@ -23,7 +23,7 @@ const [seen, read] = [randn([images, width]), randn([texts, width])];
 const owners = Int32Array.from({ length: texts }, (_, text) => Math.floor((text * images) / texts));
 const before = process.resourceUsage().maxRSS;
 const started = performance.now();
-const { metrics } = retrieval(seen, read, owners);
+const { metrics } = await retrieval(seen, read, owners);
 const seconds = (performance.now() - started) / 1000;
 const megabytes = (kilobytes: number): string => `${(kilobytes / 1000).toFixed(0)} MB`;
 process.stdout.write(

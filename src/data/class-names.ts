@@ -51,8 +51,8 @@ export function firstFew(names: readonly string[]): string {
 
 function inOrder(file: string, entries: readonly unknown[], folders: readonly string[]): string[][] {
   if (entries.length !== folders.length) {
-    throw new DataError(`${file}: ${entries.length} class names for ${folders.length} class folders.`, {
-      mend: `A name is needed for each folder, in sorted order: ${firstFew(folders)}. Or use an object from folder to name.`,
+    throw new DataError(`${file}: ${entries.length} names for ${folders.length} classes.`, {
+      mend: `A name is needed for each class, in sorted order: ${firstFew(folders)}. Or use an object from class to name.`,
     });
   }
   const names = entries.map((entry, i) => namesOf(file, entry, folders[i]!));
@@ -64,8 +64,8 @@ function inOrder(file: string, entries: readonly unknown[], folders: readonly st
     if (own.some((name) => spelled(name) === spelled(folder))) continue;
     const other = own.find((name) => known.has(spelled(name)));
     if (other === undefined) continue;
-    throw new DataError(`${file}: name ${i + 1} is "${other}" for folder "${folder}", yet there is a folder of that name.`, {
-      mend: "Bring the names into the sorted order of the folders, or use an object from folder to name.",
+    throw new DataError(`${file}: name ${i + 1} is "${other}" for class "${folder}", yet there is a class of that name.`, {
+      mend: "Bring the names into the sorted order of the classes, or use an object from class to name.",
     });
   }
   return names;
@@ -75,15 +75,15 @@ function byFolder(file: string, entries: Record<string, unknown>, folders: reado
   const missing = folders.filter((folder) => !Object.hasOwn(entries, folder));
   if (missing.length > 0) {
     const hint = nearest(missing[0]!, Object.keys(entries), 1)[0];
-    throw new DataError(`${file}: no name for ${missing.length} of ${folders.length} class folders: ${firstFew(missing)}.`, {
+    throw new DataError(`${file}: no name for ${missing.length} of ${folders.length} classes: ${firstFew(missing)}.`, {
       mend: hint === undefined ? "Add their names." : `Add their names. It has one for "${hint}".`,
     });
   }
   const there = new Set(folders);
   const extra = Object.keys(entries).filter((name) => !there.has(name));
   if (extra.length > 0) {
-    throw new DataError(`${file}: ${extra.length} names belong to no folder: ${firstFew(extra)}.`, {
-      mend: "Remove them, or add their folders of images.",
+    throw new DataError(`${file}: ${extra.length} names belong to no class: ${firstFew(extra)}.`, {
+      mend: "Remove them, or add images of these classes.",
     });
   }
   return folders.map((folder) => namesOf(file, entries[folder], folder));
@@ -92,7 +92,7 @@ function byFolder(file: string, entries: Record<string, unknown>, folders: reado
 function namesOf(file: string, entry: unknown, folder: string): string[] {
   const names: unknown[] = Array.isArray(entry) ? entry : [entry];
   if (names.length > 0 && names.every((name) => typeof name === "string" && name.trim() !== "")) return names as string[];
-  throw new DataError(`${file}: the entry of folder "${folder}" is neither a name nor a list of names.`);
+  throw new DataError(`${file}: the entry of class "${folder}" is neither a name nor a list of names.`);
 }
 
 function lines(file: string, what: string): string[] {

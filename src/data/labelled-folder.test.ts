@@ -65,12 +65,12 @@ test("names that do not match the folders are refused, and the message says whic
       String(message),
     );
   };
-  refused({ "classnames.txt": "a\nb\n" }, /2 class names for 3 class folders/);
-  refused({ "classnames.txt": "cat\ntree\nhot dog\n" }, /name 2 is "tree" for folder "hot_dog"/);
-  refused({ "classes.json": '{"cat": "a", "tree": "b"}' }, /no name for 1 of 3 class folders: hot_dog/);
-  refused({ "classes.json": '{"cat": "a", "tree": "b", "hot_dog": "c", "bus": "d"}' }, /1 names belong to no folder: bus/);
-  refused({ "classes.json": "[1, 2, 3]" }, /the entry of folder "cat" is neither a name nor a list of names/);
-  refused({ "classes.json": '{"cat": [], "tree": "b", "hot_dog": "c"}' }, /the entry of folder "cat"/);
+  refused({ "classnames.txt": "a\nb\n" }, /2 names for 3 classes/);
+  refused({ "classnames.txt": "cat\ntree\nhot dog\n" }, /name 2 is "tree" for class "hot_dog"/);
+  refused({ "classes.json": '{"cat": "a", "tree": "b"}' }, /no name for 1 of 3 classes: hot_dog/);
+  refused({ "classes.json": '{"cat": "a", "tree": "b", "hot_dog": "c", "bus": "d"}' }, /1 names belong to no class: bus/);
+  refused({ "classes.json": "[1, 2, 3]" }, /the entry of class "cat" is neither a name nor a list of names/);
+  refused({ "classes.json": '{"cat": [], "tree": "b", "hot_dog": "c"}' }, /the entry of class "cat"/);
   refused({ "classes.json": '"cat"' }, /expected an object/);
   refused({ "classes.json": "{" }, /not valid JSON/);
   refused({ "classes.json": '["a","b","c"]', "classnames.txt": "a\nb\nc\n" }, /both/);
@@ -100,7 +100,7 @@ test("names and templates from outside take the place of the data set's own, whi
   refused({ templates: file("twice.txt", "a {} {}\n") }, /must hold \{\} once/);
   refused({ templates: join(outside, "none.txt") }, /no such file of templates/);
   refused({ classes: join(outside, "none.txt") }, /no such list of class names/);
-  refused({ classes: file("short.json", '{"n01440764": "tench"}') }, /no name for 1 of 2 class folders: n01443537/);
+  refused({ classes: file("short.json", '{"n01440764": "tench"}') }, /no name for 1 of 2 classes: n01443537/);
 });
 
 test("links to class folders are followed; one that leads nowhere, and images that can't be decoded, are told", () => {

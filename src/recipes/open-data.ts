@@ -6,6 +6,7 @@
  */
 import { existsSync, readdirSync, statSync } from "node:fs";
 import {
+  type CaptionsFingerprint,
   type JoinedPairs,
   type LoaderSamples,
   type Pairs,
@@ -117,7 +118,7 @@ async function openTable(recipe: Recipe, opened: Pairs | JoinedPairs, data: RunD
     const unknown = unknownSource(recipe, sources);
     if (unknown !== undefined) throw new UsageError(unknown, { mend: mendSources });
   }
-  const described = { captions: pairs.fingerprint, rewrites: "rewrites" in pairs ? pairs.rewrites.fingerprint : null };
+  const described = { captions: pairs.fingerprint, rewrites: "rewrites" in pairs ? describedRewrites(pairs.rewrites) : null };
   // The index by id is needed no more; a large one takes hundreds of megabytes.
   return { samples: pairs.samples, count: pairs.samples.length, described, close: () => pairs.samples.close() };
 }
@@ -177,9 +178,14 @@ async function openTars(recipe: Recipe, data: RunData, workFolder: string): Prom
     tars: { count: shards.length, samples: count, hash: sha256(JSON.stringify(list)) },
     // Which texts are read is not in that; what nobody named stays out.
     ...(Object.values(texts).some((named) => named !== undefined) ? { texts } : {}),
-    rewrites: rewrites?.fingerprint ?? null,
+    rewrites: rewrites === undefined ? null : describedRewrites(rewrites),
   };
   return { samples, count: samplesPerEpoch ?? count, described, close: () => rewrites?.lookup.close() };
+}
+
+/** Which rewrites a run had: the sources by name too, so that whoever holds runs against each other can say in what they differ. */
+function describedRewrites({ fingerprint, sources }: { fingerprint: CaptionsFingerprint; sources: readonly string[] }): object {
+  return { ...fingerprint, sources: [...sources] };
 }
 
 /** Looks at the first samples before hours are spent on the rest. */

@@ -18,7 +18,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
-import { datasetDefinitions, publishedModels, readResults } from "../../src/evaluation/index.ts";
+import { type StoredResult, datasetDefinitions, publishedModels, readResults } from "../../src/evaluation/index.ts";
 import { Clip, imagenetPreprocessing, preset, saveModel } from "../../src/models/index.ts";
 import { recipes } from "../../src/recipes/index.ts";
 import { setThreads } from "../../src/torch/index.ts";
@@ -71,6 +71,15 @@ test("all tasks run, a data set that fails does not end the rest, and what is do
     results.map(({ result }) => result.task),
     ["few_shot_classification", "linear_probe", "zeroshot_classification"],
   );
+  // The metrics that CLIP_benchmark has for these tasks; of episodes it knows nothing.
+  const keys = {
+    zeroshot_classification: ["acc1", "acc5", "mean_per_class_recall"],
+    linear_probe: ["lp_acc1", "lp_acc5", "lp_mean_per_class_recall", "weight_decay", "epochs", "seed", "fewshot_k", "normalized"],
+    few_shot_classification: ["acc1"],
+  };
+  for (const { result } of results) {
+    for (const name of keys[result.task as keyof typeof keys]) assert.ok(name in result.metrics, `${result.task}: ${name}`);
+  }
   // What CLIP_benchmark's `build` asks of every .json in a folder: `metrics` a record, and the two texts that it joins.
   for (const { path } of results) {
     const written = JSON.parse(readFileSync(path, "utf8")) as Record<string, unknown>;
@@ -166,10 +175,64 @@ test("a table of captions is taken for retrieval where it names no classes", () 
   const { status, out, err } = laclip("all", "--model", "runs/one/model", "--dataset", "captions.csv", "--out", "results/captions");
   assert.equal(status, 0, err);
   assert.match(out, /\| captions \| retrieval \| image recall@1 \|/);
+  const [{ result }] = readResults([join(folder, "results/captions")]) as [StoredResult];
+  for (const name of ["image_retrieval_recall@5", "text_retrieval_recall@5"]) assert.equal(typeof result.metrics[name], "number", name);
   writeFileSync(join(folder, "neither.csv"), "a,b\n1,2\n");
   const neither = laclip("all", "--model", "runs/one/model", "--dataset", "neither.csv", "--out", "results/neither");
   assert.equal(neither.status, 3);
   assert.match(neither.err, /neither\.csv/);
+});
+
+test("a table of one's own has its columns, names and prompts named; of several, only tables have columns", () => {
+  const rows = colours.flatMap((colour, kind) =>
+    ["train", "test"].flatMap((split) => [0, 1].map((i) => `photos/${split}/${colour}/${i}.png,${kind},a ${colour} wall,${split}`)),
+  );
+  writeFileSync(join(folder, "shop.csv"), `photo,kind,words,split\n${rows.join("\n")}\n`);
+  writeFileSync(join(folder, "kinds.txt"), `${colours.join("\n")}\n`);
+  writeFileSync(join(folder, "prompts.txt"), "a wall painted {}\na {} card\n");
+  const columns = ["--image-column", "photo", "--label-column", "kind", "--caption-column", "words"];
+  const shop = (...more: readonly string[]): ReturnType<typeof laclip> =>
+    laclip("all", "--model", "runs/one/model", "--out", "results/shop", ...more);
+  const named = shop("--dataset", "shop.csv", ...columns, "--classes", "kinds.txt", "--templates", "prompts.txt", "--json");
+  assert.equal(named.status, 0, named.err);
+  assert.match(named.err, /few-shot: left out, 0 of 5 classes have 5 images to train and 6 to test/);
+  type Step = {
+    dataset: string;
+    task: string;
+    state: string;
+    result?: { laclip: { classes?: string[]; protocol: Record<string, unknown> } };
+  };
+  const steps = JSON.parse(named.out) as Step[];
+  assert.deepEqual(
+    steps.map(({ dataset, task, state }) => [dataset, task, state]),
+    [
+      ["shop", "zero-shot", "done"],
+      ["shop", "few-shot", "unfit"],
+      ["shop", "linear-probe", "done"],
+      ["shop", "retrieval", "done"],
+    ],
+  );
+  assert.deepEqual(steps[0]!.result!.laclip.classes, colours);
+  assert.equal(steps[0]!.result!.laclip.protocol["templates"], 2);
+  const mixed = shop("--dataset", "photos", "--dataset", "shop.csv", ...columns, "--tasks", "linear-probe,retrieval", "--json");
+  assert.equal(mixed.status, 0, mixed.err);
+  assert.deepEqual(
+    (JSON.parse(mixed.out) as Step[]).map(({ dataset, task, state }) => [dataset, task, state]),
+    [
+      ["photos", "linear-probe", "done"],
+      ["shop", "linear-probe", "kept"],
+      ["shop", "retrieval", "kept"],
+    ],
+  );
+  for (const [args, message] of [
+    [["--dataset", "photos", "--label-column", "kind"], /no table among the data sets/],
+    [["--dataset", "photos", "--dataset", "shop.csv", "--classes", "kinds.txt"], /those of one data set, and 2 are named/],
+  ] as const) {
+    const refused = shop(...args);
+    assert.deepEqual([refused.status, message.test(refused.err)], [2, true], refused.err);
+  }
+  const folderWithColumn = laclip("zero-shot", "--model", "runs/one/model", "--dataset", "photos", "--label-column", "kind");
+  assert.deepEqual([folderWithColumn.status, /photos is no table/.test(folderWithColumn.err)], [2, true], folderWithColumn.err);
 });
 
 test("models of the paper that there is a recipe for have its name", () => {

@@ -106,6 +106,24 @@ describe("scores by the command line", () => {
     assert.equal(applied.metrics["lp_acc1"], lp_acc1);
     const elsewhere = await laclip("evaluate", "linear-probe", "--model", join(root, "other"), "--dataset", data, "--classifier", probe);
     assert.deepEqual([elsewhere.code, /other weights/.test(elsewhere.stderr)], [2, true], elsewhere.stderr);
+    for (const name of ["C", "weight_decay", "epochs"]) assert.equal(applied.metrics[name], fitted.metrics[name], name);
+    assert.equal(applied.laclip!.protocol["fittedTo"], "colours");
+    const rows = Object.keys(colours).map((name) => `${join("test", name, "0.png")},${name},test`);
+    writeFileSync(join(data, "new.csv"), `${["image,label,split", ...rows].join("\n")}\n`);
+    writeFileSync(join(data, "fewer.csv"), `${["image,label,split", ...rows.slice(1)].join("\n")}\n`);
+    const refused: [RegExp, string[]][] = [
+      [
+        /fitted to features of images with imageSize \d+; here it is \d+/,
+        [...common, "--image-size", String(2 * preset("nano").vision.imageSize)],
+      ],
+      [/has 5 classes, the data set 4/, ["--model", model, "--dataset", join(data, "fewer.csv")]],
+    ];
+    for (const [message, args] of refused) {
+      const { code, stderr } = await laclip("evaluate", "linear-probe", ...args, "--classifier", probe);
+      assert.deepEqual([code, message.test(stderr)], [2, true], stderr);
+    }
+    const strange = await laclip("evaluate", "linear-probe", "--model", model, "--dataset", join(data, "new.csv"), "--classifier", probe);
+    assert.deepEqual([strange.code, /fitted to colours, and is applied to new/.test(strange.stderr)], [0, true], strange.stderr);
     const descended = await result("linear-probe", ...common, "--solver", "sgd", "--sgd-batch", "16", "--epochs", "40", "--standardise");
     assert.ok(Number(descended.metrics["lp_acc1"]) > 0.9);
   });
@@ -164,6 +182,9 @@ describe("scores by the command line", () => {
     }
     assert.equal(rows, 20);
     assert.equal((await laclip("embed", "texts", join(data, "captions.csv"), "--model", model, "--out", "texts.csv")).code, 2);
+    writeFileSync(join(root, "odd.csv"), "photo,kind\na.png,hat\n");
+    const odd = await laclip("embed", "images", join(root, "odd.csv"), "--model", model, "--out", npy);
+    assert.deepEqual([odd.code, /which column holds the image\?.*photo, kind[^]*--image-column/.test(odd.stderr)], [3, true], odd.stderr);
     const queries = join(root, "queries.txt");
     const written = "a  red wall\n\n a blue wall\n";
     writeFileSync(queries, written);
@@ -185,6 +206,32 @@ describe("scores by the command line", () => {
     assert.deepEqual(probe.laclip!["classes"], ["0", "1", "2", "3", "4"]);
     const worded = await laclip("evaluate", "all", "--model", model, "--dataset", table, "--out", join(root, "numbered"));
     assert.deepEqual([worded.code, /its classes are numbers/.test(worded.stderr)], [3, true], worded.stderr);
+  });
+
+  test("Ctrl-C ends a task that would go on for long, and asks for the same command again", async () => {
+    const few = [
+      "evaluate",
+      "few-shot",
+      ...common,
+      "--ways",
+      "3",
+      "--shots",
+      "2",
+      "--queries",
+      "4",
+      "--episodes",
+      "5000000",
+      "--no-features",
+    ];
+    const child = spawn(process.execPath, [main, ...few], { env: { ...process.env, LACLIP_THREADS: "1" } });
+    let stderr = "";
+    child.stderr.on("data", (chunk) => {
+      // It has looked at the images, and listens.
+      if (!stderr.includes("train") && String(chunk).includes("train")) child.kill("SIGINT");
+      stderr += chunk;
+    });
+    const code = await new Promise((resolve) => child.on("close", resolve));
+    assert.deepEqual([code, /Start the same command again/.test(stderr)], [75, true], stderr);
   });
 
   test("what can't be done is said: no training images, too few of a class, flags that exclude each other", async () => {

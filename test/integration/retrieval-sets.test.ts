@@ -181,6 +181,24 @@ describe("one's own", () => {
     assert.equal((await openRetrievalDataset(join(path, "pairs.csv"), { incomplete: true })).images.length, 1);
   });
 
+  test("a column split says which rows are for what; without one, there is only the whole", async () => {
+    const csv = "image,caption,split\none.jpg,a one,train\ntwo.jpg,a two,test\none.jpg,the first,train\nthree.jpg,a three,val\n";
+    const files = { "pairs.csv": csv, "plain.csv": "image,caption\none.jpg,a one\n", "odd.csv": `${csv}two.jpg,again,restval\n` };
+    const path = root(["one.jpg", "two.jpg", "three.jpg"], { ...files, "few.csv": "image,caption,split\none.jpg,a one,train\n" });
+    const open = (file: string, split?: "train" | "validation" | "test"): Promise<RetrievalDataset> =>
+      openRetrievalDataset(join(path, file), { split });
+    assert.deepEqual(said(await open("pairs.csv")), [["two.jpg", ["a two"]]]);
+    assert.deepEqual(said(await open("pairs.csv", "train")), [["one.jpg", ["a one", "the first"]]]);
+    assert.deepEqual(said(await open("pairs.csv", "validation")), [["three.jpg", ["a three"]]]);
+    await assert.rejects(open("plain.csv", "train"), told(/no column split, so that none of its captions are to train/));
+    await assert.rejects(open("odd.csv"), told(/row 5 is of the split "restval"/));
+    await assert.rejects(open("few.csv"), told(/no row is of the split test; there are some of train/));
+    await assert.rejects(
+      openRetrievalDataset("coco", { root: path, captionColumn: "words" }),
+      /coco is no table, and has no column "words"/,
+    );
+  });
+
   test("parquet that holds the images: the same bytes are the same image", async () => {
     const path = root([], { "made.txt": "" });
     const file = join(path, "held.parquet");

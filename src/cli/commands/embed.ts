@@ -190,7 +190,14 @@ async function column(path: string, asked: string | undefined, usual: readonly s
     throw new DataError(`${path}: expected a folder, or a table that ends in .csv, .tsv, .jsonl or .parquet.`);
   const known = await tableColumns(path);
   const name = asked ?? findColumn(known, usual);
-  if (name === undefined || !known.includes(name)) throw missingColumn(path, name ?? usual[0]!, known);
+  if (name === undefined) {
+    const what = usual === imageColumns ? "image" : "text";
+    throw new DataError(
+      `${path}: which column holds the ${what}? Expected one of: ${usual.join(", ")}. Its columns are: ${known.join(", ") || "none"}.`,
+      { mend: `Name it with --${what}-column.` },
+    );
+  }
+  if (!known.includes(name)) throw missingColumn(path, name, known);
   const values: string[] = [];
   for await (const batch of readTable(path, { columns: [name] })) {
     for (const value of batch.columns[name]!) {

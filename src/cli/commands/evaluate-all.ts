@@ -27,6 +27,10 @@ interface AllFlags {
   out: string;
   protocol?: ProtocolName;
   templates?: string;
+  classes?: string;
+  imageColumn?: string;
+  labelColumn?: string;
+  captionColumn?: string;
   incomplete?: boolean;
   batchSize: number;
   maxSkipped: number;
@@ -58,6 +62,10 @@ export function allCommand(): Command {
       ),
     )
     .option("--templates <file>", "prompts for all data sets, a line each, {} for the name")
+    .option("--classes <file>", "names of the classes of the data set, as `zero-shot` takes them; for a single --dataset")
+    .option("--image-column <name>", "column of tables with the images (default: image, filepath, path, ...)")
+    .option("--label-column <name>", "column of tables with the classes (default: label, class, category, ...)")
+    .option("--caption-column <name>", "column of tables with the captions, for retrieval (default: caption, title, text)")
     .option("--incomplete", "take copies of data sets in which images are missing; results say so")
     .option("--batch-size <images>", "images at once", parseWhole(1), 64)
     .option("--max-skipped <share>", "share of images that may be unreadable", parseShare, 0.01)
@@ -71,6 +79,7 @@ export function allCommand(): Command {
     built,
     "laclip evaluate all --model runs/b16/model --root datasets --out results/b16 --published laclip-cc12m-vit-b-16",
     "laclip evaluate all --model runs/b16/model --dataset my-photos --tasks zero-shot --out results/b16",
+    "laclip evaluate all --model runs/b16/model --dataset shop.csv --label-column kind --classes kinds.json --out results/shop",
   );
 }
 
@@ -82,7 +91,7 @@ async function run({ model: folder, name, tasks, dataset, maxSkipped, features, 
     const stranger = beside.find((one) => one.for !== undefined && one.for !== model.name);
     if (stranger)
       throw new UsageError(`--published ${stranger.for}=...: this model is called ${model.name}.`, { mend: "Leave the name out." });
-    const signal = interruptSignal("stopping after the task that is running");
+    const signal = interruptSignal("stopping; results and features that were made are kept");
     const steps = await evaluateAll(model, {
       ...flags,
       version,

@@ -36,13 +36,14 @@ async function run(first: string, second: string, { json, ...options }: CompareF
 
 function describe({ comparisons }: Comparisons): string {
   const lines = comparisons.map((one) => {
-    const { dataset, task, metric, items, unmatched, first, second, difference } = one;
+    const { dataset, task, metric, items, unmatched, first, second, difference, differences } = one;
     const left = unmatched > 0 ? `, ${unmatched} that only one has left out` : "";
     return [
       `${dataset}, ${taskTitle(task)}, ${metricTitle(metric)} (${items} items of both${left})`,
       `  first ${share(first.value)} (${share(first.low)} to ${share(first.high)}), second ${share(second.value)} (${share(second.low)} to ${share(second.high)})`,
       `  difference ${points(difference.value)} points, 95 % interval ${points(difference.low)} to ${points(difference.high)}`,
       `  ${chance(one, comparisons.length)}`,
+      ...(differences.length > 0 ? [`  measured in different ways: ${differences.join("; ")}`] : []),
     ].join("\n");
   });
   return lines.join("\n");

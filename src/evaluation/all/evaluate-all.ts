@@ -6,30 +6,20 @@
  */
 import { join } from "node:path";
 import { existsSync } from "node:fs";
-import type { ProtocolName } from "../../data/index.ts";
 import { LaclipError, UsageError, log } from "../../support/index.ts";
-import {
-  type EvaluationDataset,
-  type RetrievalDataset,
-  datasetDefinitions,
-  findDataset,
-  findDefinition,
-  findRetrievalDefinition,
-  openEvaluationDataset,
-  openRetrievalDataset,
-  protocolOf,
-  retrievalDefinitions,
-} from "../datasets/index.ts";
+import type { EvaluationDataset, RetrievalDataset } from "../datasets/index.ts";
 import { type ClassifiedItem, writeClassifiedItems, writeItemValues } from "../results/outcomes.ts";
 import {
   type EvaluationResult,
   type ResultDetails,
   type TaskName,
-  readResult,
-  resultFileName,
+  earlierResult,
+  resultPlace,
+  setAside,
   taskNames,
   writeResult,
 } from "../results/result.ts";
+import { type ChosenDatasets, datasetNames, openForTasks } from "./chosen-datasets.ts";
 import type { EvaluatedModel } from "./evaluated-model.ts";
 import type { EvaluationTask, TaskOutcome, TaskPlan, TaskSettings } from "./task-plan.ts";
 import { writeWrongPictures } from "./wrong-pictures.ts";
@@ -42,24 +32,14 @@ import { zeroShotTask } from "./zero-shot-task.ts";
 export const evaluationTasks: readonly EvaluationTask[] = [zeroShotTask, fewShotTask(), linearProbeTask(), retrievalTask()];
 
 /** What is evaluated on what. */
-export interface EvaluateAllOptions extends Partial<TaskSettings> {
+export interface EvaluateAllOptions extends Partial<TaskSettings>, ChosenDatasets {
   /** Folder for the results. */
   out: string;
   /** Version of the program, for the results. */
   version: string;
-  /** Names or paths of data sets. Default: all published ones that lie below `root`. */
-  datasets?: readonly string[] | undefined;
-  /** Folder of the published sets. Default: LACLIP_DATASETS. */
-  root?: string | undefined;
   /** Default: all there are. */
   tasks?: readonly TaskName[] | undefined;
-  /** Whose names and prompts published sets get. Default: those that fit the model's image preparation, see `protocolOf`. */
-  protocol?: ProtocolName | undefined;
-  /** File with prompts for all sets. Default: each set's. */
-  templates?: string | undefined;
-  /** Take copies of data sets in which images are missing. Default false. */
-  incomplete?: boolean | undefined;
-  /** Ends the work: after the task that is running, or sooner where what it has made so far is kept. */
+  /** Ends the work: the task that is running is stopped, and what was done before it is kept. */
   signal?: AbortSignal | undefined;
   /** Hears of each task when it begins and when it has ended. */
   report?: ((step: EvaluationStep) => void) | undefined;
@@ -81,7 +61,8 @@ export interface EvaluationStep {
 /**
  * Evaluates a model.
  * @returns the last state of each task
- * @throws UsageError when no data set is named or found, or a task is unknown. What fails on the way is a state, no error
+ * @throws UsageError when no data set is named or found, a task is unknown, or `classes` and columns have no data set that they could be of.
+ *   What fails on the way is a state, no error
  */
 export async function evaluateAll(model: EvaluatedModel, options: EvaluateAllOptions): Promise<EvaluationStep[]> {
   const settings: TaskSettings = {
@@ -101,33 +82,35 @@ export async function evaluateAll(model: EvaluatedModel, options: EvaluateAllOpt
     options.report?.(step);
   };
   for (const name of datasetNames(options, tasks)) {
-    let dataset: EvaluationDataset | RetrievalDataset;
+    let opened: (EvaluationDataset | RetrievalDataset)[];
     try {
-      dataset = await openFor(name, model, options, tasks);
+      opened = await openForTasks(name, model, options, tasks);
     } catch (error) {
       say({ dataset: name, task: undefined, state: "failed", reason: reasonOf(error) });
       continue;
     }
-    const fitting = tasks.filter(({ takes }) => takes === dataset.task);
-    if (fitting.length === 0) say({ dataset: name, task: undefined, state: "unfit", reason: `no task is for ${dataset.task}` });
-    const other = places.get(dataset.name);
-    if (other !== undefined && other !== dataset.path) {
-      const reason = `${other} and ${dataset.path} have one name, and so would their results. Rename one of them.`;
-      say({ dataset: name, task: undefined, state: "failed", reason });
-      continue;
-    }
-    places.set(dataset.name, dataset.path);
-    for (const task of fitting) {
-      if (options.signal?.aborted) return steps;
-      const about = { dataset: dataset.name, task: task.name };
-      try {
-        const plan = await task.plan(model, dataset, settings);
-        if (typeof plan === "string") say({ ...about, state: "unfit", reason: plan });
-        else say(await runOrKeep({ ...plan, checked: dataset.checked }, model, options, () => say({ ...about, state: "begun" })));
-      } catch (error) {
-        // Stopped in the midst of it: that is no fault of the task.
-        if (options.signal?.aborted && LaclipError.is(error)) return steps;
-        say({ ...about, state: "failed", reason: reasonOf(error) });
+    for (const dataset of opened) {
+      const fitting = tasks.filter(({ takes }) => takes === dataset.task);
+      if (fitting.length === 0) say({ dataset: name, task: undefined, state: "unfit", reason: `no task is for ${dataset.task}` });
+      const other = places.get(dataset.name);
+      if (other !== undefined && other !== dataset.path) {
+        const reason = `${other} and ${dataset.path} have one name, and so would their results. Rename one of them.`;
+        say({ dataset: name, task: undefined, state: "failed", reason });
+        continue;
+      }
+      places.set(dataset.name, dataset.path);
+      for (const task of fitting) {
+        if (options.signal?.aborted) return steps;
+        const about = { dataset: dataset.name, task: task.name };
+        try {
+          const plan = await task.plan(model, dataset, settings);
+          if (typeof plan === "string") say({ ...about, state: "unfit", reason: plan });
+          else say(await runOrKeep({ ...plan, checked: dataset.checked }, model, options, () => say({ ...about, state: "begun" })));
+        } catch (error) {
+          // Stopped in the midst of it: that is no fault of the task.
+          if (options.signal?.aborted && LaclipError.is(error)) return steps;
+          say({ ...about, state: "failed", reason: reasonOf(error) });
+        }
       }
     }
   }
@@ -143,8 +126,8 @@ export async function runOrKeep(
 ): Promise<EvaluationStep> {
   const { task, dataset } = plan;
   const bare = { dataset, model: model.name, pretrained: "", task: taskNames[task], metrics: {}, language: "en" };
-  const path = join(out, resultFileName(bare));
-  const before = plan.writes === undefined ? earlier(path) : undefined;
+  const path = `${resultPlace(out, bare)}.json`;
+  const before = plan.writes === undefined ? earlierResult(path) : undefined;
   if (before !== undefined && differences(before, plan, model).length === 0 && hasItems(out, before))
     return { dataset, task, state: "kept", path, result: before };
   begun();
@@ -168,7 +151,7 @@ export async function runTask(
   const outcome = await plan.run();
   const seconds = (performance.now() - started) / 1000;
   const { metrics, counts, skipped, logitScale, classified, images } = outcome;
-  if (out !== undefined) tellReplaced(join(out, resultFileName(bare)), plan, model);
+  if (out !== undefined) makeRoom(`${resultPlace(out, bare)}.json`, plan, model);
   const perItem = out === undefined ? undefined : await writeItems(out, bare, outcome);
   if (out !== undefined && classified !== undefined && images !== undefined) {
     await writeWrongPictures(out, bare, { items: classified, images, classes: counts["classes"]! });
@@ -206,17 +189,6 @@ async function writeItems(out: string, result: EvaluationResult, { classified, v
   return values === undefined ? undefined : await writeItemValues(out, result, values);
 }
 
-/** The result that is there; one that can't be read is made again. */
-function earlier(path: string): EvaluationResult | undefined {
-  if (!existsSync(path)) return undefined;
-  try {
-    return readResult(path);
-  } catch (error) {
-    if (!LaclipError.is(error)) throw error;
-    return undefined;
-  }
-}
-
 function hasItems(out: string, { laclip }: EvaluationResult): boolean {
   return laclip?.perItem === undefined || existsSync(join(out, laclip.perItem.file));
 }
@@ -233,14 +205,13 @@ function differences({ laclip }: EvaluationResult, { protocol, dataHash, seed }:
   ];
 }
 
-/** A model has one result of a task on a data set in a folder: whoever tries several settings must hear that the last one stays. */
-function tellReplaced(path: string, plan: TaskPlan, model: EvaluatedModel): void {
-  const before = earlier(path);
+/** A model has one result of a task on a data set in a folder; whoever tries several settings, or another training, keeps those before. */
+function makeRoom(path: string, plan: TaskPlan, model: EvaluatedModel): void {
+  const before = earlierResult(path);
   const others = before === undefined ? [] : differences(before, plan, model);
-  if (others.length === 0) return;
-  log.warn(
-    `${path}: takes the place of a result that was made otherwise (${others.join(", ")}). To keep both, give another folder, or another name for the model.`,
-  );
+  if (before === undefined || others.length === 0) return;
+  const aside = setAside(path, before);
+  log.warn(`${path}: the result that was there was made otherwise (${others.join(", ")}). It now lies in ${aside}.`);
 }
 
 function chosenTasks(names: readonly TaskName[] | undefined): readonly EvaluationTask[] {
@@ -249,60 +220,6 @@ function chosenTasks(names: readonly TaskName[] | undefined): readonly Evaluatio
   const unknown = names.find((name) => !known.includes(name));
   if (unknown !== undefined) throw new UsageError(`There is no task "${unknown}".`, { mend: `Tasks: ${known.join(", ")}.` });
   return evaluationTasks.filter(({ name }) => names.includes(name));
-}
-
-function datasetNames(
-  { datasets, root = process.env.LACLIP_DATASETS || undefined }: EvaluateAllOptions,
-  tasks: readonly EvaluationTask[],
-): string[] {
-  if (datasets !== undefined && datasets.length > 0) return [...new Set(datasets)];
-  if (root === undefined) {
-    throw new UsageError("Which data sets? None is named, and no folder of data sets is known.", {
-      mend: "Name some with --dataset, or give their folder with --root DIR or LACLIP_DATASETS.",
-    });
-  }
-  const takes = (kind: EvaluationTask["takes"]): boolean => tasks.some((task) => task.takes === kind);
-  const definitions = [...(takes("classification") ? datasetDefinitions : []), ...(takes("retrieval") ? retrievalDefinitions : [])];
-  const found = definitions.filter((definition) => findDataset(definition, root) !== undefined).map(({ name }) => name);
-  if (found.length > 0) return found;
-  throw new UsageError(`${root}: none of the published data sets is there.`, {
-    mend: `\`laclip evaluate datasets --root ${root}\` says what belongs there; folders of your own are named with --dataset.`,
-  });
-}
-
-/**
- * Published sets have their kind. What lies at a path may have classes or captions: it is taken for the first that it can be opened as, of
- * those that the tasks take.
- */
-async function openFor(
-  name: string,
-  model: EvaluatedModel,
-  options: EvaluateAllOptions,
-  tasks: readonly EvaluationTask[],
-): Promise<EvaluationDataset | RetrievalDataset> {
-  const own = tasks.filter(({ takes }) => takes === "classification");
-  if (own.length === 0 || findRetrievalDefinition(name) !== undefined) return await openRetrievalDataset(name, options);
-  try {
-    return await openClasses(name, model, options, own);
-  } catch (error) {
-    const captions = own.length < tasks.length && findDefinition(name) === undefined && existsSync(name) && LaclipError.is(error);
-    if (!captions) throw error;
-    // What was said of classes is what most people meant, where it is neither.
-    return await openRetrievalDataset(name, options).catch(() => Promise.reject(error));
-  }
-}
-
-async function openClasses(
-  name: string,
-  model: EvaluatedModel,
-  options: EvaluateAllOptions,
-  tasks: readonly EvaluationTask[],
-): Promise<EvaluationDataset> {
-  const { root, templates, incomplete } = options;
-  const splits = [...new Set(tasks.flatMap((task) => task.splits))];
-  const protocol = options.protocol ?? protocolOf(model.preprocessing);
-  const worded = tasks.some((task) => task.name === "zero-shot");
-  return await openEvaluationDataset(name, { root, templates, incomplete, splits, protocol, worded });
 }
 
 function reasonOf(error: unknown): string {

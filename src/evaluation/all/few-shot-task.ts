@@ -1,12 +1,21 @@
 /** Few-shot classification as a task of `evaluateAll`: shots from the training images, queries from the test images. */
+import type { EvaluationItem } from "../../data/index.ts";
+import { DataError } from "../../support/index.ts";
 import { imageFeatures, type ImageFeatureKind } from "../features/index.ts";
-import { type EpisodeClassifier, type FewShotOptions, fewShot, fewShotDefaults } from "../few-shot/index.ts";
+import {
+  type EpisodeClassifier,
+  EpisodeDraw,
+  type EpisodeShape,
+  type FewShotOptions,
+  fewShot,
+  fewShotDefaults,
+} from "../few-shot/index.ts";
 import { itemsHash } from "../results/items-hash.ts";
 import { preparationProtocol } from "./evaluated-model.ts";
 import type { EvaluationTask } from "./task-plan.ts";
 
 /** Settings of the task; those of episodes have the protocol's defaults, and the seed is that of all tasks. */
-export interface FewShotTaskOptions extends Omit<FewShotOptions, "seed"> {
+export interface FewShotTaskOptions extends Omit<FewShotOptions, "seed" | "signal"> {
   /** Default "class-token". */
   feature?: ImageFeatureKind;
   /** Draws shots from the test images too, where a data set has no training images. No image is both shot and query. Default false. */
@@ -28,7 +37,9 @@ export function fewShotTask({ feature = "class-token", withinTest = false, ...op
       if (test.length === 0) return "there are no test images";
       if (train.length === 0 && !withinTest) return "there are no train images to draw shots from";
       const { ways, shots, queries, episodes: count } = episodes;
-      if (dataset.classes.length < ways) return `it has ${dataset.classes.length} classes, and episodes have ${ways}`;
+      if (dataset.classes.length < ways) return `it has ${dataset.classes.length} classes, and episodes have ${ways}. Ask for fewer ways`;
+      const tooFew = withoutEpisodes(withinTest ? test : train, withinTest ? undefined : test, { ways, shots, queries });
+      if (tooFew !== undefined) return tooFew;
       const drawn = withinTest ? test : [...train, ...test];
       return {
         task: "few-shot",
@@ -57,7 +68,7 @@ export function fewShotTask({ feature = "class-token", withinTest = false, ...op
           try {
             const support = withinTest ? undefined : await imageFeatures(model, train, { ...settings, name: `${dataset.name} train` });
             try {
-              const result = fewShot(support ?? query, support && query, { ...episodes, seed });
+              const result = await fewShot(support ?? query, support && query, { ...episodes, seed, signal });
               const reasons = [...(support?.reasons ?? []), ...query.reasons].slice(0, 20);
               return {
                 metrics: { acc1: result.accuracy, acc1_interval95: result.interval },
@@ -84,4 +95,20 @@ export function fewShotTask({ feature = "class-token", withinTest = false, ...op
       };
     },
   };
+}
+
+/** Why no episode can be drawn, known before any image is looked at; undefined where some can. */
+function withoutEpisodes(
+  support: readonly EvaluationItem[],
+  query: readonly EvaluationItem[] | undefined,
+  shape: EpisodeShape,
+): string | undefined {
+  const labels = (items: readonly EvaluationItem[]): Int32Array => Int32Array.from(items, ({ label }) => label);
+  try {
+    const draw = new EpisodeDraw(labels(support), query && labels(query), shape, 0);
+    return draw.classes.length > 0 ? undefined : "no class has images enough";
+  } catch (error) {
+    if (!(error instanceof DataError)) throw error;
+    return `${error.message} ${error.mend}`.replace(/\.$/, "");
+  }
 }

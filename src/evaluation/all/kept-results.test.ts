@@ -8,6 +8,8 @@ import { Clip, imagenetPreprocessing, preset, saveModel } from "../../models/ind
 import { setLogLevel } from "../../support/index.ts";
 import { setThreads } from "../../torch/index.ts";
 import { openEvaluationDataset, openRetrievalDataset } from "../datasets/index.ts";
+import { readClassifiedItems } from "../results/outcomes.ts";
+import { readResult, readResults } from "../results/result.ts";
 import { runOrKeep } from "./evaluate-all.ts";
 import { type EvaluatedModel, openEvaluatedModel } from "./evaluated-model.ts";
 import { fewShotTask } from "./few-shot-task.ts";
@@ -62,7 +64,12 @@ test("a probe is fitted again for other settings, and wherever its classifier is
   const warned = t.mock.method(process.stderr, "write", () => true);
   assert.equal(await state({ maximumIterations: 2 }, { seed: 5 }), "done");
   warned.mock.restore();
-  assert.match(warned.mock.calls.map(({ arguments: [text] }) => String(text)).join(""), /made otherwise \(seed\)/);
+  const told = warned.mock.calls.map(({ arguments: [text] }) => String(text)).join("");
+  assert.match(told, /made otherwise \(seed\)/);
+  const [, aside] = /now lies in (.+\.json)\.$/m.exec(told)!;
+  const [own] = readResults([join(folder, "probe")]);
+  assert.deepEqual([own!.result.laclip!.seed, readResult(aside!).laclip!.seed], [5, 0]);
+  assert.ok((await readClassifiedItems({ path: aside!, result: readResult(aside!) }))!.length > 0, "with what belongs to it");
 
   const save = join(folder, "classifier");
   assert.equal(await state({ maximumIterations: 2, save }, { seed: 5 }), "done");
@@ -79,6 +86,21 @@ test("other places of retrieval are other settings, and their recalls are there"
   const out = "retrieval";
   assert.deepEqual([await stateOf(retrievalTask(), out), await stateOf(retrievalTask(), out)], ["done", "kept"]);
   assert.equal(await stateOf(retrievalTask({ recalls: [1, 3] }), out), "done");
+});
+
+test("two data sets whose names become one as a file have a result each, and each is found again", async () => {
+  const out = join(folder, "names");
+  const dataset = await openEvaluationDataset(photos);
+  const run = async (name: string): Promise<string> => {
+    const plan = await fewShotTask({ ways: 3, shots: 1, queries: 1, episodes: 10 }).plan(model, { ...dataset, name }, settings);
+    assert.ok(typeof plan === "object");
+    return (await runOrKeep(plan, model, { out, version: "0" })).state;
+  };
+  assert.deepEqual([await run("my photos"), await run("my_photos")], ["done", "done"]);
+  assert.deepEqual([await run("my_photos"), await run("my photos")], ["kept", "kept"]);
+  const results = readResults([out]);
+  assert.deepEqual(results.map(({ result }) => result.dataset).sort(), ["my photos", "my_photos"]);
+  assert.equal(new Set(results.map(({ result }) => result.laclip!.perItem!.file)).size, 2);
 });
 
 test("captions of another split are another data set, so that their result leaves that of test as it is", async () => {

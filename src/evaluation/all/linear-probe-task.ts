@@ -1,5 +1,5 @@
 /** The linear probe as a task of `evaluateAll`: fitted to the training images, C chosen on the validation images, scored on the test images. */
-import { UsageError } from "../../support/index.ts";
+import { UsageError, log } from "../../support/index.ts";
 import { type ImageFeatureKind, type ImageFeatures, imageFeatures } from "../features/index.ts";
 import {
   type ClassifierDescription,
@@ -13,7 +13,7 @@ import {
 import { itemName, itemsHash } from "../results/items-hash.ts";
 import type { EvaluationResult } from "../results/result.ts";
 import { preparationProtocol } from "./evaluated-model.ts";
-import type { EvaluationTask } from "./task-plan.ts";
+import type { EvaluationTask, TaskPlan } from "./task-plan.ts";
 
 /** Settings of the task. */
 export interface LinearProbeTaskOptions extends Omit<ProbeOptions, "seed" | "signal" | "metric" | "tolerance" | "history"> {
@@ -45,7 +45,15 @@ export function linearProbeTask(options: LinearProbeTaskOptions = {}): Evaluatio
       const { train = [], validation = [], test = [] } = dataset.splits;
       if (test.length === 0) return "there are no test images";
       if (train.length === 0 && kept === undefined) return "there are no train images to fit a probe to";
-      if (kept !== undefined) checkClassifier(folder!, kept, model.hash, dataset.classes);
+      const preparation = preparationProtocol(model);
+      if (kept !== undefined) {
+        checkClassifier(folder!, kept, { model: model.hash, preparation, classes: dataset.classes });
+        if (kept.fitted["dataset"] !== dataset.name) {
+          log.warn(
+            `${folder}: this classifier was fitted to ${kept.fitted["dataset"]}, and is applied to ${dataset.name}. Both call their classes alike; whether they mean the same by that is not known here.`,
+          );
+        }
+      }
       const fitted = {
         solver,
         standardise,
@@ -56,9 +64,9 @@ export function linearProbeTask(options: LinearProbeTaskOptions = {}): Evaluatio
         task: "linear-probe",
         dataset: dataset.name,
         protocol: {
-          ...preparationProtocol(model),
+          ...preparation,
           feature,
-          ...(kept === undefined ? fitted : { classifier: folder!, classifierHash: kept.hash, ...kept.fitted }),
+          ...(kept === undefined ? fitted : appliedProtocol(folder!, kept)),
           maximumSkipped,
         },
         mainMetric: dataset.metric === "acc1" ? "lp_acc1" : "lp_mean_per_class_recall",
@@ -79,6 +87,10 @@ export function linearProbeTask(options: LinearProbeTaskOptions = {}): Evaluatio
           try {
             const found: EvaluationResult["metrics"] = {};
             const counts: Record<string, number> = {};
+            if (kept !== undefined) {
+              const known = ["C", "weight_decay", "epochs", "converged"].filter((name) => kept.fitted[name] !== undefined);
+              for (const name of known) found[name] = kept.fitted[name]!;
+            }
             if (classifier === undefined) {
               const rows = await features("train", train);
               // Descent takes no part in the choice of C, and so needs no validation images.
@@ -91,14 +103,17 @@ export function linearProbeTask(options: LinearProbeTaskOptions = {}): Evaluatio
                 const probe = await fitProbe(rows, chosenOn, dataset.classes.length, { ...options, metric: dataset.metric, seed, signal });
                 classifier = probe.classifier;
                 // CLIP_benchmark calls the punishment of weights so, whichever its scale.
-                Object.assign(found, { C: probe.strength, weight_decay: 1 / probe.strength, converged: probe.converged });
+                // It has `epochs` too: an iteration of L-BFGS sees all rows once.
+                const { strength: C, converged, iterations: epochs } = probe;
+                Object.assign(found, { C, weight_decay: 1 / C, epochs, converged });
                 Object.assign(counts, probe.counts);
               }
               const description: ClassifierDescription = {
                 classes: [...dataset.classes],
                 feature,
                 model: model.hash,
-                fitted: { dataset: dataset.name, ...fitted, ...("C" in found ? { C: found["C"] } : {}), seed },
+                preparation,
+                fitted: { dataset: dataset.name, ...fitted, ...found, seed },
               };
               if (options.save !== undefined) classifier.save(options.save, description);
             }
@@ -141,19 +156,42 @@ function describe(folder: string): ClassifierDescription & { hash: string } {
   return { ...description, hash };
 }
 
-/** @throws UsageError when a classifier is of another model, or tells other classes apart */
-function checkClassifier(folder: string, { model, classes }: ClassifierDescription, hash: string, expected: readonly string[]): void {
-  if (model !== hash) {
+/** What stands in the result of a classifier that was kept: how it was fitted, and to which data set. */
+function appliedProtocol(
+  folder: string,
+  { hash, fitted: { dataset, ...fitted } }: ClassifierDescription & { hash: string },
+): TaskPlan["protocol"] {
+  return { classifier: folder, classifierHash: hash, fittedTo: dataset ?? null, ...fitted };
+}
+
+/** @throws UsageError when a classifier is of another model, of images that were prepared otherwise, or tells other classes apart */
+function checkClassifier(
+  folder: string,
+  kept: ClassifierDescription,
+  now: Pick<ClassifierDescription, "model" | "preparation" | "classes">,
+): void {
+  if (kept.model !== now.model) {
     throw new UsageError(`${folder}: this classifier was fitted to features of a model with other weights.`, {
       mend: "Give that model, or fit a classifier to this one (without --classifier).",
     });
   }
-  const wrong = expected.findIndex((name, label) => classes[label] !== name);
-  if (classes.length === expected.length && wrong < 0) return;
+  const other = Object.keys({ ...now.preparation, ...kept.preparation }).find((name) => kept.preparation[name] !== now.preparation[name]);
+  if (other !== undefined) {
+    const said = (value: string | number | undefined): string => String(value ?? "unknown");
+    const what =
+      other === "description"
+        ? "of a model with the same weights and another description (laclip.json)"
+        : `of images with ${other} ${said(kept.preparation[other])}; here it is ${said(now.preparation[other])}`;
+    throw new UsageError(`${folder}: this classifier was fitted to features ${what}.`, {
+      mend: "Prepare images as it was fitted, or fit another classifier (without --classifier).",
+    });
+  }
+  const wrong = now.classes.findIndex((name, label) => kept.classes[label] !== name);
+  if (kept.classes.length === now.classes.length && wrong < 0) return;
   throw new UsageError(
-    classes.length === expected.length
-      ? `${folder}: class ${wrong} is "${classes[wrong]}" in this classifier and "${expected[wrong]}" in the data set.`
-      : `${folder}: this classifier has ${classes.length} classes, the data set ${expected.length}.`,
-    { mend: "Give the data set that it was fitted to." },
+    kept.classes.length === now.classes.length
+      ? `${folder}: class ${wrong} is "${kept.classes[wrong]}" in this classifier and "${now.classes[wrong]}" in the data set.`
+      : `${folder}: this classifier has ${kept.classes.length} classes, the data set ${now.classes.length}.`,
+    { mend: "Give a data set with the classes that it was fitted to." },
   );
 }

@@ -3,14 +3,13 @@
  * whose images lie in no files of their own.
  */
 import { existsSync, rmSync } from "node:fs";
-import { dirname, join } from "node:path";
 import { z } from "zod";
 import { type EvaluationItem, evaluationBatches } from "../../data/index.ts";
 import { encodeJpeg } from "../../images/index.ts";
 import { readText, writeFileAtomic } from "../../support/index.ts";
 import { classScores, confusionMatrix } from "../results/confusion.ts";
 import type { ClassifiedItem } from "../results/outcomes.ts";
-import { type EvaluationResult, type StoredResult, resultFileName } from "../results/result.ts";
+import { type EvaluationResult, type StoredResult, resultPlace } from "../results/result.ts";
 
 const pictureSchema = z.object({
   /** As in the predictions. */
@@ -24,6 +23,9 @@ const pictureSchema = z.object({
 
 /** An image that was taken for another class. */
 export type WrongPicture = z.infer<typeof pictureSchema>;
+
+// Not `.json`: CLIP_benchmark would take it for a result.
+const ending = ".wrong.jsonl";
 
 /** How many are kept. */
 const worstClasses = 12;
@@ -50,7 +52,7 @@ export async function writeWrongPictures(
       .sort((a, b) => items[b]!.confidence - items[a]!.confidence)
       .slice(0, picturesOfEach),
   );
-  const path = join(folder, picturesFile(result));
+  const path = `${resultPlace(folder, result)}${ending}`;
   if (chosen.length === 0) {
     // Those of a result that was there before are not this one's.
     rmSync(path, { force: true });
@@ -79,8 +81,8 @@ export async function writeWrongPictures(
 }
 
 /** The pictures beside a result; none where there is no such file. Lines that are no pictures are left out. */
-export function readWrongPictures({ path, result }: StoredResult): WrongPicture[] {
-  const file = join(dirname(path), picturesFile(result));
+export function readWrongPictures({ path }: StoredResult): WrongPicture[] {
+  const file = path.replace(/\.json$/, ending);
   if (!existsSync(file)) return [];
   return readText(file, "file of pictures")
     .split("\n")
@@ -93,9 +95,4 @@ export function readWrongPictures({ path, result }: StoredResult): WrongPicture[
         return [];
       }
     });
-}
-
-// Not `.json`: CLIP_benchmark would take it for a result.
-function picturesFile(result: EvaluationResult): string {
-  return `${resultFileName(result).replace(/\.json$/, "")}.wrong.jsonl`;
 }

@@ -5,13 +5,41 @@
  * has, what may be done with it. `openEvaluationDataset` turns a definition, or a folder of a person's own, into an `EvaluationDataset`.
  */
 import type { EvaluationItem } from "../../data/index.ts";
-import { DataError } from "../../support/index.ts";
+import { DataError, UsageError } from "../../support/index.ts";
 import type { DatasetFiles } from "./dataset-files.ts";
 
 /** Splits under one name for all sets. `test` is what results are told of, also where the set calls it otherwise (ImageNet: val). */
 export type SplitName = "train" | "validation" | "test";
 
 export const splitNames: readonly SplitName[] = ["train", "validation", "test"];
+
+const splitWords: Readonly<Record<string, SplitName>> = {
+  train: "train",
+  training: "train",
+  validation: "validation",
+  val: "validation",
+  valid: "validation",
+  test: "test",
+};
+
+/**
+ * The split that a row of a table belongs to.
+ * @param text what the table's column says
+ * @param where the table and the row, for the message
+ * @throws DataError for any other word than those of the three splits
+ */
+export function splitOfRow(text: string, where: string): SplitName {
+  const split = splitWords[text.toLowerCase()];
+  if (split === undefined) throw new DataError(`${where} is of the split "${text}", expected train, validation or test.`);
+  return split;
+}
+
+/** @throws UsageError where columns are named of what is no table: what they were meant for would be passed over */
+export function refuseColumns(dataset: string, columns: readonly (string | undefined)[]): void {
+  const named = columns.find((column) => column !== undefined);
+  if (named === undefined) return;
+  throw new UsageError(`${dataset} is no table, and has no column "${named}".`, { mend: "Leave the column out, or give a table." });
+}
 
 /** The score by which a set is told of: share of right images, or the mean of that share over classes. */
 export type DatasetMetric = "acc1" | "mean_per_class_recall";

@@ -18,18 +18,10 @@ import {
 import { bytesColumns, missingColumn, readTable, tableColumns, tableFormat, type TableValue } from "../../formats/index.ts";
 import { DataError, sha256 } from "../../support/index.ts";
 import type { DatasetFiles } from "./dataset-files.ts";
-import type { OpenedLayout, SplitName } from "./dataset.ts";
+import { type OpenedLayout, type SplitName, splitOfRow } from "./dataset.ts";
 
 /** Names tried for the classes, in this order and in any case, where no column is named. */
 const labelColumns = ["label", "class", "class_name", "classname", "category", "target", "labels"];
-const splitNamesOf: Readonly<Record<string, SplitName>> = {
-  train: "train",
-  training: "train",
-  validation: "validation",
-  val: "validation",
-  valid: "validation",
-  test: "test",
-};
 
 /** Which column is which, and what the classes are called. */
 export interface LabelledTableOptions {
@@ -79,13 +71,8 @@ export async function openLabelledTable(file: string, options: LabelledTableOpti
       const image = imageColumn === undefined ? "" : text(batch.columns[imageColumn]![i]);
       const bytes = inside === undefined ? undefined : batch.columns[inside.bytes]![i];
       const label = text(batch.columns[labelColumn]![i]);
-      const split = splitColumn === undefined ? "test" : splitNamesOf[text(batch.columns[splitColumn]![i]).toLowerCase()];
+      const split = splitColumn === undefined ? "test" : splitOfRow(text(batch.columns[splitColumn]![i]), `${file}: row ${row}`);
       if (label === "") throw new DataError(`${file}: row ${row} has no class (column "${labelColumn}").`);
-      if (split === undefined) {
-        throw new DataError(
-          `${file}: row ${row} is of the split "${text(batch.columns[splitColumn!]![i])}", expected train, validation or test.`,
-        );
-      }
       if (bytes instanceof Uint8Array) {
         held ??= new HeldImages();
         const path = image === "" ? `${file}, row ${row}` : image;
@@ -127,7 +114,8 @@ function classesOf(
   labels: ReadonlySet<string>,
   { classes: namesFile, worded = true }: LabelledTableOptions,
 ): { classes: string[]; names: string[][] } {
-  const numbers = [...labels].every((label) => /^\d+$/.test(label));
+  // A number below 0 is a number, and out of range.
+  const numbers = [...labels].every((label) => /^-?\d+$/.test(label));
   const sorted = (values: Iterable<string>): string[] =>
     [...values].sort(numbers ? (a, b) => Number(a) - Number(b) : (a, b) => (a < b ? -1 : 1));
   if (namesFile !== undefined) {

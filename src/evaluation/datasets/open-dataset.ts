@@ -10,7 +10,7 @@ import { type LabelledFolder, type ProtocolName, openLabelledFolder, readClassNa
 import { DataError, UsageError } from "../../support/index.ts";
 import { isBenchmarkFolder, openBenchmarkClasses } from "./benchmark-shards.ts";
 import { DatasetFiles } from "./dataset-files.ts";
-import { type DatasetDefinition, type EvaluationDataset, type OpenedLayout, type SplitName, splitNames } from "./dataset.ts";
+import { type DatasetDefinition, type EvaluationDataset, type OpenedLayout, type SplitName, refuseColumns, splitNames } from "./dataset.ts";
 import { isTable, openLabelledTable } from "./labelled-table.ts";
 import { datasetDefinition, findDefinition } from "./registry.ts";
 import { type DatasetWords, datasetWords, ownWords } from "./words.ts";
@@ -53,6 +53,7 @@ const splitFolders: Readonly<Record<SplitName, readonly string[]>> = {
 export async function openEvaluationDataset(nameOrFolder: string, options: OpenDatasetOptions = {}): Promise<EvaluationDataset> {
   const root = options.root ?? (process.env.LACLIP_DATASETS || undefined);
   const definition = findDefinition(nameOrFolder);
+  if (!isTable(nameOrFolder)) refuseColumns(nameOrFolder, [options.imageColumn, options.labelColumn]);
   const isFolder = existsSync(nameOrFolder);
   if (definition !== undefined && (root !== undefined || !isFolder)) {
     if (root !== undefined) return await openDefinedDataset(definition, root, options);
@@ -186,7 +187,9 @@ function openOwnFolder(path: string, options: OpenDatasetOptions): EvaluationDat
   else for (const [split, name] of found) if (wanted.includes(split)) opened.set(split, openSplit(path, name, options));
   const [first] = opened.values();
   if (first === undefined) {
-    throw new DataError(`${path}: there are folders for ${[...found.keys()].join(", ")}, and none for ${wanted.join(", ")}.`);
+    throw new DataError(`${path}: there are folders for ${[...found.keys()].join(", ")}, and none for ${wanted.join(", ")}.`, {
+      mend: "Choose one of these (--split), or add the folder.",
+    });
   }
   for (const { path: other, folders } of opened.values()) sameClasses(first, other, folders);
   return {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { DataError, Random, UsageError } from "../../support/index.ts";
+import { DataError, InterruptedError, Random, UsageError } from "../../support/index.ts";
 import { Tensor } from "../../torch/index.ts";
 import { EpisodeDraw, fewShot } from "./index.ts";
 
@@ -61,15 +61,17 @@ describe("episodes", () => {
 });
 
 describe("few-shot accuracy", () => {
-  test("is 1 for classes apart, near chance for features without them, and the interval narrows with the episodes", () => {
+  test("is 1 for classes apart, near chance for features without them, and the interval narrows with the episodes", async () => {
     const labels = repeated(6, 20);
-    const apart = fewShot(rows(labels, 0.1, 0), rows(labels, 0.1, 1), { episodes: 30 });
+    const apart = await fewShot(rows(labels, 0.1, 0), rows(labels, 0.1, 1), { episodes: 30 });
     assert.deepEqual([apart.accuracy, apart.interval, apart.perEpisode.length], [1, 0, 30]);
     const noise = (seed: number): ReturnType<typeof rows> => ({ ...rows(repeated(1, 120), 1, seed), labels: Int32Array.from(labels) });
-    const [few, many] = [30, 1000].map((episodes) => fewShot(noise(2), noise(3), { episodes })) as [typeof apart, typeof apart];
+    const few = await fewShot(noise(2), noise(3), { episodes: 30 });
+    const many = await fewShot(noise(2), noise(3), { episodes: 1000 });
     assert.ok(Math.abs(many.accuracy - 0.2) < 0.03, `${many.accuracy}`);
     assert.ok(many.interval < few.interval / 3);
     assert.deepEqual([...many.perEpisode.subarray(0, 30)], [...few.perEpisode], "the first episodes are the same");
-    assert.throws(() => fewShot(noise(2), noise(3), { episodes: 1 }), UsageError);
+    await assert.rejects(fewShot(noise(2), noise(3), { episodes: 1 }), UsageError);
+    await assert.rejects(fewShot(noise(2), noise(3), { signal: AbortSignal.abort() }), InterruptedError);
   });
 });

@@ -5,7 +5,7 @@
  * queries a class, shots from train and queries from test, nearest class mean. These are the defaults. The paper's own number of
  * episodes and its classifier are not known.
  */
-import { UsageError } from "../../support/index.ts";
+import { InterruptedError, UsageError } from "../../support/index.ts";
 import { Tensor, scope } from "../../torch/index.ts";
 import type { LabelledFeatures } from "../linear-probe/softmax-objective.ts";
 import { interval } from "../results/interval.ts";
@@ -17,6 +17,8 @@ export interface FewShotOptions extends Partial<EpisodeShape> {
   episodes?: number;
   seed?: number;
   classifier?: EpisodeClassifier;
+  /** Stops between some episodes and the next. */
+  signal?: AbortSignal | undefined;
 }
 
 /** The protocol's numbers. */
@@ -27,7 +29,7 @@ export const fewShotDefaults = {
   episodes: 5000,
   seed: 0,
   classifier: { name: "prototype" },
-} as const satisfies Required<FewShotOptions>;
+} as const satisfies Required<Omit<FewShotOptions, "signal">>;
 
 /** What came out. */
 export interface FewShotResult {
@@ -38,7 +40,7 @@ export interface FewShotResult {
   /** `[episodes]` the share of each. */
   readonly perEpisode: Float64Array;
   /** Everything it was measured with. */
-  readonly settings: Required<Omit<FewShotOptions, "classifier">> & { readonly classifier: EpisodeClassifier };
+  readonly settings: Required<Omit<FewShotOptions, "classifier" | "signal">> & { readonly classifier: EpisodeClassifier };
   /** Classes that episodes were drawn from, and how many had too few images for that. */
   readonly classes: number;
   readonly tooSmall: number;
@@ -52,10 +54,15 @@ const elementsAtOnce = 1 << 22;
  *
  * @param support images that shots are drawn from
  * @param query images that queries are drawn from; undefined when they are the same
- * @throws UsageError for sizes that make no episode; DataError when too few classes have images enough
+ * @throws UsageError for sizes that make no episode; DataError when too few classes have images enough; InterruptedError when
+ *   stopped
  */
-export function fewShot(support: LabelledFeatures, query: LabelledFeatures | undefined, options: FewShotOptions = {}): FewShotResult {
-  const { ways, shots, queries, episodes, seed, classifier }: Required<FewShotOptions> = { ...fewShotDefaults, ...options };
+export async function fewShot(
+  support: LabelledFeatures,
+  query: LabelledFeatures | undefined,
+  { signal, ...options }: FewShotOptions = {},
+): Promise<FewShotResult> {
+  const { ways, shots, queries, episodes, seed, classifier }: Required<Omit<FewShotOptions, "signal">> = { ...fewShotDefaults, ...options };
   if (!Number.isSafeInteger(episodes) || episodes < 2) {
     throw new UsageError(`${episodes} episodes: expected at least 2, since an interval is computed from their spread.`);
   }
@@ -63,6 +70,9 @@ export function fewShot(support: LabelledFeatures, query: LabelledFeatures | und
   const perEpisode = new Float64Array(episodes);
   const together = Math.max(1, Math.floor(elementsAtOnce / (ways * (shots + queries) * support.features.sizeOf(1))));
   for (let at = 0; at < episodes; at += together) {
+    await new Promise((resolve) => setImmediate(resolve));
+    if (signal?.aborted)
+      throw new InterruptedError(`Stopped after ${at} of ${episodes} episodes.`, { mend: "Start the same command again." });
     const some = Array.from({ length: Math.min(together, episodes - at) }, (_, i) => draw.episode(at + i));
     const right = scope(() => {
       const take = (features: Tensor, rows: (episode: Episode) => number[]): Tensor => {

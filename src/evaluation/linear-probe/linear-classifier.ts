@@ -22,6 +22,8 @@ const descriptionSchema = z.strictObject({
   feature: z.enum(["class-token", "joint"]),
   /** Hash of the model that they are of, see `modelHash`. */
   model: z.string(),
+  /** How images were prepared for it: `normalisation`, `interpolation`, `imageSize`, `description` (a hash of the model's description). */
+  preparation: z.record(z.string(), z.union([z.string(), z.number()])),
   /** Data set, solver, strength, ... */
   fitted: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])),
 });
@@ -131,7 +133,11 @@ export class LinearClassifier {
   static load(folder: string): { classifier: LinearClassifier; description: ClassifierDescription; hash: string } {
     const path = join(folder, descriptionFile);
     const parsed = descriptionSchema.safeParse(readJson(path, "classifier"));
-    if (!parsed.success) throw new ModelFormatError(`${path}: ${z.prettifyError(parsed.error)}`);
+    if (!parsed.success) {
+      throw new ModelFormatError(`${path}: ${z.prettifyError(parsed.error)}`, {
+        mend: "Fit the classifier again, and keep it with --save.",
+      });
+    }
     const { format: _, ...description } = parsed.data;
     const weights = join(folder, weightsFile);
     const { tensors } = readSafetensors(weights);

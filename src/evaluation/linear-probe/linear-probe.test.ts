@@ -80,24 +80,35 @@ describe("the linear probe", () => {
     await assert.rejects(fitProbe(train, undefined, classes, { validationShare: 1 }), UsageError);
   });
 
-  test("labels out of range, one class and features that are no numbers are refused", () => {
+  test("labels out of range, one class and features that are no numbers are refused", async () => {
     const { features, labels } = train;
     assert.throws(() => new LogisticRegression({ features, labels: labels.map((label) => label + 1) }, classes), /Row 3 has label 4/);
     assert.throws(() => new LogisticRegression({ features, labels: labels.map(() => 1) }, classes), /one class/);
     assert.throws(() => new LogisticRegression({ features: features.mul(NaN), labels }, classes), DataError);
     const regression = new LogisticRegression(train, classes);
-    assert.throws(() => regression.fit(0), UsageError);
+    await assert.rejects(regression.fit(0), UsageError);
     regression.dispose();
   });
 
-  test("a feature that never changes and one that is another's copy change nothing but the weights", () => {
+  test("a feature that never changes and one that is another's copy change nothing but the weights", async () => {
     const odd = scope(() => ops.cat([train.features, train.features.slice(1, 0, 1), ops.full([200, 1], 7)], 1).keep());
     for (const standardise of [false, true]) {
       const regression = new LogisticRegression({ features: odd, labels: train.labels }, classes, { standardise });
-      const fit = regression.fit(10);
+      const fit = await regression.fit(10);
       assert.ok(fit.converged && Number.isFinite(fit.objective));
       fit.parameters.dispose();
       regression.dispose();
+    }
+  });
+
+  test("a fit is stopped between two iterations, with and without a search, and leaves nothing behind", async () => {
+    for (const options of [{ strength: 1 }, {}]) {
+      const live = memoryInfo().live;
+      const stop = new AbortController();
+      const fitted = fitProbe(train, validation, classes, { ...options, signal: stop.signal });
+      setImmediate(() => stop.abort());
+      await assert.rejects(fitted, InterruptedError);
+      assert.equal(memoryInfo().live, live);
     }
   });
 
@@ -105,7 +116,7 @@ describe("the linear probe", () => {
     const descended = await sgdProbe(train, classes, { epochs: 60, batchSize: 50, learningRate: 0.5 });
     const again = await sgdProbe(train, classes, { epochs: 60, batchSize: 50, learningRate: 0.5 });
     const regression = new LogisticRegression(train, classes);
-    const { parameters } = regression.fit(100);
+    const { parameters } = await regression.fit(100);
     const exact = LinearClassifier.fromScaled(parameters, regression.scaling);
     assert.ok(Math.abs(probeMetrics(descended, held).acc1 - probeMetrics(exact, held).acc1) < 0.04);
     assert.deepEqual(descended.logits(held.features).toArray(), again.logits(held.features).toArray());
@@ -125,7 +136,13 @@ describe("a classifier that is kept", () => {
     t.after(() => rmSync(folder, { recursive: true }));
     const classifier = new LinearClassifier(randn([3, 5]), randn([3]));
     const features = randn([9, 5]);
-    const description = { classes: ["a", "b", "c"], feature: "class-token", model: "abc", fitted: { dataset: "x", C: 1 } } as const;
+    const description = {
+      classes: ["a", "b", "c"],
+      feature: "class-token",
+      model: "abc",
+      preparation: { imageSize: 32 },
+      fitted: { dataset: "x", C: 1 },
+    } as const;
     classifier.save(folder, { ...description, classes: [...description.classes] });
     const read = LinearClassifier.load(folder);
     assert.deepEqual(read.classifier.logits(features).toArray(), classifier.logits(features).toArray());

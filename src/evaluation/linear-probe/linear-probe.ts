@@ -6,7 +6,7 @@
  *
  * Shapes: N rows, D features, K classes.
  */
-import { DataError, InterruptedError, Random, UsageError, log } from "../../support/index.ts";
+import { DataError, Random, UsageError, log } from "../../support/index.ts";
 import { Tensor, cat, scope } from "../../torch/index.ts";
 import { type ClassificationMetrics, classificationMetrics } from "../metrics.ts";
 import { LinearClassifier } from "./linear-classifier.ts";
@@ -26,8 +26,6 @@ export interface ProbeOptions extends FitOptions {
   validationShare?: number;
   /** What is held out. Default 0. */
   seed?: number;
-  /** Stops between two fits. */
-  signal?: AbortSignal | undefined;
 }
 
 /** A fitted probe. */
@@ -63,7 +61,7 @@ export async function fitProbe(
     const all = scope(() => joinRows(train, validation));
     try {
       const counts = { train: all.labels.length, validation: 0, fitted: all.labels.length };
-      return { ...fitOnce(all, classes, strength, undefined, standardise, options), sweep: [], counts, heldOut: false };
+      return { ...(await fitOnce(all, classes, strength, undefined, standardise, options)), sweep: [], counts, heldOut: false };
     } finally {
       if (validation !== undefined) all.features.dispose();
     }
@@ -76,7 +74,7 @@ export async function fitProbe(
       const counts = { train: parts.train.labels.length, validation: parts.validation.labels.length, fitted: all.labels.length };
       // Weights refer to features after scaling: where that is another now, those of the search are no place to start.
       const from = standardise ? undefined : parameters;
-      return { ...fitOnce(all, classes, best, from, standardise, options), sweep, counts, heldOut: validation === undefined };
+      return { ...(await fitOnce(all, classes, best, from, standardise, options)), sweep, counts, heldOut: validation === undefined };
     } finally {
       parameters.dispose();
       if (all.features !== train.features) all.features.dispose();
@@ -86,17 +84,17 @@ export async function fitProbe(
   }
 }
 
-function fitOnce(
+async function fitOnce(
   rows: LabelledFeatures,
   classes: number,
   strength: number,
   from: Tensor | undefined,
   standardise: boolean,
   options: FitOptions,
-): Pick<FittedProbe, "classifier" | "strength" | "objective" | "iterations" | "converged"> {
+): Promise<Pick<FittedProbe, "classifier" | "strength" | "objective" | "iterations" | "converged">> {
   const regression = new LogisticRegression(rows, classes, { standardise });
   try {
-    const { parameters, objective, iterations, converged } = regression.fit(strength, from, options);
+    const { parameters, objective, iterations, converged } = await regression.fit(strength, from, options);
     const classifier = LinearClassifier.fromScaled(parameters, regression.scaling);
     parameters.dispose();
     return { classifier, strength, objective, iterations, converged };
@@ -111,16 +109,14 @@ async function search(
   classes: number,
   options: ProbeOptions,
 ): Promise<{ best: number; sweep: SweepPoint[]; parameters: Tensor }> {
-  const { metric = "acc1", standardise = false, signal } = options;
+  const { metric = "acc1", standardise = false } = options;
   const regression = new LogisticRegression(train, classes, { standardise });
   const fits = new Map<number, Fit>();
   try {
     const { best, tried } = await strengthSweep(async (strength) => {
-      await new Promise((resolve) => setImmediate(resolve));
-      if (signal?.aborted) throw new InterruptedError("Stopped while C was searched for.", { mend: "Start the same command again." });
       const distance = (other: number): number => Math.abs(Math.log(other / strength));
       const nearest = [...fits.keys()].sort((a, b) => distance(a) - distance(b))[0];
-      const fit = regression.fit(strength, nearest === undefined ? undefined : fits.get(nearest)!.parameters, options);
+      const fit = await regression.fit(strength, nearest === undefined ? undefined : fits.get(nearest)!.parameters, options);
       fits.set(strength, fit);
       const classifier = LinearClassifier.fromScaled(fit.parameters, regression.scaling);
       const score = probeMetrics(classifier, validation)[metric];
@@ -152,7 +148,7 @@ function joinRows(a: LabelledFeatures, b: LabelledFeatures | undefined): Labelle
   return { features: cat([a.features, b.features]).keep(), labels };
 }
 
-/** A seeded part of each class's rows for validation, the rest for training. A class of one row stays in training. */
+/** A seeded part of each class's rows for validation, the rest for training. At least one of a class; a class of one row stays in training. */
 function holdOut(
   rows: LabelledFeatures,
   { validationShare = 0.2, seed = 0 }: ProbeOptions,
@@ -168,7 +164,7 @@ function holdOut(
   const held = new Uint8Array(rows.labels.length);
   for (const [label, own] of ofClass) {
     const order = Random.of(seed, "held out", label).permutation(own.length);
-    const count = Math.min(own.length - 1, Math.round(validationShare * own.length));
+    const count = Math.min(own.length - 1, Math.max(1, Math.round(validationShare * own.length)));
     for (const at of order.subarray(0, count)) held[own[at]!] = 1;
   }
   const take = (value: number): LabelledFeatures =>

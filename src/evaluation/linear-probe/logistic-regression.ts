@@ -7,7 +7,7 @@
  *
  * Shapes: N rows, D features, K classes.
  */
-import { DataError, UsageError } from "../../support/index.ts";
+import { DataError, InterruptedError, UsageError } from "../../support/index.ts";
 import { Tensor, scope, zeros } from "../../torch/index.ts";
 import { GramPreconditioner } from "./gram-preconditioner.ts";
 import { scalingOf } from "./feature-scaling.ts";
@@ -25,6 +25,8 @@ export interface FitOptions {
   maximumIterations?: number;
   /** Pairs of steps and gradient changes that are remembered. Default 10. */
   history?: number;
+  /** Stops in the midst of an iteration. */
+  signal?: AbortSignal | undefined;
 }
 
 /** Where a fit ended. */
@@ -86,8 +88,10 @@ export class LogisticRegression {
    * Finds the minimum for a strength.
    * @param strength C: the larger, the less the weights are punished
    * @param from parameters to start at; default zeros
+   * @throws UsageError for a C that is not above 0; InterruptedError when stopped
    */
-  fit(strength: number, from?: Tensor, { tolerance = 1e-7, maximumIterations = 1000, history = 10 }: FitOptions = {}): Fit {
+  async fit(strength: number, from?: Tensor, options: FitOptions = {}): Promise<Fit> {
+    const { tolerance = 1e-7, maximumIterations = 1000, history = 10, signal } = options;
     if (!(strength > 0 && strength < Infinity)) throw new UsageError(`C must be a number above 0, got ${strength}.`);
     const objective = this.#objective;
     const start = from ?? zeros([this.#features.sizeOf(1) + 1, this.#classes], { dtype: "float64" });
@@ -99,6 +103,7 @@ export class LogisticRegression {
     let { gradient, curvature } = kept(objective.gradient());
     try {
       while (iterations < maximumIterations) {
+        await heard(signal);
         const inverse = this.#preconditioner.inverse(curvature, 1 / strength);
         const direction = scope(() => memory.direction(gradient, inverse.apply)).keep();
         inverse.dispose();
@@ -129,6 +134,7 @@ export class LogisticRegression {
           continue;
         }
         objective.move(trial.step);
+        await heard(signal, direction);
         const next = kept(objective.gradient());
         memory.add(direction, trial.step, gradient, next.gradient);
         for (const tensor of [direction, gradient, curvature]) tensor.dispose();
@@ -208,6 +214,16 @@ class StepMemory {
     pair.step.dispose();
     pair.change.dispose();
   }
+}
+
+/** Lets the process hear a signal: an iteration on many rows takes a while. @param held what is disposed of when it says to stop */
+async function heard(signal: AbortSignal | undefined, ...held: readonly Tensor[]): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+  if (!signal?.aborted) return;
+  for (const tensor of held) tensor.dispose();
+  throw new InterruptedError("Stopped while a classifier was fitted.", {
+    mend: "Start the same command again: features that are kept are not made again, the fit begins anew.",
+  });
 }
 
 function kept(tensors: { gradient: Tensor; curvature: Tensor }): { gradient: Tensor; curvature: Tensor } {

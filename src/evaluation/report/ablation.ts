@@ -2,10 +2,12 @@
  * What the texts do, all else being equal: runs whose settings differ in captions, rewrites and seed alone, seed by seed.
  *
  * The difference of two runs with the same seed has the same initial weights, order and crops on both sides, so that part of what chance
- * does cancels; its interval over the seeds (Student's t) says what is left.
+ * does cancels; its interval over the seeds (Student's t) says what is left. Results of a column that were measured in another way than most
+ * are left out and named.
  */
 import { isRecord } from "../../support/index.ts";
 import { type Interval, interval, pairedDifference } from "../results/interval.ts";
+import { measuredOtherwise } from "../results/measured-otherwise.ts";
 import type { EvaluationResult, StoredResult } from "../results/result.ts";
 import { type RowKey, byPlace } from "./row-order.ts";
 
@@ -25,12 +27,16 @@ export interface AblationTable {
   readonly columns: readonly RowKey[];
   /** The one without rewrites first, where there is one. */
   readonly variants: readonly AblationVariant[];
+  /** Which results are not in it, since they were measured in another way than most of their column. */
+  readonly notes: readonly string[];
 }
 
 interface Run {
   group: string;
   title: string;
   variant: string;
+  /** The first digits of the hash of its rewrites; "" where it had none. */
+  rewrites: string;
   plain: boolean;
   seed: number;
   results: EvaluationResult[];
@@ -49,7 +55,8 @@ export function ablationTables(results: readonly StoredResult[]): AblationTable[
     run.results.push(result);
   }
   return grouped([...runs.values()], ({ group }) => group).flatMap((group) => {
-    const variants = grouped(group, ({ variant }) => variant);
+    // What is called alike may still be other texts: another model may have written them.
+    const variants = grouped(group, ({ variant, rewrites }) => `${variant} ${rewrites}`);
     return variants.length < 2 ? [] : [tableOf(variants.sort((a, b) => Number(b[0]!.plain) - Number(a[0]!.plain)))];
   });
 }
@@ -63,21 +70,31 @@ function grouped<T>(values: readonly T[], key: (value: T) => string): T[][] {
 
 function tableOf(variants: readonly (readonly Run[])[]): AblationTable {
   const found = new Map<string, RowKey>();
-  for (const { dataset, task, laclip } of variants.flat().flatMap(({ results }) => results)) {
+  const all = variants.flat().flatMap(({ results }) => results);
+  for (const { dataset, task, laclip } of all) {
     const metric = laclip!.mainMetric;
     found.set([task, dataset, metric].join(" "), { dataset, task, metric });
   }
   const columns = [...found.values()].sort(byPlace);
-  const values = (runs: readonly Run[], { dataset, task, metric }: RowKey): { seed: number; value: number }[] =>
+  const notes: string[] = [];
+  const alike = new Set(
+    columns.flatMap((column) =>
+      measuredAlike(
+        all.filter((result) => isOf(result, column)),
+        notes,
+      ),
+    ),
+  );
+  const values = (runs: readonly Run[], column: RowKey): { seed: number; value: number }[] =>
     runs.flatMap(({ seed, results }) => {
-      const value = results.find((result) => result.dataset === dataset && result.task === task)?.metrics[metric];
+      const value = results.find((result) => isOf(result, column) && alike.has(result))?.metrics[column.metric];
       return typeof value === "number" ? [{ seed, value }] : [];
     });
   return {
     title: variants[0]![0]!.title,
     columns,
     variants: variants.map((runs, i) => ({
-      title: runs[0]!.variant,
+      title: titleOf(runs[0]!, variants),
       seeds: runs.map(({ seed }) => seed).sort((a, b) => a - b),
       cells: columns.map((column) => {
         const own = values(runs, column);
@@ -86,7 +103,36 @@ function tableOf(variants: readonly (readonly Run[])[]): AblationTable {
         return { value: interval(own.map(({ value }) => value)), difference };
       }),
     })),
+    notes,
   };
+}
+
+/** Variants of one name are told apart by the hashes of their texts. */
+function titleOf({ variant, rewrites }: Run, variants: readonly (readonly Run[])[]): string {
+  const alone = variants.filter(([first]) => first!.variant === variant).length === 1;
+  return alone || rewrites === "" ? variant : `${variant} (${rewrites})`;
+}
+
+function isOf({ dataset, task, laclip }: EvaluationResult, column: RowKey): boolean {
+  return dataset === column.dataset && task === column.task && laclip!.mainMetric === column.metric;
+}
+
+/** Those that were measured as most of them were: what texts do shows only where all else is the same. */
+function measuredAlike(results: readonly EvaluationResult[], notes: string[]): EvaluationResult[] {
+  const groups: EvaluationResult[][] = [];
+  for (const result of results) {
+    const group = groups.find(([first]) => measuredOtherwise(first!, result).length === 0);
+    if (group === undefined) groups.push([result]);
+    else group.push(result);
+  }
+  const most = groups.reduce((a, b) => (b.length > a.length ? b : a));
+  for (const other of groups.filter((group) => group !== most).flat()) {
+    const differences = measuredOtherwise(most[0]!, other).join("; ");
+    notes.push(
+      `${other.model} on ${other.dataset}, ${other.task.replaceAll("_", " ")}, is not among the runs that differ in their texts: it was measured otherwise than most of them (${differences}).`,
+    );
+  }
+  return most;
 }
 
 /** What a run is, from its `config.json`: everything but captions, rewrites and seed is what it shares with others of its group. */
@@ -100,16 +146,15 @@ function describeRun(config: Record<string, unknown> | undefined): Omit<Run, "re
   if (!isRecord(captions) || typeof seed !== "number") return undefined;
   const shared = { ...config, recipe: { ...recipe, training: schedule }, data };
   const plain = captions["choose"] === "original";
-  return { group: canonical(shared), title: String(description), variant: textsOf(captions, rewrites, plain), plain, seed };
+  const hash = !plain && isRecord(rewrites) && typeof rewrites["hash"] === "string" ? rewrites["hash"].slice(0, 8) : "";
+  return { group: canonical(shared), title: String(description), variant: textsOf(captions, rewrites, plain), rewrites: hash, plain, seed };
 }
 
 function textsOf(captions: Record<string, unknown>, rewrites: unknown, plain: boolean): string {
   if (plain) return "captions alone";
   const { choose, sources, weights, textsPerImage } = captions;
-  const named = Array.isArray(sources) ? sources.filter((source) => source !== "original").join(" + ") : undefined;
-  // Two folders without a list of sources are told apart by what is in them.
-  const hash = isRecord(rewrites) && typeof rewrites["hash"] === "string" ? ` (${rewrites["hash"].slice(0, 8)})` : "";
-  const texts = named ?? `all rewrites${hash}`;
+  const used = [sources, isRecord(rewrites) ? rewrites["sources"] : undefined].find((list) => Array.isArray(list));
+  const texts = used?.filter((source) => source !== "original").join(" + ") ?? "all rewrites";
   const drawn = choose === "weighted" ? `, weighted${weights === undefined ? "" : ` ${canonical(weights)}`}` : "";
   return `captions + ${texts}${drawn}${typeof textsPerImage === "number" && textsPerImage > 1 ? `, ${textsPerImage} at once` : ""}`;
 }

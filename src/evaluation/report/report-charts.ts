@@ -1,11 +1,12 @@
 /**
- * Charts of the report, as inline SVG without scripts: values of several models with their intervals, how sure a model is against how
+ * Charts of the report, as inline SVG without scripts: values of several models, or of several texts, with their intervals, how sure a model is against how
  * often it is right, and which classes are taken for which.
  *
  * Colours come from the page by class (`series-1`, ...), so that they follow the light and the dark theme and print.
  */
 import { type Html, html, n, niceTicks, seriesColours } from "../../pages/index.ts";
 import type { Calibration } from "../results/calibration.ts";
+import type { AblationTable } from "./ablation.ts";
 import { metricTitle, taskTitle, type Report } from "./report.ts";
 
 /** Series colour of a model; grey, the first, is for what is published. */
@@ -13,46 +14,97 @@ export function colourOf(model: number): number {
   return 1 + (model % (seriesColours - 1));
 }
 
+/** A value of a row, with its interval. */
+interface Dot {
+  value: number;
+  low?: number | undefined;
+  high?: number | undefined;
+  colour: number;
+  /** Shown when it is pointed at. */
+  said: string;
+}
+
+interface DotRow {
+  label: string;
+  dots: readonly (Dot | undefined)[];
+  ring?: { value: number; said: string } | undefined;
+}
+
 /** A row for each data set: a dot with its interval for each model, and a ring where something is published. */
 export function valuesChart({ rows, models }: Report): Html {
+  const drawn = rows.map(({ title, task, metric, cells, published }): DotRow => {
+    const label = `${title}, ${metric.includes("@") ? metricTitle(metric) : taskTitle(task)}`;
+    const ring = published.find((number) => number !== undefined);
+    return {
+      label,
+      ring: ring && { value: ring.value, said: `published: ${(100 * ring.value).toFixed(1)} % (${ring.mark})` },
+      dots: cells.map((cell, model) => {
+        if (!cell) return undefined;
+        const said = `${models[model]}: ${label}, ${metricTitle(metric)} ${(100 * cell.value).toFixed(1)} %`;
+        return { value: cell.value, low: cell.interval?.low, high: cell.interval?.high, colour: colourOf(model), said };
+      }),
+    };
+  });
+  return dotChart("Values of all models", drawn);
+}
+
+/** A row for each data set: the mean over the seeds with its interval for each way to choose texts. */
+export function ablationChart({ columns, variants }: AblationTable): Html {
+  const drawn = columns.map(({ dataset, task, metric }, i): DotRow => ({
+    label: `${dataset}, ${metric.includes("@") ? metricTitle(metric) : taskTitle(task)}`,
+    dots: variants.map(({ title, cells }, variant) => {
+      const cell = cells[i];
+      if (!cell) return undefined;
+      const { mean, half, count } = cell.value;
+      const around = half === undefined ? "" : ` ± ${(100 * half).toFixed(1)}`;
+      return {
+        value: mean,
+        low: half === undefined ? undefined : mean - half,
+        high: half === undefined ? undefined : mean + half,
+        colour: colourOf(variant),
+        said: `${title}: ${(100 * mean).toFixed(1)}${around} %, ${count} ${count === 1 ? "seed" : "seeds"}`,
+      };
+    }),
+  }));
+  return dotChart("Values of all texts", drawn);
+}
+
+function dotChart(title: string, rows: readonly DotRow[]): Html {
   const width = 760;
   const labelWidth = 230;
-  const step = 12 + 11 * models.length;
+  const step = 12 + 11 * Math.max(...rows.map(({ dots }) => dots.length));
   const height = rows.length * step + 30;
-  const px = (value: number): number => labelWidth + Math.min(1, Math.max(0, value)) * (width - labelWidth - 24);
-  const grid = [0, 0.2, 0.4, 0.6, 0.8, 1].map(
+  const most = Math.max(...rows.flatMap(({ dots, ring }) => [...dots.map((dot) => dot?.high ?? dot?.value ?? 0), ring?.value ?? 0]));
+  // Round ticks, beyond 100 % of which there is nothing.
+  const ticks = niceTicks(0, Math.min(1, most)).filter((tick) => tick <= 1);
+  const px = (value: number): number => labelWidth + Math.min(1, Math.max(0, value / ticks.at(-1)!)) * (width - labelWidth - 24);
+  const grid = ticks.map(
     (tick) =>
       html`<path class="grid" d="M${n(px(tick))} 0V${height - 26}" />
-        <text class="chart-tick" x="${n(px(tick))}" y="${height - 8}" text-anchor="middle">${100 * tick} %</text>`,
+        <text class="chart-tick" x="${n(px(tick))}" y="${height - 8}" text-anchor="middle">${Number((100 * tick).toFixed(1))} %</text>`,
   );
-  const drawn = rows.map(({ title, task, metric, cells, published }, row) => {
+  const drawn = rows.map(({ label, dots, ring }, row) => {
     const top = row * step;
-    const ring = published.find((number) => number !== undefined);
-    const label = `${title}, ${metric.includes("@") ? metricTitle(metric) : taskTitle(task)}`;
     return html`<g>
       <text class="chart-label" x="${labelWidth - 12}" y="${top + step / 2 + 4}" text-anchor="end">${short(label, 34)}</text>
       ${
         ring &&
         html`<circle class="ring" cx="${n(px(ring.value))}" cy="${top + step / 2}" r="6">
-          <title>published: ${(100 * ring.value).toFixed(1)} % (${ring.mark})</title>
+          <title>${ring.said}</title>
         </circle>`
       }
-      ${cells.map((cell, model) => {
-        if (!cell) return undefined;
-        const y = top + 11 + 11 * model;
-        const { value, interval } = cell;
-        const said = `${models[model]}: ${label}, ${metricTitle(metric)} ${(100 * value).toFixed(1)} %`;
+      ${dots.map((dot, i) => {
+        if (!dot) return undefined;
+        const y = top + 11 + 11 * i;
         return html`<g>
-          <title>${said}</title>
-          ${interval && html`<path class="whisker" d="M${n(px(interval.low))} ${y}H${n(px(interval.high))}" />`}
-          <circle class="series-${colourOf(model)}" cx="${n(px(value))}" cy="${y}" r="4.5" />
+          <title>${dot.said}</title>
+          ${dot.low !== undefined && dot.high !== undefined && html`<path class="whisker" d="M${n(px(dot.low))} ${y}H${n(px(dot.high))}" />`}
+          <circle class="series-${dot.colour}" cx="${n(px(dot.value))}" cy="${y}" r="4.5" />
         </g>`;
       })}
     </g>`;
   });
-  return html`<svg class="chart values" role="img" aria-label="Values of all models" viewBox="0 0 ${width} ${height}">
-    ${grid}${drawn}
-  </svg>`;
+  return html`<svg class="chart values" role="img" aria-label="${title}" viewBox="0 0 ${width} ${height}">${grid}${drawn}</svg>`;
 }
 
 /** How often a model is right, by how sure it is; on the line it is as right as it says. Below: how many images are how sure. */

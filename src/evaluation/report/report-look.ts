@@ -18,7 +18,9 @@ th[aria-sort="descending"] .sort::after { content: " ↓"; opacity: 1; }
 th { white-space: normal; }
 #results td small { white-space: normal; max-width: 15em; margin-left: auto; }
 #results td .range { white-space: nowrap; }
-td:nth-child(2), td:nth-child(3), th:nth-child(2), th:nth-child(3) { text-align: left; }
+#results td:nth-child(2), #results td:nth-child(3), #results th:nth-child(2), #results th:nth-child(3) { text-align: left; }
+.ablation td:nth-child(2), .ablation th:nth-child(2) { text-align: left; white-space: nowrap; }
+.ablation td small { margin-left: auto; }
 tfoot td { border-top: 2px solid var(--line); border-bottom: 0; }
 .remembered { color: var(--soft); font-style: italic; }
 .flag { color: var(--s1); font-weight: 650; }
@@ -29,6 +31,7 @@ tfoot td { border-top: 2px solid var(--line); border-bottom: 0; }
 .chart .count { font-size: 11px; }
 .two .chart { max-width: 460px; }
 .two .reliability { max-width: 360px; }
+.below { margin-top: 18px; }
 details { margin-top: 14px; }
 summary { cursor: pointer; font-weight: 600; }
 summary small { font-weight: 400; color: var(--soft); }

@@ -11,8 +11,9 @@ import { readWrongPictures } from "../all/wrong-pictures.ts";
 import { calibration } from "../results/calibration.ts";
 import { classScores, confusedPairs, confusionMatrix } from "../results/confusion.ts";
 import { readClassifiedItems } from "../results/outcomes.ts";
+import type { StoredResult } from "../results/result.ts";
 import type { AblationTable } from "./ablation.ts";
-import { colourOf, confusionChart, reliabilityChart, valuesChart } from "./report-charts.ts";
+import { ablationChart, colourOf, confusionChart, reliabilityChart, valuesChart } from "./report-charts.ts";
 import { reportScript, reportStyle } from "./report-look.ts";
 import { Flags, isClearlyOther, legend, percent, reportMarkdown, signed, withHalf } from "./report-tables.ts";
 import { type Report, type ReportCell, type ReportRow, markSign, metricTitle, taskTitle } from "./report.ts";
@@ -30,6 +31,7 @@ export async function renderReport(report: Report, created = new Date()): Promis
   const details = await classificationSections(report);
   const { models, rows } = report;
   const datasets = new Set(rows.map(({ dataset }) => dataset)).size;
+  const compared = rows.some(({ cells }) => cells.some((cell) => cell?.comparison !== undefined));
   const title = models.length === 1 ? models[0]! : `${models.length} models`;
   const body = html`<header>
       <p class="kicker">laclip evaluate · ${created.toISOString().slice(0, 10)}</p>
@@ -47,6 +49,7 @@ export async function renderReport(report: Report, created = new Date()): Promis
       ${table}
       <ul class="legend small soft">
         ${legend(report, flags).map((line) => html`<li>${line}</li>`)}
+        ${compared && html`<li>In small, below the interval: the difference to ${models[0]} on the same items, and its p.</li>`}
       </ul>
       <figure class="card">${valuesChart(report)}</figure>
       <details>
@@ -118,8 +121,8 @@ function cellHtml(cell: ReportCell, first: string, flags: Flags): Html {
     ${interval && html`<small class="range">${percent(interval.low)}–${percent(interval.high)}</small>`}
     ${
       comparison &&
-      html`<small class="${isClearlyOther(cell) ? (comparison.difference.value > 0 ? "good" : "bad") : ""}">
-        ${signed(comparison.difference.value)} to ${first}, p ${pValue(comparison.adjustedP)}
+      html`<small title="to ${first}" class="${isClearlyOther(cell) ? (comparison.difference.value > 0 ? "good" : "bad") : ""}">
+        ${signed(comparison.difference.value)}, p ${pValue(comparison.adjustedP)}
       </small>`
     }
     ${
@@ -136,15 +139,16 @@ export function pValue(p: number): string {
   return p < 0.001 ? "< 0.001" : p.toFixed(p < 0.1 ? 3 : 2);
 }
 
-function ablationSection({ title, columns, variants }: AblationTable): Html {
+function ablationSection(ablation: AblationTable): Html {
+  const { title, columns, variants } = ablation;
   return html`<section>
     <h2>What the texts do</h2>
     <p>
-      Runs that differ in their texts and seeds alone: ${title}. Mean over the seeds with its 95 % interval; below it the difference to the
-      first row, seed by seed.
+      Runs that differ in their texts and seeds alone: ${title}. Mean over the seeds with its 95 % interval (Student's t); below it the
+      difference to the first row, seed by seed.
     </p>
     <div class="card table">
-      <table>
+      <table class="ablation">
         <thead>
           <tr>
             <th>texts</th>
@@ -154,15 +158,15 @@ function ablationSection({ title, columns, variants }: AblationTable): Html {
         </thead>
         <tbody>
           ${variants.map(
-            ({ title: texts, seeds, cells }) =>
+            ({ title: texts, seeds, cells }, variant) =>
               html`<tr>
-                <td>${texts}</td>
+                <td><i class="dot series-${colourOf(variant)}"></i>${texts}</td>
                 <td data-label="seeds">${seeds.join(", ")}</td>
                 ${cells.map((cell, i) => {
                   if (!cell) return html`<td></td>`;
                   const { value, difference } = cell;
                   const beyond = difference?.half !== undefined && Math.abs(difference.mean) > difference.half;
-                  return html`<td data-label="${columns[i]!.dataset}">
+                  return html`<td data-label="${columns[i]!.dataset}, ${taskTitle(columns[i]!.task)}">
                     <b>${withHalf(value)}</b>
                     ${
                       difference &&
@@ -177,6 +181,7 @@ function ablationSection({ title, columns, variants }: AblationTable): Html {
         </tbody>
       </table>
     </div>
+    <figure class="card below">${ablationChart(ablation)}</figure>
   </section>`;
 }
 
@@ -204,6 +209,17 @@ async function classificationSections({ rows, models }: Report): Promise<Html[]>
   ];
 }
 
+/** "top-1 48.4, top-5 76.1, mean per class 48.3 %": a reader may want another than the one that the set is told of by. */
+function scoreList({ result: { metrics, laclip } }: StoredResult): string {
+  const scores = ["acc1", "acc5", "mean_per_class_recall", "lp_acc1", "lp_acc5", "lp_mean_per_class_recall"].flatMap((name) => {
+    const value = metrics[name];
+    return typeof value === "number" ? [`${metricTitle(name)} ${percent(value)} %`] : [];
+  });
+  const { images, classes } = laclip!.counts;
+  const strength = typeof metrics["C"] === "number" ? [`C ${Number(metrics["C"].toPrecision(3))}`] : [];
+  return [...scores, ...strength, ...(images === undefined ? [] : [`${images} images of ${classes} classes`])].join(" · ");
+}
+
 async function classificationDetails({ stored }: ReportCell, title: string, colour: number): Promise<Html | undefined> {
   const items = await readClassifiedItems(stored).catch((error: unknown) => {
     if (!LaclipError.is(error)) throw error;
@@ -217,7 +233,8 @@ async function classificationDetails({ stored }: ReportCell, title: string, colo
   const calibrated = calibration(items);
   const pairs = confusedPairs(matrix).slice(0, 8);
   const worst = scores.filter(({ recall }) => recall < 1).slice(0, 12);
-  return html`<div class="two">
+  return html`<p class="soft">${scoreList(stored)}</p>
+    <div class="two">
       <figure class="card">
         <h3>Confidence</h3>
         ${reliabilityChart(`Reliability of ${title}`, calibrated, colour)}
@@ -258,7 +275,7 @@ async function classificationDetails({ stored }: ReportCell, title: string, colo
                       ({ item, guess, confidence, jpeg }) =>
                         html`<figure>
                           <img src="data:image/jpeg;base64,${jpeg}" alt="${item}" title="${item}" width="96" height="96" />
-                          <figcaption>${classes[guess]}, ${percent(confidence)} %</figcaption>
+                          <figcaption>${classes[guess]}, ${Math.round(100 * confidence)} %</figcaption>
                         </figure>`,
                     )}
                 </div>

@@ -60,6 +60,7 @@ export function reportLatex(report: Report): string {
     "\\bottomrule",
     "\\end{tabular}",
     "",
+    ...report.ablations.flatMap((one) => [...ablationLatex(one), ""]),
   ].join("\n");
 }
 
@@ -160,7 +161,35 @@ export function isClearlyOther({ comparison }: Pick<ReportCell, "comparison">): 
   return comparison !== undefined && comparison.adjustedP < clear;
 }
 
-function ablationMarkdown({ title, columns, variants }: AblationTable): string[] {
+function ablationMarkdown(ablation: AblationTable): string[] {
+  const { head, rows } = ablationCells(ablation);
+  return [
+    ablationTitle(ablation),
+    "",
+    ...[head, head.map((_, i) => (i < 1 ? "---" : "--:")), ...rows].map((row) => `| ${row.map(escapeMarkdown).join(" | ")} |`),
+  ];
+}
+
+function ablationLatex(ablation: AblationTable): string[] {
+  const { head, rows } = ablationCells(ablation);
+  const line = (cells: readonly string[]): string => `${cells.map(escapeLatex).join(" & ")} \\\\`;
+  return [
+    `% ${ablationTitle(ablation)}`,
+    `\\begin{tabular}{l${"r".repeat(head.length - 1)}}`,
+    "\\toprule",
+    line(head),
+    "\\midrule",
+    ...rows.map(line),
+    "\\bottomrule",
+    "\\end{tabular}",
+  ];
+}
+
+function ablationTitle({ title }: AblationTable): string {
+  return `Texts: ${title}, and the same with other texts. Mean over seeds with 95 % interval; Δ: seed by seed against the first row.`;
+}
+
+function ablationCells({ columns, variants }: AblationTable): { head: string[]; rows: string[][] } {
   const head = ["texts", "seeds", ...columns.map(({ dataset, task }) => `${dataset}, ${taskTitle(task)}`)];
   const rows = variants.map(({ title: texts, seeds, cells }) => [
     texts,
@@ -171,13 +200,7 @@ function ablationMarkdown({ title, columns, variants }: AblationTable): string[]
       return `${withHalf(value)}${difference ? ` Δ ${signed(difference.mean)}${difference.half === undefined ? "" : ` ± ${percent(difference.half)}`}` : ""}`;
     }),
   ]);
-  return [
-    `Texts: ${title}, and the same with other texts. Mean over seeds with 95 % interval; Δ: seed by seed against the first row.`,
-    "",
-    ...[head, head.map((_, i) => (i < 1 ? "---" : "--:")), ...rows.map((row) => row.map(escapeMarkdown))].map(
-      (row) => `| ${row.join(" | ")} |`,
-    ),
-  ];
+  return { head, rows };
 }
 
 /** "12.3 ± 0.4", or "12.3" for a single seed. */

@@ -141,4 +141,56 @@ describe("report", () => {
     assert.ok(Math.abs(difference!.mean - 0.15) < 1e-12, "only the seeds that both have");
     assert.equal(difference!.count, 2);
   });
+
+  test("texts are called by their sources, and those of one name by what is in them", () => {
+    const run = (name: string, rewrites: object): { path: string; result: EvaluationResult } => {
+      const recipe = { description: "small", captions: { choose: "uniform" }, training: { seed: 1 } };
+      const config = { recipe, data: { captions: { hash: "c" }, rewrites } };
+      const bare = { dataset: "d", model: name, pretrained: "", task: "zeroshot_classification", metrics: { acc1: 0.5 }, language: "en" };
+      return { path: name, result: { ...bare, laclip: { ...details, modelHash: name, run: config } } };
+    };
+    const [table] = ablationTables([
+      run("a", { hash: "aaaaaaaaaa", sources: ["human"] }),
+      run("b", { hash: "bbbbbbbbbb", sources: ["human"] }),
+      run("c", { hash: "cccccccccc", sources: ["eda"] }),
+    ]);
+    const titles = ["captions + human (aaaaaaaa)", "captions + human (bbbbbbbb)", "captions + eda"];
+    assert.deepEqual(
+      table!.variants.map(({ title }) => title),
+      titles,
+    );
+  });
+
+  test("a run that was measured otherwise than the others is not held against them, and it is said", async () => {
+    const config = (choose: string, seed: number): Record<string, unknown> => ({
+      recipe: { description: "small", captions: { choose }, training: { seed } },
+      data: { captions: { hash: "c" }, rewrites: choose === "uniform" ? { hash: "0123456789ab" } : null },
+    });
+    const texts = { one: "original", two: "original", three: "uniform", four: "uniform" };
+    for (const [i, [name, choose]] of Object.entries(texts).entries()) {
+      const words =
+        name === "four" ? { protocol: { ...protocol, templates: 7, prompts: "b" } } : { protocol: { ...protocol, prompts: "a" } };
+      await write("ablation", name, "d", 20 + i, { ...words, modelHash: name, run: config(choose, 1 + (i % 2)) });
+    }
+    const report = await buildReport(readResults([join(root, "ablation")]), { resamples: 50 });
+    const [table] = report.ablations;
+    assert.deepEqual(
+      table!.variants.map(({ cells }) => [cells[0]!.value.count, cells[0]!.difference?.count]),
+      [
+        [2, undefined],
+        [1, 1],
+      ],
+    );
+    const note =
+      "four on d, zeroshot classification, is not among the runs that differ in their texts: it was measured otherwise than most of them (templates 80 and 7; other names or prompts).";
+    assert.deepEqual(
+      report.notes.filter((line) => line.includes("differ in their texts")),
+      [note],
+    );
+    assert.ok(report.notes.some((line) => line.startsWith("four and one on d, zero-shot: measured in different ways: templates 7 and 80")));
+    const page = await renderReport(report);
+    assert.match(page, /aria-label="Values of all texts"/);
+    assert.ok(page.includes(note));
+    assert.equal(reportLatex(report).split("\\begin{tabular}").length, 3, "a table of results and one of texts");
+  });
 });

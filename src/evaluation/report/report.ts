@@ -113,6 +113,8 @@ export async function buildReport(results: readonly StoredResult[], options: Rep
       entry.stored.set(model, stored);
     }
   }
+  const ablations = ablationTables(results);
+  for (const note of ablations.flatMap((table) => table.notes)) notes.add(note);
   const rows: ReportRow[] = [];
   for (const { dataset, task, metric, stored } of [...keys.values()].sort(byPlace)) {
     const cells: (ReportCell | undefined)[] = [];
@@ -133,7 +135,7 @@ export async function buildReport(results: readonly StoredResult[], options: Rep
     published: published.map(({ model }) => model),
     rows: withAdjusted(rows),
     means: meansOf(rows, models.length),
-    ablations: ablationTables(results),
+    ablations,
     notes: [...notes],
   };
 }
@@ -223,6 +225,12 @@ async function cellOf(stored: StoredResult, { metric, first, model, published, b
       const main = metric === (result.laclip?.mainMetric ?? metric);
       if (interval && main && first !== undefined && first !== stored && first.result.laclip?.perItem) {
         comparison = (await compareResults([first], [stored], { metric, ...bootstrap })).comparisons[0];
+        if (comparison !== undefined && comparison.differences.length > 0) {
+          const [one, two] = [modelTitle(first.result), modelTitle(result)];
+          notes.add(
+            `${one} and ${two} on ${result.dataset}, ${taskTitle(result.task)}: measured in different ways: ${comparison.differences.join("; ")}.`,
+          );
+        }
       }
     } catch (error) {
       if (!LaclipError.is(error)) throw error;

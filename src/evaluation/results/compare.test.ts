@@ -69,6 +69,26 @@ describe("compare", () => {
     assert.equal(perClass.test, "paired-bootstrap");
   });
 
+  test("what was measured in different ways is said, but for how each model's images are prepared", async () => {
+    const one = await stored(
+      "p",
+      "six",
+      rightWhen((i) => i % 2 === 0),
+    );
+    const changed = (stored: StoredResult, more: object): StoredResult => ({
+      ...stored,
+      result: { ...stored.result, laclip: { ...stored.result.laclip!, ...more } },
+    });
+    const first = changed(one, {
+      protocol: { templates: 7, prompts: "a", normalisation: "imagenet", description: "x", maximumSkipped: 0 },
+    });
+    const other = { protocol: { templates: 80, prompts: "b", normalisation: "openai", description: "y", maximumSkipped: 1 } };
+    const found = await compareResults([first], [changed(one, { ...other, skipped: { count: 1, reasons: [] } })], { resamples: 20 });
+    assert.deepEqual(found.comparisons[0]!.differences, ["templates 7 and 80", "other names or prompts", "0 and 1 images left out"]);
+    const same = await compareResults([first], [first], { resamples: 20 });
+    assert.deepEqual(same.comparisons[0]!.differences, []);
+  });
+
   test("what can't be compared says why, and nothing at all is an error", async () => {
     const a = await stored(
       "c",

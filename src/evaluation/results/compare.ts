@@ -5,6 +5,7 @@
  * alone. p values of several data sets are raised by Holm's rule, since among many comparisons some look clear by chance.
  */
 import { DataError } from "../../support/index.ts";
+import { measuredOtherwise } from "./measured-otherwise.ts";
 import { type Outcomes, readOutcomes } from "./outcomes.ts";
 import type { StoredResult } from "./result.ts";
 import { type BootstrapOptions, type PairedComparison, bootstrapInterval, compareValues, type Estimate, holm } from "./significance.ts";
@@ -21,6 +22,8 @@ export interface ResultComparison extends PairedComparison {
   /** Metric of each over the items of both, with its own interval. */
   readonly first: Estimate;
   readonly second: Estimate;
+  /** In what the two were measured in different ways, see `measuredOtherwise`; how each model's images are prepared is not among it. */
+  readonly differences: readonly string[];
   /** `p`, raised for the number of comparisons. */
   readonly adjustedP: number;
 }
@@ -51,7 +54,8 @@ export async function compareResults(
   for (const mine of first) {
     const { dataset, task, language } = mine.result;
     const others = second.filter(({ result }) => result.dataset === dataset && result.task === task && result.language === language);
-    const outcome = others.length === 1 ? await compareTwo(mine, others[0]!, options) : `${others.length} results of the second model`;
+    const outcome =
+      others.length === 1 ? await compareTwo(mine, others[0]!, options) : `${others.length} results of the second model, expected 1`;
     if (typeof outcome === "string") impossible.push({ dataset, task, reason: outcome });
     else comparisons.push(outcome);
   }
@@ -88,6 +92,7 @@ async function compareTwo(
     task,
     metric,
     items: count,
+    differences: measuredOtherwise(mine.result, other.result, { prepared: false }),
     unmatched: a.items.length + b.items.length - 2 * count,
     first: bootstrapInterval(first, bootstrap),
     second: bootstrapInterval(second, bootstrap),

@@ -7,12 +7,12 @@
  *                               otherwise: item, and a column for each metric that the items have a value for
  */
 import { existsSync, mkdirSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { type TableValue, readTable, writeParquet } from "../../formats/index.ts";
 import { DataError, sha256File } from "../../support/index.ts";
 import type { Prediction } from "../zero-shot.ts";
 import { itemName } from "./items-hash.ts";
-import { type EvaluationResult, type ResultDetails, type StoredResult, resultFileName } from "./result.ts";
+import { type EvaluationResult, type ResultDetails, type StoredResult, resultPlace } from "./result.ts";
 
 /** An image and what a classifier made of it. */
 export interface ClassifiedItem {
@@ -95,11 +95,10 @@ async function write(
   columns: Record<string, readonly TableValue[]>,
   rows: number,
 ): Promise<NonNullable<ResultDetails["perItem"]>> {
-  const file = `${resultFileName(result).replace(/\.json$/, "")}.items.parquet`;
-  const path = join(folder, file);
+  const path = `${resultPlace(folder, result)}.items.parquet`;
   mkdirSync(folder, { recursive: true });
   await writeParquet(path, types, [{ rows, columns }]);
-  return { file, sha256: await sha256File(path), rows };
+  return { file: basename(path), sha256: await sha256File(path), rows };
 }
 
 /**

@@ -4,10 +4,10 @@
  *
  * CLIP_benchmark reads every `.json` of a folder as a result. So nothing else in such a folder may end in `.json`.
  */
-import { mkdirSync, readdirSync, statSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { existsSync, mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { z } from "zod";
-import { DataError, isRecord, readText, writeFileAtomic } from "../../support/index.ts";
+import { DataError, LaclipError, isRecord, readText, sha256, writeFileAtomic } from "../../support/index.ts";
 
 /** Names of tasks as they stand in result files: CLIP_benchmark's, and for few-shot episodes, which it has not, one of our own. */
 export const taskNames = {
@@ -84,12 +84,64 @@ export const resultSchema = z.looseObject({
 export type EvaluationResult = z.infer<typeof resultSchema>;
 export type ResultDetails = z.infer<typeof resultDetailsSchema>;
 
+/** What tells results apart: of what, by which model. */
+export type ResultIdentity = Pick<EvaluationResult, "dataset" | "pretrained" | "model" | "language" | "task">;
+
 /** Name of a result's file: CLIP_benchmark's order of parts, those that are empty left out, odd characters as `_`. */
-export function resultFileName({ dataset, pretrained, model, language, task }: EvaluationResult): string {
+export function resultFileName({ dataset, pretrained, model, language, task }: ResultIdentity): string {
   return `${[dataset, pretrained, model, language, task]
     .filter((part) => part !== "")
     .map(slug)
     .join("_")}.json`;
+}
+
+/**
+ * Where the result stands in a folder, and by whose name, without `.json`, its other files are called.
+ *
+ * Odd characters become `_`, so that two data sets or models may come to one name: then the one that comes second has a hash of its own
+ * behind it.
+ */
+export function resultPlace(folder: string, result: ResultIdentity): string {
+  const stem = join(folder, resultFileName(result).replace(/\.json$/, ""));
+  const other = earlierResult(`${stem}.json`);
+  const own = identity(result);
+  return other === undefined || identity(other) === own ? stem : `${stem}-${sha256(own).slice(0, 8)}`;
+}
+
+function identity({ dataset, pretrained, model, language, task }: ResultIdentity): string {
+  return JSON.stringify([dataset, pretrained, model, language, task]);
+}
+
+/** The result that is there; undefined where there is none, or one that can't be read. */
+export function earlierResult(path: string): EvaluationResult | undefined {
+  if (!existsSync(path)) return undefined;
+  try {
+    return readResult(path);
+  } catch (error) {
+    if (!LaclipError.is(error)) throw error;
+    return undefined;
+  }
+}
+
+/** Folder below that of the results for those whose place another has taken. */
+const replacedFolder = "replaced";
+
+/**
+ * Moves a result and what belongs to it out of the way of a new one, into `replaced/TIME/`, where it can still be read and compared.
+ * @param path of the result
+ * @returns its new path
+ */
+export function setAside(path: string, { laclip }: EvaluationResult): string {
+  const folder = dirname(path);
+  const made = (laclip?.created ?? statSync(path).mtime.toISOString()).replaceAll(":", "-");
+  const aside = join(folder, replacedFolder, slug(made));
+  mkdirSync(aside, { recursive: true });
+  const stem = basename(path, ".json");
+  // The result last: without it the others are passed over, and a result without them is an error.
+  for (const name of [`${stem}.wrong.jsonl`, laclip?.perItem?.file, `${stem}.json`]) {
+    if (name !== undefined && existsSync(join(folder, name))) renameSync(join(folder, name), join(aside, basename(name)));
+  }
+  return join(aside, basename(path));
 }
 
 function slug(text: string): string {
@@ -102,7 +154,7 @@ function slug(text: string): string {
  * @throws DataError when the result has no form that can be read again; UsageError when nothing can be written there
  */
 export function writeResult(folder: string, result: EvaluationResult): string {
-  const path = join(folder, resultFileName(result));
+  const path = `${resultPlace(folder, result)}.json`;
   // Checked before and not after: a metric that is NaN would stand in the file as null, and nobody would ask why.
   const checked = checkResult(result, path);
   mkdirSync(dirname(path), { recursive: true });

@@ -40,7 +40,7 @@ export async function modelRetrieval(
     const read = await textFeatures(model, texts, { device, store, signal, progress, name: `${name} captions` });
     try {
       const owners = Int32Array.from(kept, (caption) => places.get(imageOf[caption]!)!);
-      const result = retrieval(seen.features, read, owners, recalls === undefined ? {} : { recalls });
+      const result = await retrieval(seen.features, read, owners, { signal, ...(recalls === undefined ? {} : { recalls }) });
       return { ...result, images: seen.rows, captions: kept, skipped: seen.skipped, reasons: seen.reasons };
     } finally {
       read.dispose();

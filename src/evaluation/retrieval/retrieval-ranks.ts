@@ -8,7 +8,7 @@
  *
  * Shapes: I images, T texts, D joint width.
  */
-import { DataError } from "../../support/index.ts";
+import { DataError, InterruptedError } from "../../support/index.ts";
 import { Tensor, noGrad, ops, scope, zeros } from "../../torch/index.ts";
 import { unitRows } from "../../nn/index.ts";
 
@@ -35,13 +35,42 @@ const tie = 1e-6;
  * @param images `[I, D]` float32, need not be of length 1
  * @param texts `[T, D]` float32
  * @param owners `[T]` index of the image that each text describes
- * @throws DataError when there is no text, an owner is no image, or features are not finite
+ * @throws DataError when there is no text, an owner is no image, or features are not finite; InterruptedError when stopped
  */
-export function retrievalRanks(images: Tensor, texts: Tensor, owners: Int32Array, blocks: RetrievalBlocks = {}): RetrievalRanks {
-  const { images: imagesAtOnce = 1024, texts: textsAtOnce = 8192 } = blocks;
+export async function retrievalRanks(
+  images: Tensor,
+  texts: Tensor,
+  owners: Int32Array,
+  { signal, ...blocks }: RetrievalBlocks & { signal?: AbortSignal | undefined } = {},
+): Promise<RetrievalRanks> {
+  const run = rankBlocks(images, texts, owners, blocks);
+  try {
+    for (;;) {
+      const { done, value } = run.next();
+      if (done) return value;
+      // Many images and texts take minutes: between two blocks the process must be able to hear that it shall stop.
+      await new Promise((resolve) => setImmediate(resolve));
+      if (signal?.aborted) {
+        throw new InterruptedError("Stopped while images and texts were compared.", {
+          mend: "Start the same command again: features that are kept are not made again.",
+        });
+      }
+    }
+  } finally {
+    run.return(undefined as never);
+  }
+}
+
+/** What `retrievalRanks` does, a block at each step. */
+export function* rankBlocks(
+  images: Tensor,
+  texts: Tensor,
+  owners: Int32Array,
+  { images: imagesAtOnce = 1024, texts: textsAtOnce = 8192 }: RetrievalBlocks = {},
+): Generator<void, RetrievalRanks> {
   const [imageCount, textCount] = [images.sizeOf(0), texts.sizeOf(0)];
   const textsOf = ownTexts(owners, imageCount);
-  return noGrad(() =>
+  const kept = noGrad(() =>
     scope(() => {
       const [images_ID, texts_TD] = [unitRows(images), unitRows(texts)];
       const device = images.device;
@@ -49,33 +78,44 @@ export function retrievalRanks(images: Tensor, texts: Tensor, owners: Int32Array
       if (!Number.isFinite(own_T.sum().item())) {
         throw new DataError("A feature of an image or a text is not a finite number.", { mend: "Make the features again." });
       }
-      const best_I = bestOwn(own_T, owners, imageCount);
-      const [imageBars, textBars] = [best_I.sub(tie), own_T.sub(tie)];
-      const [imageCounts, textCounts] = [
-        zeros([imageCount], { dtype: "float64", device }),
-        zeros([textCount], { dtype: "float64", device }),
-      ];
-      for (let top = 0; top < imageCount; top += imagesAtOnce) {
-        const bottom = Math.min(imageCount, top + imagesAtOnce);
-        for (let left = 0; left < textCount; left += textsAtOnce) {
-          const right = Math.min(textCount, left + textsAtOnce);
-          scope(() => {
-            const cosines = images_ID.slice(0, top, bottom).matmul(texts_TD.slice(0, left, right).t());
-            hideOwn(cosines, ownPlaces(textsOf, [top, bottom], [left, right]));
-            // Sums of float32 are exact for a block's numbers, and take half the time of those of booleans.
-            const count = (bars: Tensor, dim: number): Tensor => ops.geTensor(cosines, bars).to("float32").sum(dim);
-            imageCounts.slice(0, top, bottom).add_(count(imageBars.slice(0, top, bottom).unsqueeze(1), 1));
-            textCounts.slice(0, left, right).add_(count(textBars.slice(0, left, right), 0));
-          });
-        }
-      }
-      const ranks = (counts: Tensor): Int32Array => Int32Array.from(counts.add(1).toArray());
-      const ofImages = ranks(imageCounts);
-      for (const [image, own] of textsOf.entries()) if (own.length === 0) ofImages[image] = 0;
-      return { ofImages, ofTexts: ranks(textCounts) };
+      return {
+        images_ID: images_ID.keep(),
+        texts_TD: texts_TD.keep(),
+        imageBars: bestOwn(own_T, owners, imageCount).sub(tie).keep(),
+        textBars: own_T.sub(tie).keep(),
+        imageCounts: zeros([imageCount], { dtype: "float64", device }).keep(),
+        textCounts: zeros([textCount], { dtype: "float64", device }).keep(),
+      };
     }),
   );
+  const { images_ID, texts_TD, imageBars, textBars, imageCounts, textCounts } = kept;
+  const block = ([top, bottom]: Range, [left, right]: Range): void => {
+    const cosines = images_ID.slice(0, top, bottom).matmul(texts_TD.slice(0, left, right).t());
+    hideOwn(cosines, ownPlaces(textsOf, [top, bottom], [left, right]));
+    // Sums of float32 are exact for a block's numbers, and take half the time of those of booleans.
+    const count = (bars: Tensor, dim: number): Tensor => ops.geTensor(cosines, bars).to("float32").sum(dim);
+    imageCounts.slice(0, top, bottom).add_(count(imageBars.slice(0, top, bottom).unsqueeze(1), 1));
+    textCounts.slice(0, left, right).add_(count(textBars.slice(0, left, right), 0));
+  };
+  try {
+    for (let top = 0; top < imageCount; top += imagesAtOnce) {
+      for (let left = 0; left < textCount; left += textsAtOnce) {
+        const rows: Range = [top, Math.min(imageCount, top + imagesAtOnce)];
+        noGrad(() => scope(() => block(rows, [left, Math.min(textCount, left + textsAtOnce)])));
+        yield;
+      }
+    }
+    const ranks = (counts: Tensor): Int32Array => Int32Array.from(scope(() => counts.add(1).toArray()));
+    const ofImages = ranks(imageCounts);
+    for (const [image, own] of textsOf.entries()) if (own.length === 0) ofImages[image] = 0;
+    return { ofImages, ofTexts: ranks(textCounts) };
+  } finally {
+    for (const tensor of Object.values(kept)) tensor.dispose();
+  }
 }
+
+/** From the first to before the last. */
+type Range = readonly [number, number];
 
 /** The texts of each image, rising. */
 function ownTexts(owners: Int32Array, images: number): number[][] {
@@ -118,11 +158,7 @@ function bestOwn(own_T: Tensor, owners: Int32Array, images: number): Tensor {
 }
 
 /** Rows and columns of a block at which an image meets its own text. */
-function ownPlaces(
-  textsOf: readonly number[][],
-  [top, bottom]: readonly [number, number],
-  [left, right]: readonly [number, number],
-): [number[], number[]] {
+function ownPlaces(textsOf: readonly number[][], [top, bottom]: Range, [left, right]: Range): [number[], number[]] {
   const [rows, columns]: [number[], number[]] = [[], []];
   for (let image = top; image < bottom; image++) {
     for (const text of textsOf[image]!) {

@@ -19,6 +19,8 @@ export interface RetrievalResult {
 export interface RetrievalOptions extends RetrievalBlocks {
   /** Places that count as found. Default 1, 5 and 10. */
   recalls?: readonly number[];
+  /** Stops between two blocks. */
+  signal?: AbortSignal | undefined;
 }
 
 /**
@@ -26,11 +28,16 @@ export interface RetrievalOptions extends RetrievalBlocks {
  * @param images `[I, D]` float32 @param texts `[T, D]` float32 @param owners `[T]` index of the image of each text
  * @throws DataError as `retrievalRanks`; UsageError for a recall at no place
  */
-export function retrieval(images: Tensor, texts: Tensor, owners: Int32Array, options: RetrievalOptions = {}): RetrievalResult {
+export async function retrieval(
+  images: Tensor,
+  texts: Tensor,
+  owners: Int32Array,
+  options: RetrievalOptions = {},
+): Promise<RetrievalResult> {
   const { recalls = [1, 5, 10], ...blocks } = options;
   const wrong = recalls.find((place) => !Number.isSafeInteger(place) || place < 1);
   if (wrong !== undefined) throw new UsageError(`Recall at ${wrong}: expected whole numbers from 1 up.`);
-  const ranks = retrievalRanks(images, texts, owners, blocks);
+  const ranks = await retrievalRanks(images, texts, owners, blocks);
   const metrics: Record<string, number> = {};
   for (const [name, all] of [
     ["image_retrieval", ranks.ofTexts],

@@ -49,14 +49,14 @@ describe("the linear probe, as scikit-learn fits it", () => {
   const labels = readNpy(`${folder}probe-labels.npy`).data as Int32Array;
 
   for (const standardise of [false, true]) {
-    test(`objective and predictions over the range of C${standardise ? ", features standardised" : ""}`, () => {
+    test(`objective and predictions over the range of C${standardise ? ", features standardised" : ""}`, async () => {
       const features = all.slice(0, 0, rows);
       const regression = new LogisticRegression({ features, labels: labels.subarray(0, rows) }, classes, { standardise });
       let from: Tensor | undefined;
       for (const { strength, objective, predictions } of cases.filter((one) => one.standardise === standardise)) {
         // Once from zeros and once from the last strength's weights, as a sweep does it.
         for (const start of [undefined, from]) {
-          const fit = regression.fit(strength, start);
+          const fit = await regression.fit(strength, start);
           const what = `C = ${strength}`;
           assert.ok(fit.converged, what);
           assert.ok(Math.abs(fit.objective - objective) <= 1e-4 * objective, `${what}: ${fit.objective}, expected ${objective}`);
@@ -107,11 +107,11 @@ test("episodes: the nearest class mean and votes of neighbours", () => {
   }
 });
 
-test("retrieval: ranks both ways, with images of several texts and of none, copies and ties; blocks change nothing", () => {
+test("retrieval: ranks both ways, with images of several texts and of none, copies and ties; blocks change nothing", async () => {
   const { owners, ofImages, ofTexts, metrics } = facts.retrieval;
   const [images, texts] = [stored("retrieval-images"), stored("retrieval-texts")];
   for (const blocks of [{}, { images: 7, texts: 11 }, { images: 1, texts: 1000 }]) {
-    const found = retrieval(images, texts, Int32Array.from(owners), blocks);
+    const found = await retrieval(images, texts, Int32Array.from(owners), blocks);
     assert.deepEqual([...found.ranks.ofImages], ofImages);
     assert.deepEqual([...found.ranks.ofTexts], ofTexts);
     for (const [name, value] of Object.entries(metrics)) assert.ok(Math.abs(found.metrics[name]! - value) < 1e-12, name);

@@ -9,7 +9,7 @@ import { basename, resolve } from "node:path";
 import type { EvaluationItem } from "../../../data/index.ts";
 import { DataError, UsageError, nearest } from "../../../support/index.ts";
 import { DatasetFiles } from "../dataset-files.ts";
-import type { DatasetDefinition, SplitName } from "../dataset.ts";
+import { type DatasetDefinition, type SplitName, refuseColumns } from "../dataset.ts";
 import { findDataset } from "../open-dataset.ts";
 import { isBenchmarkFolder, openBenchmarkRetrieval } from "../benchmark-shards.ts";
 import { flickr30k } from "./flickr30k.ts";
@@ -83,7 +83,7 @@ export const retrievalDefinitions: readonly RetrievalDefinition[] = [mscocoCapti
 export interface OpenRetrievalOptions {
   /** Folder of the published sets. Default: LACLIP_DATASETS. */
   root?: string | undefined;
-  /** Default "test". A table of one's own has no splits and is taken whole. */
+  /** Default "test". A table of one's own has splits where it has a column `split`; else it is taken whole, as test. */
   split?: SplitName | undefined;
   /** Column of a table's image paths, see `openCaptionTable`. */
   imageColumn?: string | undefined;
@@ -108,7 +108,9 @@ export async function openRetrievalDataset(nameOrPath: string, options: OpenRetr
   const root = options.root ?? (process.env.LACLIP_DATASETS || undefined);
   const definition = findRetrievalDefinition(nameOrPath);
   const isThere = existsSync(nameOrPath);
+  const refuse = (): void => refuseColumns(nameOrPath, [options.imageColumn, options.captionColumn]);
   if (definition !== undefined && (root !== undefined || !isThere)) {
+    refuse();
     if (root !== undefined) return await openDefinition(definition, root, options);
     throw new UsageError(`Where is ${definition.title}? No folder of data sets is known.`, {
       mend: "Give it with --root DIR, or set LACLIP_DATASETS. `laclip evaluate datasets` says what belongs there.",
@@ -124,6 +126,7 @@ export async function openRetrievalDataset(nameOrPath: string, options: OpenRetr
   const { split = "test" } = options;
   const files = new DatasetFiles(basename(path), path, { incomplete: options.incomplete ?? false });
   if (isThere && statSync(path).isDirectory() && isBenchmarkFolder(path)) {
+    refuse();
     const entries = await openBenchmarkRetrieval(path, split);
     return gathered({ name: basename(path), title: basename(path), split, path }, entries, undefined, files);
   }

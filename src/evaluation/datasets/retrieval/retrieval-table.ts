@@ -1,23 +1,43 @@
-/** A table of one's own with an image and a caption in each row: rows of the same image give it several captions. */
+/**
+ * A table of one's own with an image and a caption in each row: rows of the same image give it several captions. A column `split` tells which
+ * rows are for what.
+ */
 import { existsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { HeldImages, noImageColumn, openCaptionTable, readCaptionRows } from "../../../data/index.ts";
+import { HeldImages, findColumn, noImageColumn, openCaptionTable, readCaptionRows } from "../../../data/index.ts";
+import { readTable, tableColumns } from "../../../formats/index.ts";
 import { DataError, sha256 } from "../../../support/index.ts";
 import type { DatasetFiles } from "../dataset-files.ts";
+import { type SplitName, splitOfRow } from "../dataset.ts";
 import type { FoundImage, OpenRetrievalOptions } from "./retrieval-dataset.ts";
+
+/** What a table holds. */
+export interface RetrievalTable {
+  /** Images in the order in which they first come. */
+  entries: FoundImage[];
+  /** What was found, in words. */
+  note: string;
+}
 
 /**
  * Reads csv, tsv, jsonl or parquet; parquet may hold the images themselves. Paths are relative to the table.
- * @returns the images in the order in which they first come, and what was found, in words
- * @throws DataError when a column is missing, a row has no image, or images are not there (unless `incomplete`)
+ * @param split whose rows are read; a table without a column `split` is taken whole, as test
+ * @throws DataError when a column is missing, a row has no image, there are no rows of the split, or images are not there (unless
+ *   `incomplete`)
  */
 export async function openRetrievalTable(
   file: string,
-  { imageColumn, captionColumn }: OpenRetrievalOptions,
+  { imageColumn, captionColumn, split = "test" }: OpenRetrievalOptions,
   files: DatasetFiles,
-): Promise<{ entries: FoundImage[]; note: string }> {
+): Promise<RetrievalTable> {
   const table = await openCaptionTable({ file, imageColumn, captionColumn });
   if (table.imageColumn === undefined && table.bytesColumn === undefined) throw await noImageColumn(table);
+  const splits = table.header ? await readSplits(table.file) : undefined;
+  if (splits === undefined && split !== "test") {
+    throw new DataError(`${table.file}: it has no column split, so that none of its captions are to ${split}.`, {
+      mend: "Add the column, or leave --split out: then the table is taken whole.",
+    });
+  }
   const folder = dirname(table.file);
   const found = new Map<string, FoundImage & { captions: string[] }>();
   let held: HeldImages | undefined;
@@ -25,6 +45,7 @@ export async function openRetrievalTable(
   let rows = 0;
   for await (const some of readCaptionRows(table, 0, true)) {
     for (const { row, image, bytes, caption } of some) {
+      if (splits !== undefined && splits[row - 1] !== split) continue;
       rows++;
       if (image === "" && bytes === undefined) {
         throw new DataError(`${table.file}: row ${row} has no image.`, { mend: "Every row needs an image and a caption." });
@@ -54,5 +75,22 @@ export async function openRetrievalTable(
   }
   const gone = new Set(missing);
   const entries = [...found].filter(([key]) => !gone.has(key)).map(([, entry]) => entry);
-  return { entries, note: `${rows} rows, ${found.size} images; the table has no splits and is taken whole.` };
+  if (splits !== undefined && rows === 0) {
+    throw new DataError(`${table.file}: no row is of the split ${split}; there are some of ${[...new Set(splits)].join(" and ")}.`, {
+      mend: "Choose one of these with --split.",
+    });
+  }
+  const taken = splits === undefined ? "the table has no splits and is taken whole" : `those of the split ${split}`;
+  return { entries, note: `${rows} rows, ${found.size} images; ${taken}.` };
+}
+
+/** The split of each row; undefined where there is no such column. */
+async function readSplits(file: string): Promise<SplitName[] | undefined> {
+  const column = findColumn(await tableColumns(file), ["split"]);
+  if (column === undefined) return undefined;
+  const splits: SplitName[] = [];
+  for await (const batch of readTable(file, { columns: [column] })) {
+    for (const value of batch.columns[column]!) splits.push(splitOfRow(String(value ?? "").trim(), `${file}: row ${splits.length + 1}`));
+  }
+  return splits;
 }
