@@ -1,7 +1,6 @@
 // What belongs to the library as a whole: threads, seeds, version, memory.
 #include "runtime.h"
 
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
@@ -16,6 +15,7 @@
 #include <mutex>
 
 #include "convert.h"
+#include "device.h"
 
 namespace laclip {
 
@@ -62,15 +62,16 @@ napi_value manual_seed(Call& call) {
   return undefined(call.env);
 }
 
-// () -> handle of a uint8 tensor with the state of the CPU generator
+// (device) -> handle of a uint8 tensor on the CPU with the state of the device's generator
 napi_value random_state(Call& call) {
-  at::Generator generator = at::detail::getDefaultCPUGenerator();
+  at::Generator generator = generator_of(c10::Device(to_string(call.env, call[0])));
   const std::lock_guard<std::mutex> lock(generator.mutex());
   return from_double(call.env, call.environment().adopt(at::Tensor(generator.get_state())));
 }
 
+// (handle of such a state, device)
 napi_value set_random_state(Call& call) {
-  at::Generator generator = at::detail::getDefaultCPUGenerator();
+  at::Generator generator = generator_of(c10::Device(to_string(call.env, call[1])));
   const std::lock_guard<std::mutex> lock(generator.mutex());
   generator.set_state(call.environment().at(to_double(call.env, call[0])));
   return undefined(call.env);
