@@ -45,7 +45,7 @@ function rowsOf(device: string, count: number, name: string): LabelledFeatures {
   const centre = Float32Array.from({ length: 4 * width }, () => centres.uniform());
   const values = Float32Array.from({ length: count * width }, (_, i) => {
     const [row, column] = [Math.floor(i / width), i % width];
-    return centre[labels[row]! * width + column]! + 0.6 * random.uniform();
+    return centre[labels[row]! * width + column]! + 2.5 * random.uniform();
   });
   return { features: Tensor.from(values, [count, width], { device }).keep(), labels };
 }
