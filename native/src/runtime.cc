@@ -89,7 +89,7 @@ napi_value tf32(Call& call) {
   return from_bool(call.env, at::globalContext().allowTF32CuBLAS() && at::globalContext().allowTF32CuDNN());
 }
 
-// () -> { version, configuration, parallel, cuda, cudaDevices, mkldnn }
+// () -> { version, configuration, parallel, cuda: built with it, cudaDevices, mkldnn }
 napi_value library_info(Call& call) {
   const napi_env env = call.env;
   napi_value info;
@@ -97,7 +97,11 @@ napi_value library_info(Call& call) {
   set(env, info, "version", from_string(env, TORCH_VERSION));
   set(env, info, "configuration", from_string(env, at::show_config()));
   set(env, info, "parallel", from_string(env, at::get_parallel_info()));
-  set(env, info, "cuda", from_bool(env, at::hasCUDA()));
+#ifdef LACLIP_WITH_CUDA
+  set(env, info, "cuda", from_bool(env, true));
+#else
+  set(env, info, "cuda", from_bool(env, false));
+#endif
   set(env, info, "cudaDevices", from_double(env, at::hasCUDA() ? static_cast<double>(at::getNumGPUs()) : 0));
   set(env, info, "mkldnn", from_bool(env, at::hasMKLDNN()));
   return info;

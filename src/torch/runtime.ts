@@ -13,6 +13,7 @@ export interface TorchInfo {
   configuration: string;
   /** Its threading layer and limits. */
   parallel: string;
+  /** Built with CUDA, whether there is a GPU or not. */
   cuda: boolean;
   cudaDevices: number;
   /** oneDNN is there (fast bfloat16 on CPU). */
