@@ -1,10 +1,12 @@
 // AdamW (Loshchilov & Hutter 2019, as torch.optim.AdamW computes it) in one pass over memory.
 //
 // The update is bound by memory: reading gradient, weight and both moments once instead of once an operator is what makes it fast.
-// Every element is computed by itself, so the result does not depend on the number of threads.
+// Every element is computed by itself, so the result does not depend on the number of threads. On a GPU, libtorch's fused operator does the
+// same for all parameters in a few launches.
 #include "adamw.h"
 
 #include <ATen/Parallel.h>
+#include <torch/version.h>
 
 #include <cmath>
 
@@ -49,7 +51,23 @@ at::Tensor& dense(Environment& environment, double handle, const char* what, con
   return tensor;
 }
 
-// Off the CPU the same formula goes through operators.
+// All parameters at once by libtorch's own operator.
+void update_fused([[maybe_unused]] std::vector<at::Tensor> weights, [[maybe_unused]] std::vector<at::Tensor> gradients,
+                  [[maybe_unused]] std::vector<at::Tensor> firsts, [[maybe_unused]] std::vector<at::Tensor> seconds,
+                  [[maybe_unused]] double step, [[maybe_unused]] double lr, [[maybe_unused]] double beta1, [[maybe_unused]] double beta2,
+                  [[maybe_unused]] double weight_decay, [[maybe_unused]] double eps) {
+#if TORCH_VERSION_MAJOR >= 2
+  if (weights.empty()) return;
+  // It takes a step for each parameter; here all have made the same steps.
+  const at::Tensor count = at::full({}, step, weights[0].options().requires_grad(false));
+  const std::vector<at::Tensor> steps(weights.size(), count);
+  at::_fused_adamw_(weights, gradients, firsts, seconds, {}, steps, lr, beta1, beta2, weight_decay, eps, /*amsgrad=*/false, /*maximize=*/false);
+#else
+  throw std::runtime_error("adamw: the fused operator came with libtorch 2.0");
+#endif
+}
+
+// Off the CPU, where that operator is missing, the same formula goes through others.
 void update_by_operators(at::Tensor& weight, const at::Tensor& gradient, at::Tensor& first, at::Tensor& second, const Settings& s) {
   weight.mul_(s.decay);
   first.mul_(s.beta1).add_(gradient, s.one_minus_beta1);
@@ -59,7 +77,8 @@ void update_by_operators(at::Tensor& weight, const at::Tensor& gradient, at::Ten
 
 }  // namespace
 
-// (weights, first moments, second moments: arrays of handles, step number from 1, lr, beta1, beta2, eps, weight decay)
+// (weights, first moments, second moments: arrays of handles, step number from 1, lr, beta1, beta2, eps, weight decay, whether by the
+// fused operator)
 // -> number of weights that had a gradient
 napi_value adamw_step(Call& call) {
   at::NoGradGuard no_grad;
@@ -74,6 +93,8 @@ napi_value adamw_step(Call& call) {
   const double beta2 = to_double(call.env, call[6]);
   const double eps = to_double(call.env, call[7]);
   const double weight_decay = to_double(call.env, call[8]);
+  const bool fused = to_bool(call.env, call[9]);
+  std::vector<at::Tensor> all_weights, all_gradients, all_firsts, all_seconds;
   const Settings settings{
       static_cast<float>(1 - lr * weight_decay),
       static_cast<float>(beta1),
@@ -98,6 +119,13 @@ napi_value adamw_step(Call& call) {
       throw std::runtime_error("adamw: the gradient of a parameter is not of its shape or not on its device");
     }
     updated++;
+    if (fused) {
+      all_weights.push_back(weight);
+      all_gradients.push_back(gradient);
+      all_firsts.push_back(first);
+      all_seconds.push_back(second);
+      continue;
+    }
     if (!weight.device().is_cpu()) {
       update_by_operators(weight, gradient, first, second, settings);
       continue;
@@ -112,6 +140,7 @@ napi_value adamw_step(Call& call) {
     // Writing through the pointer goes unseen: without this, a backward pass of before the step would use the new weights.
     weight.unsafeGetTensorImpl()->bump_version();
   }
+  if (fused) update_fused(all_weights, all_gradients, all_firsts, all_seconds, step, lr, beta1, beta2, weight_decay, eps);
   return from_double(call.env, updated);
 }
 

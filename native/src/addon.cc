@@ -1,6 +1,7 @@
 // Registration: the names that src/torch/native.ts describes.
 #include "adamw.h"
 #include "autograd.h"
+#include "device.h"
 #include "dispatch.h"
 #include "distributed.h"
 #include "environment.h"
@@ -85,6 +86,15 @@ NAPI_MODULE_INIT() {
     LACLIP_DECLARE("setTf32", set_tf32);
     LACLIP_DECLARE("tf32", tf32);
     LACLIP_DECLARE("libraryInfo", library_info);
+    LACLIP_DECLARE("gpuProblem", gpu_problem);
+    LACLIP_DECLARE("deviceProperties", device_properties);
+    LACLIP_DECLARE("useDevice", use_device);
+    LACLIP_DECLARE("synchronize", synchronize);
+    LACLIP_DECLARE("deviceMemory", device_memory);
+    LACLIP_DECLARE("resetPeakMemory", reset_peak_memory);
+    LACLIP_DECLARE("moveTensor", move_tensor);
+    LACLIP_DECLARE("setDeterministic", set_deterministic);
+    LACLIP_DECLARE("standInDevice", stand_in_device);
     LACLIP_DECLARE("memoryInfo", memory_info);
     LACLIP_DECLARE("startMemoryMeasure", start_memory_measure);
     LACLIP_DECLARE("endMemoryMeasure", end_memory_measure);

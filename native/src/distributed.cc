@@ -4,6 +4,7 @@
 // decided when the addon is built: Gloo's headers come with the distribution's package and not with a wheel, NCCL's with a CUDA wheel.
 #include "distributed.h"
 
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/distributed/c10d/FileStore.hpp>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -309,7 +310,12 @@ napi_value group_start_broadcast(Call& call) {
 // (group): returns when every rank has come here
 napi_value group_barrier(Call& call) {
   const std::shared_ptr<Group> group = group_at(call, call[0]);
-  group->wait(started(*group, "barrier", [&] { return group->communicator->barrier(); }), "barrier");
+  c10d::BarrierOptions options;
+#ifdef LACLIP_WITH_NCCL
+  // NCCL would take the GPU of the rank's number, which on a second machine is none.
+  if (at::hasCUDA()) options.device_ids.push_back(c10::impl::VirtualGuardImpl(c10::DeviceType::CUDA).getDevice().index());
+#endif
+  group->wait(started(*group, "barrier", [&] { return group->communicator->barrier(options); }), "barrier");
   return undefined(call.env);
 }
 

@@ -7,7 +7,6 @@
 // hooks on it (src/reducer.cc) see it complete.
 #include "recompute.h"
 
-#include <ATen/CPUGeneratorImpl.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/variable.h>
@@ -17,6 +16,7 @@
 #include <type_traits>
 
 #include "convert.h"
+#include "device.h"
 
 namespace laclip {
 
@@ -31,25 +31,26 @@ thread_local at::Tensor handed_over;
 
 thread_local int64_t nodes_here = 0;
 
-at::Tensor random_state() {
-  at::Generator generator = at::detail::getDefaultCPUGenerator();
+at::Tensor random_state(c10::Device device) {
+  at::Generator generator = generator_of(device);
   const std::lock_guard<std::mutex> lock(generator.mutex());
   return at::Tensor(generator.get_state());
 }
 
-void set_random_state(const at::Tensor& state) {
-  at::Generator generator = at::detail::getDefaultCPUGenerator();
+void set_random_state(const at::Tensor& state, c10::Device device) {
+  at::Generator generator = generator_of(device);
   const std::lock_guard<std::mutex> lock(generator.mutex());
   generator.set_state(state);
 }
 
-// The generator as it was when the result was first computed, for as long as this lives.
+// The generator of a device as it was when the result was first computed, for as long as this lives.
 class RandomAsBefore {
  public:
-  explicit RandomAsBefore(const at::Tensor& before) : now_(random_state()) { set_random_state(before); }
-  ~RandomAsBefore() { set_random_state(now_); }
+  RandomAsBefore(const at::Tensor& before, c10::Device device) : device_(device), now_(random_state(device)) { set_random_state(before, device); }
+  ~RandomAsBefore() { set_random_state(now_, device_); }
 
  private:
+  c10::Device device_;
   at::Tensor now_;
 };
 
@@ -116,7 +117,7 @@ struct Recompute : Node {
 
  private:
   at::Tensor compute(const std::vector<at::Tensor>& leaves) {
-    const RandomAsBefore as_before(random);
+    const RandomAsBefore as_before(random, inputs.empty() ? c10::Device(c10::kCPU) : inputs[0].device());
     const HandleScope scope(env);
     napi_value function, array, receiver, ignored;
     check(env, napi_get_reference_value(env, body, &function));
@@ -154,7 +155,7 @@ Pointer make_node(Arguments&&... arguments) {
 }  // namespace
 
 // (handle of a result that was computed without gradients, handles of its inputs, handles of the parameters it depends on, function,
-// state of the generator before it was computed) -> handle of the result with a gradient.
+// state of the generator of the first input's device before it was computed) -> handle of the result with a gradient.
 // The function gets handles of inputs, which are its own, computes the result again and calls `handOver`.
 napi_value recompute(Call& call) {
   const auto tensors = [&](size_t argument) {

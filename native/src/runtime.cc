@@ -1,7 +1,6 @@
 // What belongs to the library as a whole: threads, seeds, version, memory.
 #include "runtime.h"
 
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
@@ -16,6 +15,7 @@
 #include <mutex>
 
 #include "convert.h"
+#include "device.h"
 
 namespace laclip {
 
@@ -62,15 +62,16 @@ napi_value manual_seed(Call& call) {
   return undefined(call.env);
 }
 
-// () -> handle of a uint8 tensor with the state of the CPU generator
+// (device) -> handle of a uint8 tensor on the CPU with the state of the device's generator
 napi_value random_state(Call& call) {
-  at::Generator generator = at::detail::getDefaultCPUGenerator();
+  at::Generator generator = generator_of(c10::Device(to_string(call.env, call[0])));
   const std::lock_guard<std::mutex> lock(generator.mutex());
   return from_double(call.env, call.environment().adopt(at::Tensor(generator.get_state())));
 }
 
+// (handle of such a state, device)
 napi_value set_random_state(Call& call) {
-  at::Generator generator = at::detail::getDefaultCPUGenerator();
+  at::Generator generator = generator_of(c10::Device(to_string(call.env, call[1])));
   const std::lock_guard<std::mutex> lock(generator.mutex());
   generator.set_state(call.environment().at(to_double(call.env, call[0])));
   return undefined(call.env);
@@ -88,7 +89,7 @@ napi_value tf32(Call& call) {
   return from_bool(call.env, at::globalContext().allowTF32CuBLAS() && at::globalContext().allowTF32CuDNN());
 }
 
-// () -> { version, configuration, parallel, cuda, cudaDevices, mkldnn }
+// () -> { version, configuration, parallel, cuda: built with it, cudaDevices, mkldnn }
 napi_value library_info(Call& call) {
   const napi_env env = call.env;
   napi_value info;
@@ -96,7 +97,11 @@ napi_value library_info(Call& call) {
   set(env, info, "version", from_string(env, TORCH_VERSION));
   set(env, info, "configuration", from_string(env, at::show_config()));
   set(env, info, "parallel", from_string(env, at::get_parallel_info()));
-  set(env, info, "cuda", from_bool(env, at::hasCUDA()));
+#ifdef LACLIP_WITH_CUDA
+  set(env, info, "cuda", from_bool(env, true));
+#else
+  set(env, info, "cuda", from_bool(env, false));
+#endif
   set(env, info, "cudaDevices", from_double(env, at::hasCUDA() ? static_cast<double>(at::getNumGPUs()) : 0));
   set(env, info, "mkldnn", from_bool(env, at::hasMKLDNN()));
   return info;

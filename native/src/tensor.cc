@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "convert.h"
+#include "device.h"
 
 namespace laclip {
 
@@ -40,7 +41,7 @@ Bytes bytes_of(napi_env env, napi_value value) {
 
 }  // namespace
 
-// (typed array, shape, dtype name, device) -> handle. Copies.
+// (typed array, shape, dtype name, device, whether beside what the device computes) -> handle. Copies.
 napi_value tensor_from_bytes(Call& call) {
   const Bytes source = bytes_of(call.env, call[0]);
   const std::vector<int64_t> shape = to_int_list(call.env, call[1]);
@@ -49,14 +50,14 @@ napi_value tensor_from_bytes(Call& call) {
   for (const int64_t size : shape) {
     if (size < 0) throw std::runtime_error("a shape has no negative sizes");
   }
-  at::Tensor tensor = at::empty(shape, at::TensorOptions().dtype(dtype));
+  // A GPU fetches from pinned memory by itself, and nobody waits for it.
+  const at::Tensor tensor = at::empty(shape, at::TensorOptions().dtype(dtype).pinned_memory(device.is_cuda()));
   if (tensor.nbytes() != source.length) {
     throw std::runtime_error("a tensor of this shape and dtype has " + std::to_string(tensor.nbytes()) + " bytes, the array has " +
                              std::to_string(source.length));
   }
   if (source.length > 0) std::memcpy(tensor.data_ptr(), source.data, source.length);
-  if (!device.is_cpu()) tensor = tensor.to(device);
-  return from_double(call.env, call.environment().adopt(std::move(tensor)));
+  return from_double(call.env, call.environment().adopt(upload(tensor, device, to_bool(call.env, call[4]))));
 }
 
 // (handle) -> ArrayBuffer with a copy of the elements in row-major order

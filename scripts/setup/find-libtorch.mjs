@@ -208,13 +208,17 @@ function cudaOf(folder, libFolder) {
 }
 
 /**
- * Folders with CUDA's headers: those that the wheel's own dependencies brought, else an installed toolkit's.
+ * Folders with CUDA's headers: those that the wheel's own dependencies brought, else an installed toolkit's. Wheels for CUDA 12 have a
+ * folder for each library; what the addon includes needs those of cuBLAS, cuSPARSE and cuSOLVER too.
  * @param {string} folder the Python package torch
  */
 function cudaHeaders(folder) {
   const nvidia = path.join(path.dirname(folder), "nvidia");
   const brought = existsSync(nvidia) ? readdirSync(nvidia).map((name) => path.join(nvidia, name, "include")) : [];
-  return [...brought, "/usr/local/cuda/include"].filter((include) => existsSync(path.join(include, "cuda_runtime_api.h")));
+  const needed = ["cuda_runtime_api.h", "cublas_v2.h", "cusparse.h", "cusolverDn.h"];
+  const folders = brought.filter((include) => needed.some((header) => existsSync(path.join(include, header))));
+  const toolkit = "/usr/local/cuda/include";
+  return existsSync(path.join(toolkit, "cuda_runtime_api.h")) ? [...folders, toolkit] : folders;
 }
 
 /**

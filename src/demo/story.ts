@@ -35,6 +35,8 @@ export interface DemoOptions {
   steps?: number | undefined;
   /** Only so many concepts: for a quick look. */
   limit?: number | undefined;
+  /** Where the models are trained and asked, see `findDevice`. Default "cpu". */
+  device?: string | undefined;
   signal: AbortSignal;
   /** Program and version, for manifests and the report. */
   createdWith: string;
@@ -69,7 +71,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoResults> {
 }
 
 async function findOut(options: DemoOptions): Promise<DemoResults> {
-  const { out, seeds, signal } = options;
+  const { out, seeds } = options;
   log.info("1/4 The world: emoji in four drawing styles, with the names and keywords that people gave them.");
   const world = await buildEmojiWorld({ out, ...(options.limit === undefined ? {} : { limit: options.limit }) });
 
@@ -82,7 +84,7 @@ async function findOut(options: DemoOptions): Promise<DemoResults> {
   const trained = new Map<string, DemoSeed[]>(methods.map(({ name }) => [name, []]));
   // Seeds outside, methods inside: an interrupted demo has compared the methods on the seeds it got to.
   for (let seed = 1; seed <= seeds; seed++) {
-    for (const method of methods) trained.get(method.name)!.push(await trainAndAsk(method, seed, world, out, signal));
+    for (const method of methods) trained.get(method.name)!.push(await trainAndAsk(method, seed, world, options));
   }
 
   return {
@@ -135,18 +137,24 @@ function methodsOf({ steps, limit }: DemoOptions, rewriter: DemoRewriter, human:
 }
 
 /** One training run and its evaluation in both wordings. */
-async function trainAndAsk(method: Method, seed: number, world: EmojiWorld, out: string, signal: AbortSignal): Promise<DemoSeed> {
+async function trainAndAsk(
+  method: Method,
+  seed: number,
+  world: EmojiWorld,
+  { out, signal, device = "cpu" }: DemoOptions,
+): Promise<DemoSeed> {
   const folder = join(out, "runs", `${method.name}-seed${seed}`);
   const { run, steps } = await runRecipe({
     recipe: derive(method.recipe, { training: { seed } }),
     // Names of one word leave EDA nothing to change: those pictures keep their caption, and the folder was made for this world.
     data: { file: world.trainCsv, rewrites: method.rewrites, minimumMatched: 0 },
     out: folder,
+    device,
     signal,
     label: `${method.label}, seed ${seed}`,
   });
   const events = readEvents(join(run.path, "events.jsonl"));
-  const asked = await ask(run.model, world);
+  const asked = await ask(run.model, world, device);
   const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
   const { ownWords, otherWords } = asked.evaluations;
   log.info(`   ${method.label}, seed ${seed}: own words ${percent(ownWords.top1)}, other words ${percent(otherWords.top1)} top-1`);
@@ -154,12 +162,12 @@ async function trainAndAsk(method: Method, seed: number, world: EmojiWorld, out:
 }
 
 /** Zero-shot classification of the held-out style. */
-async function ask(model: string, world: EmojiWorld): Promise<Pick<DemoSeed, "evaluations" | "predictions">> {
-  const loaded = loadModel(model);
+async function ask(model: string, world: EmojiWorld, device: string): Promise<Pick<DemoSeed, "evaluations" | "predictions">> {
+  const loaded = loadModel(model, { device });
   const predictions: DemoPrediction[] = [];
   const classify = async (words: Wording, classes: string): Promise<Accuracy> => {
     const { folders, names, items, templates } = openLabelledFolder(world.heldOut.folder, { classes });
-    const result = await zeroShot(loaded, items, { names, templates: templates ?? ["{}"] });
+    const result = await zeroShot(loaded, items, { names, templates: templates ?? ["{}"] }, { device });
     predictions.push(...asPredictions(result, folders, words));
     return { top1: result.metrics.acc1, top5: result.metrics.acc5 };
   };

@@ -6,13 +6,13 @@
  * connection breaks, else after the time-out; the error names operation and rank.
  */
 import { NativeError, UsageError } from "../support/index.ts";
-import { Tensor, asNativeError, native, noGrad, ops, scope, tensor } from "../torch/index.ts";
+import { Tensor, asNativeError, native, noGrad, scope, tensor, worksAside } from "../torch/index.ts";
 import { type Place, findPlace } from "./rendezvous.ts";
 
 export type Backend = "gloo" | "nccl";
 
 export interface GroupOptions {
-  /** Default: "nccl" on a CUDA device, "gloo" on the CPU. */
+  /** Default: "gloo" between CPUs, "nccl" between GPUs. */
   backend?: Backend;
   /** Default "cpu". */
   device?: string;
@@ -57,7 +57,7 @@ export class ProcessGroup {
    */
   static open(place: Place, options: GroupOptions = {}): ProcessGroup {
     const { device = "cpu" } = options;
-    const backend = options.backend ?? (device.startsWith("cuda") ? "nccl" : "gloo");
+    const backend = options.backend ?? (worksAside(device) ? "nccl" : "gloo");
     requireBackend(backend);
     const meeting = options.meetingTimeout ?? seconds("LACLIP_MEETING_TIMEOUT", 300);
     const timeout = options.timeout ?? seconds("LACLIP_RANKS_TIMEOUT", 1800);
@@ -155,8 +155,7 @@ export class ProcessGroup {
     const [length] = this.ofFirst([bytes.length]);
     return noGrad(() =>
       scope(() => {
-        const own = Tensor.from(this.first ? bytes : new Uint8Array(length!), [length!]);
-        const there = this.device === "cpu" ? own : ops.toDevice(own, this.device, "uint8");
+        const there = Tensor.from(this.first ? bytes : new Uint8Array(length!), [length!], { device: this.device });
         this.broadcast([there]);
         return JSON.parse(new TextDecoder().decode(there.toTypedArray())) as T;
       }),
@@ -192,8 +191,7 @@ export class ProcessGroup {
   #exchange(values: readonly number[]): number[] {
     return noGrad(() =>
       scope(() => {
-        const own = tensor([...values], { dtype: "float64" });
-        return this.sum_(this.device === "cpu" ? own : ops.toDevice(own, this.device, "float64")).toArray();
+        return this.sum_(tensor([...values], { dtype: "float64", device: this.device })).toArray();
       }),
     );
   }

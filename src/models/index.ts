@@ -1,6 +1,7 @@
 /** Architectures with named weights, and how they lie on disk. */
 export * from "./clip.ts";
 export * from "./config.ts";
+export * from "./flops.ts";
 export * from "./freeze.ts";
 export * from "./initial-weights.ts";
 export * from "./model-folder.ts";

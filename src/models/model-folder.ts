@@ -85,13 +85,19 @@ export function weightsOf(folder: string): string {
   return join(folder, weightsFile);
 }
 
+export interface LoadOptions {
+  /** Pixels, a multiple of the patch: the model for images of another size, with its positions resized. Default its own. */
+  imageSize?: number | undefined;
+  /** Where the model is to be, see `findDevice`. Default "cpu". */
+  device?: string | undefined;
+}
+
 /**
  * The model of a model folder.
- * @param options.imageSize pixels, a multiple of the patch: the model for images of another size, with its positions resized. Default its own
  * @throws DataError when it is none; ModelFormatError when its files are damaged or do not fit each other; UsageError for a size that makes
  *   no model
  */
-export function loadModel(folder: string, { imageSize }: { imageSize?: number | undefined } = {}): LoadedModel {
+export function loadModel(folder: string, { imageSize, device = "cpu" }: LoadOptions = {}): LoadedModel {
   const { config, preprocessing, tensors, weights } = readModelFolder(folder);
   let model: Clip | undefined;
   try {
@@ -106,6 +112,7 @@ export function loadModel(folder: string, { imageSize }: { imageSize?: number | 
       model.loadStateDict(new Map([...tensors, [positions, resized]]), weights);
       resized.dispose();
     }
+    model.moveTo(device);
   } catch (error) {
     model?.dispose();
     throw error;

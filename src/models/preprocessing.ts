@@ -16,12 +16,19 @@ export type Preprocessing = z.infer<typeof preprocessingSchema>;
 export const imagenetPreprocessing: Preprocessing = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], interpolation: "bilinear" };
 
 /**
- * @param pixels uint8, `count` images of `size` x `size` x 3 (RGB) one after the other
+ * @param pixels uint8, `count` images of `size` x `size` x 3 (RGB) one after the other; or such a tensor `[count, size, size, 3]`, on `device`
  * @returns `[count, 3, size, size]` float32: (pixel / 255 - mean) / std
  */
-export function normalizeImages(pixels: Uint8Array, count: number, size: number, { mean, std }: Preprocessing, device = "cpu"): Tensor {
+export function normalizeImages(
+  pixels: Uint8Array | Tensor,
+  count: number,
+  size: number,
+  { mean, std }: Preprocessing,
+  device = "cpu",
+): Tensor {
   return scope(() => {
-    const images = Tensor.from(pixels, [count, size, size, 3], { device }).permute(0, 3, 1, 2);
+    const bytes = pixels instanceof Tensor ? pixels : Tensor.from(pixels, [count, size, size, 3], { device });
+    const images = bytes.permute(0, 3, 1, 2);
     const scale = tensor(
       std.map((value) => 1 / (255 * value)),
       { device },

@@ -84,6 +84,12 @@ export class Module {
     for (const parameter of this.parameters()) parameter.grad = undefined;
   }
 
+  /** Moves all parameters to a device, before an optimiser gets them: its moments lie where they are. Returns itself. */
+  moveTo(device: string): this {
+    for (const parameter of this.parameters()) parameter.moveTo(device);
+    return this;
+  }
+
   /** Frees all parameters. */
   dispose(): void {
     for (const parameter of this.parameters()) parameter.dispose();

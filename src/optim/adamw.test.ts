@@ -2,10 +2,13 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Random } from "../support/index.ts";
-import { Tensor, memoryInfo, noGrad, ops, scope, setThreads, tensor, threads, zeros } from "../torch/index.ts";
+import { Tensor, memoryInfo, noGrad, ops, scope, setThreads, tensor, threads, torchInfo, zeros } from "../torch/index.ts";
 import { AdamW, type AdamWOptions } from "./adamw.ts";
 
 const options: AdamWOptions = { betas: [0.9, 0.98], eps: 1e-6 };
+
+/** From 2.4 on. */
+const fusedOnCpu = (([major, minor]) => major! > 2 || (major === 2 && minor! >= 4))(torchInfo().version.split(".").map(Number));
 
 /** The formula of Loshchilov & Hutter (2019), algorithm 2, as PyTorch orders it. */
 class PlainAdamW {
@@ -257,5 +260,27 @@ describe("its state", () => {
       const group = { parameters: new Map([["w", weight]]), weightDecay: 0 };
       assert.throws(() => new AdamW([group, group], options), { name: "UsageError", message: /"w"/ });
     });
+  });
+});
+
+test("libtorch's fused operator takes the same steps", { skip: fusedOnCpu ? false : "this libtorch has none for the CPU" }, () => {
+  scope(() => {
+    const random = Random.of("fused");
+    const start = randoms(random, 100);
+    const slope = randoms(random, 100);
+    const after = [false, true].map((fused) => {
+      const weight = parameter(start);
+      const optimizer = new AdamW([{ parameters: new Map([["weight", weight]]), weightDecay: 0.3 }], { ...options, fused });
+      for (let step = 0; step < 10; step++) {
+        weight.grad = Tensor.from(
+          slope.map((value) => value * Math.cos(step)),
+          [100],
+        );
+        optimizer.step(1e-2);
+      }
+      optimizer.dispose();
+      return weight.toArray();
+    });
+    after[0]!.forEach((value, i) => assert.ok(Math.abs(value - after[1]![i]!) < 1e-6, `${value} and ${after[1]![i]}`));
   });
 });

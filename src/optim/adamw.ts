@@ -1,10 +1,10 @@
 /**
  * AdamW (Loshchilov & Hutter 2019) with decoupled weight decay for each group, as torch.optim.AdamW computes it.
  *
- * The update is one pass over memory in the addon (native/src/adamw.cc).
+ * The update is one pass over memory: on the processor in the addon (native/src/adamw.cc), on a GPU by libtorch's fused operator.
  */
 import { ModelFormatError, UsageError } from "../support/index.ts";
-import { Tensor, asNativeError, native, noGrad, zeros } from "../torch/index.ts";
+import { Tensor, asNativeError, hasOperator, native, noGrad, zeros } from "../torch/index.ts";
 
 export interface ParameterGroup {
   /** Parameters by full name; the names are the keys of the optimiser's state. */
@@ -15,6 +15,8 @@ export interface ParameterGroup {
 export interface AdamWOptions {
   betas: readonly [number, number];
   eps: number;
+  /** Update by libtorch's fused operator. Default: where the parameters are not on the CPU, and this libtorch has it (2.0). */
+  fused?: boolean | undefined;
 }
 
 export class AdamW {
@@ -48,6 +50,7 @@ export class AdamW {
   /** One update of every parameter that has a gradient. @param lr learning rate of this step */
   step(lr: number): void {
     this.#step++;
+    const fused = this.#options.fused ?? hasOperator("aten::_fused_adamw_");
     for (const { parameters, weightDecay } of this.#groups) {
       const names = [...parameters.keys()];
       try {
@@ -61,6 +64,7 @@ export class AdamW {
           this.#options.betas[1],
           this.#options.eps,
           weightDecay,
+          fused && (this.#options.fused === true || parameters.values().next().value?.device !== "cpu"),
         );
       } catch (error) {
         throw asNativeError(error);

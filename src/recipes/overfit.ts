@@ -15,7 +15,7 @@ import { type Likeness, leastLoss } from "./least-loss.ts";
 import type { RunData } from "./open-data.ts";
 import { type OverfitBatch, drawnBatch, firstBatch, lookAt } from "./overfit-batch.ts";
 import type { Recipe } from "./recipe.ts";
-import { objectiveOf, preparePrecision, scalerOf, shapeOf } from "./run-recipe.ts";
+import { deviceOf, objectiveOf, preparePrecision, scalerOf, shapeOf } from "./run-recipe.ts";
 
 export interface OverfitOptions {
   recipe: Recipe;
@@ -25,7 +25,8 @@ export interface OverfitOptions {
   batchSize?: number | undefined;
   /** Steps at most. Default 300. */
   steps?: number | undefined;
-  device?: string;
+  /** Default: as the recipe says. */
+  device?: string | undefined;
 }
 
 export interface OverfitReport {
@@ -53,7 +54,8 @@ const near = 0.1;
  * @throws DataError when the data hold fewer samples than the batch; UsageError for settings that make no model; see `openData`
  */
 export async function overfit(options: OverfitOptions): Promise<OverfitReport> {
-  const { recipe, batchSize = 16, steps = 300, device = "cpu" } = options;
+  const { recipe, batchSize = 16, steps = 300 } = options;
+  const device = options.device ?? deviceOf(recipe);
   const { images, optimizer: settings, training } = recipe;
   preparePrecision(recipe, device);
   const objective = objectiveOf(recipe);
@@ -63,7 +65,7 @@ export async function overfit(options: OverfitOptions): Promise<OverfitReport> {
   const preprocessing: Preprocessing = { mean: images.mean, std: images.std, interpolation: images.interpolation };
   const { likeness, findings } = lookAt(batch);
   const { floor, chance } = limits(objective, batch, likeness);
-  const model = new Clip(shape, { seed: training.seed });
+  const model = new Clip(shape, { seed: training.seed }).moveTo(device);
   const optimizer = new AdamW(decayGroups(model, settings.weightDecay), { betas: settings.betas, eps: settings.eps });
   const { precision } = training;
   const context = { model, preprocessing, objective, optimizer, precision, scaler: scalerOf(recipe), device };

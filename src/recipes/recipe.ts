@@ -106,6 +106,12 @@ export const recipeSchema = z.strictObject({
     lossScale: positive.optional(),
     /** Products of float32 in TF32 on a GPU. Default: what libtorch does by itself. */
     tf32: z.boolean().optional(),
+    /** Where to train: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1". Default "auto". A run may go on elsewhere. */
+    device: z.string().optional(),
+    /** Compute the same bits every time, also on a GPU, where that can be slower. Default false. */
+    deterministic: z.boolean().optional(),
+    /** TFLOP/s that the device can do at most, for the share of them that is reached. Default: the data sheet's, of known GPUs. */
+    peakTflops: positive.optional(),
     /** Decides initial weights, order, crops and captions. */
     seed: z.number().int().nonnegative(),
     /** Steps between checkpoints, how many are kept, and steps between lines of the log. */

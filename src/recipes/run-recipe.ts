@@ -10,7 +10,7 @@ import type { FeatureGroup } from "../nn/index.ts";
 import { type Objective, makeObjective } from "../objectives/index.ts";
 import { AdamW, warmupCosine } from "../optim/index.ts";
 import { InterruptedError, UsageError, isRecord, log } from "../support/index.ts";
-import { hasFastBfloat16, hasFastFloat16, setTf32 } from "../torch/index.ts";
+import { findDevice, hasFastBfloat16, hasFastFloat16, setDeterministic, setTf32 } from "../torch/index.ts";
 import {
   type BestRule,
   type Evaluator,
@@ -33,8 +33,8 @@ export interface RunOptions {
   /** The run folder; one that holds an unfinished run of the same settings is gone on with. */
   out: string;
   evaluators?: readonly Evaluator[];
-  /** Where the tensors live. Default "cpu". */
-  device?: string;
+  /** Where the tensors live, see `findDevice`. Default: where the group's are, else as the recipe says. */
+  device?: string | undefined;
   /** Processes that train together, each of which calls this: `training.batchSize` is the batch of all of them. Default this one alone. */
   group?: ProcessGroup | undefined;
   signal?: AbortSignal;
@@ -57,7 +57,8 @@ export interface RunResult extends TrainSummary {
  * @throws UsageError when recipe, data and run folder do not fit together; see also `train`
  */
 export async function runRecipe(options: RunOptions): Promise<RunResult> {
-  const { recipe, data, out, device = "cpu", group, signal } = options;
+  const { recipe, data, out, group, signal } = options;
+  const device = options.device ?? group?.device ?? deviceOf(recipe);
   preparePrecision(recipe, device);
   // What can be refused without the data, before these are opened.
   const objective = objectiveOf(recipe, group);
@@ -66,7 +67,7 @@ export async function runRecipe(options: RunOptions): Promise<RunResult> {
   checkFrozen(recipe, options.initial);
   const opened = await openData(recipe, { signal, ...data }, workFolderOf(out));
   try {
-    return await runOn(opened, objective, shape, options);
+    return await runOn(opened, objective, shape, { ...options, device });
   } finally {
     opened.close();
   }
@@ -76,7 +77,7 @@ async function runOn(
   { samples, count, described }: OpenedData,
   objective: Objective,
   shape: ClipConfig,
-  { recipe, data, out, evaluators = [], device = "cpu", group, signal, label, initial, stall, reportTo = [] }: RunOptions,
+  { recipe, data, out, evaluators = [], device, group, signal, label, initial, stall, reportTo = [] }: RunOptions & { device: string },
 ): Promise<RunResult> {
   const trackers = reportTo.map((text) => trackerAddress(text));
   const { training, optimizer: settings, images } = recipe;
@@ -104,7 +105,9 @@ async function runOn(
   const initialWeights = initial && first ? await beginRun(initial, model, preprocessing) : undefined;
   if (recipe.model.freeze !== undefined) freeze(model, recipe.model.freeze);
   model.recomputesBlocks = training.recomputeBlocks ?? false;
-  const config = { recipe, model: shape, totalSteps, data: described, ...(initialWeights && { initialWeights }) };
+  // Drawn on the processor, so that a run begins with the same weights everywhere.
+  model.moveTo(device);
+  const config = { recipe: withoutPlace(recipe), model: shape, totalSteps, data: described, ...(initialWeights && { initialWeights }) };
   const run = first ? RunFolder.open(out, config) : RunFolder.follow(out);
   const optimizer = new AdamW(decayGroups(model, settings.weightDecay), { betas: settings.betas, eps: settings.eps });
   const reporters: Reporter[] = [];
@@ -123,6 +126,7 @@ async function runOn(
       microBatch: training.microBatch,
       patchDropout: training.patchDropout === undefined ? undefined : { share: training.patchDropout, seed: training.seed },
       device,
+      peakTflops: training.peakTflops,
       group,
       openBatches: (startStep) => openLoader({ ...loaderSettings, startStep, totalSteps }),
       run,
@@ -233,10 +237,25 @@ export function objectiveOf({ objective: settings = { name: "clip" }, captions, 
 }
 
 /**
+ * The device that a recipe asks for.
+ * @param localRank number of this process among those on its machine. Default 0
+ * @throws UsageError when it is not there
+ */
+export function deviceOf({ training: { device } }: Recipe, localRank?: number): string {
+  return findDevice(device, { localRank, from: "training.device" });
+}
+
+/** What a run is known by again: the place where it computes, and what that can do at most, are no part of it. */
+function withoutPlace(recipe: Recipe): object {
+  const { device: _, peakTflops: __, ...training } = recipe.training;
+  return { ...recipe, training };
+}
+
+/**
  * Sets what a recipe says of precision for the whole process, and warns of what is slow.
  * @throws UsageError for float16 on a device that can't compute it
  */
-export function preparePrecision({ training: { precision, tf32 } }: Recipe, device: string): void {
+export function preparePrecision({ training: { precision, tf32, deterministic } }: Recipe, device: string): void {
   if (precision === "bf16" && !hasFastBfloat16(device)) {
     log.warn(
       "This processor has no bfloat16 instructions and emulates them, far slower than float32: --set training.precision=fp32 is faster.",
@@ -248,6 +267,7 @@ export function preparePrecision({ training: { precision, tf32 } }: Recipe, devi
     });
   }
   if (tf32 !== undefined) setTf32(tf32);
+  setDeterministic(deterministic ?? false);
 }
 
 /** What scales the loss, where that is asked for or needed. */

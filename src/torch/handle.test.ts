@@ -201,7 +201,7 @@ describe("handles that mean no tensor", () => {
         () => native().backward([handle], undefined),
         () => native().isSame(real.handle, handle),
         () => native().setGradient(real.handle, handle === undefined ? 1 : handle),
-        () => native().adamwStep([handle], [handle], [handle], 1, 0.1, 0.9, 0.99, 1e-8, 0),
+        () => native().adamwStep([handle], [handle], [handle], 1, 0.1, 0.9, 0.99, 1e-8, 0, false),
       ]) {
         assert.throws(use, { code: "LACLIP_NATIVE" }, `${String(handle)} in ${use.toString()}`);
       }
@@ -215,7 +215,17 @@ describe("handles that mean no tensor", () => {
 
   test("functions of the addon refuse missing and mistaken arguments", () => {
     const addon = native() as unknown as Record<string, (...args: unknown[]) => unknown>;
-    const reads = ["schemas", "threads", "gradMode", "randomState", "libraryInfo", "memoryInfo", "distributedBackends", "tf32"];
+    const reads = [
+      "schemas",
+      "threads",
+      "gradMode",
+      "libraryInfo",
+      "memoryInfo",
+      "distributedBackends",
+      "tf32",
+      "gpuProblem",
+      "standInDevice",
+    ];
     const withoutArguments = new Set([...reads, "clearAutocastCache", "startMemoryMeasure", "endMemoryMeasure"]);
     for (const [name, call] of Object.entries(addon)) {
       if (withoutArguments.has(name)) continue;

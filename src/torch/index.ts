@@ -7,12 +7,15 @@ export { asNativeError, buildRecord, defaultThreads, native } from "./native.ts"
 export type { BuildRecord } from "./native.ts";
 export * from "./attention.ts";
 export { autocast, enableGrad, noGrad } from "./autograd.ts";
+export * from "./device.ts";
 export * from "./dtype.ts";
 export { type NormWeights, addNorm, splitHeads } from "./fused.ts";
 export { DisposedError, scope } from "./handle.ts";
 export { hasOperator, operator } from "./operator.ts";
 export type { ResultKind, Scalar } from "./operator.ts";
 export * as ops from "./operators.generated.ts";
+export { type ProductKind, peakFlops, peakOfName } from "./peak-flops.ts";
+export { readNumbers } from "./readback.ts";
 export { recomputed } from "./recompute.ts";
 export * from "./runtime.ts";
 export * from "./tensor.ts";

@@ -20,7 +20,7 @@ export interface Native {
   findOperator(name: string, overload: string): number;
   call(operator: number, ...args: readonly unknown[]): unknown;
   schemas(): string[];
-  fromBytes(array: ArrayBufferView, shape: readonly number[], dtype: string, device: string): NativeHandle;
+  fromBytes(array: ArrayBufferView, shape: readonly number[], dtype: string, device: string, ahead: boolean): NativeHandle;
   toBytes(handle: NativeHandle): ArrayBuffer;
   copyBytes(handle: NativeHandle, array: ArrayBufferView): void;
   shape(handle: NativeHandle): number[];
@@ -58,15 +58,25 @@ export interface Native {
     beta2: number,
     eps: number,
     weightDecay: number,
+    fused: boolean,
   ): number;
   setThreads(count: number): void;
   threads(): number;
   manualSeed(seed: number): void;
-  randomState(): NativeHandle;
-  setRandomState(handle: NativeHandle): void;
+  randomState(device: string): NativeHandle;
+  setRandomState(handle: NativeHandle, device: string): void;
   setTf32(on: boolean): void;
   tf32(): boolean;
   libraryInfo(): { version: string; configuration: string; parallel: string; cuda: boolean; cudaDevices: number; mkldnn: boolean };
+  gpuProblem(): string | undefined;
+  deviceProperties(device: string): { name: string; capability: string; memory: number; processors: number };
+  useDevice(device: string): void;
+  synchronize(device: string): void;
+  deviceMemory(device: string): { allocated: number; peak: number; reserved: number };
+  resetPeakMemory(device: string): void;
+  moveTensor(handle: NativeHandle, device: string): void;
+  setDeterministic(on: boolean): void;
+  standInDevice(): string;
   memoryInfo(): { live: number; accountedBytes: number };
   startMemoryMeasure(): void;
   endMemoryMeasure(): { bytes: number; peak: number };

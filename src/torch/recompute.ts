@@ -24,7 +24,7 @@ export function recomputed(body: (...inputs: Tensor[]) => Tensor, inputs: readon
     // All that is made here dies here: the result is in the addon's hands by then.
     scope(() => native().handOver(enableGrad(() => narrowed(() => body(...handles.map((handle) => new Tensor(handle))))).handle));
   return scope(() => {
-    const random = randomState();
+    const random = randomState(inputs[0]?.device);
     const result = noGrad(() => scope(() => body(...inputs)));
     const handles = (tensors: readonly Tensor[]): number[] => tensors.map(({ handle }) => handle);
     return new Tensor(guard(() => native().recompute(result.handle, handles(inputs), handles(parameters), again, random.handle)));

@@ -13,6 +13,7 @@ export interface TorchInfo {
   configuration: string;
   /** Its threading layer and limits. */
   parallel: string;
+  /** Built with CUDA, whether there is a GPU or not. */
   cuda: boolean;
   cudaDevices: number;
   /** oneDNN is there (fast bfloat16 on CPU). */
@@ -53,13 +54,13 @@ export function manualSeed(seed: number): void {
   guard(() => native().manualSeed(seed));
 }
 
-/** State of the CPU generator, uint8 `[bytes]`; `setRandomState` continues from it. */
-export function randomState(): Tensor {
-  return new Tensor(native().randomState());
+/** State of a device's generator, uint8 `[bytes]` on the CPU; `setRandomState` continues from it. */
+export function randomState(device = "cpu"): Tensor {
+  return new Tensor(guard(() => native().randomState(device)));
 }
 
-export function setRandomState(state: Tensor): void {
-  guard(() => native().setRandomState(state.handle));
+export function setRandomState(state: Tensor, device = "cpu"): void {
+  guard(() => native().setRandomState(state.handle, device));
 }
 
 /** Tensors alive in this JavaScript thread, and bytes of those that only the garbage collector will free. */

@@ -23,12 +23,18 @@ export interface TensorOptions {
 export class Tensor extends Handle {
   /**
    * A tensor with a copy of an array's elements, in row-major order.
-   * @param dtype default: the array's own (Float32Array float32, BigInt64Array int64, Uint8Array uint8, Uint16Array bfloat16, ...)
+   * The array may be changed afterwards: a GPU fetches its own copy, and nobody waits for that.
+   * @param options.dtype default: the array's own (Float32Array float32, BigInt64Array int64, Uint8Array uint8, Uint16Array bfloat16, ...)
+   * @param options.ahead a GPU fetches it while it computes what it was given before, instead of after that. Default false
    */
-  static from(array: TypedArray, shape: readonly number[], { dtype, device = "cpu" }: TensorOptions = {}): Tensor {
+  static from(
+    array: TypedArray,
+    shape: readonly number[],
+    { dtype, device = "cpu", ahead = false }: TensorOptions & { ahead?: boolean } = {},
+  ): Tensor {
     const type = dtype ?? naturalDtype(array);
     checkArray(array, type);
-    return new Tensor(guard(() => native().fromBytes(array, shape, type, device)));
+    return new Tensor(guard(() => native().fromBytes(array, shape, type, device, ahead)));
   }
 
   /** Sizes of the dimensions. */
@@ -270,6 +276,16 @@ export class Tensor extends Handle {
 
   // Kind and place.
 
+  /**
+   * Moves this tensor itself, one that no other was computed from, to a device; its gradient is dropped. Whoever holds it uses it there
+   * from now on.
+   * @throws NativeError for a tensor that was computed from others with gradients
+   */
+  moveTo(device: string): this {
+    guard(() => native().moveTensor(this.handle, device));
+    return this;
+  }
+
   /** Converts dtype and/or device; the same memory under a new handle when nothing changes. */
   to(target: DType | { dtype?: DType; device?: string }): Tensor {
     const { dtype, device } = typeof target === "string" ? { dtype: target, device: undefined } : target;
@@ -298,10 +314,10 @@ export function tensor(values: Nested, options: TensorOptions = {}): Tensor {
   for (let level: Nested = values; Array.isArray(level); level = level[0] as Nested) shape.push(level.length);
   const flat: number[] = [];
   flatten(values, shape, flat);
-  const { dtype = "float32", device } = options;
-  const source = Tensor.from(Float64Array.from(flat), shape);
+  const { dtype = "float32", device = "cpu" } = options;
+  const source = Tensor.from(Float64Array.from(flat), shape, { device });
   try {
-    return source.to(device === undefined ? { dtype } : { dtype, device });
+    return source.to(dtype);
   } finally {
     source.dispose();
   }

@@ -18,7 +18,7 @@
 import { learns } from "../models/index.ts";
 import { UsageError } from "../support/index.ts";
 import type { LossReport, ObjectiveInput } from "../objectives/index.ts";
-import { Tensor, cat, noGrad, randomState, scope, setRandomState } from "../torch/index.ts";
+import { Tensor, cat, noGrad, randomState, readNumbers, scope, setRandomState } from "../torch/index.ts";
 import type { StepContext, StepInput } from "./step.ts";
 import { type TowerFeatures, featuresOf, inPrecision, textLengths, towerFeatures } from "./tower-features.ts";
 
@@ -36,6 +36,7 @@ export function backwardWhole(context: StepContext, input: StepInput): MeasuredL
     context.ranks?.arm();
     scaled(context, report.loss).backward();
     context.ranks?.finish();
+    context.meanwhile?.();
     return measure(context, report);
   });
 }
@@ -51,7 +52,7 @@ export function backwardCached(context: StepContext, input: StepInput, microBatc
     // What is drawn at random in a tower must be the same both times.
     const states: Tensor[] = [];
     const parts = deal.map((members) => {
-      states.push(randomState());
+      states.push(randomState(context.device));
       return noGrad(() => scope(() => mapFeatures((x) => x.to("float32"), towerFeatures(context, input, members))));
     });
     const dealt = deal.flat();
@@ -60,10 +61,9 @@ export function backwardCached(context: StepContext, input: StepInput, microBatc
     for (const part of parts) mapFeatures((x) => (x.dispose(), x), part);
 
     const { ranks } = context;
-    const measured = measure(
-      context,
-      context.objective.backwardByRows(objectiveInput(context, input, leaves), microBatch, context.scaler?.scale),
-    );
+    const report = context.objective.backwardByRows(objectiveInput(context, input, leaves), microBatch, context.scaler?.scale);
+    context.meanwhile?.();
+    const measured = measure(context, report);
     // The mean decides, so that no rank waits for another that has stopped here.
     if (!Number.isFinite(measured.loss)) {
       ranks?.arm();
@@ -76,7 +76,7 @@ export function backwardCached(context: StepContext, input: StepInput, microBatc
     const towers = { image: learns(context.model, "image"), text: learns(context.model, "text") };
     deal.forEach((members, i) => {
       scope(() => {
-        setRandomState(states[i]!);
+        setRandomState(states[i]!, context.device);
         const features = featuresOf(context, input, towers, members);
         const products: Tensor[] = [];
         mapFeatures(
@@ -116,14 +116,14 @@ function scaled({ scaler }: StepContext, loss: Tensor): Tensor {
 }
 
 function measure({ ranks }: StepContext, { loss, metrics }: LossReport): MeasuredLoss {
-  const own = [loss, ...Object.values(metrics)].map((value) => value.item());
+  const own = readNumbers([loss, ...Object.values(metrics)]);
   const [meanLoss, ...measured] = ranks?.means(own) ?? own;
   return { loss: meanLoss!, metrics: Object.fromEntries(Object.keys(metrics).map((name, i) => [name, measured[i]!])) };
 }
 
 function objectiveInput(context: StepContext, input: StepInput, features: TowerFeatures): ObjectiveInput {
   const { model, precision, device, group } = context;
-  const { batchSize, textsPerImage = 1, textKeys, textWeights } = input;
+  const { batchSize, textsPerImage = 1, textKeys, textWeights, there } = input;
   const { viewHead } = model;
   const { firstViews, secondViews } = features;
   const texts = [batchSize * textsPerImage];
@@ -133,8 +133,8 @@ function objectiveInput(context: StepContext, input: StepInput, features: TowerF
     textsPerImage,
     logitScale: model.logitScale.exp(),
     logitBias: model.logitBias,
-    textKeys: textKeys && Tensor.from(textKeys, texts, { device }),
-    textWeights: textWeights && Tensor.from(textWeights, texts, { device }),
+    textKeys: there?.textKeys ?? (textKeys && Tensor.from(textKeys, texts, { device })),
+    textWeights: there?.textWeights ?? (textWeights && Tensor.from(textWeights, texts, { device })),
     viewFeatures:
       viewHead && firstViews && secondViews
         ? inPrecision(precision, device, () => cat([firstViews, secondViews].map((views) => viewHead.forward(views, group))))

@@ -1,8 +1,8 @@
 /**
  * Checkpoints that survive a kill at any byte.
  *
- * A checkpoint is a folder a step: the model folder (readable by every command), the optimiser's moments, the state of the random
- * generator, `state.json`, and a manifest with the SHA-256 of each file (`checkpoint-files.ts` writes them). A folder without a valid
+ * A checkpoint is a folder a step: the model folder (readable by every command), the optimiser's moments, the states of the random
+ * generators, `state.json`, and a manifest with the SHA-256 of each file (`checkpoint-files.ts` writes them). A folder without a valid
  * manifest was never finished. Loading checks the sums and falls back to the newest whole checkpoint.
  */
 import { existsSync, readdirSync, renameSync, rmSync, symlinkSync } from "node:fs";
@@ -12,7 +12,7 @@ import { type LoadedModel, modelFiles } from "../models/index.ts";
 import { loadTensors, storedTensors } from "../nn/index.ts";
 import { type AdamW, allFinite } from "../optim/index.ts";
 import { LaclipError, ModelFormatError, log, readJson, sha256File } from "../support/index.ts";
-import { randomState, setRandomState } from "../torch/index.ts";
+import { randomState, setRandomState, worksAside } from "../torch/index.ts";
 import { type CheckpointJob, manifestFile, removeCheckpoint, removingPrefix, writingPrefix } from "./checkpoint-files.ts";
 import { scalerStateSchema } from "./loss-scaler.ts";
 import { type GuardState, guardStateSchema } from "./step-guard.ts";
@@ -20,6 +20,8 @@ import { type GuardState, guardStateSchema } from "./step-guard.ts";
 const stateFile = "state.json";
 const optimizerFile = "optimizer.safetensors";
 const randomFile = "random.safetensors";
+/** Its state of the GPU that the run was on. One that goes on elsewhere leaves it: nothing in a step is drawn from it so far. */
+const gpuRandom = "gpu";
 /** A link to the checkpoint with the best measure. */
 const bestLink = "best";
 
@@ -69,7 +71,9 @@ export function canBeSaved({ model, optimizer }: Pick<LoadedModel, "model"> & { 
 export function copyCheckpoint(root: string, parts: LoadedModel & { optimizer: AdamW; state: CheckpointState }): CheckpointJob {
   const { optimizer, state } = parts;
   const files = modelFiles(parts);
-  const random = randomState();
+  const { device } = parts.model.logitScale;
+  const random = new Map([["cpu", randomState()]]);
+  if (worksAside(device)) random.set(gpuRandom, randomState(device));
   try {
     return {
       root,
@@ -77,12 +81,12 @@ export function copyCheckpoint(root: string, parts: LoadedModel & { optimizer: A
       tensors: {
         ...files.tensors,
         [optimizerFile]: storedTensors(optimizer.stateDict()),
-        [randomFile]: storedTensors([["cpu", random]]),
+        [randomFile]: storedTensors(random),
       },
       texts: { ...files.texts, [stateFile]: `${JSON.stringify({ format: "laclip-checkpoint-1", ...state }, null, 2)}\n` },
     };
   } finally {
-    random.dispose();
+    for (const state of random.values()) state.dispose();
   }
 }
 
@@ -227,6 +231,9 @@ export function restoreCheckpoint(checkpoint: Checkpoint, { model }: Pick<Loaded
       const state = tensors.get("cpu");
       if (state === undefined) throw new ModelFormatError(`${origin}: the state of the random generator is missing.`);
       setRandomState(state);
+      const ofGpu = tensors.get(gpuRandom);
+      const { device } = model.logitScale;
+      if (ofGpu !== undefined && worksAside(device)) setRandomState(ofGpu, device);
     });
   }
 }

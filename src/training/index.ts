@@ -1,6 +1,7 @@
 /** What moves time forward: steps, checkpoints, runs. Knows nothing of evaluation: evaluators are handed in. */
 export * from "./checkpoint-writer.ts";
 export * from "./checkpoints.ts";
+export * from "./batch-feed.ts";
 export { Faults } from "./faults.ts";
 export * from "./loss-scaler.ts";
 export * from "./parameter-groups.ts";
@@ -11,6 +12,7 @@ export * from "./run-folder.ts";
 export * from "./cached-gradients.ts";
 export * from "./skipped-steps.ts";
 export * from "./step-guard.ts";
+export * from "./speedometer.ts";
 export * from "./step.ts";
 export * from "./tower-features.ts";
 export * from "./tracker.ts";

@@ -6,8 +6,8 @@
  * several processes all see the same mean of gradients, and so all leave out the same steps. Powers of two lose nothing.
  */
 import { z } from "zod";
+import { scaleGradients } from "../optim/index.ts";
 import type { Tensor } from "../torch/index.ts";
-import { noGrad, scope } from "../torch/index.ts";
 
 /** Below this, a gradient that is not finite is none that a smaller factor could mend. */
 const least = 1;
@@ -49,12 +49,7 @@ export class LossScaler {
 
   /** Divides all gradients by the factor. */
   unscale(parameters: Iterable<Tensor>): void {
-    const inverse = 1 / this.#state.scale;
-    noGrad(() =>
-      scope(() => {
-        for (const { grad } of parameters) grad?.mul_(inverse);
-      }),
-    );
+    scaleGradients(parameters, 1 / this.#state.scale);
   }
 
   /** Takes note of a step, once, after it. @param finite whether its loss and all its gradients were */

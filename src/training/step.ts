@@ -10,6 +10,7 @@ import { type AdamW, gradientNorm } from "../optim/index.ts";
 import { noGrad, scope } from "../torch/index.ts";
 import { backwardCached, backwardWhole } from "./cached-gradients.ts";
 import type { LossScaler } from "./loss-scaler.ts";
+import type { StepTensors } from "./step-tensors.ts";
 import type { Precision } from "./tower-features.ts";
 
 /** The logit scale is kept in [1, 100]: LaCLIP's train.py clamps its logarithm to [0, 4.6052]. */
@@ -32,6 +33,8 @@ export interface StepInput {
   textKeys?: BigInt64Array;
   /** float32 `[batch x textsPerImage]`, 0..1: how much each pair counts */
   textWeights?: Float32Array;
+  /** The same on the device, where they were brought there before the step. */
+  there?: StepTensors;
 }
 
 /** What a step has to do with other processes: every gradient and every number that it reports is a mean over ranks. */
@@ -58,6 +61,8 @@ export interface StepContext {
   ranks?: StepRanks | undefined;
   /** Scales the loss where gradients are taken; float16 needs it. Default none. */
   scaler?: LossScaler | undefined;
+  /** Called once a step, when the device has the gradients to compute and before the step waits for it: what is done here costs no time. */
+  meanwhile?: (() => void) | undefined;
 }
 
 export interface StepReport {
@@ -89,9 +94,9 @@ export function trainStep(
 ): StepReport {
   const { model, optimizer, scaler, microBatch = input.batchSize } = context;
   return scope(() => {
-    const logitScale = Math.exp(model.logitScale.item());
     const measured = microBatch < input.batchSize ? backwardCached(context, input, microBatch) : backwardWhole(context, input);
-    const report: StepReport = { ...measured, logitScale, updated: false };
+    // Read behind the work, since reading waits for the device; the update that changes them comes later still.
+    const report: StepReport = { ...measured, logitScale: Math.exp(model.logitScale.item()), updated: false };
     if (model.logitBias) report.metrics["logit_bias"] = model.logitBias.item();
     scaler?.unscale(model.parameters());
     if (measureGradient || scaler) report.gradientNorm = gradientNorm(model.parameters());

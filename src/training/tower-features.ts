@@ -38,33 +38,47 @@ export function featuresOf(
   towers: Readonly<Record<Tower, boolean>>,
   members?: readonly number[],
 ): Partial<TowerFeatures> {
-  const { batchSize, tokenLength, textsPerImage = 1, views, patches } = input;
+  const { batchSize, tokenLength, textsPerImage = 1, views, patches, there } = input;
   const { imageSize } = model.config.vision;
   const count = members?.length ?? batchSize;
   const bytes = imageSize * imageSize * 3;
   const chosen = <T extends Uint8Array | Int32Array>(all: T, width: number): T => (members ? rowsOf(all, width, members) : all);
-  const pixels = (all: Uint8Array): Tensor => normalizeImages(chosen(all, bytes), count, imageSize, preprocessing, device);
-  const viewed = (which: 0 | 1): Tensor =>
-    model.imageFeatures(pixels(views!.subarray(which * batchSize * bytes, (which + 1) * batchSize * bytes)), kept(1 + which));
+  const chosenThere = (all: Tensor, which = 0): Tensor => {
+    const part = all.slice(0, which * batchSize, (which + 1) * batchSize);
+    if (members === undefined) return part;
+    return part.indexSelect(0, Tensor.from(BigInt64Array.from(members, BigInt), [count], { device }));
+  };
+  /** Pixels of the images, or of one view and of the other. */
+  const pixels = (which: 0 | 1 | 2): Tensor => {
+    const from = (which - 1) * batchSize * bytes;
+    const here = (): Uint8Array => chosen(which === 0 ? input.images : views!.subarray(from, from + batchSize * bytes), bytes);
+    const wanted = there === undefined ? here() : which === 0 ? chosenThere(there.images) : chosenThere(there.views!, which - 1);
+    return normalizeImages(wanted, count, imageSize, preprocessing, device);
+  };
+  const viewed = (which: 1 | 2): Tensor => model.imageFeatures(pixels(which), kept(which));
   /** Patches that are looked at: those of the images, then of one view and of the other. */
   const kept = (which: number): Tensor | undefined => {
     if (patches === undefined) return undefined;
+    if (there?.patches !== undefined) return chosenThere(there.patches, which).to("int64");
     const each = patches.length / (batchSize * (views === undefined ? 1 : 3));
     const own = chosen(patches.subarray(which * batchSize * each, (which + 1) * batchSize * each), each);
     return Tensor.from(own, [count, each], { device }).to("int64");
   };
   const tokens = (): Tensor => {
     const rows = chosen(input.tokens, textsPerImage * tokenLength);
-    const all = Tensor.from(rows, [count * textsPerImage, tokenLength], { device });
+    const all =
+      there === undefined
+        ? Tensor.from(rows, [count * textsPerImage, tokenLength], { device })
+        : chosenThere(there.tokens.view(batchSize, -1)).view(-1, tokenLength);
     return (members ? all.slice(1, 0, Math.max(...textLengths(rows, tokenLength))) : all).to("int64");
   };
   return scope(() =>
     inPrecision(precision, device, (): Partial<TowerFeatures> => {
       const features: Partial<TowerFeatures> = {};
-      if (towers.image) features.images = model.encodeImages(pixels(input.images), kept(0));
+      if (towers.image) features.images = model.encodeImages(pixels(0), kept(0));
       if (towers.text) features.texts = model.encodeTexts(tokens());
       if (!towers.image || views === undefined || model.viewHead === undefined) return features;
-      return { ...features, firstViews: viewed(0), secondViews: viewed(1) };
+      return { ...features, firstViews: viewed(1), secondViews: viewed(2) };
     }),
   );
 }

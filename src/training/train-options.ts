@@ -40,7 +40,10 @@ export interface TrainOptions {
   microBatch?: number | undefined;
   /** Patches of each image that the image tower does not look at. Default it looks at all. */
   patchDropout?: PatchDropout | undefined;
+  /** Where the model is, see `findDevice`. */
   device: string;
+  /** TFLOP/s that the device can do at most, for the share of them that is reached. Default: the data sheet's, of GPUs that are known. */
+  peakTflops?: number | undefined;
   /** Processes that train together: this one makes its part of every batch, the first writes the run folder. Default this one alone. */
   group?: ProcessGroup | undefined;
   /** Opens the batches from a step on. */

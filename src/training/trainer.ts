@@ -9,23 +9,24 @@
  */
 import { existsSync, rmSync } from "node:fs";
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
-import type { Batch } from "../data/index.ts";
 import { saveModel } from "../models/index.ts";
 import type { Objective } from "../objectives/index.ts";
 import { DivergedError, InterruptedError, Progress, log } from "../support/index.ts";
+import { deviceName } from "../torch/index.ts";
+import { BatchFeed, type FedBatch } from "./batch-feed.ts";
 import { isBest, latestCheckpoint, sweepCheckpoints } from "./checkpoints.ts";
 import { Faults } from "./faults.ts";
 import { MeasureWindow } from "./measure-window.ts";
-import { orAborted } from "./or-aborted.ts";
 import { patchesOf } from "./patch-choice.ts";
 import { Ranks } from "./ranks.ts";
 import { RunCourse } from "./run-course.ts";
 import { RunSaving } from "./run-saving.ts";
+import { Speedometer } from "./speedometer.ts";
 import { StallWatch } from "./stall-watch.ts";
 import type { GuardState, Verdict } from "./step-guard.ts";
 import { trainStep } from "./step.ts";
 import { finiteOrText, loaderStart, recordLeftOut, recordStep, warnOfWaiting } from "./train-events.ts";
-import type { BatchSource, TrainOptions, TrainSummary } from "./train-options.ts";
+import type { TrainOptions, TrainSummary } from "./train-options.ts";
 
 /**
  * Trains to the last step and leaves the model in the run folder. Processes of a group all call this.
@@ -59,10 +60,10 @@ class Trainer {
   readonly #progress: Progress;
   readonly #watch: StallWatch;
   readonly #window = new MeasureWindow();
+  readonly #speedometer: Speedometer;
   /** Step that this start went on from. */
   #from = 0;
-  #batches: BatchSource | undefined;
-  #iterator: AsyncIterator<Batch> | undefined;
+  #batches: BatchFeed | undefined;
   #evaluatedStep: number | undefined;
 
   constructor(options: TrainOptions, ranks: Ranks | undefined) {
@@ -72,6 +73,7 @@ class Trainer {
     this.#saving = new RunSaving(options, this.#course, this.#faults);
     this.#objective = this.#faults.wrap(options.objective, () => this.#course.step);
     this.#progress = new Progress({ label: options.label ?? "train", total: totalSteps, unit: "steps", start: 0 });
+    this.#speedometer = new Speedometer(options);
     this.#watch = new StallWatch({ heartbeat: this.#course.first ? run.heartbeat : undefined, totalSteps, ...options.stall });
   }
 
@@ -136,36 +138,44 @@ class Trainer {
     this.#progress.skip(next - this.#course.step);
     this.#course.step = next;
     await this.#batches?.close();
-    this.#batches = this.#iterator = undefined;
+    this.#batches = undefined;
     return true;
   }
 
   /** The batch of the next step. */
-  async #nextBatch(): Promise<Batch | "interrupted"> {
-    const { openBatches, totalSteps, signal } = this.#options;
+  async #nextBatch(): Promise<FedBatch | "interrupted"> {
+    const { openBatches, totalSteps, signal, device } = this.#options;
     this.#watch.phase("batches");
-    this.#batches ??= openBatches(this.#course.step);
-    this.#iterator ??= this.#batches[Symbol.asyncIterator]();
+    this.#batches ??= new BatchFeed(openBatches(this.#course.step), {
+      device,
+      toInput: (batch) => ({ ...batch, ...patchesOf(batch, this.#options), batchSize: batch.ids.length }),
+    });
     const slow = this.#faults.take("slow-batch", this.#course.step);
     if (slow !== undefined) await sleep(slow, undefined, signal === undefined ? {} : { signal }).catch(() => {});
     if (signal?.aborted) return "interrupted";
     // An interruption must not have to wait for a loader that hangs.
-    const result = await orAborted(this.#iterator.next(), signal);
-    if (result === "aborted") return "interrupted";
-    if (result.done === true) throw new Error(`internal: the batches ended at step ${this.#course.step} of ${totalSteps}`);
-    return result.value;
+    const fed = await this.#batches.next(signal);
+    if (fed === "aborted") return "interrupted";
+    if (fed === "ended") throw new Error(`internal: the batches ended at step ${this.#course.step} of ${totalSteps}`);
+    return fed;
   }
 
   /** One step on a batch, and what it leads to. @param asked when the batch was asked for */
-  async #take(batch: Batch, asked: number): Promise<void> {
+  async #take(fed: FedBatch, asked: number): Promise<void> {
+    const { batch, input } = fed;
     const { schedule, totalSteps, run, logEvery, group } = this.#options;
     this.#watch.phase("step");
     const given = performance.now();
     const lr = schedule(this.#course.step);
     let verdict: Verdict = "update";
     const report = trainStep(
-      { ...this.#options, objective: this.#objective, ranks: this.#course.ranks },
-      { ...batch, ...patchesOf(batch, this.#options), batchSize: batch.ids.length },
+      {
+        ...this.#options,
+        objective: this.#objective,
+        ranks: this.#course.ranks,
+        meanwhile: () => this.#batches?.bringNext(),
+      },
+      input,
       lr,
       true,
       (found) => {
@@ -173,6 +183,8 @@ class Trainer {
         return verdict === "update";
       },
     );
+    this.#batches?.release(fed);
+    this.#speedometer.add(input);
     this.#course.step++;
     this.#course.measures = undefined;
     this.#watch.finished(this.#course.step);
@@ -187,7 +199,11 @@ class Trainer {
     if (this.#course.step % logEvery === 0 || this.#course.step === totalSteps) {
       const own = this.#window.take();
       const means = this.#course.ranks?.meansByName(own) ?? own;
-      recordStep(run, this.#course.step, batch, group?.ranks ?? 1, report, lr, { ...means, "train/skipped": this.skipped });
+      recordStep(run, this.#course.step, batch, group?.ranks ?? 1, report, lr, {
+        ...means,
+        ...this.#speedometer.take(means["train/batch_time"]!),
+        "train/skipped": this.skipped,
+      });
       if (this.#course.first && this.#course.step - this.#from > loaderStart) warnOfWaiting(means);
     }
     this.#progress.advance(1, `loss ${report.loss.toFixed(3)}`);
@@ -284,10 +300,12 @@ class Trainer {
     sweepCheckpoints(run.checkpoints, (found) => found > step || this.#course.over.takesBack(found));
     run.rewind(step);
     this.#course.step = step;
-    if (checkpoint === undefined) return run.record("start", 0);
+    const device = this.#options.device;
+    const where = { device: deviceName(device) ?? device };
+    if (checkpoint === undefined) return run.record("start", 0, where);
     this.#course.restore(checkpoint);
     this.#saving.found(step);
     log.info(`Going on from step ${step} (${checkpoint.folder}).`);
-    run.record("resume", step);
+    run.record("resume", step, where);
   }
 }

@@ -30,8 +30,8 @@ const tokenLength = 7;
 export const batchSize = 17;
 const kinds = 12;
 
-/** A small model, and all that a step needs beside it. */
-export function smallContext({ settings }: { settings: ObjectiveSettings }): StepContext & { dispose: () => void } {
+/** A small model, and all that a step needs beside it. @param device where it is. Default "cpu" */
+export function smallContext({ settings }: { settings: ObjectiveSettings }, device = "cpu"): StepContext & { dispose: () => void } {
   const config: ClipConfig = {
     jointWidth: 12,
     vision: { imageSize, patchSize: 4, width: 16, depth: 1, heads: 2, qkNorm: true },
@@ -49,6 +49,7 @@ export function smallContext({ settings }: { settings: ObjectiveSettings }): Ste
   for (const [name, parameter] of model.namedParameters()) {
     if (parameter.shape.length === 1 && name.endsWith("bias")) noGrad(() => parameter.fill_(0));
   }
+  model.moveTo(device);
   const optimizer = new AdamW(decayGroups(model, 0.1), { betas: [0.9, 0.98], eps: 1e-8 });
   const dispose = (): void => {
     optimizer.dispose();
@@ -60,7 +61,7 @@ export function smallContext({ settings }: { settings: ObjectiveSettings }): Ste
     objective: makeObjective(settings),
     preprocessing: imagenetPreprocessing,
     precision: "fp32",
-    device: "cpu",
+    device,
     dispose,
   };
 }
@@ -99,9 +100,9 @@ export function smallBatch(step: number, texts: number): StepInput {
 }
 
 /** Losses of `steps` steps. */
-export function lossCurve(name: string, steps: number, microBatch?: number): number[] {
+export function lossCurve(name: string, steps: number, microBatch?: number, device = "cpu"): number[] {
   const { settings, texts } = objectives[name]!;
-  const context = { ...smallContext({ settings }), microBatch };
+  const context = { ...smallContext({ settings }, device), microBatch };
   try {
     return Array.from({ length: steps }, (_, step) => trainStep(context, smallBatch(step, texts), 5e-3).loss);
   } finally {

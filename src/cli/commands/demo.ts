@@ -5,6 +5,7 @@ import type { Command } from "commander";
 import { reportFiles, resultTable, runDemo, totalTraining } from "../../demo/index.ts";
 import { log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
+import { deviceFlag, deviceOfFlag } from "../device-option.ts";
 import { interruptSignal } from "../interrupt.ts";
 import { parseWhole } from "../options.ts";
 import { createdWith } from "../version.ts";
@@ -15,6 +16,7 @@ interface DemoFlags {
   seeds: number;
   steps?: number;
   limit?: number;
+  device?: string;
   json?: boolean;
 }
 
@@ -25,6 +27,7 @@ export function demoCommand(): Command {
     .option("--seeds <count>", "training runs of each method; more than one gives mean and interval", parseWhole(1), 1)
     .option("--steps <count>", "training steps of each run", parseWhole(1))
     .option("--limit <concepts>", "only so many concepts, for a quick look", parseWhole(1))
+    .option(...deviceFlag("the models are trained"))
     .action(run);
   return examples(demo, "laclip demo", "laclip demo --seeds 5", "laclip demo --llm llama-7b.Q4_K_M.gguf --out with-llama");
 }
@@ -32,6 +35,7 @@ export function demoCommand(): Command {
 async function run(flags: DemoFlags): Promise<void> {
   const results = await runDemo({
     ...flags,
+    device: deviceOfFlag(flags.device),
     signal: interruptSignal("saving what is done"),
     createdWith,
   });

@@ -2,6 +2,7 @@
 import { type OverfitReport, applySettings, findRecipe, overfit } from "../../recipes/index.ts";
 import { exitCodes, styled } from "../../support/index.ts";
 import { print } from "../command.ts";
+import { deviceOfFlag } from "../device-option.ts";
 
 export interface OverfitFlags {
   recipe: string;
@@ -11,13 +12,25 @@ export interface OverfitFlags {
   set: string[];
   batchSize: number;
   steps: number;
+  device?: string;
   json?: boolean;
 }
 
 /** Prints what came out; the exit code is 1 when the batch was not learnt. */
-export async function doctorOverfit({ recipe, data, images, rewrites, set, batchSize, steps, json = false }: OverfitFlags): Promise<void> {
+export async function doctorOverfit({
+  recipe,
+  data,
+  images,
+  rewrites,
+  set,
+  batchSize,
+  steps,
+  device,
+  json = false,
+}: OverfitFlags): Promise<void> {
   const report = await overfit({
     recipe: applySettings(findRecipe(recipe), set),
+    device: device === undefined ? undefined : deviceOfFlag(device),
     data: data === undefined ? undefined : { file: data, images, rewrites, minimumMatched: 0 },
     batchSize,
     steps,

@@ -4,6 +4,7 @@
 import type { Command } from "commander";
 import { exitCodes, styled } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
+import { deviceFlag } from "../device-option.ts";
 import { type Diagnosis, diagnose } from "../diagnosis.ts";
 import { parseWhole } from "../options.ts";
 import type { OverfitFlags } from "./doctor-overfit.ts";
@@ -23,6 +24,7 @@ export function doctorCommand(): Command {
       (value, before: string[]) => [...before, value],
       [] as string[],
     )
+    .option("--device <name>", `with --overfit: ${deviceFlag("to train")[1]}`)
     .option("--batch-size <samples>", "with --overfit: samples of the batch", parseWhole(2), 16)
     .option("--steps <count>", "with --overfit: steps at most", parseWhole(1), 300)
     .action(run);

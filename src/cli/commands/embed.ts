@@ -16,6 +16,7 @@ import { unitRows } from "../../nn/index.ts";
 import { DataError, UsageError, log, readText, writeFileAtomic } from "../../support/index.ts";
 import { type Tensor, scope } from "../../torch/index.ts";
 import { command, examples, print } from "../command.ts";
+import { deviceFlag, deviceOfFlag } from "../device-option.ts";
 import { interruptSignal } from "../interrupt.ts";
 import { parseShare, parseWhole } from "../options.ts";
 import { featureStore } from "./evaluate-options.ts";
@@ -26,7 +27,7 @@ interface EmbedFlags {
   normalise?: boolean;
   features?: string | false;
   batchSize: number;
-  device: string;
+  device?: string;
   json?: boolean;
 }
 
@@ -97,7 +98,7 @@ function addEmbedFlags(target: Command, batchSize: number): Command {
     )
     .option("--no-features", "keep no features")
     .option("--batch-size <count>", "how many at once", parseWhole(1), batchSize)
-    .option("--device <name>", "where the model runs", "cpu");
+    .option(...deviceFlag("the model runs"));
 }
 
 async function embedImages(path: string, flags: EmbedImagesFlags): Promise<void> {
@@ -142,8 +143,9 @@ async function withModel(
     common: { batchSize: number; device: string; store: ReturnType<typeof featureStore>; signal: AbortSignal },
   ) => Promise<void>,
 ): Promise<void> {
-  const model = await openEvaluatedModel(flags.model);
-  const { batchSize, device } = flags;
+  const { batchSize } = flags;
+  const device = deviceOfFlag(flags.device);
+  const model = await openEvaluatedModel(flags.model, { device });
   try {
     await body(model, {
       batchSize,

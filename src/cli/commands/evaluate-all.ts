@@ -12,6 +12,7 @@ import {
 } from "../../evaluation/index.ts";
 import { DataError, InterruptedError, UsageError, log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
+import { deviceFlag, deviceOfFlag } from "../device-option.ts";
 import { interruptSignal } from "../interrupt.ts";
 import { parseShare, parseWhole } from "../options.ts";
 import { version } from "../version.ts";
@@ -35,7 +36,7 @@ interface AllFlags {
   batchSize: number;
   maxSkipped: number;
   seed: number;
-  device: string;
+  device?: string;
   /** A folder, or false for none. */
   features?: string | false;
   published: string[];
@@ -72,7 +73,7 @@ export function allCommand(): Command {
     .option("--seed <number>", "what episodes are drawn from", parseWhole(0), 0)
     .option("--features <folder>", "where features are kept, so that tasks share them (default: LACLIP_FEATURES, else the user's cache)")
     .option("--no-features", "keep no features")
-    .option("--device <name>", "where the model runs", "cpu")
+    .option(...deviceFlag("the model runs"))
     .option(...publishedOption)
     .action(run);
   return examples(
@@ -86,7 +87,8 @@ export function allCommand(): Command {
 async function run({ model: folder, name, tasks, dataset, maxSkipped, features, published, json, ...flags }: AllFlags): Promise<void> {
   // Before hours are spent on what it is to stand beside.
   const beside = published.map(readPublished);
-  const model = await openEvaluatedModel(folder, { name });
+  const device = deviceOfFlag(flags.device);
+  const model = await openEvaluatedModel(folder, { name, device });
   try {
     const stranger = beside.find((one) => one.for !== undefined && one.for !== model.name);
     if (stranger)
@@ -94,6 +96,7 @@ async function run({ model: folder, name, tasks, dataset, maxSkipped, features, 
     const signal = interruptSignal("stopping; results and features that were made are kept");
     const steps = await evaluateAll(model, {
       ...flags,
+      device,
       version,
       datasets: dataset,
       tasks: tasks === undefined ? undefined : chosen(tasks),

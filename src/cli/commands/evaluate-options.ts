@@ -13,6 +13,7 @@ import {
 } from "../../evaluation/index.ts";
 import { DataError, log } from "../../support/index.ts";
 import { print } from "../command.ts";
+import { deviceFlag, deviceOfFlag } from "../device-option.ts";
 import { interruptSignal } from "../interrupt.ts";
 import { parseShare, parseWhole } from "../options.ts";
 import { version } from "../version.ts";
@@ -30,7 +31,7 @@ export interface ScoringFlags {
   /** A folder, or false for none. */
   features?: string | false;
   out?: string;
-  device: string;
+  device?: string;
   json?: boolean;
 }
 
@@ -51,7 +52,7 @@ export function addScoringFlags(target: Command, dataset: string): Command {
     .option("--no-features", "keep no features")
     .option("--out <folder>", "also write the result into this folder, as a .json")
     .option("--name <text>", "what the result calls the model (default: its run folder's name)")
-    .option("--device <name>", "where the model runs", "cpu");
+    .option(...deviceFlag("the model runs"));
 }
 
 /** Adds the flags for a table whose rows have an image and its class. */
@@ -78,11 +79,12 @@ export async function runTask(
   describe: (result: EvaluationResult) => string,
 ): Promise<void> {
   for (const problem of dataset.checked.problems) log.warn(`${dataset.title}: ${problem}`);
-  const model = await openEvaluatedModel(flags.model, flags);
+  const device = deviceOfFlag(flags.device);
+  const model = await openEvaluatedModel(flags.model, { ...flags, device });
   try {
     const planned = await task.plan(model, dataset, {
       batchSize: flags.batchSize,
-      device: flags.device,
+      device,
       maximumSkipped: flags.maxSkipped,
       seed: flags.seed ?? 0,
       store: featureStore(flags),

@@ -22,6 +22,7 @@ import {
 } from "../../evaluation/index.ts";
 import { log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
+import { deviceOfFlag } from "../device-option.ts";
 import { interruptSignal } from "../interrupt.ts";
 import { parseWhole } from "../options.ts";
 import { version } from "../version.ts";
@@ -67,14 +68,15 @@ export function zeroShotCommand(): Command {
 }
 
 async function run(flags: ZeroShotFlags): Promise<void> {
-  const model = await openEvaluatedModel(flags.model, flags);
+  const device = deviceOfFlag(flags.device);
+  const model = await openEvaluatedModel(flags.model, { ...flags, device });
   try {
     const protocol = flags.protocol ?? protocolOf(model.preprocessing);
     const dataset = await openEvaluationDataset(flags.dataset, { ...flags, protocol, splits: [flags.split] });
     const items = splitItems(dataset, flags.split);
     for (const problem of dataset.checked.problems) log.warn(`${dataset.title}: ${problem}`);
     tellWords(model, dataset);
-    const { batchSize, maxSkipped: maximumSkipped, device, split } = flags;
+    const { batchSize, maxSkipped: maximumSkipped, split } = flags;
     const store = featureStore(flags);
     const signal = interruptSignal("stopping; features that were made are kept");
     const plan = zeroShotPlan(model, dataset, { batchSize, maximumSkipped, device, progress: true, store, signal }, split);

@@ -1,7 +1,7 @@
 /** `laclip train`: a recipe, a table of captions or tars, perhaps a rewrites folder, and a run folder comes out. */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { originalSource, sourceOfKey } from "../../data/index.ts";
-import { ProcessGroup } from "../../distributed/index.ts";
+import { ProcessGroup, findPlace } from "../../distributed/index.ts";
 import { openRetrievalDataset } from "../../evaluation/index.ts";
 import { setImageThreads } from "../../images/index.ts";
 import type { Tower } from "../../models/index.ts";
@@ -9,6 +9,7 @@ import {
   type InitialModel,
   type Recipe,
   applySettings,
+  deviceOf,
   findRecipe,
   recipes,
   retrievalEvaluator,
@@ -17,7 +18,9 @@ import {
   zeroShotEvaluator,
 } from "../../recipes/index.ts";
 import { UsageError, formatDuration, log, setLogLevel } from "../../support/index.ts";
+import { deviceName, worksAside } from "../../torch/index.ts";
 import { command, examples, print } from "../command.ts";
+import { deviceFlag, deviceOfFlag } from "../device-option.ts";
 import { interruptSignal } from "../interrupt.ts";
 import { parseShare, parseWhole } from "../options.ts";
 
@@ -28,6 +31,7 @@ interface TrainFlags {
   out: string;
   set: string[];
   smoke?: boolean;
+  device?: string;
   initFrom?: string;
   initOnly?: Tower;
   imageColumn?: string;
@@ -66,6 +70,7 @@ export function trainCommand(): Command {
       (value, before: string[]) => [...before, value],
       [] as string[],
     )
+    .option(...deviceFlag("to train"))
     .option("--smoke", "shrink the recipe to a tiny model and a few steps, to see in a minute whether everything fits together")
     .option("--init-from <folder>", "begin with the weights of a model folder; its image size may be another than the recipe's")
     .addOption(new Option("--init-only <tower>", "of them, take this tower alone").choices(["image", "text"]))
@@ -114,10 +119,13 @@ export function trainCommand(): Command {
 
 async function run(recipeName: string, flags: TrainFlags): Promise<void> {
   const found = findRecipe(recipeName);
-  const recipe = withTextKeys(applySettings(flags.smoke ? smoke(found) : found, flags.set), flags);
+  const settings = flags.device === undefined ? flags.set : [...flags.set, `training.device=${JSON.stringify(flags.device)}`];
+  const recipe = withTextKeys(applySettings(flags.smoke ? smoke(found) : found, settings), flags);
   if (flags.printRecipe) return print(JSON.stringify(recipe, null, 2));
   if (flags.imageThreads !== undefined) setImageThreads(flags.imageThreads);
-  const group = ProcessGroup.find();
+  const place = findPlace();
+  const device = flags.device === undefined ? deviceOf(recipe, place?.localRank) : deviceOfFlag(flags.device);
+  const group = place && ProcessGroup.open(place, { device });
   if (group !== undefined) {
     if (group.first) log.info(`${group.ranks} processes train together (${group.backend}).`);
     // What all do, one tells; warnings and errors are each one's own.
@@ -126,12 +134,13 @@ async function run(recipeName: string, flags: TrainFlags): Promise<void> {
   const evaluators = [];
   if (flags.evaluate !== undefined) {
     const { evaluate: folder, evaluateEvery: everySteps, evaluateClasses: classes, maxSkipped: maximumSkipped } = flags;
-    evaluators.push(zeroShotEvaluator({ folder, everySteps, classes, maximumSkipped }));
+    evaluators.push(zeroShotEvaluator({ folder, everySteps, classes, maximumSkipped, device }));
   }
   if (flags.evaluateRetrieval !== undefined) {
     const dataset = await openRetrievalDataset(flags.evaluateRetrieval);
-    evaluators.push(retrievalEvaluator({ dataset, everySteps: flags.evaluateEvery, maximumSkipped: flags.maxSkipped }));
+    evaluators.push(retrievalEvaluator({ dataset, everySteps: flags.evaluateEvery, maximumSkipped: flags.maxSkipped, device }));
   }
+  if (worksAside(device) && (group?.first ?? true)) log.info(`On ${deviceName(device) ?? device}.`);
   const result = await runRecipe({
     recipe,
     data: {
@@ -147,6 +156,7 @@ async function run(recipeName: string, flags: TrainFlags): Promise<void> {
       otherCaptions: flags.otherCaptions,
     },
     out: flags.out,
+    device,
     group,
     initial: initialOf(flags),
     evaluators,

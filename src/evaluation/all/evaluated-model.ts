@@ -19,13 +19,14 @@ export interface EvaluatedModel extends LoadedModel {
  * Loads a model folder.
  * @param options.name what results call it. Default: the run's folder; of a checkpoint, `run/step-00000100`
  * @param options.imageSize pixels; for another than the model's, its positions are resized. Default the model's
+ * @param options.device where it is to be. Default "cpu"
  * @throws as `loadModel`
  */
 export async function openEvaluatedModel(
   folder: string,
-  { name, imageSize }: { name?: string | undefined; imageSize?: number | undefined } = {},
+  { name, ...options }: { name?: string | undefined; imageSize?: number | undefined; device?: string | undefined } = {},
 ): Promise<EvaluatedModel> {
-  const loaded = loadModel(folder, { imageSize });
+  const loaded = loadModel(folder, options);
   try {
     const path = resolve(folder);
     const parent = dirname(path);

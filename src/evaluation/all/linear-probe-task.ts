@@ -83,7 +83,7 @@ export function linearProbeTask(options: LinearProbeTaskOptions = {}): Evaluatio
             made.push(own);
             return own;
           };
-          let classifier = folder === undefined ? undefined : LinearClassifier.load(folder).classifier;
+          let classifier = folder === undefined ? undefined : LinearClassifier.load(folder, device).classifier;
           try {
             const found: EvaluationResult["metrics"] = {};
             const counts: Record<string, number> = {};

@@ -1,5 +1,5 @@
 /** Where the zero and the unit of features are taken to be before a probe is fitted to them. */
-import { Tensor, noGrad, ops, scope, zeros } from "../../torch/index.ts";
+import { Tensor, noGrad, ones, ops, scope, zeros } from "../../torch/index.ts";
 import type { FeatureScaling } from "./softmax-objective.ts";
 
 /** Rows that are copied at once. */
@@ -15,9 +15,10 @@ export function scalingOf(features: Tensor, standardise: boolean): FeatureScalin
   return noGrad(() =>
     scope(() => {
       const width = features.sizeOf(1);
+      const { device } = features;
       const mean = ops.meanDim(features, 0, false, "float64");
-      if (!standardise) return { mean: mean.keep(), scale: ops.ones([width], "float64").keep() };
-      const squares = zeros([width], { dtype: "float64" });
+      if (!standardise) return { mean: mean.keep(), scale: ones([width], { dtype: "float64", device }).keep() };
+      const squares = zeros([width], { dtype: "float64", device });
       for (const block of features.split(blockRows)) scope(() => squares.add_(block.sub(mean).pow(2).sum(0)));
       const deviation = squares.div(features.sizeOf(0)).sqrt();
       const scale = ops.whereSelf(ops.gtScalar(deviation, 1e-12), deviation, ops.onesLike(deviation));

@@ -129,8 +129,8 @@ export class LinearClassifier {
     writeFileAtomic(join(folder, descriptionFile), `${JSON.stringify({ format: "laclip-classifier-1", ...description }, null, 2)}\n`);
   }
 
-  /** Reads a folder; `hash` is that of weights and bias. @throws DataError when there is none; ModelFormatError when its files are damaged or do not fit each other */
-  static load(folder: string): { classifier: LinearClassifier; description: ClassifierDescription; hash: string } {
+  /** Reads a folder, onto a device; `hash` is that of weights and bias. @throws DataError when there is none; ModelFormatError when its files are damaged or do not fit each other */
+  static load(folder: string, device = "cpu"): { classifier: LinearClassifier; description: ClassifierDescription; hash: string } {
     const path = join(folder, descriptionFile);
     const parsed = descriptionSchema.safeParse(readJson(path, "classifier"));
     if (!parsed.success) {
@@ -155,7 +155,7 @@ export class LinearClassifier {
       );
     }
     const tensor = ({ data, shape }: { data: Uint8Array; shape: number[] }): Tensor =>
-      Tensor.from(new Float32Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength / 4), shape);
+      Tensor.from(new Float32Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength / 4), shape, { device });
     const hash = sha256(Buffer.concat([weight.data, bias.data]));
     return { classifier: new LinearClassifier(tensor(weight), tensor(bias)), description, hash };
   }

@@ -94,7 +94,7 @@ export class LogisticRegression {
     const { tolerance = 1e-7, maximumIterations = 1000, history = 10, signal } = options;
     if (!(strength > 0 && strength < Infinity)) throw new UsageError(`C must be a number above 0, got ${strength}.`);
     const objective = this.#objective;
-    const start = from ?? zeros([this.#features.sizeOf(1) + 1, this.#classes], { dtype: "float64" });
+    const start = from ?? zeros([this.#features.sizeOf(1) + 1, this.#classes], { dtype: "float64", device: this.#features.device });
     objective.reset(start, strength);
     if (from === undefined) start.dispose();
     const noise = rounding[this.#features.dtype === "float64" ? "float64" : "float32"] * objective.rows;

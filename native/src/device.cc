@@ -1,0 +1,162 @@
+// Devices beside the processor: which there are, what they have, and the way of bytes to them.
+//
+// Streams and events go through libtorch's own virtual interface, which every device implements, so that only what CUDA alone knows (its
+// allocator, the names of its GPUs) needs CUDA's headers, and is left out of an addon for a libtorch without it.
+#include "device.h"
+
+#include <ATen/Context.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/core/Event.h>
+#include <c10/core/StreamGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <cstdlib>
+#include <mutex>
+#include <unordered_map>
+
+#include "convert.h"
+
+#ifdef LACLIP_WITH_CUDA
+#include <ATen/cuda/CUDAContext.h>
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAFunctions.h>
+#endif
+
+namespace laclip {
+
+namespace {
+
+void set(napi_env env, napi_value object, const char* name, napi_value value) { check(env, napi_set_named_property(env, object, name, value)); }
+
+c10::Device device_of(Call& call, size_t argument) { return c10::Device(to_string(call.env, call[argument])); }
+
+// The stream of a device on which batches come while its other streams compute.
+c10::Stream copying_stream(const c10::impl::VirtualGuardImpl& impl, c10::Device device) {
+  static std::mutex mutex;
+  static auto* const streams = new std::unordered_map<c10::DeviceIndex, c10::Stream>;
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto found = streams->find(device.index());
+  if (found != streams->end()) return found->second;
+  return streams->emplace(device.index(), impl.getStreamFromGlobalPool(device)).first->second;
+}
+
+}  // namespace
+
+at::Generator generator_of(c10::Device device) {
+  return at::globalContext().defaultGenerator(device.is_cuda() ? device : c10::Device(c10::kCPU));
+}
+
+at::Tensor upload(const at::Tensor& host, c10::Device device, bool ahead) {
+  if (device.is_cpu()) return host;
+  if (!ahead || !device.is_cuda()) return host.to(device, host.scalar_type(), /*non_blocking=*/true);
+  const c10::impl::VirtualGuardImpl impl(device.type());
+  if (!device.has_index()) device = impl.getDevice();
+  const c10::Stream present = impl.getStream(device);
+  const c10::Stream aside = copying_stream(impl, device);
+  at::Tensor there;
+  {
+    const c10::StreamGuard guard(aside);
+    there = host.to(device, host.scalar_type(), /*non_blocking=*/true);
+  }
+  c10::Event copied(device.type());
+  copied.record(aside);
+  copied.block(present);
+  // Its memory belongs to the other stream, which must not have it back while this one still reads.
+  there.record_stream(present);
+  return there;
+}
+
+// () -> why there is no GPU to compute on, or undefined when there is one
+napi_value gpu_problem(Call& call) {
+#ifdef LACLIP_WITH_CUDA
+  try {
+    c10::cuda::device_count_ensure_non_zero();
+    return undefined(call.env);
+  } catch (const c10::Error& error) {
+    return from_string(call.env, error.what_without_backtrace());
+  }
+#else
+  return from_string(call.env, "this libtorch was built without CUDA");
+#endif
+}
+
+// (CUDA device) -> { name, capability, memory: bytes, processors }
+napi_value device_properties([[maybe_unused]] Call& call) {
+#ifdef LACLIP_WITH_CUDA
+  const napi_env env = call.env;
+  const cudaDeviceProp& found = *at::cuda::getDeviceProperties(device_of(call, 0).index());
+  napi_value properties;
+  check(env, napi_create_object(env, &properties));
+  set(env, properties, "name", from_string(env, found.name));
+  set(env, properties, "capability", from_string(env, std::to_string(found.major) + "." + std::to_string(found.minor)));
+  set(env, properties, "memory", from_double(env, static_cast<double>(found.totalGlobalMem)));
+  set(env, properties, "processors", from_double(env, found.multiProcessorCount));
+  return properties;
+#else
+  throw std::runtime_error("this libtorch was built without CUDA");
+#endif
+}
+
+// (device): the one that this thread's work goes to where none is named
+napi_value use_device(Call& call) {
+  const c10::Device device = device_of(call, 0);
+  if (!device.is_cpu() && device.has_index()) c10::impl::VirtualGuardImpl(device.type()).setDevice(device);
+  return undefined(call.env);
+}
+
+// (device): returns when all that it was given is done
+napi_value synchronize(Call& call) {
+  const c10::Device device = device_of(call, 0);
+  if (device.is_cuda()) at::detail::getCUDAHooks().deviceSynchronize(device.has_index() ? device.index() : 0);
+  return undefined(call.env);
+}
+
+// (CUDA device) -> { allocated, peak, reserved }: bytes of tensors now and at most, and what the allocator holds for them
+napi_value device_memory([[maybe_unused]] Call& call) {
+#ifdef LACLIP_WITH_CUDA
+  const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(device_of(call, 0).index());
+  napi_value memory;
+  check(call.env, napi_create_object(call.env, &memory));
+  set(call.env, memory, "allocated", from_double(call.env, static_cast<double>(stats.allocated_bytes[0].current)));
+  set(call.env, memory, "peak", from_double(call.env, static_cast<double>(stats.allocated_bytes[0].peak)));
+  set(call.env, memory, "reserved", from_double(call.env, static_cast<double>(stats.reserved_bytes[0].current)));
+  return memory;
+#else
+  throw std::runtime_error("this libtorch was built without CUDA");
+#endif
+}
+
+// (CUDA device): the peak begins anew
+napi_value reset_peak_memory([[maybe_unused]] Call& call) {
+#ifdef LACLIP_WITH_CUDA
+  c10::cuda::CUDACachingAllocator::resetPeakStats(device_of(call, 0).index());
+  return undefined(call.env);
+#else
+  throw std::runtime_error("this libtorch was built without CUDA");
+#endif
+}
+
+// (handle of a leaf, device): the handle is of a copy there from now on, without a gradient
+napi_value move_tensor(Call& call) {
+  at::Tensor& tensor = call.environment().at(to_double(call.env, call[0]));
+  if (!tensor.is_leaf()) throw std::runtime_error("only a tensor that no other was computed from can be moved");
+  const at::NoGradGuard no_grad;
+  at::Tensor there = tensor.to(device_of(call, 1));
+  if (there.is_same(tensor)) return undefined(call.env);
+  there.requires_grad_(tensor.requires_grad());
+  tensor = std::move(there);
+  return undefined(call.env);
+}
+
+// (on): operators compute the same every time, or say that they can't, for the whole process
+napi_value set_deterministic(Call& call) {
+  const bool on = to_bool(call.env, call[0]);
+  // cuBLAS reads it when it is first used.
+  if (on) setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+  at::Context& context = at::globalContext();
+  context.setDeterministicAlgorithms(on, /*warn_only=*/false);
+  context.setDeterministicCuDNN(on);
+  return undefined(call.env);
+}
+
+}  // namespace laclip

@@ -1,0 +1,205 @@
+// A device that stands in for a GPU where there is none: it computes as the processor does, in memory of its own kind, and refuses what a
+// GPU refuses, an operation on tensors of two devices. For tests: what runs on it takes its device from its inputs, and so runs on a GPU.
+//
+// It is libtorch's device type for private use. Memory is the processor's; every operator without a kernel of its own goes through one
+// boxed fallback, which checks where the tensors are, shows their memory to the processor's kernel, and brings results back. Nothing of it
+// is registered unless a test asks.
+#include <ATen/EmptyTensor.h>
+#include <ATen/NativeFunctions.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/core/Allocator.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <torch/library.h>
+#include <torch/version.h>
+
+#include <cstring>
+#include <unordered_map>
+
+#include "convert.h"
+#include "device.h"
+
+namespace laclip {
+
+namespace {
+
+constexpr c10::DeviceType kKind = c10::DeviceType::PrivateUse1;
+const c10::Device kPlace(kKind, 0);
+
+bool on_it(const at::Tensor& tensor) { return tensor.device().type() == kKind; }
+
+void free_memory(void* data) { std::free(data); }
+
+struct StandInAllocator final : c10::Allocator {
+  static c10::DataPtr make(size_t bytes) {
+    void* data = bytes == 0 ? nullptr : std::malloc(bytes);
+    return {data, data, &free_memory, kPlace};
+  }
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 3)
+  c10::DataPtr allocate(size_t bytes) override { return make(bytes); }
+  void copy_data(void* to, const void* from, size_t count) const override { std::memcpy(to, from, count); }
+#else
+  c10::DataPtr allocate(size_t bytes) const override { return make(bytes); }
+#endif
+  c10::DeleterFnPtr raw_deleter() const override { return &free_memory; }
+};
+
+StandInAllocator allocator;
+
+at::Tensor make_empty(c10::IntArrayRef sizes, c10::optional<c10::ScalarType> dtype, c10::optional<c10::Layout>, c10::optional<c10::Device>,
+                      c10::optional<bool>, c10::optional<c10::MemoryFormat> format) {
+  return at::detail::empty_generic(sizes, &allocator, c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
+                                   dtype.value_or(c10::kFloat), format);
+}
+
+at::Tensor make_strided(c10::IntArrayRef sizes, c10::IntArrayRef strides, c10::optional<c10::ScalarType> dtype, c10::optional<c10::Layout>,
+                        c10::optional<c10::Device>, c10::optional<bool>) {
+  return at::detail::empty_strided_generic(sizes, strides, &allocator, c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
+                                           dtype.value_or(c10::kFloat));
+}
+
+// The same memory as a tensor of the processor.
+at::Tensor shown(const at::Tensor& tensor) {
+  if (!on_it(tensor)) return tensor;
+  return at::from_blob(tensor.data_ptr(), tensor.sizes(), tensor.strides(), at::TensorOptions().dtype(tensor.scalar_type()));
+}
+
+at::Tensor brought(const at::Tensor& tensor) {
+  at::Tensor there = make_strided(tensor.sizes(), tensor.strides(), tensor.scalar_type(), c10::nullopt, c10::nullopt, c10::nullopt);
+  shown(there).copy_(tensor);
+  return there;
+}
+
+at::Tensor& copy_between(at::Tensor& to, const at::Tensor& from, bool) {
+  shown(to).copy_(shown(from));
+  return to;
+}
+
+c10::Scalar read_one(const at::Tensor& tensor) { return shown(tensor).item(); }
+
+const at::Tensor& resize_here(const at::Tensor& tensor, c10::IntArrayRef sizes, c10::optional<c10::MemoryFormat>) {
+  int64_t count = 1;
+  for (const int64_t size : sizes) count *= size;
+  c10::StorageImpl* storage = tensor.storage().unsafeGetStorageImpl();
+  const size_t needed = static_cast<size_t>(count + tensor.storage_offset()) * tensor.element_size();
+  if (storage->nbytes() < needed) {
+    c10::DataPtr larger = StandInAllocator::make(needed);
+    if (storage->nbytes() > 0) std::memcpy(larger.get(), tensor.storage().data(), storage->nbytes());
+    storage->set_data_ptr(std::move(larger));
+    storage->set_nbytes(needed);
+  }
+  tensor.unsafeGetTensorImpl()->set_sizes_contiguous(sizes);
+  return tensor;
+}
+
+// Arguments of one call as the processor sees them, and what they were.
+class Shown {
+ public:
+  explicit Shown(const std::string& op) : op_(op) {}
+
+  c10::IValue show(const c10::IValue& value) {
+    if (value.isTensor()) return show_tensor(value.toTensor());
+    if (value.isTensorList()) {
+      c10::List<at::Tensor> list;
+      for (const at::Tensor& tensor : value.toTensorVector()) list.push_back(show_tensor(tensor));
+      return list;
+    }
+    if (value.isOptionalTensorList()) {
+      c10::List<c10::optional<at::Tensor>> list;
+      for (const c10::optional<at::Tensor>& tensor : value.toOptionalTensorVector()) {
+        list.push_back(tensor.has_value() ? c10::optional<at::Tensor>(show_tensor(*tensor)) : c10::nullopt);
+      }
+      return list;
+    }
+    if (value.isDevice() && value.toDevice().type() == kKind) return c10::Device(c10::kCPU);
+    return value;
+  }
+
+  // Tensors that were empty and were filled.
+  void settle() const {
+    for (const at::Tensor& here : kept_) {
+      const at::Tensor& original = originals_.at(here.unsafeGetTensorImpl());
+      if (original.numel() != 0 || here.numel() == 0) continue;
+      resize_here(original, here.sizes(), c10::nullopt);
+      shown(original).copy_(here);
+    }
+  }
+
+  c10::IValue bring(const c10::IValue& value) const {
+    if (value.isTensor()) return bring_tensor(value.toTensor());
+    if (!value.isTensorList()) return value;
+    c10::List<at::Tensor> list;
+    for (const at::Tensor& tensor : value.toTensorVector()) list.push_back(bring_tensor(tensor));
+    return list;
+  }
+
+ private:
+  at::Tensor show_tensor(const at::Tensor& tensor) {
+    if (!tensor.defined()) return tensor;
+    if (!on_it(tensor)) {
+      // Single numbers may come from the processor, as on a GPU.
+      if (tensor.dim() == 0) return tensor;
+      throw std::runtime_error(op_ + ": tensors on two devices, " + kPlace.str() + " and " + tensor.device().str());
+    }
+    // An empty one may be there to be filled, and has to be given memory then.
+    const at::Tensor here = tensor.numel() == 0 ? at::empty(tensor.sizes(), tensor.scalar_type()) : shown(tensor);
+    originals_.emplace(here.unsafeGetTensorImpl(), tensor);
+    kept_.push_back(here);
+    return here;
+  }
+
+  at::Tensor bring_tensor(const at::Tensor& tensor) const {
+    if (!tensor.defined() || on_it(tensor)) return tensor;
+    const auto same = originals_.find(tensor.unsafeGetTensorImpl());
+    if (same != originals_.end()) return same->second;
+    for (const at::Tensor& here : kept_) {
+      if (!tensor.has_storage() || !tensor.storage().is_alias_of(here.storage())) continue;
+      const at::Tensor& original = originals_.at(here.unsafeGetTensorImpl());
+      return original.as_strided(tensor.sizes(), tensor.strides(), original.storage_offset() + tensor.storage_offset());
+    }
+    return brought(tensor);
+  }
+
+  const std::string op_;
+  std::unordered_map<const c10::TensorImpl*, at::Tensor> originals_;
+  std::vector<at::Tensor> kept_;
+};
+
+void on_processor(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  const size_t count = op.schema().arguments().size();
+  Shown arguments(op.schema().name());
+  for (size_t i = stack->size() - count; i < stack->size(); i++) (*stack)[i] = arguments.show((*stack)[i]);
+  op.callBoxed(stack);
+  arguments.settle();
+  for (size_t i = stack->size() - op.schema().returns().size(); i < stack->size(); i++) (*stack)[i] = arguments.bring((*stack)[i]);
+}
+
+void register_stand_in() {
+  static bool done = false;
+  if (done) return;
+  done = true;
+  c10::SetAllocator(kKind, &allocator);
+  static const c10::impl::DeviceGuardImplRegistrar guard(kKind, new c10::impl::NoOpDeviceGuardImpl<kKind>());
+  static torch::Library own(torch::Library::IMPL, "aten", c10::DispatchKey::PrivateUse1, __FILE__, __LINE__);
+  own.impl("empty.memory_format", TORCH_FN(make_empty));
+  own.impl("empty_strided", TORCH_FN(make_strided));
+  own.impl("copy_", TORCH_FN(copy_between));
+  own.impl("_local_scalar_dense", TORCH_FN(read_one));
+  own.impl("resize_", TORCH_FN(resize_here));
+  own.impl("as_strided", TORCH_FN(at::native::as_strided_tensorimpl));
+  own.impl("view", TORCH_FN(at::native::view));
+  // libtorch would ask a kind of device that it does not know for a convolution of its own.
+  own.impl("convolution", torch::CppFunction::makeFromBoxedFunction<&on_processor>());
+  own.impl("convolution_backward", torch::CppFunction::makeFromBoxedFunction<&on_processor>());
+  static torch::Library others(torch::Library::IMPL, "_", c10::DispatchKey::PrivateUse1, __FILE__, __LINE__);
+  others.fallback(torch::CppFunction::makeFromBoxedFunction<&on_processor>());
+}
+
+}  // namespace
+
+// () -> the name of the device, which is there from now on. To be called before the first backward pass, for which autograd counts devices.
+napi_value stand_in_device(Call& call) {
+  register_stand_in();
+  return from_string(call.env, kPlace.str());
+}
+
+}  // namespace laclip

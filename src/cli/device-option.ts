@@ -1,0 +1,13 @@
+/** `--device`: where a command computes. */
+import { findPlace } from "../distributed/index.ts";
+import { deviceNames, findDevice } from "../torch/index.ts";
+
+/** The flag and its help. @param what computes there */
+export function deviceFlag(what: string): [flags: string, description: string] {
+  return ["--device <name>", `where ${what}: ${deviceNames} (default: auto, a GPU where there is one)`];
+}
+
+/** The device that the flag names. @throws UsageError when it is not there */
+export function deviceOfFlag(name: string | undefined): string {
+  return findDevice(name, { localRank: findPlace()?.localRank, from: "--device" });
+}

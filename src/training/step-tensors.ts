@@ -1,0 +1,48 @@
+/**
+ * The arrays of a step on the device: brought there whole and once, images as the bytes that they are, and cut into micro-batches there.
+ *
+ * On the processor nothing has to be brought: the step reads the arrays themselves.
+ */
+import { Tensor } from "../torch/index.ts";
+import type { StepInput } from "./step.ts";
+
+/** Shapes: B images, K texts of each, L tokens, S pixels, P patches. */
+export interface StepTensors {
+  /** uint8 `[B, S, S, 3]` */
+  images: Tensor;
+  /** int32 `[B x K, L]` */
+  tokens: Tensor;
+  /** uint8 `[2 x B, S, S, 3]`: the first views of all images, then the second ones */
+  views?: Tensor;
+  /** int32 `[B, P]`, with views `[3 x B, P]` */
+  patches?: Tensor;
+  /** int64 `[B x K]` */
+  textKeys?: Tensor;
+  /** float32 `[B x K]` */
+  textWeights?: Tensor;
+}
+
+/**
+ * Copies of the arrays on a device, outside of all scopes.
+ * @param ahead while the device computes what it was given before
+ */
+export function bringToDevice(input: StepInput, device: string, ahead: boolean): StepTensors {
+  const { batchSize, images, tokens, tokenLength, views, patches, textKeys, textWeights } = input;
+  const size = Math.sqrt(images.length / batchSize / 3);
+  const there = (array: Uint8Array | Int32Array | BigInt64Array | Float32Array, shape: number[]): Tensor =>
+    Tensor.from(array, shape, { device, ahead }).keep();
+  const rows = batchSize * (views === undefined ? 1 : 3);
+  return {
+    images: there(images, [batchSize, size, size, 3]),
+    tokens: there(tokens, [tokens.length / tokenLength, tokenLength]),
+    ...(views && { views: there(views, [2 * batchSize, size, size, 3]) }),
+    ...(patches && { patches: there(patches, [rows, patches.length / rows]) }),
+    ...(textKeys && { textKeys: there(textKeys, [textKeys.length]) }),
+    ...(textWeights && { textWeights: there(textWeights, [textWeights.length]) }),
+  };
+}
+
+/** Frees them; what the device still computes with stays until it is done. */
+export function disposeTensors(tensors: StepTensors): void {
+  for (const tensor of Object.values(tensors) as Tensor[]) tensor.dispose();
+}

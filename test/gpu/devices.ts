@@ -1,0 +1,36 @@
+/**
+ * Where the tests of this folder run: on a GPU where there is one, and everywhere on a device that stands in for it (native/src/
+ * stand-in.cc). The stand-in computes as the processor does, and refuses tensors of two devices as a GPU does: what it can't show is how
+ * a GPU rounds, and how fast it is.
+ */
+import { native, torchInfo } from "../../src/torch/index.ts";
+
+export interface TestedDevice {
+  name: string;
+  device: string;
+  /** Why it can't be tested here; undefined where it can. */
+  skip: string | undefined;
+  /** Relative distance from the processor's numbers that rounding explains. */
+  close: number;
+}
+
+const { cuda, cudaDevices: gpus } = torchInfo();
+
+export const gpu: TestedDevice = {
+  name: "a GPU",
+  device: "cuda:0",
+  skip: gpus > 0 ? undefined : `no GPU here: ${native().gpuProblem() ?? "libtorch sees none"}`,
+  close: 2e-3,
+};
+
+/** Seen with 2.14: the backward pass of any other device then asks CUDA's driver, and fails where that is missing. */
+const besideCuda = cuda ? "autograd of a libtorch with CUDA takes the devices of others for GPUs" : undefined;
+
+export const standIn: TestedDevice = { name: "a stand-in for a GPU", device: native().standInDevice(), skip: besideCuda, close: 1e-4 };
+
+export const devices: readonly TestedDevice[] = [standIn, gpu];
+
+/** What `test` takes to leave a device out that is not there. */
+export function unless({ skip }: Pick<TestedDevice, "skip">): { skip?: string } {
+  return skip === undefined ? {} : { skip };
+}

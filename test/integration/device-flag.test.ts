@@ -1,0 +1,51 @@
+/** `--device` as a person gives it: refused where it can't be had, and no part of what a run is known by. */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { torchInfo } from "../../src/torch/index.ts";
+import { NanoRuns, startLaclip, until } from "./nano-runs.ts";
+
+const runs = new NanoRuns("device");
+const withoutGpu = torchInfo().cudaDevices === 0;
+
+describe("--device", () => {
+  before(async () => await runs.open());
+  after(() => runs.close());
+
+  const skip = withoutGpu ? false : "there is a GPU here";
+  test("a GPU that is not there is refused with the reason, and no run folder is left", { skip }, async () => {
+    for (const words of [
+      runs.words("refused", [], ["--device", "cuda"]),
+      runs.words("refused", ["training.device=cuda:3"]),
+      ["evaluate", "zero-shot", "--model", "nowhere", "--dataset", "nowhere", "--device", "cuda"],
+      ["doctor", "--overfit", "--device", "cuda"],
+    ]) {
+      const { code, stderr } = await startLaclip(words).ended;
+      assert.equal(code, 2, `${words.join(" ")}: ${stderr}`);
+      assert.match(stderr, /there is no GPU to compute on: \S/);
+      assert.match(stderr, /--device cpu/);
+    }
+    assert.deepEqual(runs.checkpoints("refused"), []);
+  });
+
+  test("what is no device is refused", async () => {
+    const { code, stderr } = await startLaclip(runs.words("never", [], ["--device", "tpu"])).ended;
+    assert.equal(code, 2);
+    assert.match(stderr, /--device tpu: there is no such device/);
+  });
+
+  test("a run goes on under another word for its device, with the same weights", async () => {
+    const settings = ["training.steps=40"];
+    assert.equal((await startLaclip(runs.words("whole", settings, ["--device", "cpu"])).ended).code, 0);
+    const stopped = startLaclip(runs.words("stopped", [...settings, "training.device=cpu"]));
+    await until(() => runs.checkpoints("stopped").length > 0);
+    stopped.child.kill("SIGTERM");
+    await stopped.ended;
+    const { code, stderr } = await startLaclip(runs.words("stopped", settings, ["--device", "cpu"])).ended;
+    assert.equal(code, 0, stderr);
+    assert.equal(runs.weights("stopped"), runs.weights("whole"));
+    const [start] = runs.events("whole", "start");
+    assert.equal(start?.["device"], "cpu");
+    const last = runs.events("whole", "train").at(-1)!;
+    assert.ok(Number(last["train/tflops"]) > 0);
+  });
+});
