@@ -28,7 +28,7 @@ import {
   textUnderAny,
 } from "../data/index.ts";
 import type { IndexedShard, OpenedBytes, SampleMember, ShardIndex } from "../data/index.ts";
-import { readTar } from "../formats/index.ts";
+import { noPassedOver, readTar } from "../formats/index.ts";
 import type { TarMember } from "../formats/index.ts";
 import { decodeImage, imageFormat } from "../images/index.ts";
 import { DataError, LaclipError, Progress, isRecord } from "../support/index.ts";
@@ -43,6 +43,7 @@ export const tarFaults = {
   "bad-text": "a .txt is no UTF-8, or a .json no JSON object",
   "no-picture": "what is called an image is empty, a web page or something else",
   "unreadable-image": "an image can't be decoded",
+  "passed-over": "links, or members with names such as ../a.jpg, which are not read",
   samples: "the number of samples is another than it should be",
   bytes: "the size is another than the index says",
   sha256: "the bytes are others than the index says",
@@ -152,6 +153,7 @@ export async function verifyTar(path: string, options: VerifyTarsOptions = {}, i
   const { decode = false, captionColumn } = options;
   const faults = new Faults(options.examples ?? 5);
   const source = new WatchedBytes(path, index !== undefined);
+  const passedOver = noPassedOver();
   const shown = shownAddress(path);
   const borders = new SampleBorders();
   const keys = new Set<string>();
@@ -172,7 +174,7 @@ export async function verifyTar(path: string, options: VerifyTarsOptions = {}, i
     open = { key, suffixes: new Set(), image: false, caption: false };
   };
   try {
-    for await (const member of readTar(source, { name: shown })) {
+    for await (const member of readTar(source, { name: shown, passedOver })) {
       const place = sampleMember(member.name);
       if (!place) continue;
       if (borders.begins(place)) begin(place);
@@ -209,6 +211,12 @@ export async function verifyTar(path: string, options: VerifyTarsOptions = {}, i
     faults.add("damaged", undefined, error.message.replace(`${shown}: `, ""));
   } finally {
     await Promise.all(decoding);
+  }
+  const { links, unsafeNames } = passedOver;
+  if (links > 0) faults.add("passed-over", undefined, `${links} ${links === 1 ? "member is a link" : "members are links"}`);
+  if (unsafeNames > 0) {
+    const are = unsafeNames === 1 ? "member has a name that is" : "members have names that are";
+    faults.add("passed-over", undefined, `${unsafeNames} ${are} absolute or lead out of the tar (../)`);
   }
   const bytes = source.size();
   const compared = await compare(path, { source, bytes, samples, faults, index });

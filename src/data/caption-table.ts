@@ -180,7 +180,13 @@ function unknownColumn(file: string, kind: "image" | "caption", tried: readonly 
 
 /** The error for a table that has ids but no column of image paths. */
 export async function noImageColumn(table: CaptionTable): Promise<DataError> {
-  return unknownColumn(table.file, "image", imageColumns, await tableColumns(table.file, { header: table.header }));
+  const known = await tableColumns(table.file, { header: table.header });
+  if (table.header && findColumn(known, urlColumns) === undefined) return unknownColumn(table.file, "image", imageColumns, known);
+  return new DataError(`${table.file}: this is a list of addresses, which holds no images and names no files.`, {
+    mend:
+      "Download the images, with img2dataset for instance, and give the tars that it leaves, with `--id-column hash:url` for rewrites of " +
+      "this list. Or name the column of image paths.",
+  });
 }
 
 /** True for a folder in which a table lies. */

@@ -96,6 +96,17 @@ test("a wrong column lists the columns there are", async () => {
   await assert.rejects(openPairs({ file, captionColumn: "words" }), /which column holds the image path/);
   const textOnly = table("text-only.csv", "id,caption\n1,a dog\n");
   await assert.rejects(openPairs({ file: textOnly }), /which column holds the image path\?.*id, caption/);
+  for (const [name, content] of [
+    ["published.tsv", "a dog\thttp://a/1.jpg\n"],
+    ["addresses.csv", "URL,TEXT\nhttp://a/1.jpg,a dog\n"],
+  ] as const) {
+    await assert.rejects(openPairs({ file: table(name, content) }), (error) => {
+      assert.ok(error instanceof DataError);
+      assert.match(error.message, /a list of addresses/);
+      assert.match(error.mend!, /img2dataset.*--id-column hash:url/);
+      return true;
+    });
+  }
 });
 
 test("repeated ids are refused and named", async () => {

@@ -203,7 +203,8 @@ export class TrainingBatches {
         const name = imageName(sample.image);
         // A JPEG is decoded no further than its crop needs; what was decoded whole would have other pixels, so it has no place in the cache.
         if (imageFormat(bytes) === "jpeg") {
-          const options = { ...draw, exact, maxPixels, name };
+          // A batch is handed on when all of its images are made.
+          const options = { ...draw, exact, maxPixels, name, targetStays: true };
           if (target.views === undefined) await trainingViewInto(bytes, options, target.image);
           else await threeViews(target, async (all) => await slipViewsInto(bytes, options, all));
           return undefined;

@@ -5,6 +5,7 @@ export * from "./encode.ts";
 export { imageHeader } from "./header.ts";
 export * from "./image-header.ts";
 export { type ImageEngine, imageEngine, imageThreads, setImageThreads } from "./native.ts";
+export { type RenderOptions } from "./render.ts";
 export { type Box, type Interpolation, resizePillow } from "./resample.ts";
 export * from "./slip-views.ts";
 export {

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
@@ -25,6 +25,7 @@ import {
   trainingImage,
   trainingViewInto,
 } from "./index.ts";
+import type { Box } from "./resample.ts";
 import { jpegAddon, outcomes, owned, writePlan } from "./native.ts";
 import { renderInto, renderPlain } from "./render.ts";
 import { square } from "./views.ts";
@@ -109,6 +110,65 @@ test("crops from smaller decodes differ from the exact ones by less than a byte 
   }
 });
 
+/** A view of so many pixels a side of a part of a JPEG, from a decode that may be smaller; alone, or beside one of the whole image. */
+function smaller(bytes: Uint8Array, width: number, height: number, box: Box, size: number, besideWhole = false): Uint8Array {
+  const views = [square(box, size, "bilinear"), ...(besideWhole ? [square({ x: 0, y: 0, width, height }, 1, "bilinear")] : [])];
+  const target = new Uint8Array(size * size * 3 + (besideWhole ? 3 : 0));
+  assert.equal(jpegAddon()!.renderNow(writePlan("jpeg", width, height, 1.2, views), bytes, target), outcomes.done);
+  return target.subarray(0, size * size * 3);
+}
+
+test("an eighth of a JPEG has the samples that libjpeg gives, and near ones where colours have half the size", needsJpeg, async () => {
+  for (const [options, most] of [
+    [{ chromaSubsampling: "4:4:4" }, 0],
+    [{ chromaSubsampling: "4:4:4", quality: 100, optimiseCoding: false }, 0],
+    [{ chromaSubsampling: "4:2:0" }, 0.6],
+    [{ chromaSubsampling: "4:2:0", quality: 30 }, 0.6],
+  ] as const) {
+    for (const [width, height] of [
+      [613, 427],
+      [320, 48],
+      [201, 640],
+    ] as const) {
+      // Both hold the same coefficients, and those in several scans are left to libjpeg.
+      const [ours, theirs] = await Promise.all(
+        [false, true].map((progressive) => madePhoto(width, height, "eighths", { ...options, progressive })),
+      );
+      for (let i = 0; i < 20; i++) {
+        const box = randomResizedCropBox(Random.of(i), width, height, { scale: [0.2, 1] });
+        const size = Math.floor(Math.min(box.width, box.height) / 8 / 1.2);
+        const found = smaller(ours!, width, height, box, size);
+        const difference = meanDifference(found, smaller(theirs!, width, height, box, size));
+        assert.ok(difference <= most, `${difference} of ${width} x ${height}, ${JSON.stringify(options)}`);
+      }
+    }
+  }
+});
+
+test("of an eighth, what lies above a restart marker may be left out; all samplings come close to the exact crop", needsJpeg, async () => {
+  let skipped = 0;
+  const differences: number[] = [];
+  for (const name of variety.filter((path) => /(65x49|40x15|17x33)\.jpg$/u.test(path) && !/cmyk|ycck/u.test(path))) {
+    const bytes = readFileSync(name);
+    const whole = await decodeImage(bytes);
+    const { width, height } = whole;
+    for (let i = 0; i < (name.includes("restart") ? 60 : 12); i++) {
+      const random = Random.of(basename(name), i);
+      const box = randomResizedCropBox(random, width, height, { scale: [0.1, 1] });
+      const size = Math.floor(Math.min(box.width, box.height) / 8 / 1.2);
+      if (size < 1) continue;
+      const found = smaller(bytes, width, height, box, size);
+      assert.deepEqual(found, smaller(bytes, width, height, box, size, true), `${name} ${JSON.stringify(box)}`);
+      // These images are waves, noise and hard edges, looked at through few pixels: no photo is as far off.
+      differences.push(meanDifference(found, resizePillow(whole, box, size, size, "bilinear")));
+      if (name.includes("restart") && box.y >= 16) skipped++;
+    }
+  }
+  const mean = differences.reduce((sum, difference) => sum + difference, 0) / differences.length;
+  assert.ok(differences.length > 300 && mean < 5, `${mean} over ${differences.length} crops`);
+  assert.ok(skipped > 5, String(skipped));
+});
+
 test("what a smaller decode leaves out around a crop changes nothing in it", needsJpeg, async () => {
   const addon = jpegAddon()!;
   for (const options of [{}, { chromaSubsampling: "4:4:4" }, { progressive: true }]) {
@@ -178,13 +238,18 @@ test("flips are drawn after the crop, half of the time", async () => {
 test("results go where the caller says, also in shared memory, whatever number of threads works on them", async () => {
   const before = imageThreads();
   const expected = await evaluationImage(photo, { size: 32 });
-  for (const threads of [1, 3]) {
+  for (const [threads, targetStays] of [
+    [1, false],
+    [3, false],
+    [3, true],
+  ] as const) {
     setImageThreads(threads);
-    const batch = new Uint8Array(new SharedArrayBuffer(20 * expected.length + 7));
+    const room = 20 * expected.length + 7;
+    const batch = new Uint8Array(targetStays ? new ArrayBuffer(room) : new SharedArrayBuffer(room));
     const bytes = readFileSync(photo);
     await Promise.all(
       Array.from({ length: 20 }, (_, i) =>
-        trainingViewInto(bytes, { size: 32, random: Random.of(i), exact: true }, batch.subarray(7 + i * expected.length)),
+        trainingViewInto(bytes, { size: 32, random: Random.of(i), exact: true, targetStays }, batch.subarray(7 + i * expected.length)),
       ),
     );
     for (let i = 0; i < 20; i++) {
@@ -249,8 +314,9 @@ test("files cut anywhere are refused by both ways, and files with changed bytes 
     for (let hit = random.integer(4); hit >= 0; hit--) bytes[random.integer(bytes.length)]! ^= 1 << random.integer(8);
     if (random.uniform() < 0.2) bytes = bytes.subarray(0, random.integer(bytes.length));
     if (random.uniform() < 0.1) bytes = Buffer.concat([bytes, bytes]);
-    const target = new Uint8Array(16 * 16 * 3);
-    await trainingViewInto(bytes, { size: 16, random: Random.of(i), maxPixels: 1e6 }, target).catch((error: unknown) => {
+    const size = i % 2 === 0 ? 16 : 3;
+    const target = new Uint8Array(size * size * 3);
+    await trainingViewInto(bytes, { size, random: Random.of(i), maxPixels: 1e6 }, target).catch((error: unknown) => {
       if (!(error instanceof DataError)) throw error;
       refused++;
     });

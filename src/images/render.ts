@@ -16,6 +16,15 @@ import { resizePlain } from "./resample.ts";
  */
 const leastShrink = 1.2;
 
+/** How images are decoded, and what the caller knows of the array that their views go to. */
+export interface RenderOptions extends DecodeOptions {
+  /**
+   * True: the array is not transferred to another thread before its views are made, so they are written where it lies. Default false: they
+   * are copied there when they are made. Shared memory is written where it lies in any case.
+   */
+  targetStays?: boolean;
+}
+
 /**
  * Makes views one after the other into `target`.
  *
@@ -25,7 +34,7 @@ const leastShrink = 1.2;
  */
 export async function renderInto(
   input: string | Uint8Array,
-  options: DecodeOptions,
+  options: RenderOptions,
   choose: (width: number, height: number) => readonly View[],
   exact: boolean,
   target: Uint8Array,
@@ -38,7 +47,7 @@ export async function renderInto(
     const views = choose(width, height);
     checkRoom(views, target);
     const plan = writePlan("jpeg", width, height, exact ? Infinity : leastShrink, views);
-    if (finished(await decoder.render(plan, image.bytes, target, image.ownBytes ? owned.source : owned.nothing))) return;
+    if (finished(await decoder.render(plan, image.bytes, target, ours(image.ownBytes, options)))) return;
     chosen = { width, height, views };
   }
   const pixels = await decodeWithSharp(image);
@@ -51,8 +60,13 @@ export async function renderInto(
     return;
   }
   const plan = writePlan("pixels", pixels.width, pixels.height, Infinity, views);
-  const done = finished(await addon.render(plan, pixels.data, target, owned.source));
+  const done = finished(await addon.render(plan, pixels.data, target, ours(true, options)));
   invariant(done, `views of ${pixels.width} x ${pixels.height} pixels of ${image.name} were not made`);
+}
+
+/** Which arrays the addon may use where they lie. */
+function ours(source: boolean, { targetStays = false }: RenderOptions): number {
+  return (source ? owned.source : owned.nothing) | (targetStays ? owned.target : owned.nothing);
 }
 
 /** False where another decoder should try. */

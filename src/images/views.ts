@@ -6,7 +6,7 @@
 import type { Random } from "../support/index.ts";
 import type { DecodeOptions, Pixels } from "./decode.ts";
 import type { View } from "./native.ts";
-import { renderInto } from "./render.ts";
+import { renderInto, type RenderOptions } from "./render.ts";
 import { type Box, type Interpolation, resizePillow } from "./resample.ts";
 
 export interface CropOptions {
@@ -58,7 +58,7 @@ export function trainingView(pixels: Pixels, { size, interpolation = "bilinear",
   return resizePillow(pixels, randomResizedCropBox(random, pixels.width, pixels.height, crop), size, size, interpolation);
 }
 
-export interface TrainingViewOptions extends TrainingImageOptions {
+export interface TrainingViewOptions extends TrainingImageOptions, RenderOptions {
   /** Left and right changed places half of the time, drawn after the crop. Default false (LaCLIP). */
   flip?: boolean;
   /**

@@ -30,6 +30,17 @@ test("ids that are hashes", async () => {
   writeFileSync(published, "a cat\thttp://a/2.jpg\na dog\thttp://a/1.jpg\n");
   assert.deepEqual((await (await openCaptions(published)).survey()).fingerprint, pairs.fingerprint);
   assert.deepEqual((await (await openCaptions(file, { idColumn: "hash:url" })).survey()).fingerprint, pairs.fingerprint);
+  // As img2dataset leaves what it downloaded of that list, under numbers of its own.
+  const tar = join(folder, "00000.tar");
+  const downloaded = ["a dog", "a cat"].flatMap((caption, i): [string, string][] => [
+    [`00000000${i}.jpg`, "an image"],
+    [`00000000${i}.json`, JSON.stringify({ caption, url: `http://a/${i + 1}.jpg`, key: `00000000${i}`, status: "success" })],
+    [`00000000${i}.txt`, caption],
+  ]);
+  await writeTar(tar, downloaded);
+  const tars = await openTarPairs([tar], { name: tar, idColumn: "hash:url" });
+  assert.deepEqual(tars.fingerprint, pairs.fingerprint);
+  assert.deepEqual([tars.samples.id(0), tars.samples.id(1)], [pairs.samples.id(0), pairs.samples.id(1)]);
 });
 
 test("packed tars have the ids and the fingerprint of what was packed; without their index, and in all other tars, ids are keys", async () => {

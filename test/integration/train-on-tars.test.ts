@@ -19,7 +19,11 @@ const rewrites = join(root, "rewrites");
 const shards = join(root, "shards");
 
 async function laclip(...args: string[]): Promise<{ code: number | null; stderr: string }> {
-  const env = { ...process.env, LACLIP_THREADS: "1", XDG_CACHE_HOME: join(root, "cache"), no_proxy: "127.0.0.1" };
+  return await laclipWith({}, ...args);
+}
+
+async function laclipWith(more: Record<string, string>, ...args: string[]): Promise<{ code: number | null; stderr: string }> {
+  const env = { ...process.env, LACLIP_THREADS: "1", XDG_CACHE_HOME: join(root, "cache"), no_proxy: "127.0.0.1", ...more };
   const child = spawn(process.execPath, [main, ...args], { env, stdio: ["ignore", "ignore", "pipe"] });
   let stderr = "";
   child.stderr.on("data", (chunk) => (stderr += chunk));
@@ -96,6 +100,28 @@ test("the same tars from front to back: other batches, one order; a run that is 
   const resumed = await train("streamed-kept", shards, ...streamed, ...steps);
   assert.match(resumed.stderr, /Going on from step 4/);
   assert.deepEqual(resumed.losses, whole.losses);
+});
+
+test("a run records how long it waited for batches, and warns when that is much of its time", async () => {
+  const flags = ["model.preset=nano", "training.batchSize=8", "training.logEvery=1", "training.steps=24", "training.warmupSteps=2"].flatMap(
+    (set) => ["--set", set],
+  );
+  const out = join(root, "waiting");
+  const args = ["train", "emoji-laclip", "--data", shards, "--out", out, "--min-matched", "0", ...flags];
+  // A batch that comes much later than the steps before it took together.
+  const { code, stderr } = await laclipWith({ LACLIP_FAULTS: "slow-batch@22=2000" }, ...args);
+  assert.equal(code, 0, stderr);
+  const steps = readFileSync(join(out, "events.jsonl"), "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Record<string, number | string>)
+    .filter(({ event }) => event === "train");
+  assert.equal(steps.length, 24);
+  for (const step of steps) {
+    const [waited, took] = [step["train/data_time"] as number, step["train/batch_time"] as number];
+    assert.ok(waited >= 0 && waited <= took, JSON.stringify(step));
+  }
+  assert.match(stderr, /The loader is the limit: \d+ % of the time .* `laclip data bench`/);
 });
 
 test("texts are drawn from the keys that are named, as with open_clip", async () => {

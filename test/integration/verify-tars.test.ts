@@ -1,13 +1,16 @@
 /** Every defect that is planted in a tar is found, by its name, and nothing else is. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { pack } from "tar-stream";
 import { openCollection, packShards, verifyTar, verifyTars } from "../../src/curation/index.ts";
 import type { TarReport, VerifyTarsOptions } from "../../src/curation/index.ts";
+import { openTarPairs } from "../../src/data/index.ts";
 import { DataError, EndpointError, setLogLevel } from "../../src/support/index.ts";
 import { serveFolder } from "./file-server.ts";
 import { picture, writeCollection } from "./small-collection.ts";
@@ -78,6 +81,30 @@ test("each planted defect of a sample is found", async () => {
     const report = await found(members, options);
     assert.deepEqual(says(report), expected, JSON.stringify(members.map(([name]) => name)));
   }
+});
+
+test("links and names that lead out of the tar are told of, and read by nobody", async () => {
+  const archive = pack();
+  const chunks: Buffer[] = [];
+  archive.on("data", (chunk) => void chunks.push(chunk as Buffer));
+  archive.entry({ name: "1.jpg" }, photo);
+  archive.entry({ name: "1.txt" }, "a dog");
+  archive.entry({ name: "2.jpg", type: "symlink", linkname: "/etc/passwd" });
+  archive.entry({ name: "2.txt" }, "a cat");
+  archive.entry({ name: "../3.jpg" }, photo);
+  archive.entry({ name: "/4.txt" }, "a horse");
+  archive.finalize();
+  await once(archive, "end");
+  const path = join(folder, "links.tar");
+  writeFileSync(path, Buffer.concat(chunks));
+  const report = await verifyTar(path);
+  assert.deepEqual(says(report), [
+    "no-image 2: only txt",
+    "passed-over undefined: 1 member is a link",
+    "passed-over undefined: 2 members have names that are absolute or lead out of the tar (../)",
+  ]);
+  const { samples, skipped } = await openTarPairs([path], { name: path, maximumSkipped: 0.5 });
+  assert.deepEqual([samples.length, samples.id(0), skipped.missingImages], [1, "1", 1]);
 });
 
 test("a caption under another key counts where it is asked for", async () => {

@@ -12,8 +12,8 @@ import { DataError, EndpointError, Random } from "../../support/index.ts";
 import { type LoaderOptions, openLoader } from "../loader.ts";
 import { listShards } from "../remote/list-shards.ts";
 import { openTarPairs } from "../tar-pairs.ts";
-import type { Batch } from "../training-batches.ts";
-import type { ShardedSamples } from "../training-samples.ts";
+import { type Batch, batchSettings } from "../training-batches.ts";
+import { openFeed, type ShardedSamples, trainingSamples } from "../training-samples.ts";
 import { countSamples } from "./count-samples.ts";
 
 // Servers of the test must be reached whatever proxy the user has.
@@ -101,6 +101,18 @@ test("the order is the same whatever runs ahead or side by side, and from any st
     const rest = await take(samples, { startStep: step, totalSteps: Math.min(40, step + 5) });
     assert.deepEqual(rest, batches.slice(step, step + 5), `from step ${step}`);
   }
+  // Which samples come, after a stop at any step.
+  const { samples: source } = trainingSamples(samples);
+  for (let step = 0; step < 40; step++) {
+    const feed = openFeed(source, batchSettings(settings));
+    const fed = await feed.batch(step);
+    assert.deepEqual(
+      Array.from(fed.samples, ({ id }) => id),
+      batches[step]!.ids,
+      `from step ${step}`,
+    );
+    await feed.close();
+  }
 });
 
 test("two ranks together see each sample once", async () => {
@@ -109,6 +121,15 @@ test("two ranks together see each sample once", async () => {
   const seen = ranks.flat().flatMap(({ ids }) => ids);
   assert.equal(seen.length, 120);
   assert.equal(new Set(seen).size, 120);
+});
+
+test("more ranks than tars: each has as many batches as the others, and none of their samples", async () => {
+  const samples = await sharded();
+  const ranks = await Promise.all(
+    Array.from({ length: 8 }, async (_, rank) => await take(samples, { rank, ranks: 8, totalSteps: Math.floor(130 / 48) })),
+  );
+  const seen = ranks.flat().flatMap(({ ids }) => ids);
+  assert.deepEqual([seen.length, new Set(seen).size], [96, 96]);
 });
 
 test("counts come from the headers, from img2dataset's statistics, and from the cache; wrong ones are noticed", async () => {

@@ -25,7 +25,7 @@ import {
 } from "../../../src/data/index.ts";
 import type { Pairs, ShardedSamples } from "../../../src/data/index.ts";
 import { scanTar } from "../../../src/formats/index.ts";
-import { decodeImage, imageFormat, readImageHeader } from "../../../src/images/index.ts";
+import { decodeImage, imageFormat, readImageHeader, trainingViewInto } from "../../../src/images/index.ts";
 import { openCaptions } from "../../../src/rewriting/index.ts";
 import { DataError, Random, setLogLevel } from "../../../src/support/index.ts";
 import { picture, writeCollection, writeRewrites } from "../small-collection.ts";
@@ -257,13 +257,17 @@ async function fuzzImages(run: (work: (n: number, random: Random) => Promise<voi
     cmyk: await sharp(await picture(6, "png", [40, 40])).toColourspace("cmyk").jpeg().toBuffer(),
     avif: await sharp(await picture(7, "png", [32, 32])).avif({ effort: 0 }).toBuffer(),
   }; // prettier-ignore
-  await run(async (_n, random) => {
+  await run(async (n, random) => {
     const name = random.choice(Object.keys(good));
     const bytes = damage(good[name]!, random, 8);
     imageFormat(bytes);
     const header = await attempt(`${name} header`, async () => await readImageHeader(bytes));
     const pixels = await attempt(name, async () => await decodeImage(bytes, { maxPixels: 1e6 }));
     if (pixels) assert.equal(pixels.data.length, pixels.width * pixels.height * 3, "three bytes for each pixel");
+    const size = 1 + random.integer(12);
+    await attempt(`${name} view`, async () => {
+      await trainingViewInto(bytes, { size, random: Random.of(n), maxPixels: 1e6 }, new Uint8Array(size * size * 3));
+    });
     if (header && pixels) assert.deepEqual([header.width, header.height], [pixels.width, pixels.height], "header and pixels agree");
   });
 }
