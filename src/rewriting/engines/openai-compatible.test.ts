@@ -52,6 +52,7 @@ class Stub {
         for await (const chunk of request) body += String(chunk);
         if (request.url === "/v1/models") {
           if (this.model === null) return void response.writeHead(404).end();
+          if (this.model === "unlisted") return void response.writeHead(500).end("Internal Server Error");
           return void response.end(JSON.stringify({ data: [{ id: this.model }] }));
         }
         const asked: Asked = { ...(JSON.parse(body) as Partial<Asked>), path: request.url!, at: performance.now() };
@@ -313,6 +314,13 @@ test("servers of two models are refused by name, unless one name is given for bo
   for (const { asked } of servers) for (const { model } of asked) assert.equal(model, "both");
   const unnamed = [await Stub.start(undefined, null), await Stub.start(undefined, null)];
   assert.equal((await work(unnamed, groups(5, 1))).failures.length, 0);
+});
+
+test("a server that fails to list its models is asked for the one that was named", async () => {
+  const server = await Stub.start(undefined, "unlisted");
+  assert.equal((await work([server], groups(5, 1), { model: "mine" })).failures.length, 0);
+  assert.ok(server.asked.every(({ model }) => model === "mine"));
+  await assert.rejects(work([server], groups(1, 1), { tries: 1 }), /500/);
 });
 
 test("conversations go to chat/completions with room for more than a line", async () => {

@@ -197,6 +197,8 @@ export class OpenAiCompatibleEngine implements RewriteEngine {
       const came = await member.connection.ask("GET", "/models", undefined, Math.min(30, timeoutSeconds));
       // Servers that are still loading their model say so with 503.
       if (came.status === 503) throw new PassingError("busy", "the server is not ready (503)");
+      // One that can't list its models may well have the one that was named; whether it has, the first request shows.
+      if (came.status === 500 && this.#options.model !== undefined) return;
       answer = readAnswer(came, `${member.url}/models`) as typeof answer;
     } catch (error) {
       // Some servers offer completions and nothing else.
