@@ -35,7 +35,9 @@ void declare(napi_env env, napi_value exports, const char* name, napi_callback f
 void keep_freed_memory() {
 #ifdef __GLIBC__
   if (std::getenv("MALLOC_TRIM_THRESHOLD_") || std::getenv("MALLOC_MMAP_THRESHOLD_") || std::getenv("GLIBC_TUNABLES")) return;
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  // Older versions of the C library refuse more than half of what the heap of a thread can be, 32 MiB. Left at that, they would map each
+  // block beyond 128 KiB anew: setting either ends their own adapting of both.
+  if (!mallopt(M_MMAP_THRESHOLD, 1 << 30)) mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
 #endif
 }

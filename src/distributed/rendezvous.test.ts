@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { UsageError } from "../support/index.ts";
-import { findPlace, firstHost } from "./rendezvous.ts";
+import { findLocalRank, findPlace, firstHost } from "./rendezvous.ts";
 
 describe("findPlace", () => {
   test("alone without variables, and as the only process", () => {
@@ -69,6 +69,14 @@ describe("findPlace", () => {
       );
     });
   }
+});
+
+test("the rank on a machine is found without the rest, which may be missing or wrong", () => {
+  assert.equal(findLocalRank({ RANK: "5", LOCAL_RANK: "1" }), 1);
+  assert.equal(findLocalRank({ SLURM_LOCALID: "2", WORLD_SIZE: "x" }), 2);
+  assert.equal(findLocalRank({ LOCAL_RANK: "1", SLURM_LOCALID: "2" }), 1);
+  assert.equal(findLocalRank({ LOCAL_RANK: "", RANK: "3" }), 0);
+  assert.equal(findLocalRank({ LOCAL_RANK: "one" }), 0);
 });
 
 test("firstHost reads Slurm's lists", () => {

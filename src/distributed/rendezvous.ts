@@ -63,6 +63,16 @@ export function findPlace(variables: Variables = process.env): Place | undefined
   return { rank, ranks, localRank, from, meeting: meetingPlace(variables, known), attempt: variables["TORCHELASTIC_RESTART_COUNT"] ?? "0" };
 }
 
+/**
+ * Number of this process among those that a launcher has started on its machine, from 0; 0 where no variable says so. For work that each
+ * does by itself: whether the variables say where all meet is of no matter.
+ * @param variables default: those of the process
+ */
+export function findLocalRank(variables: Variables = process.env): number {
+  const said = ["LOCAL_RANK", "SLURM_LOCALID"].map((name) => variables[name] ?? "");
+  return Number(said.find((value) => /^\d+$/.test(value)) ?? 0);
+}
+
 interface Known {
   rank: number;
   ranks: number;

@@ -33,6 +33,16 @@ describe("--device", () => {
     assert.match(stderr, /--device tpu: there is no such device/);
   });
 
+  test("variables of a launcher for training are no matter to what one process does by itself", async () => {
+    const launchers: Record<string, string>[] = [{ RANK: "0" }, { WORLD_SIZE: "4" }, { JOB_COMPLETION_INDEX: "0", WORLD_SIZE: "2" }];
+    for (const variables of launchers) {
+      const words = ["evaluate", "zero-shot", "--model", "nowhere", "--dataset", "nowhere", "--device", "cpu"];
+      const { code, stderr } = await startLaclip(words, variables).ended;
+      assert.equal(code, 3, stderr);
+      assert.match(stderr, /nowhere/);
+    }
+  });
+
   test("a run goes on under another word for its device, with the same weights", async () => {
     const settings = ["training.steps=40"];
     assert.equal((await startLaclip(runs.words("whole", settings, ["--device", "cpu"])).ended).code, 0);

@@ -56,6 +56,14 @@ describe("results", () => {
     assert.deepEqual(readResult(path).metrics, { acc1: 0.25, acc5: null, mean_per_class_recall: null, note: 'a "NaN" in words' });
   });
 
+  test("outcomes that lie elsewhere than beside the result are refused", () => {
+    for (const file of ["../other.parquet", "/etc/hostname", "a\\b.parquet", "..", ""]) {
+      const path = join(folder, "elsewhere.json");
+      writeFileSync(path, JSON.stringify({ ...result, laclip: { ...result.laclip, perItem: { file, sha256: "", rows: 1 } } }));
+      assert.throws(() => readResult(path), /elsewhere\.json.*beside the result/s, file);
+    }
+  });
+
   test("what is no result is refused with its path", () => {
     const path = join(folder, "other.json");
     writeFileSync(path, '{"dataset": "x"}');

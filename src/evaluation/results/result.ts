@@ -25,8 +25,8 @@ const plain = z.union([z.number(), z.string(), z.boolean(), z.null()]);
 
 /** Where the outcome for each image, episode or query stands, beside the result. */
 const perItemSchema = z.object({
-  /** Name of the file, in the folder of the result. */
-  file: z.string(),
+  /** Name of the file, in the folder of the result. What lies elsewhere is nobody's to read, or to move with a result. */
+  file: z.string().regex(/^(?!\.{1,2}$)[^/\\]+$/, "expected the name of a file beside the result"),
   sha256: z.string(),
   rows: count,
 });

@@ -20,6 +20,8 @@ interface Waiting {
 export class EdaThread {
   readonly #worker: Worker;
   readonly #waiting: Waiting[] = [];
+  /** Why there are no answers any more. */
+  #ended: Error | undefined;
 
   constructor(options: EdaOptions) {
     this.#worker = new Worker(new URL("./eda-worker.js", import.meta.url), { workerData: options, execArgv: [] });
@@ -36,6 +38,7 @@ export class EdaThread {
 
   /** @throws Error when the thread has failed or was closed */
   async change(captions: readonly string[], seeds: Uint32Array<ArrayBuffer>): Promise<readonly string[]> {
+    if (this.#ended !== undefined) throw this.#ended;
     return await new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject });
       this.#worker.ref();
@@ -46,10 +49,13 @@ export class EdaThread {
 
   /** Ends the thread; what it has not answered yet fails. */
   async close(): Promise<void> {
+    // The last answer on its way would let go of the thread, and the process would end before this promise does.
+    this.#worker.removeAllListeners("message");
     await this.#worker.terminate();
   }
 
   #fail(error: Error): void {
+    this.#ended ??= error;
     for (const { reject } of this.#waiting.splice(0)) reject(error);
   }
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { defaultForm } from "../prompts/prompt-forms.ts";
 import type { RewriteGroup } from "./engine.ts";
+import { EdaThread } from "./eda-thread.ts";
 import { EdaEngine } from "./eda.ts";
 
 const caption = "A young woman riding old bicycles through the crowded streets, smiling.";
@@ -112,4 +113,14 @@ test("an engine that was closed begins a new thread, and a stopped one leaves no
     assert.equal(first, engine.change(caption, 0));
     await own.close();
   }
+});
+
+test("a thread that was closed refuses what comes later instead of never answering", async () => {
+  const thread = new EdaThread({});
+  assert.equal((await thread.change([caption], Uint32Array.of(7)))[0], engine.change(caption, 7));
+  const under = thread.change([caption, caption], Uint32Array.of(1, 2));
+  const refused = assert.rejects(under, /ended/);
+  await thread.close();
+  await refused;
+  await assert.rejects(thread.change([caption], Uint32Array.of(7)), /ended/);
 });
