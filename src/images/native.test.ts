@@ -123,8 +123,8 @@ test("an eighth of a JPEG has the samples that libjpeg gives, and near ones wher
   for (const [options, most] of [
     [{ chromaSubsampling: "4:4:4" }, 0],
     [{ chromaSubsampling: "4:4:4", quality: 100, optimiseCoding: false }, 0],
-    [{ chromaSubsampling: "4:2:0" }, 0.6],
-    [{ chromaSubsampling: "4:2:0", quality: 30 }, 0.6],
+    [{ chromaSubsampling: "4:2:0" }, 0.3],
+    [{ chromaSubsampling: "4:2:0", quality: 30 }, 0.3],
   ] as const) {
     for (const [width, height] of [
       [613, 427],
@@ -143,6 +143,33 @@ test("an eighth of a JPEG has the samples that libjpeg gives, and near ones wher
         assert.ok(difference <= most, `${difference} of ${width} x ${height}, ${JSON.stringify(options)}`);
       }
     }
+  }
+});
+
+test("of every sampling, an eighth is what libjpeg gives or nearer to the exact crop", needsJpeg, async () => {
+  // Gray and full colours to the bit. Colours of half the width or height are here of more coefficients than libjpeg's, and of fewer where
+  // both are halved. These images have finer colours than any photo.
+  const kinds = { gray: 0, s1x1: 0, s2x1: 0, s1x2: 0, s2x2: 0.2, restart1: 0.2, restart3b: 0.2, q30: 0.2, q100: 0.2 };
+  for (const [kind, further] of Object.entries(kinds)) {
+    const bytes = readFileSync(join(folder, "variety", `${kind}-65x49.jpg`));
+    // Without its last bits the scan is left to libjpeg, which makes up the last unit. The crops end before that.
+    const cut = Buffer.concat([bytes.subarray(0, bytes.length - 5), Buffer.of(0xff, 0xd9)]);
+    const whole = await decodeImage(bytes);
+    let [ours, theirs, crops] = [0, 0, 0];
+    for (let i = 0; i < 40; i++) {
+      const box = randomResizedCropBox(Random.of(kind, i), 64, 32, { scale: [0.2, 1], ratio: [0.8, 2] });
+      const size = Math.floor(Math.min(box.width, box.height) / 8 / 1.2);
+      if (size < 1) continue;
+      const found = smaller(bytes, 65, 49, box, size);
+      const other = smaller(cut, 65, 49, box, size, true);
+      if (kind === "gray" || kind === "s1x1") assert.deepEqual(found, other, `${kind} ${JSON.stringify(box)}`);
+      const exact = resizePillow(whole, box, size, size, "bilinear");
+      ours += meanDifference(found, exact);
+      theirs += meanDifference(other, exact);
+      crops++;
+    }
+    assert.ok(crops > 20 && ours / crops <= theirs / crops + further, `${kind}: ${ours / crops}, libjpeg's ${theirs / crops}`);
+    if (kind === "s2x1" || kind === "s1x2") assert.ok(ours < theirs, `${kind}: ${ours / crops}, libjpeg's ${theirs / crops}`);
   }
 });
 
