@@ -149,14 +149,22 @@ test("unreadable images are replaced from outside of the batch, the same way in 
   assert.equal(loader.skipped.count, 2);
   assert.ok(loader.skipped.examples.some((reason) => /cut\.jpg: cut short/.test(reason)));
   assert.ok(loader.skipped.examples.some((reason) => /none\.jpg: no such file/.test(reason)));
+  let replaced = 0;
   for (const [step, batch] of batches.entries()) {
     assert.equal(new Set(batch.ids).size, 4);
     assert.ok(!batch.ids.includes("sample-3") && !batch.ids.includes("sample-8"));
     for (const [slot, id] of whole[step]!.ids.entries()) {
-      if (id === "sample-3" || id === "sample-8") continue;
-      assert.equal(batch.ids[slot], id, "other samples keep their places");
+      if (id !== "sample-3" && id !== "sample-8") {
+        assert.equal(batch.ids[slot], id, "other samples keep their places");
+        continue;
+      }
+      const instead = samples.find((candidate) => candidate.id === batch.ids[slot])!;
+      const view = await trainingImage(instead.image, { size: 16, random: Random.of(5, "crop", batch.epoch, instead.id) });
+      assert.deepEqual(batch.images.subarray(slot * 768, slot * 768 + 768), view);
+      replaced++;
     }
   }
+  assert.ok(replaced > 0);
   assert.deepEqual(await take({ samples: table, maximumSkipped: 0.1, inFlight: 1, prefetch: 1 }), batches);
   assert.deepEqual(await take({ samples: table, maximumSkipped: 0.1, startStep: 6 }), batches.slice(6));
 });

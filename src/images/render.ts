@@ -19,8 +19,8 @@ const leastShrink = 1.2;
 /** How images are decoded, and what the caller knows of the array that their views go to. */
 export interface RenderOptions extends DecodeOptions {
   /**
-   * True: the array is not transferred to another thread before its views are made, so they are written where it lies. Default false: they
-   * are copied there when they are made. Shared memory is written where it lies in any case.
+   * True: the array is neither transferred to another thread nor made smaller before its views are made, so they are written where it
+   * lies. Default false: they are copied there when they are made. Shared memory is written where it lies in any case.
    */
   targetStays?: boolean;
 }

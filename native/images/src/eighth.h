@@ -21,6 +21,7 @@ class EighthDecoder {
  public:
   // `info`: after jpeg_read_header, with its source at the scan's first byte. It is not changed, and its bytes must outlive this.
   explicit EighthDecoder(const jpeg_decompress_struct& info);
+  EighthDecoder(const EighthDecoder&) = delete;
 
   // Whether the JPEG is of a kind that is decoded here.
   bool known() const { return known_; }
@@ -45,8 +46,8 @@ class EighthDecoder {
   struct Component {
     const HuffmanCode* means;
     const HuffmanCode* details;
-    int steps[4];      // of quantization: of the mean, and of the slowest change across, down, and in both directions
-    int16_t before;    // mean of the block before, in these steps
+    int weights[4];    // of the coefficients: the mean, and the slowest change across, down, and in both directions
+    int16_t before;    // mean of the block before, in steps of quantization
     uint8_t* samples;  // rows of a unit, rowSamples_ apart
   };
 

@@ -188,7 +188,10 @@ class Reader {
     if (setjmp(errors_.back)) return false;
     JDIMENSION from = std::max(0, left_ - border);
     JDIMENSION width = std::min(decodedWidth, right_ + border) - from;
-    if (static_cast<int>(width) < decodedWidth) {
+    // At a smaller scale, colours of a quarter of the width or height are decoded at twice their size and then widened. Of a cropped row,
+    // libjpeg-turbo widens the left half, and the rest is whatever lay in memory.
+    const bool croppable = numerator_ == 8 || (info_.max_h_samp_factor <= 2 && info_.max_v_samp_factor <= 2);
+    if (croppable && static_cast<int>(width) < decodedWidth) {
       jpeg_crop_scanline(&info_, &from, &width);
       column_ = from;
     }
