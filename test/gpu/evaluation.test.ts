@@ -90,7 +90,7 @@ for (const tested of devices) {
           const fitted = await fitProbe(train, undefined, 4, { standardise: true });
           const metrics = probeMetrics(fitted.classifier, held);
           const folder = join(root, `classifier-${where.replace(":", "-")}`);
-          fitted.classifier.save(folder, { classes: ["a", "b", "c", "d"], feature: "joint", model: "small", fitted: {} });
+          fitted.classifier.save(folder, { classes: ["a", "b", "c", "d"], feature: "joint", model: "small", preparation: {}, fitted: {} });
           fitted.classifier.dispose();
           const { classifier } = LinearClassifier.load(folder, where);
           assert.equal(probeMetrics(classifier, held).acc1, metrics.acc1);
@@ -99,8 +99,8 @@ for (const tested of devices) {
           const bySteps = probeMetrics(steps, held);
           steps.dispose();
           const owners = Int32Array.from({ length: 40 }, (_, i) => i);
-          const ranks = retrieval(held.features, rowsOf(where, 40, "held out").features, owners).metrics;
-          const episodes = fewShot(train, undefined, { ways: 3, shots: 2, queries: 3, episodes: 20 });
+          const { metrics: ranks } = await retrieval(held.features, rowsOf(where, 40, "held out").features, owners);
+          const episodes = await fewShot(train, undefined, { ways: 3, shots: 2, queries: 3, episodes: 20 });
           return [metrics.acc1, bySteps.acc1, ranks["image_retrieval_recall@1"]!, episodes.accuracy];
         }),
       );
