@@ -38,7 +38,10 @@ function cells({ name, program, outcome = {}, failed, note }, all) {
     const counts = `${outcome.pass ?? 0} passed, ${outcome.fail ?? 0} failed, ${outcome.skipped ?? 0} skipped`;
     return [name, program, "", "", "", "", "", "", "", "", [counts, remark].filter(Boolean).join("; ")];
   }
-  const beside = all.filter((other) => other.name === name && other.outcome?.imagesPerSecond !== undefined);
+  // With --small the models are not of one size.
+  const beside = all.filter(
+    (other) => other.name === name && other.outcome?.imagesPerSecond !== undefined && other.outcome["preset"] === outcome.preset,
+  );
   const repository = beside.find((other) => other.program === "PyTorch, repository")?.outcome;
   const own = beside.find((other) => other.program === "laclip" && other.outcome?.["train/tflops"] !== undefined)?.outcome;
   const setting = [
