@@ -1,181 +1,201 @@
 /**
- * Measures in the order of importance until the time is used up, each program in turn, and writes what it has after each: `results.json`, and
- * a table on standard output at the end.
+ * Runs the parts of the benchmark in the order of importance until the time is used up, programs in turn, and writes what it has after each:
+ * `results.json`, `table.md`, and what the tests printed.
  *
- *   node bench/gpu/measure.mjs --device cuda --budget 480 --out results
+ *   node bench/gpu/measure.mjs --device cuda --budget 480 --out gpu-results
  *
- * `--small` measures a tiny model in a few seconds, to see that all of it runs, also on a processor.
+ * Each part has a share of the time; what does not fit is left out, and said. `--small` runs every part with tiny models, to see on a
+ * processor that all of it works.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { table } from "./table.mjs";
 
 const { values } = parseArgs({
   options: {
     device: { type: "string", default: "cuda" },
     python: { type: "string", default: "python3" },
     budget: { type: "string", default: "480" },
-    out: { type: "string", default: "gpu-results" },
+    /** When the budget began to run, seconds since 1970. */
+    since: { type: "string" },
+    out: { type: "string", default: process.env["OUT"] ?? "gpu-results" },
     small: { type: "boolean", default: false },
   },
 });
 const here = path.dirname(fileURLToPath(import.meta.url));
 const root = path.resolve(here, "../..");
-const end = Date.now() + Number(values.budget) * 1000;
-const left = () => Math.round((end - Date.now()) / 1000);
+const out = path.resolve(values.out);
+const { small } = values;
+const end = (values.since === undefined ? Date.now() : Number(values.since) * 1000) + Number(values.budget) * 1000;
+const left = () => (end - Date.now()) / 1000;
 
-const steps = values.small ? ["--steps", "3", "--warmup", "2"] : ["--steps", "20", "--warmup", "6"];
-/** @param {string[]} args */
-const ours = (...args) => ({
+/**
+ * One program of a part.
+ * @typedef {{ program: string, command: string, args: string[], otherwise?: string[], env?: Record<string, string> }} Run
+ * `otherwise`: arguments with which it is tried again when it fails or takes too long
+ */
+
+const precision = values.device === "cpu" ? "fp32" : "bf16";
+const steps = small ? ["--steps", "3", "--warmup", "2"] : ["--steps", "20", "--warmup", "6"];
+/** @param {string} preset */
+const ownName = (preset) => (small ? "nano" : preset);
+/** @param {string} batch */
+const sized = (batch) => (small ? String(Math.max(8, Math.round(Number(batch) / 128))) : batch);
+
+/** @param {string} preset @param {string} batch @param {string[]} more @returns {Run} */
+const ours = (preset, batch, ...more) => ({
   program: "laclip",
   command: process.execPath,
-  args: [path.join(root, "dist/bench/gpu/step.js"), "--device", values.device, ...steps, ...args],
-});
-/** @param {string} way @param {string[]} args */
-const theirs = (way, ...args) => ({
-  program: `PyTorch, ${way}`,
-  command: values.python,
-  args: [path.join(here, "reference.py"), "--way", way, "--device", values.device, ...steps, ...args],
-});
-
-const tests = ["torch/device", "torch/tensor", "optim/adamw", "training/batch-feed"].map((name) => `dist/src/${name}.test.js`);
-const correctness = {
-  name: "tests on this device",
-  runs: [
-    {
-      program: "tests",
-      command: process.execPath,
-      args: [
-        "--test",
-        "--test-reporter=spec",
-        ...tests,
-        "dist/test/gpu/steps.test.js",
-        "dist/test/gpu/runs.test.js",
-        "dist/test/gpu/evaluation.test.js",
-      ],
-    },
-  ],
-};
-/** @param {string} preset @param {string} batch @param {{ best?: boolean, more?: string[] }} [options] */
-const against = (preset, batch, { best = true, more = [] } = {}) => ({
-  name: `${preset}, batch ${batch}${more.length > 0 ? `, ${more.join(" ")}` : ""}`,
-  runs: [
-    ours("--preset", preset, "--batch", batch, ...more),
-    theirs("repository", "--preset", preset, "--batch", batch),
-    ...(best ? [theirs("best", "--preset", preset, "--batch", batch)] : []),
+  args: [
+    path.join(root, "dist/bench/gpu/step.js"),
+    "--device",
+    values.device,
+    "--preset",
+    ownName(preset),
+    "--batch",
+    sized(batch),
+    "--precision",
+    precision,
+    ...steps,
+    ...more,
   ],
 });
-/** @param {string} name @param {string[][]} variants */
-const own = (name, ...variants) => ({ name, runs: variants.map((args) => ours(...args)) });
+/** @param {"repository" | "best"} way @param {string} preset @param {string} batch @returns {Run} */
+function theirs(way, preset, batch) {
+  const args = [path.join(here, "reference.py"), "--way", way, "--device", values.device];
+  args.push("--preset", small ? "small" : preset, "--batch", sized(batch), ...steps);
+  const program = `PyTorch, ${way}`;
+  if (way === "repository") return { program, command: values.python, args };
+  // Compiling can fail, or take longer than there is time for.
+  return {
+    program,
+    command: values.python,
+    args: [...args, ...(small ? ["--compile", "none"] : [])],
+    otherwise: [...args, "--compile", "none"],
+  };
+}
+/** @param {string[]} files @returns {Run} */
+const tests = (...files) => ({
+  program: "tests",
+  command: process.execPath,
+  args: ["--test", "--test-reporter=tap", "--test-concurrency=4", ...files.map((file) => path.join("dist", `${file}.test.js`))],
+});
+/** @param {string} preset @param {string} batch */
+const threeWays = (preset, batch) => [ours(preset, batch), theirs("repository", preset, batch), theirs("best", preset, batch)];
 
-const b16 = ["--preset", "vit-b-16"];
-const plan = values.small
-  ? [
-      {
-        name: "small",
-        runs: [
-          ours("--preset", "nano", "--batch", "8", "--precision", "fp32"),
-          theirs("repository", "--preset", "small", "--batch", "8"),
-          theirs("best", "--preset", "small", "--batch", "8", "--compile", "none"),
-        ],
-      },
-      own(
-        "methods",
-        ...[["clip"], ["laclip"], ["laclip-mt", "--texts", "2"], ["slip"]].map(([method, ...more]) => [
-          "--preset",
-          "nano",
-          "--batch",
-          "8",
-          "--precision",
-          "fp32",
-          "--method",
-          method,
-          ...more,
-        ]),
-      ),
-    ]
-  : [
-      correctness,
-      against("vit-b-16", "256"),
-      against("vit-b-16", "1024"),
-      own(
-        "CLIP and LaCLIP",
-        [...b16, "--batch", "512", "--method", "clip"],
-        [...b16, "--batch", "512", "--method", "laclip"],
-        [...b16, "--batch", "512", "--method", "clip"],
-        [...b16, "--batch", "512", "--method", "laclip"],
-      ),
-      own("batch 8,192", [...b16, "--batch", "8192", "--micro", "1024", "--steps", "3", "--warmup", "1"]),
-      own("precision", [...b16, "--batch", "256", "--precision", "fp16"], [...b16, "--batch", "256", "--precision", "fp32"]),
-      own("LaCLIP-MT", ...["1", "2", "4"].map((texts) => [...b16, "--batch", "512", "--method", "laclip-mt", "--texts", texts])),
-      own("SLIP", [...b16, "--batch", "256", "--method", "slip"]),
-      against("vit-b-32", "1024"),
-      against("vit-s-16", "1024"),
-      against("vit-l-16", "256"),
-      own("blocks computed again", [...b16, "--batch", "2048", "--recompute"]),
-    ];
+/** @type {{ name: string, share: number, runs: Run[] }[]} */
+const parts = [
+  {
+    name: "correctness",
+    share: 75,
+    runs: [tests("test/gpu/steps", "test/gpu/parity", "src/torch/device", "src/optim/adamw", "src/training/batch-feed")],
+  },
+  // Ours again at the end, to see what the machine itself varies.
+  { name: "B/16, batch 256", share: 150, runs: [...threeWays("vit-b-16", "256"), ours("vit-b-16", "256")] },
+  {
+    name: "B/16, CLIP and LaCLIP, batch 512",
+    share: 50,
+    runs: ["clip", "laclip", "clip", "laclip"].map((method) => ours("vit-b-16", "512", "--method", method)),
+  },
+  {
+    name: "B/16, batch 8,192",
+    share: 60,
+    runs: [ours("vit-b-16", "8192", "--micro", sized("1024"), "--steps", "3", "--warmup", "1")],
+  },
+  { name: "B/16, batch 1,024", share: 110, runs: threeWays("vit-b-16", "1024") },
+  { name: "whole runs and evaluation", share: 100, runs: [tests("test/gpu/runs", "test/gpu/evaluation")] },
+  {
+    name: "B/16, LaCLIP-MT, batch 512",
+    share: 45,
+    runs: ["1", "2", "4"].map((texts) => ours("vit-b-16", "512", "--method", "laclip-mt", "--texts", texts)),
+  },
+  { name: "B/16, SLIP, batch 256", share: 20, runs: [ours("vit-b-16", "256", "--method", "slip")] },
+  { name: "B/32, batch 1,024", share: 100, runs: threeWays("vit-b-32", "1024") },
+  { name: "S/16, batch 1,024", share: 100, runs: threeWays("vit-s-16", "1024") },
+  { name: "L/16, batch 256", share: 120, runs: threeWays("vit-l-16", "256") },
+  {
+    name: "B/16, other precisions, batch 256",
+    share: 40,
+    runs: ["fp16", "fp32"].map((wide) => ours("vit-b-16", "256", "--precision", wide)),
+  },
+  { name: "B/16, blocks computed again, batch 2,048", share: 25, runs: [ours("vit-b-16", "2048", "--recompute")] },
+  // float16 is no precision of a processor.
+].map((part) => (values.device === "cpu" ? { ...part, runs: part.runs.filter(({ args }) => !args.includes("fp16")) } : part));
 
-mkdirSync(values.out, { recursive: true });
-/** @type {{ name: string, program: string, seconds: number, outcome?: Record<string, any>, failed?: string }[]} */
+/** Least seconds worth starting a program for. */
+const least = small ? 5 : 12;
+
+/** @type {import("./table.mjs").Result[]} */
 const results = [];
-for (const { name, runs } of plan) {
-  for (const { program, command, args } of runs) {
-    if (left() < 15) {
-      results.push({ name, program, seconds: 0, failed: "no time left" });
-      continue;
-    }
-    const started = Date.now();
-    const answer = spawnSync(command, args, { cwd: root, encoding: "utf8", timeout: Math.min(left(), 240) * 1000, maxBuffer: 1 << 28 });
-    const seconds = (Date.now() - started) / 1000;
-    const output = answer.stdout ?? "";
-    if (program === "tests") {
-      writeFileSync(path.join(values.out, "tests.txt"), `${output}\n${answer.stderr ?? ""}`);
-      const counts = Object.fromEntries(
-        [...output.matchAll(/^ℹ (pass|fail|skipped) (\d+)$/gm)].map(([, what, count]) => [what, Number(count)]),
-      );
-      results.push({ name, program, seconds, outcome: counts, ...(answer.status === 0 ? {} : { failed: "see tests.txt" }) });
-    } else if (answer.status === 0) {
-      results.push({ name, program, seconds, outcome: JSON.parse(output.trim().split("\n").at(-1) ?? "{}") });
-    } else {
-      results.push({
-        name,
-        program,
-        seconds,
-        failed: (answer.error?.message ?? answer.stderr ?? "").trim().split("\n").slice(-4).join(" / ") || `exit code ${answer.status}`,
-      });
-    }
-    writeFileSync(path.join(values.out, "results.json"), `${JSON.stringify(results, null, 1)}\n`);
-    const last = results.at(-1);
-    process.stderr.write(
-      `${name}: ${program}: ${last?.failed ?? last?.outcome?.imagesPerSecond?.toFixed(1) ?? JSON.stringify(last?.outcome)} (${seconds.toFixed(0)} s, ${left()} left)\n`,
-    );
+mkdirSync(out, { recursive: true });
+for (const { name, share, runs } of parts) {
+  const until = Math.min(end, Date.now() + share * (small ? 10 : 1) * 1000);
+  for (const [i, run] of runs.entries()) {
+    const seconds = (until - Date.now()) / 1000;
+    // One that hangs must not take the time of those behind it.
+    const own = Math.max(least, seconds - (runs.length - 1 - i) * least);
+    const result = seconds < least ? leftOut(name, run) : measure(name, run, Math.min(own, left()));
+    results.push(result);
+    writeFileSync(path.join(out, "results.json"), `${JSON.stringify(results, null, 1)}\n`);
+    writeFileSync(path.join(out, "table.md"), `${table(results)}\n`);
+    const { outcome, failed, note } = result;
+    const found =
+      failed ??
+      note ??
+      outcome?.error ??
+      (outcome?.imagesPerSecond === undefined ? JSON.stringify(outcome) : `${outcome.imagesPerSecond.toFixed(1)} images/s`);
+    process.stderr.write(`${name}: ${run.program}: ${found} (${result.seconds.toFixed(0)} s, ${left().toFixed(0)} s left)\n`);
   }
+}
+process.stdout.write(`${table(results)}\n`);
+if (results.some(({ failed }) => failed !== undefined)) process.exitCode = 1;
+
+/** @param {string} name @param {Run} run @returns {import("./table.mjs").Result} */
+function leftOut(name, { program }) {
+  return { name, program, seconds: 0, note: "left out: no time left for it" };
 }
 
-/** @param {number | undefined} value @param {number} digits */
-const shown = (value, digits) => (value === undefined || value === null ? "" : value.toFixed(digits));
-const lines = ["| what | program | setting | images/s | s a step | TFLOP/s | MFU | GiB | note |", "|---|---|---|--:|--:|--:|--:|--:|---|"];
-for (const { name, program, outcome = {}, failed } of results) {
+/** @param {string} name @param {Run} run @param {number} limit seconds @returns {import("./table.mjs").Result} */
+function measure(name, run, limit) {
+  const { program, command, args, otherwise } = run;
+  const started = Date.now();
+  // Enough must be left to go another way.
+  const first = otherwise === undefined ? limit : Math.max(least, limit - 2 * least);
+  const answer = spawnSync(command, args, {
+    cwd: root,
+    encoding: "utf8",
+    timeout: Math.round(first * 1000),
+    killSignal: "SIGKILL",
+    maxBuffer: 1 << 28,
+  });
+  const seconds = (Date.now() - started) / 1000;
+  const output = answer.stdout ?? "";
   if (program === "tests") {
-    lines.push(
-      `| ${name} | | | | | | | | ${outcome.pass ?? 0} passed, ${outcome.fail ?? 0} failed, ${outcome.skipped ?? 0} skipped${failed ? `: ${failed}` : ""} |`,
+    writeFileSync(path.join(out, `${name.replaceAll(/\W+/g, "-")}.tap`), `${output}\n${answer.stderr ?? ""}`);
+    const outcome = Object.fromEntries(
+      [...output.matchAll(/^# (pass|fail|skipped) (\d+)$/gm)].map(([, what, count]) => [what, Number(count)]),
     );
-    continue;
+    if (answer.status === 0 && !(outcome["pass"] > 0)) {
+      const nothing = "nothing of it runs here";
+      return { name, program, seconds, outcome, ...(values.device === "cpu" ? { note: nothing } : { failed: nothing }) };
+    }
+    return { name, program, seconds, outcome, ...(answer.status === 0 ? {} : { failed: why(answer, first) }) };
   }
-  const setting = [
-    outcome.precision,
-    outcome.method,
-    outcome.texts && outcome.texts !== "1" ? `K ${outcome.texts}` : "",
-    outcome.micro ? `micro ${outcome.micro}` : "",
-  ]
-    .filter(Boolean)
-    .join(", ");
-  lines.push(
-    `| ${name} | ${program} | ${setting} | ${shown(outcome.imagesPerSecond, 1)} | ${shown(outcome.median, 4)} | ${shown(outcome["train/tflops"], 1)} | ${outcome["train/mfu"] === undefined ? "" : `${(100 * outcome["train/mfu"]).toFixed(1)} %`} | ${outcome.memory ? (outcome.memory.peak / 2 ** 30).toFixed(1) : ""} | ${failed ?? outcome.error ?? ""} |`,
-  );
+  if (answer.status === 0) return { name, program, seconds, outcome: JSON.parse(output.trim().split("\n").at(-1) ?? "") };
+  const failed = why(answer, first);
+  const remaining = limit - seconds;
+  if (otherwise === undefined || remaining < least) return { name, program, seconds, failed };
+  const again = measure(name, { program, command, args: otherwise }, remaining);
+  return { ...again, seconds: seconds + again.seconds, note: `not compiled: ${failed}` };
 }
-writeFileSync(path.join(values.out, "table.md"), `${lines.join("\n")}\n`);
-process.stdout.write(`${lines.join("\n")}\n`);
-if (results.some(({ failed, program }) => failed !== undefined && (values.small || program === "tests"))) process.exitCode = 1;
+
+/** @param {import("node:child_process").SpawnSyncReturns<string>} answer @param {number} limit */
+function why({ error, stdout, stderr, status, signal }, limit) {
+  if (signal === "SIGKILL") return `killed, after ${limit.toFixed(0)} s at most`;
+  const failures = [...(stdout ?? "").matchAll(/^\s*not ok \d+ - (.*)$/gm)].map(([, title]) => title);
+  if (failures.length > 0) return failures.join("; ");
+  return (error?.message ?? stderr ?? "").trim().split("\n").slice(-3).join(" / ") || `exit code ${status}`;
+}

@@ -1,22 +1,29 @@
 #!/bin/sh
-# The whole benchmark on a machine with a GPU, in one call: unpacks Node and the program where they are missing, builds the addon against the
-# PyTorch of python3, and measures. README.md beside this file says what.
+# The whole benchmark on a machine with a GPU, in one call: unpacks what pack.sh packed, builds the addon against the PyTorch of python3, and
+# measures. README.md beside this file says what. It needs python3 with PyTorch, CMake and a C++ compiler, CUDA's headers, and no network.
 #
 #   sh bench/gpu/run.sh [--device cuda] [--budget SECONDS] [--out FOLDER] [--small]
 set -eu
+since=$(date +%s)
 cd "$(dirname "$0")/../.."
-root=$PWD
-carry=$root/bench/gpu/carry
-if ! command -v node >/dev/null 2>&1; then
-  work=$root/build/gpu
-  mkdir -p "$work/bin"
-  [ -x "$work/bin/node" ] || { xz -dc "$carry/node.xz" >"$work/bin/node"; chmod +x "$work/bin/node"; }
-  PATH=$work/bin:$PATH
-  export PATH
-fi
-[ -d dist/bench/gpu ] && [ -d node_modules/zod ] || xz -dc "$carry/program.tar.xz" | tar -xf -
 python=${PYTHON:-python3}
-torch=$("$python" -c 'import importlib.util as u; s = u.find_spec("torch"); print(list(s.submodule_search_locations)[0] if s else "")')
-if [ -n "$torch" ]; then LACLIP_LIBTORCH=$torch; export LACLIP_LIBTORCH; fi
+packed=bench/gpu/carry/laclip.tar.xz
+# A clone with its own Node, packages and build needs nothing of it.
+if ! command -v node >/dev/null 2>&1; then
+  PATH=$PWD/build/gpu/bin:$PATH
+  export PATH
+  stamp=$(cksum "$packed")
+  if [ "$(cat build/gpu/unpacked 2>/dev/null)" != "$stamp" ]; then
+    echo "unpacking $packed" >&2
+    # Python reads xz wherever it is; tar asks for a program.
+    "$python" -W ignore -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(".")' "$packed"
+    echo "$stamp" >build/gpu/unpacked
+  fi
+fi
+LACLIP_LIBTORCH=$("$python" -c 'import importlib.util as u; print(list(u.find_spec("torch").submodule_search_locations)[0])')
+export LACLIP_LIBTORCH
+# Compiled kernels stay for the next program, and in this folder.
+TORCHINDUCTOR_CACHE_DIR=$PWD/build/gpu/inductor
+export TORCHINDUCTOR_CACHE_DIR
 node bench/gpu/build-addon.mjs
-exec node bench/gpu/measure.mjs --python "$python" "$@"
+exec node bench/gpu/measure.mjs --python "$python" --since "$since" "$@"

@@ -23,8 +23,14 @@ export const gpu: TestedDevice = {
   close: 2e-3,
 };
 
-/** Seen with 2.14: the backward pass of any other device then asks CUDA's driver, and fails where that is missing. */
-const besideCuda = cuda ? "autograd of a libtorch with CUDA takes the devices of others for GPUs" : undefined;
+/**
+ * Seen with 2.14 for CUDA where there is no driver: a backward pass that runs on no GPU at all, but on the stand-in, ends in "CUDA driver
+ * version is insufficient". The forward pass and a libtorch without CUDA don't. Why has not been found out. With a driver it was not tried;
+ * there the GPU itself is tested.
+ */
+const besideCuda = cuda
+  ? "with a CUDA libtorch and no driver, backward passes on the stand-in were seen to end in an error of CUDA's"
+  : undefined;
 
 export const standIn: TestedDevice = { name: "a stand-in for a GPU", device: native().standInDevice(), skip: besideCuda, close: 1e-4 };
 

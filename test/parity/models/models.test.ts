@@ -3,62 +3,13 @@
  * Fixtures and what they mean: README.md beside this file.
  */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { after, before, describe, test } from "node:test";
-import { Clip, type ClipConfig } from "../../../src/models/index.ts";
-import { loadTensors } from "../../../src/nn/index.ts";
+import { Clip } from "../../../src/models/index.ts";
 import { ClipLoss } from "../../../src/objectives/index.ts";
 import { AdamW, warmupCosine } from "../../../src/optim/index.ts";
 import { Tensor, autocast, noGrad, ops, scope } from "../../../src/torch/index.ts";
 import { decayGroups } from "../../../src/training/index.ts";
-
-const folder = fileURLToPath(new URL("../../../../test/parity/models/", import.meta.url));
-const read = (name: string): Map<string, Tensor> => loadTensors(`${folder}${name}.safetensors`).tensors;
-const facts = JSON.parse(readFileSync(`${folder}fixtures.json`, "utf8")) as {
-  config: Record<string, number>;
-  batch: { loss: number; accuracyPercent: number };
-  tenSteps: Record<string, number> & {
-    rates: number[];
-    losses: number[];
-    logitScalesAfterStep: number[];
-    decayed: string[];
-    notDecayed: string[];
-  };
-  bf16: { loss: number };
-};
-
-const { config } = facts;
-const shape: ClipConfig = {
-  jointWidth: config["jointWidth"]!,
-  vision: {
-    imageSize: config["imageSize"]!,
-    patchSize: config["patchSize"]!,
-    width: config["visionWidth"]!,
-    depth: config["visionDepth"]!,
-    heads: config["visionHeads"]!,
-    qkNorm: true,
-  },
-  text: {
-    contextLength: config["contextLength"]!,
-    vocabularySize: config["vocabularySize"]!,
-    width: config["textWidth"]!,
-    depth: config["textLayers"]!,
-    heads: config["textHeads"]!,
-  },
-};
-
-/** Gradients that are rounding only (README): softmax drops what is added to all keys alike. */
-const withoutEffect = /k_norm\.bias|in_proj_bias/;
-
-/** Largest difference, relative to the largest expected value. */
-function distance(actual: Tensor, expected: Tensor): number {
-  assert.deepEqual(actual.shape, expected.shape);
-  return scope(() => {
-    const difference = actual.detach().to("float32").sub(expected.to("float32")).abs().max().item();
-    return difference / Math.max(expected.to("float32").abs().max().item(), 1e-12);
-  });
-}
+import { distance, facts, read, shape, withoutEffect } from "./fixtures.ts";
 
 /** Length of the difference of all tensors as one vector, relative to the expected length. */
 function vectorDistance(pairs: Iterable<[Tensor, Tensor]>): number {

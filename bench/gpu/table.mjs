@@ -1,0 +1,74 @@
+/**
+ * What was measured, as a table in Markdown.
+ *
+ * TFLOP/s and MFU count what the model needs for these images and these captions (src/training/speedometer.ts), the same for all programs of
+ * a part: what one computes on padding, or twice, is its own affair.
+ */
+
+/**
+ * @typedef {object} Result
+ * @property {string} name of the part
+ * @property {string} program
+ * @property {number} seconds that it took in all
+ * @property {Record<string, any>} [outcome] what it printed; of tests, how many passed
+ * @property {string} [failed] why there is none
+ * @property {string} [note]
+ */
+
+/** @param {unknown} value @param {number} digits */
+const shown = (value, digits) => (typeof value === "number" ? value.toFixed(digits) : "");
+
+/** @param {readonly Result[]} results */
+export function table(results) {
+  const devices = [...new Set(results.map(({ outcome }) => outcome?.gpu).filter(Boolean))];
+  const lines = [
+    `Device: ${devices.join(", ")}`,
+    "",
+    "| what | program | setting | images/s | of the repository's way | s a step | s until given | TFLOP/s | MFU | GiB | note |",
+    "|---|---|---|--:|--:|--:|--:|--:|--:|--:|---|",
+  ];
+  for (const result of results) lines.push(`| ${cells(result, results).join(" | ")} |`);
+  return lines.join("\n");
+}
+
+/** @param {Result} result @param {readonly Result[]} all */
+function cells({ name, program, outcome = {}, failed, note }, all) {
+  const remark = [failed && `FAILED: ${failed}`, outcome.error, note].filter(Boolean).join("; ").replaceAll("|", "/").replaceAll("\n", " ");
+  if (program === "tests") {
+    const counts = `${outcome.pass ?? 0} passed, ${outcome.fail ?? 0} failed, ${outcome.skipped ?? 0} skipped`;
+    return [name, program, "", "", "", "", "", "", "", "", [counts, remark].filter(Boolean).join("; ")];
+  }
+  // With --small the models are not of one size.
+  const beside = all.filter(
+    (other) => other.name === name && other.outcome?.imagesPerSecond !== undefined && other.outcome["preset"] === outcome.preset,
+  );
+  const repository = beside.find((other) => other.program === "PyTorch, repository")?.outcome;
+  const own = beside.find((other) => other.program === "laclip" && other.outcome?.["train/tflops"] !== undefined)?.outcome;
+  const setting = [
+    outcome.precision,
+    outcome.method,
+    outcome.texts && outcome.texts !== "1" ? `K ${outcome.texts}` : "",
+    outcome.micro ? `micro ${outcome.micro}` : "",
+    program === "PyTorch, best" && outcome.compile ? `compile ${outcome.compile}` : "",
+  ];
+  // The same work: what ours counted, at the other's speed. MFU is of the peak for its own precision, so only where that is the same.
+  const speed = outcome["train/tflops"] === undefined && own !== undefined ? outcome.imagesPerSecond / own.imagesPerSecond : 1;
+  const counted = program === "laclip" ? outcome : own;
+  const halves = ["bf16", "fp16"];
+  const comparable =
+    counted?.precision === outcome.precision || (halves.includes(counted?.precision) && halves.includes(outcome.precision));
+  const mfu = comparable && counted?.["train/mfu"] !== undefined ? 100 * counted["train/mfu"] * speed : undefined;
+  return [
+    name,
+    program,
+    setting.filter(Boolean).join(", "),
+    shown(outcome.imagesPerSecond, 1),
+    repository && outcome.imagesPerSecond ? (outcome.imagesPerSecond / repository.imagesPerSecond).toFixed(2) : "",
+    shown(outcome.median, 4),
+    shown(outcome.given, 4),
+    counted && outcome.imagesPerSecond ? shown(counted["train/tflops"] * speed, 1) : "",
+    mfu === undefined ? "" : `${mfu.toFixed(1)} %`,
+    outcome.memory ? (outcome.memory.peak / 2 ** 30).toFixed(1) : "",
+    remark,
+  ];
+}
