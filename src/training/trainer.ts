@@ -168,22 +168,26 @@ class Trainer {
     const given = performance.now();
     const lr = schedule(this.#course.step);
     let verdict: Verdict = "update";
-    const report = trainStep(
-      {
-        ...this.#options,
-        objective: this.#objective,
-        ranks: this.#course.ranks,
-        meanwhile: () => this.#batches?.bringNext(),
-      },
-      input,
-      lr,
-      true,
-      (found) => {
-        verdict = this.#course.guard.judge({ loss: found.loss, gradientNorm: found.gradientNorm!, overflow: found.overflow });
-        return verdict === "update";
-      },
-    );
-    this.#batches?.release(fed);
+    let report: ReturnType<typeof trainStep>;
+    try {
+      report = trainStep(
+        {
+          ...this.#options,
+          objective: this.#objective,
+          ranks: this.#course.ranks,
+          meanwhile: () => this.#batches?.bringNext(),
+        },
+        input,
+        lr,
+        true,
+        (found) => {
+          verdict = this.#course.guard.judge({ loss: found.loss, gradientNorm: found.gradientNorm!, overflow: found.overflow });
+          return verdict === "update";
+        },
+      );
+    } finally {
+      this.#batches?.release(fed);
+    }
     this.#speedometer.add(input);
     this.#course.step++;
     this.#course.measures = undefined;

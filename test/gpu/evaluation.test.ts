@@ -53,9 +53,9 @@ function rowsOf(device: string, count: number, name: string): LabelledFeatures {
 for (const tested of devices) {
   const { device, close } = tested;
   describe(`on ${tested.name}`, () => {
-    const near = (a: ArrayLike<number>, b: ArrayLike<number>): void => {
+    const near = (a: ArrayLike<number>, b: ArrayLike<number>, most = close * 10): void => {
       assert.equal(a.length, b.length);
-      for (let i = 0; i < a.length; i++) assert.ok(Math.abs(a[i]! - b[i]!) <= close * 10, `${a[i]} and ${b[i]}`);
+      for (let i = 0; i < a.length; i++) assert.ok(Math.abs(a[i]! - b[i]!) <= most, `${a[i]} and ${b[i]}`);
     };
 
     test("features of images and texts, zero-shot, and the fit of texts", unless(tested), async () => {
@@ -104,7 +104,8 @@ for (const tested of devices) {
           return [metrics.acc1, bySteps.acc1, ranks["image_retrieval_recall@1"]!, episodes.accuracy];
         }),
       );
-      near(found[1]!, found[0]!);
+      // Shares of 40 rows: one that lies between two classes may fall to either side.
+      near(found[1]!, found[0]!, 0.06);
     });
   });
 }

@@ -230,8 +230,9 @@ test("nonsense counts as a failed try and is asked for elsewhere: HTML, half a J
       response.once("close", () => clearInterval(more));
     },
   ];
-  const mad = await Stub.start((_, response, number) => {
-    nonsense[number % nonsense.length]!(response);
+  // By request and not by turn, or it would be chance which of them a request hears last.
+  const mad = await Stub.start((asked, response) => {
+    nonsense[Number(asked["seed"]) % nonsense.length]!(response);
     return true;
   });
   const sane = await Stub.start(slowly(5));
