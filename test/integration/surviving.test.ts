@@ -2,7 +2,7 @@
  * Training that meets what long runs meet: kills at every point, a full disk, numbers that are not finite, a loader that hangs.
  *
  * Each run is the command line in a process of its own. What it ends with is held, bit by bit, against a run that met nothing.
- * LACLIP_KILLS says how many kills at random moments; default 2.
+ * LACLIP_KILLS says how many kills at random moments; default 1.
  */
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readFileSync, readdirSync, realpathSync, writeFileSync } from "node:fs";
@@ -15,7 +15,7 @@ import { Random } from "../../src/support/index.ts";
 import { NanoRuns, childrenOf, colours, plainPicture, until } from "./nano-runs.ts";
 import { withoutGloo } from "./start-ranks.ts";
 
-const kills = Number(process.env["LACLIP_KILLS"] ?? 2);
+const kills = Number(process.env["LACLIP_KILLS"] ?? 1);
 const runs = new NanoRuns("surviving");
 const { root } = runs;
 
@@ -44,7 +44,7 @@ describe("a run that survives", () => {
   });
 
   for (const ranks of [1, 2]) {
-    const what = `${kills} kills at random moments, ${ranks === 1 ? "resumed with other numbers of image threads" : "of one of two processes"}`;
+    const what = `kills at random moments (${kills}), ${ranks === 1 ? "resumed with other numbers of image threads" : "of one of two processes"}`;
     test(what, { skip: ranks > 1 && withoutGloo() }, async () => {
       const settings = ["training.steps=150", "training.checkpointEvery=3"];
       const whole = `long-whole-${ranks}`;
