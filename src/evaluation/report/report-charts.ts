@@ -81,7 +81,7 @@ function dotChart(title: string, rows: readonly DotRow[]): Html {
   const grid = ticks.map(
     (tick) =>
       html`<path class="grid" d="M${n(px(tick))} 0V${height - 26}" />
-        <text class="chart-tick" x="${n(px(tick))}" y="${height - 8}" text-anchor="middle">${Number((100 * tick).toFixed(1))} %</text>`,
+        <text class="chart-tick" x="${n(px(tick))}" y="${height - 8}" text-anchor="middle">${Number((100 * tick).toPrecision(3))} %</text>`,
   );
   const drawn = rows.map(({ label, dots, ring }, row) => {
     const top = row * step;
