@@ -1,11 +1,15 @@
-/** One recipe of each method, shrunk by `--smoke`, from image files and rewrites to a finished model that can be loaded. */
+/**
+ * One recipe of each method, shrunk by `--smoke`, from image files and rewrites to a finished model that can be loaded.
+ *
+ * `LACLIP_SMOKE=all npm test -- integration/methods` does the same with every recipe.
+ */
 import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { loadModel } from "../../src/models/index.ts";
-import { type Recipe, applySettings, findRecipe, runRecipe, smoke } from "../../src/recipes/index.ts";
+import { type Recipe, applySettings, findRecipe, recipes, runRecipe, smoke } from "../../src/recipes/index.ts";
 import { InterruptedError, UsageError } from "../../src/support/index.ts";
 import { writeCollection, writeRewrites } from "./small-collection.ts";
 
@@ -38,13 +42,15 @@ describe("every method trains", () => {
     "emoji-lasiglip-mt": ["train/logit_bias"],
     "emoji-laclip-soft": ["train/text_accuracy"],
   };
-  for (const [name, own] of Object.entries(measures)) {
+  const names = process.env["LACLIP_SMOKE"] === "all" ? Object.keys(recipes) : Object.keys(measures);
+  for (const name of names) {
     test(name, async () => {
       const recipe = smoke(findRecipe(name));
       const { run, steps } = await train(name, recipe);
       assert.equal(steps, recipe.training.steps);
       const last = run.events().findLast(({ event }) => event === "train")!;
-      for (const measure of [...common, ...own]) assert.ok(Number.isFinite(last[measure]), `${measure} is ${last[measure]}`);
+      for (const measure of [...common, ...(measures[name] ?? [])])
+        assert.ok(Number.isFinite(last[measure]), `${measure} is ${last[measure]}`);
       const { model } = loadModel(run.model);
       assert.equal(model.viewHead !== undefined, name.includes("slip"));
       model.dispose();
