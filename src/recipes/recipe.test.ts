@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { clipConfigSchema } from "../models/index.ts";
+import { Clip, clipConfigSchema } from "../models/index.ts";
 import { emojiClip, findRecipe, objectiveOf, recipes, shapeOf, smoke } from "./index.ts";
 import { applySettings, derive, parseRecipe, recipeSchema } from "./recipe.ts";
 
@@ -28,6 +28,17 @@ describe("recipes", () => {
       const small = smoke(recipe);
       assert.deepEqual([small.objective, small.captions, small.optimizer], [recipe.objective, recipe.captions, recipe.optimizer]);
       assert.equal(small.training.microBatch === undefined, recipe.training.microBatch === undefined);
+    }
+  });
+
+  test("every recipe's model is built at its full size, each shape once", () => {
+    const shapes = new Map(Object.values(recipes).map((recipe) => [JSON.stringify(shapeOf(recipe)), shapeOf(recipe)]));
+    for (const shape of shapes.values()) {
+      const model = new Clip(shape, { seed: 1 });
+      const names = [...model.namedParameters()].map(([name]) => name);
+      assert.equal(names.filter((name) => /^visual\..*\b(norm1|ln_1)\.weight$/.test(name)).length, shape.vision.depth);
+      assert.equal(model.viewHead !== undefined, shape.viewHead !== undefined);
+      model.dispose();
     }
   });
 
