@@ -4,6 +4,7 @@
 // It is libtorch's device type for private use. Memory is the processor's; every operator without a kernel of its own goes through one
 // boxed fallback, which checks where the tensors are, shows their memory to the processor's kernel, and brings results back. Nothing of it
 // is registered unless a test asks.
+#include <ATen/Context.h>
 #include <ATen/EmptyTensor.h>
 #include <ATen/NativeFunctions.h>
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -11,6 +12,11 @@
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/library.h>
 #include <torch/version.h>
+
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 3)
+#include <ATen/detail/PrivateUse1HooksInterface.h>
+#define LACLIP_STAND_IN_HOOKS
+#endif
 
 #include <cstring>
 #include <unordered_map>
@@ -56,6 +62,39 @@ at::Tensor make_strided(c10::IntArrayRef sizes, c10::IntArrayRef strides, c10::o
   return at::detail::empty_strided_generic(sizes, strides, &allocator, c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
                                            dtype.value_or(c10::kFloat));
 }
+
+// One device and one stream, on which work is done as soon as it is given: there is nothing to wait for.
+struct Guard final : c10::impl::DeviceGuardImplInterface {
+  c10::DeviceType type() const override { return kKind; }
+  c10::Device exchangeDevice(c10::Device) const override { return kPlace; }
+  c10::Device getDevice() const override { return kPlace; }
+  void setDevice(c10::Device) const override {}
+  void uncheckedSetDevice(c10::Device) const noexcept override {}
+  c10::Stream getStream(c10::Device) const noexcept override { return c10::Stream(c10::Stream::DEFAULT, kPlace); }
+  c10::Stream exchangeStream(c10::Stream) const noexcept override { return c10::Stream(c10::Stream::DEFAULT, kPlace); }
+  c10::DeviceIndex deviceCount() const noexcept override { return 1; }
+  void record(void**, const c10::Stream&, const c10::DeviceIndex, const c10::EventFlag) const override {}
+  void block(void*, const c10::Stream&) const override {}
+  bool queryEvent(void*) const override { return true; }
+  bool queryStream(const c10::Stream&) const override { return true; }
+  void synchronizeStream(const c10::Stream&) const override {}
+};
+
+#ifdef LACLIP_STAND_IN_HOOKS
+// What newer libtorches ask of a kind of device. Which of these are virtual differs between versions.
+struct Hooks final : at::PrivateUse1HooksInterface {
+  bool isBuilt() const { return true; }
+  bool isAvailable() const { return true; }
+  bool hasPrimaryContext(c10::DeviceIndex) const { return true; }
+  c10::DeviceIndex deviceCount() const { return 1; }
+  c10::DeviceIndex getCurrentDevice() const { return 0; }
+  c10::DeviceIndex exchangeDevice(c10::DeviceIndex) const { return 0; }
+  c10::DeviceIndex maybeExchangeDevice(c10::DeviceIndex) const { return 0; }
+  void setCurrentDevice(c10::DeviceIndex) const {}
+  // It draws by the processor's kernels, and so from the processor's numbers.
+  const at::Generator& getDefaultGenerator(c10::DeviceIndex) const { return at::globalContext().defaultGenerator(c10::kCPU); }
+};
+#endif
 
 // The same memory as a tensor of the processor.
 at::Tensor shown(const at::Tensor& tensor) {
@@ -177,8 +216,13 @@ void register_stand_in() {
   static bool done = false;
   if (done) return;
   done = true;
+#ifdef LACLIP_STAND_IN_HOOKS
+  // Newer backward passes ask which accelerator there is, and would look for another where this one has no name.
+  at::RegisterPrivateUse1HooksInterface(new Hooks);
+  c10::register_privateuse1_backend("standin");
+#endif
   c10::SetAllocator(kKind, &allocator);
-  static const c10::impl::DeviceGuardImplRegistrar guard(kKind, new c10::impl::NoOpDeviceGuardImpl<kKind>());
+  static const c10::impl::DeviceGuardImplRegistrar guard(kKind, new Guard);
   static torch::Library own(torch::Library::IMPL, "aten", c10::DispatchKey::PrivateUse1, __FILE__, __LINE__);
   own.impl("empty.memory_format", TORCH_FN(make_empty));
   own.impl("empty_strided", TORCH_FN(make_strided));
