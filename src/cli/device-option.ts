@@ -1,6 +1,8 @@
 /** `--device`: where a command computes. */
 import { findLocalRank } from "../distributed/index.ts";
-import { deviceNames, findDevice } from "../torch/index.ts";
+import { type DeviceSearch, deviceNames, findDevice } from "../torch/index.ts";
+
+type DevicePlace = Pick<DeviceSearch, "localRank" | "together">;
 
 /** The flag and its help. @param what computes there */
 export function deviceFlag(what: string): [flags: string, description: string] {
@@ -9,9 +11,9 @@ export function deviceFlag(what: string): [flags: string, description: string] {
 
 /**
  * The device that the flag names.
- * @param localRank number of this process among those on its machine. Default: as a launcher's variables say
+ * @param place of this process among those on its machine. Default: the number that a launcher's variables say
  * @throws UsageError when it is not there
  */
-export function deviceOfFlag(name: string | undefined, localRank = findLocalRank()): string {
-  return findDevice(name, { localRank, from: "--device" });
+export function deviceOfFlag(name: string | undefined, place: DevicePlace = { localRank: findLocalRank() }): string {
+  return findDevice(name, { ...place, from: "--device" });
 }

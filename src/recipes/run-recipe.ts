@@ -10,7 +10,7 @@ import type { FeatureGroup } from "../nn/index.ts";
 import { type Objective, makeObjective } from "../objectives/index.ts";
 import { AdamW, warmupCosine } from "../optim/index.ts";
 import { InterruptedError, UsageError, isRecord, log } from "../support/index.ts";
-import { findDevice, hasFastBfloat16, hasFastFloat16, setDeterministic, setTf32 } from "../torch/index.ts";
+import { type DeviceSearch, findDevice, hasFastBfloat16, hasFastFloat16, setDeterministic, setTf32 } from "../torch/index.ts";
 import {
   type BestRule,
   type Evaluator,
@@ -238,11 +238,11 @@ export function objectiveOf({ objective: settings = { name: "clip" }, captions, 
 
 /**
  * The device that a recipe asks for.
- * @param localRank number of this process among those on its machine. Default 0
+ * @param place of this process among those on its machine. Default: it is alone
  * @throws UsageError when it is not there
  */
-export function deviceOf({ training: { device } }: Recipe, localRank?: number): string {
-  return findDevice(device, { localRank, from: "training.device" });
+export function deviceOf({ training: { device } }: Recipe, place: Pick<DeviceSearch, "localRank" | "together"> = {}): string {
+  return findDevice(device, { ...place, from: "training.device" });
 }
 
 /** What a run is known by again: the place where it computes, and what that can do at most, are no part of it. */

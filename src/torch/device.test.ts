@@ -27,6 +27,14 @@ describe("findDevice", () => {
     });
   }
 
+  test("of processes that train together, each takes a GPU of its own, and none is named", () => {
+    assert.throws(
+      () => findDevice("cuda:1", { localRank: 1, together: true, from: "--device" }),
+      (error: unknown) => error instanceof UsageError && /--device cuda:1: .*same GPU/.test(error.message) && error.mend !== undefined,
+    );
+    assert.equal(findDevice("cpu", { localRank: 1, together: true }), "cpu");
+  });
+
   test("a GPU that is not there is refused with the reason", () => {
     const beyond = gpus > 0 ? `cuda:${gpus}` : "cuda";
     assert.throws(

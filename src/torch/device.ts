@@ -12,6 +12,8 @@ export const deviceNames = "auto, cpu, cuda, or cuda:1 for the second GPU";
 export interface DeviceSearch {
   /** Number of this process among those on its machine, from 0: each takes a GPU of its own. Default 0. */
   localRank?: number | undefined;
+  /** Whether other processes of its machine train with this one: a name with a number would then give all of them one GPU. Default false. */
+  together?: boolean | undefined;
   /** What the name came from, for messages. Default "device". */
   from?: string | undefined;
 }
@@ -21,10 +23,15 @@ export interface DeviceSearch {
  * @param name "auto" is a GPU where there is one, else the processor. Default "auto"
  * @throws UsageError for what is no name of a device, and for a GPU that is not there
  */
-export function findDevice(name = "auto", { localRank = 0, from = "device" }: DeviceSearch = {}): string {
+export function findDevice(name = "auto", { localRank = 0, together = false, from = "device" }: DeviceSearch = {}): string {
   const [, kind, number] = /^(auto|cpu|cuda)(?::(\d+))?$/.exec(name) ?? [];
   if (kind === undefined || (number !== undefined && kind !== "cuda")) {
     throw new UsageError(`${from} ${name}: there is no such device.`, { mend: `Expected ${deviceNames}.` });
+  }
+  if (together && number !== undefined) {
+    throw new UsageError(`${from} ${name}: would give every process the same GPU.`, {
+      mend: "Without a number each takes the GPU of its own number; CUDA_VISIBLE_DEVICES says which GPUs are counted.",
+    });
   }
   if (kind === "cpu") return "cpu";
   const { cuda, cudaDevices: count } = native().libraryInfo();

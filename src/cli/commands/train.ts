@@ -124,7 +124,8 @@ async function run(recipeName: string, flags: TrainFlags): Promise<void> {
   if (flags.printRecipe) return print(JSON.stringify(recipe, null, 2));
   if (flags.imageThreads !== undefined) setImageThreads(flags.imageThreads);
   const place = findPlace();
-  const device = flags.device === undefined ? deviceOf(recipe, place?.localRank) : deviceOfFlag(flags.device, place?.localRank ?? 0);
+  const among = { localRank: place?.localRank ?? 0, together: (place?.ranks ?? 1) > 1 };
+  const device = flags.device === undefined ? deviceOf(recipe, among) : deviceOfFlag(flags.device, among);
   const group = place && ProcessGroup.open(place, { device });
   if (group !== undefined) {
     if (group.first) log.info(`${group.ranks} processes train together (${group.backend}).`);
