@@ -33,6 +33,12 @@ describe("--device", () => {
     assert.match(stderr, /--device tpu: there is no such device/);
   });
 
+  test("the plain doctor looks at all there is, and takes no device", async () => {
+    const { code, stderr } = await startLaclip(["doctor", "--device", "cpu"]).ended;
+    assert.equal(code, 2);
+    assert.match(stderr, /--device without --overfit/);
+  });
+
   test("variables of a launcher for training are no matter to what one process does by itself", async () => {
     const launchers: Record<string, string>[] = [{ RANK: "0" }, { WORLD_SIZE: "4" }, { JOB_COMPLETION_INDEX: "0", WORLD_SIZE: "2" }];
     for (const variables of launchers) {

@@ -2,7 +2,7 @@
  * `laclip doctor`: what this machine has, how fast it is, and what to mend.
  */
 import type { Command } from "commander";
-import { exitCodes, styled } from "../../support/index.ts";
+import { UsageError, exitCodes, styled } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { deviceFlag } from "../device-option.ts";
 import { type Diagnosis, diagnose } from "../diagnosis.ts";
@@ -11,22 +11,25 @@ import type { OverfitFlags } from "./doctor-overfit.ts";
 
 type DoctorFlags = OverfitFlags & { overfit?: boolean };
 
+/** How the help of a flag begins that has no meaning for the plain doctor. */
+const belongs = "with --overfit: ";
+
 export function doctorCommand(): Command {
   const doctor = command("doctor", "what this machine has, how fast it is, what to mend")
     .option("--overfit", "instead: train on one batch until it is learnt by heart, and say what is wrong when it is not")
-    .option("--recipe <recipe>", "with --overfit: a recipe's name or file", "emoji-clip")
-    .option("--data <file>", "with --overfit: the data, as of `laclip train` (default: pictures drawn on the spot)")
-    .option("--images <folder>", "with --overfit: folder that image paths are relative to")
-    .option("--rewrites <folder>", "with --overfit: rewrites folder")
+    .option("--recipe <recipe>", `${belongs}a recipe's name or file`, "emoji-clip")
+    .option("--data <file>", belongs + "the data, as of `laclip train` (default: pictures drawn on the spot)")
+    .option("--images <folder>", `${belongs}folder that image paths are relative to`)
+    .option("--rewrites <folder>", `${belongs}rewrites folder`)
     .option(
       "--set <key=value>",
-      "with --overfit: change a number of the recipe; may be repeated",
+      `${belongs}change a number of the recipe; may be repeated`,
       (value, before: string[]) => [...before, value],
       [] as string[],
     )
-    .option("--device <name>", `with --overfit: ${deviceFlag("to train")[1]}`)
-    .option("--batch-size <samples>", "with --overfit: samples of the batch", parseWhole(2), 16)
-    .option("--steps <count>", "with --overfit: steps at most", parseWhole(1), 300)
+    .option("--device <name>", `${belongs}${deviceFlag("to train")[1]}`)
+    .option("--batch-size <samples>", `${belongs}samples of the batch`, parseWhole(2), 16)
+    .option("--steps <count>", `${belongs}steps at most`, parseWhole(1), 300)
     .action(run);
   return examples(
     doctor,
@@ -36,9 +39,17 @@ export function doctorCommand(): Command {
   );
 }
 
-async function run(flags: DoctorFlags): Promise<void> {
+async function run(flags: DoctorFlags, doctor: Command): Promise<void> {
   // Loaded only when asked for: the plain doctor must run where the library does not load.
   if (flags.overfit === true) return await (await import("./doctor-overfit.ts")).doctorOverfit(flags);
+  const idle = doctor.options.filter(
+    (option) => option.description.startsWith(belongs) && doctor.getOptionValueSource(option.attributeName()) === "cli",
+  );
+  if (idle.length > 0) {
+    throw new UsageError(`doctor: ${idle.map(({ long }) => long).join(", ")} without --overfit would change nothing.`, {
+      mend: "Add --overfit to train on one batch, or leave it out to have the machine looked at.",
+    });
+  }
   const diagnosis = await diagnose();
   print(flags.json === true ? diagnosis : describe(diagnosis));
   if (!diagnosis.ok) process.exitCode = exitCodes.failure;
