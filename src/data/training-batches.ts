@@ -6,13 +6,17 @@
  */
 import { availableParallelism } from "node:os";
 import {
+  type ColourLists,
   decodeImage,
+  emptyColourLists,
   imageFormat,
   type Interpolation,
   type Pixels,
   readImageFile,
+  setColourList,
   slipViews,
   slipViewsInto,
+  type SlipViewsOptions,
   trainingView,
   trainingViewInto,
 } from "../images/index.ts";
@@ -36,6 +40,8 @@ export interface Batch {
   images: Uint8Array;
   /** `[2, batch, size, size, 3]`: the first of two strongly changed views of every image, then the second; only when asked for. */
   views?: Uint8Array;
+  /** What is left to do to the colours of these `2 x batch` views, in their order; only when asked for. */
+  viewColours?: ColourLists;
   /** Side of the images in pixels. */
   imageSize: number;
   /** `[batch x textsPerImage, tokenLength]` token ids with start and end, padded with 0. */
@@ -68,6 +74,8 @@ export interface BatchSettings extends CaptionRules {
   scale?: readonly [number, number];
   /** Also make the two views of each image that SimCLR's loss compares (SLIP). Default false. */
   views?: boolean;
+  /** Leave changing the colours of these views to whoever takes the batch, who finds in it what is to be done. Default false. */
+  leaveColours?: boolean;
   /** Also tell which texts say the same. Default false. */
   textKeys?: boolean;
   /** Default "bilinear". */
@@ -97,6 +105,8 @@ export type CompleteBatchSettings = Required<Omit<BatchSettings, keyof CaptionRu
 interface Target {
   image: Uint8Array;
   views?: readonly [Uint8Array, Uint8Array];
+  /** Takes note of changes of colour that are left to do. */
+  leaveColours?: SlipViewsOptions["leaveColours"];
 }
 
 /** Makes the batches of a training run, any of them by its step. */
@@ -126,6 +136,7 @@ export class TrainingBatches {
    */
   async make(step: number): Promise<{ batch: Batch; unreadable: UnreadableImage[] }> {
     const { batchSize, imageSize, contextLength, textsPerImage = 1, views: withViews, textKeys: withKeys, weighing } = this.#settings;
+    const colours = withViews && this.#settings.leaveColours ? emptyColourLists(2 * batchSize) : undefined;
     const epoch = this.#feed.epochOf(step);
     const fed = await this.#feed.batch(step);
     const samples = [...fed.samples];
@@ -136,6 +147,12 @@ export class TrainingBatches {
     const place = (slot: number): Target => ({
       image: part(images, slot),
       ...(views && { views: [part(views, slot), part(views, batchSize + slot)] as const }),
+      ...(colours && {
+        leaveColours: (first, second) => {
+          setColourList(colours, slot, first);
+          setColourList(colours, batchSize + slot, second);
+        },
+      }),
     });
     const unreadable: UnreadableImage[] = [];
     const problems = await Promise.all(samples.map(async (sample, slot) => await this.#view(sample, epoch, place(slot))));
@@ -153,6 +170,7 @@ export class TrainingBatches {
     const sources = chosen.map(({ source }) => source);
     const batch: Batch = { step, epoch, ids, images, imageSize, tokens, tokenLength, textsPerImage, texts, sources };
     if (views) batch.views = views;
+    if (colours) batch.viewColours = colours;
     if (withKeys) batch.textKeys = BigInt64Array.from(texts, sameTextKey);
     if (weighing === "loss") batch.textWeights = Float32Array.from(chosen, ({ weight = 1 }) => weight);
     return { batch, unreadable };
@@ -191,7 +209,8 @@ export class TrainingBatches {
       if (known !== undefined) return known;
       const { imageSize: size, seed, scale, interpolation, maxPixels, exactCrops: exact } = this.#settings;
       const random = Random.of(seed, "crop", epoch, sample.id);
-      const draw = { size, scale, interpolation, random };
+      const { leaveColours } = target;
+      const draw = { size, scale, interpolation, random, ...(leaveColours && { leaveColours }) };
       try {
         const cached = this.#cache.get(sample.number);
         if (cached) {
@@ -229,7 +248,7 @@ export class TrainingBatches {
   }
 }
 
-function put(pixels: Pixels, options: Parameters<typeof trainingView>[1], target: Target): void {
+function put(pixels: Pixels, options: SlipViewsOptions, target: Target): void {
   if (target.views === undefined) target.image.set(trainingView(pixels, options));
   else share(slipViews(pixels, options), target);
 }
@@ -255,6 +274,7 @@ export function batchSettings(settings: BatchSettings): CompleteBatchSettings {
     ranks: 1,
     exactCrops: false,
     views: false,
+    leaveColours: false,
     textKeys: false,
     cacheBytes: 256e6,
     maxPixels: 50e6,
