@@ -56,6 +56,8 @@ export function slipViews(pixels: Pixels, options: SlipViewsOptions): Uint8Array
   return renderPixels(pixels, drawSlipViews(pixels.width, pixels.height, options));
 }
 
+type ChangedView = View & { changes: readonly ColourChange[] };
+
 function drawSlipViews(width: number, height: number, options: SlipViewsOptions): View[] {
   const { size, interpolation = "bilinear", random, simclr = {}, leaveColours } = options;
   const clip = square(randomResizedCropBox(random, width, height, options), size, interpolation);
@@ -65,8 +67,6 @@ function drawSlipViews(width: number, height: number, options: SlipViewsOptions)
   leaveColours(first.changes, second.changes);
   return [clip, { ...first, changes: [] }, { ...second, changes: [] }];
 }
-
-type ChangedView = View & { changes: readonly ColourChange[] };
 
 /** Draws are made in this order: crop, jitter (whether, its order, its four amounts), grayscale, blur (whether, its radius), flip. */
 function drawSimclrView(

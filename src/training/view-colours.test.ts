@@ -12,10 +12,10 @@ import {
   setColourList,
 } from "../images/index.ts";
 import { Random } from "../support/index.ts";
-import { Tensor, memoryInfo, native, scope } from "../torch/index.ts";
+import { Tensor, memoryInfo, native, scope, torchInfo } from "../torch/index.ts";
 import { type ViewColoursOptions, changeViewColours } from "./view-colours.ts";
 
-const standIn = native().standInDevice();
+const devices = ["cpu", native().standInDevice(), ...(torchInfo().cudaDevices > 0 ? ["cuda:0"] : [])];
 
 /** Changes views in both ways, and holds one against the other. */
 function compare(
@@ -29,7 +29,7 @@ function compare(
   const views = Uint8Array.from({ length: lists.length * bytes }, (_, i) => pixel(Math.floor(i / bytes), i % bytes));
   const packed = emptyColourLists(lists.length);
   lists.forEach((list, view) => setColourList(packed, view, list));
-  for (const device of ["cpu", standIn]) {
+  for (const device of devices) {
     const found = scope(() => {
       const there = Tensor.from(views, [lists.length, height, width, 3], { device });
       changeViewColours(there, packed, options);
