@@ -119,6 +119,8 @@ export class TrainingBatches {
   readonly #cache = new Map<number, Pixels>();
   #cacheRoom: number;
   readonly #unreadable = new Map<number, string>();
+  /** Arrays for the three views of an image, as many as were under way at once: new ones for each would keep the garbage collector busy. */
+  readonly #spare: Uint8Array[] = [];
 
   constructor(feed: SampleFeed, settings: BatchSettings, tokenizer: ClipTokenizer) {
     this.#feed = feed;
@@ -225,7 +227,7 @@ export class TrainingBatches {
           // A batch is handed on when all of its images are made.
           const options = { ...draw, exact, maxPixels, name, targetStays: true };
           if (target.views === undefined) await trainingViewInto(bytes, options, target.image);
-          else await threeViews(target, async (all) => await slipViewsInto(bytes, options, all));
+          else await this.#threeViews(target, async (all) => await slipViewsInto(bytes, options, all));
           return undefined;
         }
         const pixels = await decodeImage(bytes, { maxPixels, name });
@@ -240,6 +242,17 @@ export class TrainingBatches {
     });
   }
 
+  /** Views of one image come one after the other, those of a batch lie apart. */
+  async #threeViews(target: Target, make: (all: Uint8Array) => Promise<void>): Promise<void> {
+    const all = this.#spare.pop() ?? new Uint8Array(3 * target.image.byteLength);
+    try {
+      await make(all);
+      share(all, target);
+    } finally {
+      this.#spare.push(all);
+    }
+  }
+
   /** Filled once and never emptied: each image comes once an epoch, so whatever was thrown out would be the next to be missed. */
   #keep(number: number, pixels: Pixels): void {
     if (pixels.data.byteLength > this.#cacheRoom || this.#cache.has(number)) return;
@@ -251,13 +264,6 @@ export class TrainingBatches {
 function put(pixels: Pixels, options: SlipViewsOptions, target: Target): void {
   if (target.views === undefined) target.image.set(trainingView(pixels, options));
   else share(slipViews(pixels, options), target);
-}
-
-/** Views of one image come one after the other, those of a batch lie apart. */
-async function threeViews(target: Target, make: (all: Uint8Array) => Promise<void>): Promise<void> {
-  const all = new Uint8Array(3 * target.image.byteLength);
-  await make(all);
-  share(all, target);
 }
 
 function share(all: Uint8Array, { image, views }: Target): void {
