@@ -6,6 +6,7 @@
  * (src/training/view-colours.ts), from the tables and weights that are computed here.
  */
 
+/** All kinds. The addon knows each by its place (native/images/src/view.h). */
 export const changeKinds = ["brightness", "contrast", "saturation", "hue", "grayscale", "blur"] as const;
 
 export interface ColourChange {
@@ -76,7 +77,7 @@ function turnHue(pixels: Uint8Array, turns: number): void {
   }
 }
 
-/** A shift of hue as it is added to the byte of a hue. @returns 0..255 */
+/** What a shift adds to the byte of a hue, which goes round. @returns 0..255 */
 export function hueShift(turns: number): number {
   return Math.trunc(turns * 255) & 255;
 }
@@ -136,7 +137,7 @@ export interface BlurBox {
   outer: number;
 }
 
-/** @param radius the Gaussian's standard deviation in pixels */
+/** The box for a blur. @param radius the Gaussian's standard deviation in pixels */
 export function blurBox(radius: number): BlurBox {
   const deviation = float(radius);
   const variance = float(float(deviation * deviation) / blurPasses);

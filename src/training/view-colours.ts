@@ -96,8 +96,8 @@ interface Plan {
 }
 
 /**
- * The earliest turns of changes that come but once, so that views which need it wait for each other: SLIP's list has up to four jitters, in
- * turns 0 to 3, and then these.
+ * Turns of what comes last in SLIP's lists, after up to four jitters in turns 0 to 3: views that have no jitter wait for those that have, so
+ * that all who need it are changed in one pass.
  */
 const turns: Partial<Record<ColourChange["kind"], number>> = { grayscale: 4, blur: 5 };
 
