@@ -91,7 +91,16 @@ const parts = [
   {
     name: "correctness",
     share: 75,
-    runs: [tests("test/gpu/steps", "test/gpu/parity", "src/torch/device", "src/optim/adamw", "src/training/batch-feed")],
+    runs: [
+      tests(
+        "test/gpu/steps",
+        "test/gpu/parity",
+        "src/torch/device",
+        "src/optim/adamw",
+        "src/training/batch-feed",
+        "src/training/view-colours",
+      ),
+    ],
   },
   // Ours again at the end, to see what the machine itself varies.
   { name: "B/16, batch 256", share: 150, runs: [...threeWays("vit-b-16", "256"), ours("vit-b-16", "256")] },
@@ -112,7 +121,11 @@ const parts = [
     share: 45,
     runs: ["1", "2", "4"].map((texts) => ours("vit-b-16", "512", "--method", "laclip-mt", "--texts", texts)),
   },
-  { name: "B/16, SLIP, batch 256", share: 20, runs: [ours("vit-b-16", "256", "--method", "slip")] },
+  {
+    name: "B/16, SLIP, batch 256",
+    share: 40,
+    runs: ["loader", "device"].map((views) => ours("vit-b-16", "256", "--method", "slip", "--views", views)),
+  },
   { name: "B/32, batch 1,024", share: 100, runs: threeWays("vit-b-32", "1024") },
   { name: "S/16, batch 1,024", share: 100, runs: threeWays("vit-s-16", "1024") },
   { name: "L/16, batch 256", share: 120, runs: threeWays("vit-l-16", "256") },

@@ -8,6 +8,7 @@
  */
 import { parseArgs } from "node:util";
 import { type Batch, type Caption, chooseCaptions } from "../../src/data/index.ts";
+import { drawChanges, emptyColourLists, setColourList } from "../../src/images/index.ts";
 import { Clip, imagenetPreprocessing, preset } from "../../src/models/index.ts";
 import { makeObjective } from "../../src/objectives/index.ts";
 import { AdamW } from "../../src/optim/index.ts";
@@ -22,6 +23,8 @@ const { values } = parseArgs({
     preset: { type: "string", default: "vit-b-16" },
     method: { type: "string", default: "laclip" },
     texts: { type: "string", default: "1" },
+    /** Who changes the colours of SLIP's views: "loader", and they come with the pixels; or "device", and the step has to. */
+    views: { type: "string", default: "loader" },
     batch: { type: "string", default: "256" },
     micro: { type: "string" },
     precision: { type: "string", default: "bf16" },
@@ -62,7 +65,7 @@ const samples = Array.from({ length: batchSize }, (_, row) => {
   return { id: String(row), captions: ["original", ...rewrites].map(caption) };
 });
 
-/** Random pixels, which come again and again. */
+/** Random pixels, which come again and again, and what is left to do to their colours. */
 const pixelsOf = Array.from({ length: batchSize > 2048 ? 1 : 2 }, (_, number) => {
   const random = Random.of("pixels", number);
   const noise = Uint8Array.from({ length: 1 << 20 }, () => random.integer(256));
@@ -71,7 +74,10 @@ const pixelsOf = Array.from({ length: batchSize > 2048 ? 1 : 2 }, (_, number) =>
     for (let at = 0; at < all.length; at += noise.length) all.set(noise.subarray(0, Math.min(noise.length, all.length - at)), at);
     return all;
   };
-  return { images: pixels(batchSize), ...(slip ? { views: pixels(2 * batchSize) } : {}) };
+  if (!slip) return { images: pixels(batchSize) };
+  const viewColours = emptyColourLists(2 * batchSize);
+  for (let view = 0; view < 2 * batchSize; view++) setColourList(viewColours, view, drawChanges(Random.of("colours", number, view)));
+  return { images: pixels(batchSize), views: pixels(2 * batchSize), ...(values.views === "device" ? { viewColours } : {}) };
 });
 
 /** What a step is given: the captions of its images are chosen and made tokens as in training, in every step anew. */

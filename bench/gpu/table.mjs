@@ -48,6 +48,7 @@ function cells({ name, program, outcome = {}, failed, note }, all) {
     outcome.precision,
     outcome.method,
     outcome.texts && outcome.texts !== "1" ? `K ${outcome.texts}` : "",
+    outcome.method === "slip" && outcome.views === "device" ? "colours on the device" : "",
     outcome.micro ? `micro ${outcome.micro}` : "",
     program === "PyTorch, best" && outcome.compile ? `compile ${outcome.compile}` : "",
   ];

@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import sharp from "sharp";
-import { trainingImage } from "../images/index.ts";
+import { changeColours, colourList, trainingImage } from "../images/index.ts";
 import { DataError, Random, UsageError } from "../support/index.ts";
 import { ClipTokenizer } from "../text/index.ts";
 import { type Loader, type LoaderOptions, openLoader } from "./loader.ts";
@@ -275,6 +275,25 @@ test("views of images that are kept in memory are drawn anew in each epoch", asy
   const read = await take({ ...some, cacheBytes: 0 });
   assert.deepEqual(kept, read);
   assert.notDeepEqual(kept[0]!.views, kept[1]!.views);
+});
+
+test("colours that are left to others are those that the loader would have changed, also of images in the place of unreadable ones", async () => {
+  const common = { samples: damaged(2, 3, 8), views: true, totalSteps: 6, maximumSkipped: 0.5 };
+  const done = await take(common);
+  const left = await take({ ...common, leaveColours: true });
+  let changes = 0;
+  for (const [step, { views, viewColours, ...batch }] of left.entries()) {
+    const { views: expected, viewColours: none, ...same } = done[step]!;
+    assert.deepEqual(batch, same);
+    assert.equal(none, undefined);
+    for (let view = 0; view < 8; view++) {
+      const list = colourList(viewColours!, view);
+      changes += list.length;
+      changeColours(views!.subarray(view * 768, (view + 1) * 768), 16, 16, list);
+    }
+    assert.ok(Buffer.from(views!).equals(expected!), `step ${step}`);
+  }
+  assert.ok(changes > 100);
 });
 
 test("weights of rewrites are handed on to the loss instead of deciding the draw", async () => {

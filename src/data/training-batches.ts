@@ -6,13 +6,17 @@
  */
 import { availableParallelism } from "node:os";
 import {
+  type ColourLists,
   decodeImage,
+  emptyColourLists,
   imageFormat,
   type Interpolation,
   type Pixels,
   readImageFile,
+  setColourList,
   slipViews,
   slipViewsInto,
+  type SlipViewsOptions,
   trainingView,
   trainingViewInto,
 } from "../images/index.ts";
@@ -36,6 +40,8 @@ export interface Batch {
   images: Uint8Array;
   /** `[2, batch, size, size, 3]`: the first of two strongly changed views of every image, then the second; only when asked for. */
   views?: Uint8Array;
+  /** What is left to do to the colours of these `2 x batch` views, in their order; only when asked for. */
+  viewColours?: ColourLists;
   /** Side of the images in pixels. */
   imageSize: number;
   /** `[batch x textsPerImage, tokenLength]` token ids with start and end, padded with 0. */
@@ -68,6 +74,8 @@ export interface BatchSettings extends CaptionRules {
   scale?: readonly [number, number];
   /** Also make the two views of each image that SimCLR's loss compares (SLIP). Default false. */
   views?: boolean;
+  /** Leave changing the colours of these views to whoever takes the batch, who finds in it what is to be done. Default false. */
+  leaveColours?: boolean;
   /** Also tell which texts say the same. Default false. */
   textKeys?: boolean;
   /** Default "bilinear". */
@@ -97,6 +105,8 @@ export type CompleteBatchSettings = Required<Omit<BatchSettings, keyof CaptionRu
 interface Target {
   image: Uint8Array;
   views?: readonly [Uint8Array, Uint8Array];
+  /** Takes note of changes of colour that are left to do. */
+  leaveColours?: SlipViewsOptions["leaveColours"];
 }
 
 /** Makes the batches of a training run, any of them by its step. */
@@ -109,6 +119,8 @@ export class TrainingBatches {
   readonly #cache = new Map<number, Pixels>();
   #cacheRoom: number;
   readonly #unreadable = new Map<number, string>();
+  /** Arrays for the three views of an image, as many as were under way at once: new ones for each would keep the garbage collector busy. */
+  readonly #spare: Uint8Array[] = [];
 
   constructor(feed: SampleFeed, settings: BatchSettings, tokenizer: ClipTokenizer) {
     this.#feed = feed;
@@ -126,6 +138,7 @@ export class TrainingBatches {
    */
   async make(step: number): Promise<{ batch: Batch; unreadable: UnreadableImage[] }> {
     const { batchSize, imageSize, contextLength, textsPerImage = 1, views: withViews, textKeys: withKeys, weighing } = this.#settings;
+    const colours = withViews && this.#settings.leaveColours ? emptyColourLists(2 * batchSize) : undefined;
     const epoch = this.#feed.epochOf(step);
     const fed = await this.#feed.batch(step);
     const samples = [...fed.samples];
@@ -136,6 +149,12 @@ export class TrainingBatches {
     const place = (slot: number): Target => ({
       image: part(images, slot),
       ...(views && { views: [part(views, slot), part(views, batchSize + slot)] as const }),
+      ...(colours && {
+        leaveColours: (first, second) => {
+          setColourList(colours, slot, first);
+          setColourList(colours, batchSize + slot, second);
+        },
+      }),
     });
     const unreadable: UnreadableImage[] = [];
     const problems = await Promise.all(samples.map(async (sample, slot) => await this.#view(sample, epoch, place(slot))));
@@ -153,6 +172,7 @@ export class TrainingBatches {
     const sources = chosen.map(({ source }) => source);
     const batch: Batch = { step, epoch, ids, images, imageSize, tokens, tokenLength, textsPerImage, texts, sources };
     if (views) batch.views = views;
+    if (colours) batch.viewColours = colours;
     if (withKeys) batch.textKeys = BigInt64Array.from(texts, sameTextKey);
     if (weighing === "loss") batch.textWeights = Float32Array.from(chosen, ({ weight = 1 }) => weight);
     return { batch, unreadable };
@@ -191,7 +211,8 @@ export class TrainingBatches {
       if (known !== undefined) return known;
       const { imageSize: size, seed, scale, interpolation, maxPixels, exactCrops: exact } = this.#settings;
       const random = Random.of(seed, "crop", epoch, sample.id);
-      const draw = { size, scale, interpolation, random };
+      const { leaveColours } = target;
+      const draw = { size, scale, interpolation, random, ...(leaveColours && { leaveColours }) };
       try {
         const cached = this.#cache.get(sample.number);
         if (cached) {
@@ -206,7 +227,7 @@ export class TrainingBatches {
           // A batch is handed on when all of its images are made.
           const options = { ...draw, exact, maxPixels, name, targetStays: true };
           if (target.views === undefined) await trainingViewInto(bytes, options, target.image);
-          else await threeViews(target, async (all) => await slipViewsInto(bytes, options, all));
+          else await this.#threeViews(target, async (all) => await slipViewsInto(bytes, options, all));
           return undefined;
         }
         const pixels = await decodeImage(bytes, { maxPixels, name });
@@ -221,6 +242,17 @@ export class TrainingBatches {
     });
   }
 
+  /** Views of one image come one after the other, those of a batch lie apart. */
+  async #threeViews(target: Target, make: (all: Uint8Array) => Promise<void>): Promise<void> {
+    const all = this.#spare.pop() ?? new Uint8Array(3 * target.image.byteLength);
+    try {
+      await make(all);
+      share(all, target);
+    } finally {
+      this.#spare.push(all);
+    }
+  }
+
   /** Filled once and never emptied: each image comes once an epoch, so whatever was thrown out would be the next to be missed. */
   #keep(number: number, pixels: Pixels): void {
     if (pixels.data.byteLength > this.#cacheRoom || this.#cache.has(number)) return;
@@ -229,16 +261,9 @@ export class TrainingBatches {
   }
 }
 
-function put(pixels: Pixels, options: Parameters<typeof trainingView>[1], target: Target): void {
+function put(pixels: Pixels, options: SlipViewsOptions, target: Target): void {
   if (target.views === undefined) target.image.set(trainingView(pixels, options));
   else share(slipViews(pixels, options), target);
-}
-
-/** Views of one image come one after the other, those of a batch lie apart. */
-async function threeViews(target: Target, make: (all: Uint8Array) => Promise<void>): Promise<void> {
-  const all = new Uint8Array(3 * target.image.byteLength);
-  await make(all);
-  share(all, target);
 }
 
 function share(all: Uint8Array, { image, views }: Target): void {
@@ -255,6 +280,7 @@ export function batchSettings(settings: BatchSettings): CompleteBatchSettings {
     ranks: 1,
     exactCrops: false,
     views: false,
+    leaveColours: false,
     textKeys: false,
     cacheBytes: 256e6,
     maxPixels: 50e6,

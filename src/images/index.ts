@@ -1,5 +1,16 @@
 /** From image files to the pixels that a model sees. */
-export { changeColours, type ColourChange } from "./colour-changes.ts";
+export {
+  type BlurBox,
+  blurBox,
+  blurPasses,
+  changeColours,
+  type ColourChange,
+  changeKinds,
+  hsvOf,
+  hueShift,
+  rgbOf,
+} from "./colour-changes.ts";
+export * from "./colour-lists.ts";
 export { decodeImage, type DecodeOptions, type Pixels, readImageFile } from "./decode.ts";
 export * from "./encode.ts";
 export { imageHeader } from "./header.ts";

@@ -10,7 +10,7 @@ import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UsageError, readJson } from "../support/index.ts";
-import type { ColourChange } from "./colour-changes.ts";
+import { type ColourChange, changeKinds } from "./colour-changes.ts";
 import type { Box, Interpolation } from "./resample.ts";
 
 /** Functions of the addon, as native/images/src/addon.cc registers them. */
@@ -126,8 +126,6 @@ function packageFolder(): string {
   return folder;
 }
 
-const changeNumbers: Record<ColourChange["kind"], number> = { brightness: 0, contrast: 1, saturation: 2, hue: 3, grayscale: 4, blur: 5 };
-
 /**
  * The plan of views in the addon's form (native/images/src/render.h).
  *
@@ -145,7 +143,7 @@ export function writePlan(
   for (const { box, window, changes = [], ...view } of views) {
     numbers.push(box.x, box.y, box.width, box.height, view.width, view.height, window.x, window.y, window.width, window.height);
     numbers.push(view.interpolation === "bilinear" ? 0 : 1, view.mirrored === true ? 1 : 0, 0, changes.length);
-    for (const { kind, amount } of changes) numbers.push(changeNumbers[kind], amount);
+    for (const { kind, amount } of changes) numbers.push(changeKinds.indexOf(kind), amount);
   }
   return Float64Array.from(numbers);
 }

@@ -33,6 +33,11 @@ export interface SlipViewsOptions extends TrainingImageOptions {
   simclr?: SimclrOptions;
   /** True: the pixels of a whole decode; false lets a JPEG be decoded smaller where all three crops have more than enough. Default false. */
   exact?: boolean;
+  /**
+   * Is given the changes of the colours of SimCLR's two views, which are then left to do: they are drawn as ever, and both views come as
+   * cropped, resized and mirrored. Default: they are done.
+   */
+  leaveColours?: (first: readonly ColourChange[], second: readonly ColourChange[]) => void;
 }
 
 /**
@@ -51,10 +56,16 @@ export function slipViews(pixels: Pixels, options: SlipViewsOptions): Uint8Array
   return renderPixels(pixels, drawSlipViews(pixels.width, pixels.height, options));
 }
 
+type ChangedView = View & { changes: readonly ColourChange[] };
+
 function drawSlipViews(width: number, height: number, options: SlipViewsOptions): View[] {
-  const { size, interpolation = "bilinear", random, simclr = {} } = options;
+  const { size, interpolation = "bilinear", random, simclr = {}, leaveColours } = options;
   const clip = square(randomResizedCropBox(random, width, height, options), size, interpolation);
-  return [clip, ...[1, 2].map(() => drawSimclrView(width, height, size, interpolation, random, simclr))];
+  const draw = (): ChangedView => drawSimclrView(width, height, size, interpolation, random, simclr);
+  const [first, second] = [draw(), draw()];
+  if (leaveColours === undefined) return [clip, first, second];
+  leaveColours(first.changes, second.changes);
+  return [clip, { ...first, changes: [] }, { ...second, changes: [] }];
 }
 
 /** Draws are made in this order: crop, jitter (whether, its order, its four amounts), grayscale, blur (whether, its radius), flip. */
@@ -65,14 +76,15 @@ function drawSimclrView(
   interpolation: View["interpolation"],
   random: Random,
   options: SimclrOptions,
-): View {
+): ChangedView {
   const { scale = [0.08, 1], ratio, flipChance = 0.5 } = options;
   const box = randomResizedCropBox(random, width, height, { scale, ...(ratio === undefined ? {} : { ratio }) });
   const changes = drawChanges(random, options);
   return { ...square(box, size, interpolation, random.uniform() < flipChance), changes };
 }
 
-function drawChanges(random: Random, options: SimclrOptions): ColourChange[] {
+/** The changes of one view's colours, in their order. */
+export function drawChanges(random: Random, options: SimclrOptions = {}): ColourChange[] {
   const { jitter = [0.4, 0.4, 0.4, 0.1], jitterChance = 0.8, grayscaleChance = 0.2, blur = [0.1, 2], blurChance = 0.5 } = options;
   const between = (low: number, high: number): number => low + (high - low) * random.uniform();
   const changes: ColourChange[] = [];

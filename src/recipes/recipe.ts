@@ -95,6 +95,11 @@ export const recipeSchema = z.strictObject({
     batchSize: count,
     /** Images in the towers of each process at once: less memory for one more forward pass, the same gradients. Default all it has. */
     microBatch: count.optional(),
+    /**
+     * Where the colours of SLIP's views are changed: "loader", "device", or "auto": the device where it works aside from the processor. The
+     * same bytes either way. Default "auto".
+     */
+    viewsOn: z.enum(["auto", "device", "loader"]).optional(),
     /** Share of the patches of each image that the image tower does not look at in training. Default 0. */
     patchDropout: z.number().min(0).lt(1).optional(),
     /** Compute the blocks of both towers again in the backward pass: less memory, more time, the same gradients. Default false. */

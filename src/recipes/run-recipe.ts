@@ -10,7 +10,7 @@ import type { FeatureGroup } from "../nn/index.ts";
 import { type Objective, makeObjective } from "../objectives/index.ts";
 import { AdamW, warmupCosine } from "../optim/index.ts";
 import { InterruptedError, UsageError, isRecord, log } from "../support/index.ts";
-import { type DeviceSearch, findDevice, hasFastBfloat16, hasFastFloat16, setDeterministic, setTf32 } from "../torch/index.ts";
+import { type DeviceSearch, findDevice, hasFastBfloat16, hasFastFloat16, setDeterministic, setTf32, worksAside } from "../torch/index.ts";
 import {
   type BestRule,
   type Evaluator,
@@ -85,6 +85,7 @@ async function runOn(
     ...loaderSettingsOf(recipe, objective, shape, data),
     samples,
     batchSize: batchOfRank(recipe, group),
+    leaveColours: leavesColours(recipe, device),
     ...(group === undefined ? {} : { rank: group.rank, ranks: group.ranks }),
   };
   const totalSteps = stepsOf(recipe, count);
@@ -245,9 +246,14 @@ export function deviceOf({ training: { device } }: Recipe, place: Pick<DeviceSea
   return findDevice(device, { ...place, from: "training.device" });
 }
 
-/** What a run is known by again: the place where it computes, and what that can do at most, are no part of it. */
+/** Whether the loader leaves the colours of views to the device that trains. */
+function leavesColours({ training: { viewsOn = "auto" } }: Recipe, device: string): boolean {
+  return viewsOn === "auto" ? worksAside(device) : viewsOn === "device";
+}
+
+/** What a run is known by again: the places where it computes, and what these can do at most, are no part of it. */
 function withoutPlace(recipe: Recipe): object {
-  const { device: _, peakTflops: __, ...training } = recipe.training;
+  const { device: _, peakTflops: __, viewsOn: ___, ...training } = recipe.training;
   return { ...recipe, training };
 }
 

@@ -2,8 +2,12 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Batch } from "../data/index.ts";
+import { emptyColourLists, setColourList } from "../images/index.ts";
+import { type Clip, imagenetPreprocessing } from "../models/index.ts";
 import { memoryInfo } from "../torch/index.ts";
 import { BatchFeed } from "./batch-feed.ts";
+import type { StepContext } from "./step.ts";
+import { towerFeatures } from "./tower-features.ts";
 import type { BatchSource } from "./train-options.ts";
 
 /** Batches of one image of 2 x 2 pixels, all of the number of their step. */
@@ -44,6 +48,26 @@ describe("BatchFeed", () => {
       await feed.close();
       assert.ok(batches.closed);
       assert.equal(memoryInfo().live, before);
+    });
+  }
+
+  for (const ahead of [false, true]) {
+    test(`changes the colours that were left to it, ${ahead ? "ahead" : "as they come"}; a step refuses a batch that it did not bring`, async () => {
+      const [views, viewColours] = [Uint8Array.of(100, 50, 0, 9, 8, 7), emptyColourLists(2)];
+      setColourList(viewColours, 0, [{ kind: "brightness", amount: 2 }]);
+      const left = (batch: Batch) => ({ ...toInput(batch), images: Uint8Array.of(1, 2, 3), views, viewColours });
+      const feed = new BatchFeed(source(1), { device: "cpu", toInput: left, ahead });
+      const fed = await feed.next();
+      assert.ok(typeof fed === "object");
+      assert.deepEqual(fed.input.there?.views?.toArray(), [200, 100, 0, 9, 8, 7]);
+      assert.deepEqual([...views], [100, 50, 0, 9, 8, 7]);
+      const { there, ...here } = fed.input;
+      const model = { config: { vision: { imageSize: 1 } } } as unknown as Clip;
+      const context = { model, preprocessing: imagenetPreprocessing, precision: "fp32", device: "cpu" } as StepContext;
+      assert.ok(there);
+      assert.throws(() => towerFeatures(context, here), /colours of views are still to be changed/u);
+      feed.release(fed);
+      await feed.close();
     });
   }
 

@@ -3,7 +3,7 @@
  *
  * A step keeps this thread busy until it is given to the device, and then waits for the numbers that it reports. In between lies the time
  * to bring the next batch, if the loader has it ready: `bringNext`. Where batches go to the processor itself, they are passed on as they
- * come.
+ * come; but where the colours of views are left to be changed, that is done first.
  */
 import { setImmediate } from "node:timers/promises";
 import type { Batch } from "../data/index.ts";
@@ -105,6 +105,7 @@ export class BatchFeed {
     const batch = this.#arrived!.value as Batch;
     this.#arrived = undefined;
     const input = toInput(batch);
-    this.#brought = { batch, input: this.#ahead ? { ...input, there: bringToDevice(input, device, beside) } : input };
+    const brings = this.#ahead || input.viewColours !== undefined;
+    this.#brought = { batch, input: brings ? { ...input, there: bringToDevice(input, device, beside) } : input };
   }
 }

@@ -18,3 +18,4 @@ export * from "./tower-features.ts";
 export * from "./tracker.ts";
 export * from "./train-options.ts";
 export * from "./trainer.ts";
+export * from "./view-colours.ts";

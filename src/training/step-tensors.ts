@@ -1,10 +1,11 @@
 /**
  * The arrays of a step on the device: brought there whole and once, images as the bytes that they are, and cut into micro-batches there.
  *
- * On the processor nothing has to be brought: the step reads the arrays themselves.
+ * On the processor nothing has to be brought: the step reads the arrays themselves, unless the colours of views are to be changed first.
  */
 import { Tensor } from "../torch/index.ts";
 import type { StepInput } from "./step.ts";
+import { changeViewColours } from "./view-colours.ts";
 
 /** Shapes: B images, K texts of each, L tokens, S pixels, P patches. */
 export interface StepTensors {
@@ -12,7 +13,7 @@ export interface StepTensors {
   images: Tensor;
   /** int32 `[B x K, L]` */
   tokens: Tensor;
-  /** uint8 `[2 x B, S, S, 3]`: the first views of all images, then the second ones */
+  /** uint8 `[2 x B, S, S, 3]`: the first views of all images, then the second ones; nothing is left to do to their colours */
   views?: Tensor;
   /** int32 `[B, P]`, with views `[3 x B, P]` */
   patches?: Tensor;
@@ -23,16 +24,16 @@ export interface StepTensors {
 }
 
 /**
- * Copies of the arrays on a device, outside of all scopes.
+ * Copies of the arrays on a device, outside of all scopes. There, what is left to do to the colours of views is done.
  * @param ahead while the device computes what it was given before
  */
 export function bringToDevice(input: StepInput, device: string, ahead: boolean): StepTensors {
-  const { batchSize, images, tokens, tokenLength, views, patches, textKeys, textWeights } = input;
+  const { batchSize, images, tokens, tokenLength, views, viewColours, patches, textKeys, textWeights } = input;
   const size = Math.sqrt(images.length / batchSize / 3);
   const there = (array: Uint8Array | Int32Array | BigInt64Array | Float32Array, shape: number[]): Tensor =>
     Tensor.from(array, shape, { device, ahead }).keep();
   const rows = batchSize * (views === undefined ? 1 : 3);
-  return {
+  const tensors: StepTensors = {
     images: there(images, [batchSize, size, size, 3]),
     tokens: there(tokens, [tokens.length / tokenLength, tokenLength]),
     ...(views && { views: there(views, [2 * batchSize, size, size, 3]) }),
@@ -40,6 +41,8 @@ export function bringToDevice(input: StepInput, device: string, ahead: boolean):
     ...(textKeys && { textKeys: there(textKeys, [textKeys.length]) }),
     ...(textWeights && { textWeights: there(textWeights, [textWeights.length]) }),
   };
+  if (tensors.views && viewColours) changeViewColours(tensors.views, viewColours, { ahead });
+  return tensors;
 }
 
 /** Frees them; what the device still computes with stays until it is done. */

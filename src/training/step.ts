@@ -3,6 +3,7 @@
  *
  * Everything that a step makes dies with its scope. Loss and norms are float32; autocast covers the towers only.
  */
+import type { ColourLists } from "../images/index.ts";
 import type { Clip, Preprocessing } from "../models/index.ts";
 import type { FeatureGroup } from "../nn/index.ts";
 import type { Objective } from "../objectives/index.ts";
@@ -27,6 +28,8 @@ export interface StepInput {
   textsPerImage?: number;
   /** uint8 `[2, batch, size, size, 3]`: two more views of each image, for objectives that compare them */
   views?: Uint8Array;
+  /** What is left to do to the colours of these views; then they must be `there`, where it was done. */
+  viewColours?: ColourLists;
   /** int32 `[(1 or, with views, 3) x batch, K]`: the patches that the image tower looks at, see `choosePatches`. Default all */
   patches?: Int32Array;
   /** int64 `[batch x textsPerImage]`: equal numbers mean texts that say the same */

@@ -1,5 +1,6 @@
 /** What the towers say of some images of a batch, of their texts, and of further views where there are any. */
 import { type Tower, normalizeImages } from "../models/index.ts";
+import { invariant } from "../support/index.ts";
 import { Tensor, autocast, scope } from "../torch/index.ts";
 import type { StepContext, StepInput } from "./step.ts";
 
@@ -38,7 +39,11 @@ export function featuresOf(
   towers: Readonly<Record<Tower, boolean>>,
   members?: readonly number[],
 ): Partial<TowerFeatures> {
-  const { batchSize, tokenLength, textsPerImage = 1, views, patches, there } = input;
+  const { batchSize, tokenLength, textsPerImage = 1, views, viewColours, patches, there } = input;
+  invariant(
+    viewColours === undefined || there !== undefined,
+    "the colours of views are still to be changed: bring the batch to the device",
+  );
   const { imageSize } = model.config.vision;
   const count = members?.length ?? batchSize;
   const bytes = imageSize * imageSize * 3;

@@ -52,10 +52,13 @@ const losses = (out: string): number[] =>
 const weights = (out: string): Buffer => readFileSync(join(root, out, "model", "model.safetensors"));
 
 /** Stops a run at its first checkpoint. */
-async function interrupted(out: string, device: string, more: string[] = []): Promise<void> {
+async function interrupted(out: string, device: string, more: string[] = [], recipe?: string): Promise<void> {
   const stopping = new AbortController();
   const evaluator = { everySteps: 5, measures: [], evaluate: async () => await Promise.resolve((stopping.abort(), {})) };
-  await assert.rejects(train(out, device, { more }, { evaluators: [evaluator], signal: stopping.signal }), InterruptedError);
+  await assert.rejects(
+    train(out, device, { more, ...(recipe && { recipe }) }, { evaluators: [evaluator], signal: stopping.signal }),
+    InterruptedError,
+  );
 }
 
 function assertNear(found: readonly number[], expected: readonly number[], close: number): void {
@@ -107,6 +110,24 @@ for (const tested of devices) {
       await train(name("halved"), device, { more });
       assert.ok(weights(name("halved")).equals(weights(name("whole"))));
     });
+
+    test(
+      "LaSLIP ends with the same weights, whether loader or device changes colours, or one after the other",
+      unless(tested),
+      async () => {
+        const recipe = "emoji-laslip";
+        const common = ["training.deterministic=true", "training.microBatch=5"];
+        const [atLoader, there] = ["loader", "auto"].map((where) => [...common, `training.viewsOn=${where}`]) as [string[], string[]];
+        await train(name("colours-loader"), device, { recipe, more: atLoader });
+        await train(name("colours-there"), device, { recipe, more: there });
+        await interrupted(name("colours-halved"), device, there, recipe);
+        await train(name("colours-halved"), device, { recipe, more: atLoader });
+        for (const out of ["colours-there", "colours-halved"]) {
+          assert.deepEqual(losses(name(out)), losses(name("colours-loader")));
+          assert.ok(weights(name(out)).equals(weights(name("colours-loader"))), out);
+        }
+      },
+    );
 
     test("one batch is learnt by heart there", unless(tested), async () => {
       const recipe = applySettings(findRecipe("emoji-clip"), ["model.preset=nano", "optimizer.peakLr=5e-3"]);

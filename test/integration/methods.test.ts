@@ -71,6 +71,9 @@ test("a run of views in micro-batches goes on after an interruption with the sam
   const resumed = await train("stopped", recipe);
   const weights = (folder: string): Buffer => readFileSync(join(folder, "model.safetensors"));
   assert.ok(weights(resumed.run.model).equals(weights(undisturbed.run.model)));
+  // The processor can also change colours where it trains, and then nothing else changes.
+  const elsewhere = await train("elsewhere", applySettings(recipe, ["training.viewsOn=device"]));
+  assert.ok(weights(elsewhere.run.model).equals(weights(undisturbed.run.model)));
 });
 
 test("what does not fit is refused before a run folder is made", async () => {
