@@ -109,11 +109,7 @@ export function unitRows(x: Tensor): Tensor {
 
 export type Activation = (x: Tensor) => Tensor;
 
-/** x * P(N(0, 1) <= x), exactly (not the tanh form). */
-export const gelu: Activation = (x) => ops.gelu(x);
-
-/** x * sigmoid(1.702 x): the approximation that CLIP's text tower is trained with; the two are not interchangeable. */
-export const quickGelu: Activation = (x) => ops.silu(x.mul(1.702)).mul(1 / 1.702);
+export { gelu, quickGelu } from "../torch/index.ts";
 
 /** Two linear layers with an activation between; the names of the layers in the state dict differ between projects. */
 export class Mlp extends Module {

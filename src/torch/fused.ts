@@ -1,8 +1,13 @@
 /**
- * Parts of a transformer block that are one pass over memory on the CPU (native/src/fused.cc), and plain operators elsewhere.
+ * Parts of a transformer block that are one pass over memory: on the CPU (native/src/fused.cc), on a GPU by kernels of our own
+ * (native/src/fused-gpu.cc), and elsewhere plain operators.
+ *
+ * LACLIP_KERNELS=off keeps a GPU to plain operators, to see what the kernels bring, or should they fail somewhere.
  *
  * Shapes: B batch, N tokens, H heads, D head width, W = H x D.
  */
+import { warnOnce } from "../support/index.ts";
+import { guard, native } from "./native.ts";
 import { operator } from "./operator.ts";
 import * as ops from "./operators.generated.ts";
 import type { Tensor } from "./tensor.ts";
@@ -23,8 +28,39 @@ const fusedSplitHeads = operator<SplitHeads>("laclip::split_heads", "", "tensors
 
 const fusedSoftmax = operator<(scores: Tensor, scale: number) => Tensor>("laclip::scaled_softmax", "", "tensor");
 
-/** Whether the fused operators take it. */
-export function canFuse({ device, dtype }: Tensor): boolean {
+const activate = operator<(x: Tensor, quick: boolean) => Tensor>("laclip::activate", "", "tensor");
+
+/** What the kernels' threads can hold, see native/src/fused-gpu.cc. */
+const mostWidth = 8192;
+const mostDepth = 256;
+
+/** Whether each device that was asked about has the kernels. */
+const found = new Map<string, boolean>();
+
+/** Whether a GPU has our kernels. Where they can't be compiled, that is said once, and plain operators do it. */
+function hasKernels(device: string): boolean {
+  if (process.env["LACLIP_KERNELS"] === "off") return false;
+  const known = found.get(device);
+  if (known !== undefined) return known;
+  const problem = guard(() => native().kernelProblem(device));
+  if (problem !== undefined) {
+    warnOnce(
+      `kernels of ${device}`,
+      `${device} goes without kernels of its own, by plain operators: the results are the same, a step takes longer. ${problem}`,
+    );
+  }
+  found.set(device, problem === undefined);
+  return problem === undefined;
+}
+
+/** Whether the fused operators take it. In float16, which some processors multiply in, plain operators do it there. */
+function canFuse({ device, dtype }: Tensor): boolean {
+  if (dtype !== "float32" && dtype !== "bfloat16" && (dtype !== "float16" || device === "cpu")) return false;
+  return device === "cpu" || hasKernels(device);
+}
+
+/** Whether `scaledSoftmax` takes it. */
+export function canFuseSoftmax({ device, dtype }: Tensor): boolean {
   return device === "cpu" && (dtype === "float32" || dtype === "bfloat16");
 }
 
@@ -40,11 +76,12 @@ export interface NormWeights {
  * What enters the next part of a residual block: the sum so far, and its LayerNorm.
  * @param residual `[..., W]` float32
  * @param change `[..., W]` float32 or what autocast works in; default none
- * @returns the sum, float32, and its norm: under autocast in the dtype of matrix products where that is bfloat16, else float32
+ * @returns the sum, float32, and its norm: in the dtype of matrix products under autocast where it is fused and, on the CPU, that is bfloat16; else float32
  */
 export function addNorm(residual: Tensor, change: Tensor | undefined, { weight, bias, eps }: NormWeights): [sum: Tensor, normed: Tensor] {
-  // In float16, which some processors multiply in, plain operators do it.
-  if (canFuse(residual) && (change === undefined || canFuse(change))) return fusedAddNorm(residual, change ?? null, weight, bias, eps);
+  if (canFuse(residual) && (change === undefined || canFuse(change)) && (residual.device === "cpu" || residual.sizeOf(-1) <= mostWidth)) {
+    return fusedAddNorm(residual, change ?? null, weight, bias, eps);
+  }
   const sum = change === undefined ? residual : residual.add(change);
   return [sum, ops.layerNorm(sum, weight.shape, weight, bias, eps)];
 }
@@ -61,7 +98,9 @@ export function splitHeads(
   norms?: { query: NormWeights; key: NormWeights },
 ): [query: Tensor, key: Tensor, value: Tensor] {
   const { query, key } = norms ?? {};
-  if (canFuse(projected) && query?.eps === key?.eps) {
+  const [batch, tokens, width] = projected.shape as [number, number, number];
+  const fits = projected.device === "cpu" || width / 3 / heads <= mostDepth;
+  if (fits && canFuse(projected) && query?.eps === key?.eps) {
     return fusedSplitHeads(
       projected,
       heads,
@@ -72,13 +111,27 @@ export function splitHeads(
       query?.eps ?? 0,
     );
   }
-  const [batch, tokens, width] = projected.shape as [number, number, number];
   const parts = projected.view(batch, tokens, 3, heads, width / 3 / heads).permute(2, 0, 3, 1, 4);
   const [queries, keys, values] = parts.unbind(0) as [Tensor, Tensor, Tensor];
   if (norms === undefined) return [queries, keys, values];
   const norm = (x: Tensor, { weight, bias, eps }: NormWeights): Tensor =>
     ops.layerNorm(ops.toDtype(x, "float32"), weight.shape, weight, bias, eps);
   return [norm(queries, norms.query), norm(keys, norms.key), values];
+}
+
+/** x * P(N(0, 1) <= x), exactly (not the tanh form), of the dtype of `x`. */
+export function gelu(x: Tensor): Tensor {
+  return fusesActivations(x) ? activate(x, false) : ops.gelu(x);
+}
+
+/** x * sigmoid(1.702 x), of the dtype of `x`: CLIP's approximation. The two are not interchangeable. */
+export function quickGelu(x: Tensor): Tensor {
+  return fusesActivations(x) ? activate(x, true) : ops.silu(x.mul(1.702)).mul(1 / 1.702);
+}
+
+/** On the CPU, libtorch's own are as fast as memory. */
+function fusesActivations(x: Tensor): boolean {
+  return x.device !== "cpu" && canFuse(x);
 }
 
 /**
