@@ -91,10 +91,17 @@ const parts = [
   {
     name: "correctness",
     share: 75,
-    runs: [tests("test/gpu/steps", "test/gpu/parity", "src/torch/device", "src/optim/adamw", "src/training/batch-feed")],
+    runs: [
+      tests("test/gpu/kernels", "test/gpu/steps", "test/gpu/parity", "src/torch/device", "src/optim/adamw", "src/training/batch-feed"),
+    ],
   },
   // Ours again at the end, to see what the machine itself varies.
   { name: "B/16, batch 256", share: 150, runs: [...threeWays("vit-b-16", "256"), ours("vit-b-16", "256")] },
+  {
+    name: "B/16, our kernels and plain operators, batch 256",
+    share: 50,
+    runs: [0, 1].flatMap(() => [ours("vit-b-16", "256", "--plain"), ours("vit-b-16", "256")]),
+  },
   {
     name: "B/16, CLIP and LaCLIP, batch 512",
     share: 50,

@@ -49,6 +49,7 @@ function cells({ name, program, outcome = {}, failed, note }, all) {
     outcome.method,
     outcome.texts && outcome.texts !== "1" ? `K ${outcome.texts}` : "",
     outcome.micro ? `micro ${outcome.micro}` : "",
+    outcome.plain ? "plain operators" : "",
     program === "PyTorch, best" && outcome.compile ? `compile ${outcome.compile}` : "",
   ];
   // The same work: what ours counted, at the other's speed. MFU is of the peak for its own precision, so only where that is the same.
