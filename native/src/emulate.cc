@@ -25,11 +25,13 @@
 #undef THREADS
 #undef CHANGE
 #undef OUT
+#undef THROUGH
 #undef WHOLE
 #undef LANES
 #undef COLUMNS
 #undef TYPE
 #undef NORMS
+#undef BIAS
 #undef QUICK
 
 namespace laclip {
@@ -181,6 +183,8 @@ const Named all_kernels[] = {
     {"split_heads_backward", [](const void* a) { split_heads_backward(*static_cast<const SplitHeadsBackward*>(a)); }},
     {"activate_forward", [](const void* a) { activate_forward(*static_cast<const Activate*>(a)); }},
     {"activate_backward", [](const void* a) { activate_backward(*static_cast<const ActivateBackward*>(a)); }},
+    {"activate_backward_with_bias",
+     [](const void* a) { activate_backward_with_bias(*static_cast<const ActivateBackwardWithBias*>(a)); }},
 };
 
 struct NamedConstant {
@@ -189,8 +193,9 @@ struct NamedConstant {
 };
 const NamedConstant names[] = {
     {"THREADS", &Constants::THREADS}, {"CHANGE", &Constants::CHANGE},   {"OUT", &Constants::OUT},
-    {"WHOLE", &Constants::WHOLE},     {"LANES", &Constants::LANES},     {"COLUMNS", &Constants::COLUMNS},
+    {"THROUGH", &Constants::THROUGH}, {"WHOLE", &Constants::WHOLE},     {"LANES", &Constants::LANES},     {"COLUMNS", &Constants::COLUMNS},
     {"TYPE", &Constants::TYPE},       {"NORMS", &Constants::NORMS},     {"QUICK", &Constants::QUICK},
+    {"BIAS", &Constants::BIAS},
 };
 
 template <typename Entry, size_t count>

@@ -3,6 +3,9 @@
 // A GPU's time outside of matrix products goes by the bytes that are moved. So what is cheap to compute is not kept for the way back (the
 // moments of query and key, what lies inside an activation), and what attention can read where it lies is not copied (the value, and
 // without norms query and key).
+//
+// Where an operator takes the bias of the linear layer before it, that bias is already in its input. It is there for its gradient, the sum over
+// the rows of the input's gradient, which costs nothing here and a pass over memory in the layer itself.
 #include "fused.h"
 
 #include <ATen/autocast_mode.h>
@@ -82,7 +85,7 @@ class AddNorm : public torch::autograd::Function<AddNorm> {
     const at::Tensor normed = at::empty(x.sizes(), x.options().dtype(known(products) ? products : at::kFloat));
     const at::Tensor moments_R2 = at::empty({rows, 2}, x.options());
     const int change_type = adds ? type_of(delta.scalar_type()) : kernels::kAbsent;
-    const KernelCall call = described("add_norm_forward", width, change_type, normed.scalar_type(),
+    const KernelCall call = described("add_norm_forward", width, change_type, normed.scalar_type(), true,
                                       even({x, delta, weight, bias, sum, normed}));
     const kernels::AddNormForward arguments{floats(x),   data(delta),        floats(weight), floats(bias), floats(sum), data(normed),
                                             floats(moments_R2), rows, static_cast<int>(width), static_cast<float>(eps)};
@@ -110,7 +113,7 @@ class AddNorm : public torch::autograd::Function<AddNorm> {
     const bool casts = change >= 0 && change_dtype != at::kFloat;
     const at::Tensor ddelta = casts ? at::empty(sum.sizes(), sum.options().dtype(change_dtype)) : at::Tensor();
     const KernelCall call = described("add_norm_backward", width, casts ? type_of(change_dtype) : kernels::kAbsent,
-                                      of_normed.scalar_type(), even({through, of_normed, sum, weight, dx, ddelta}));
+                                      of_normed.scalar_type(), through.defined(), even({through, of_normed, sum, weight, dx, ddelta}));
     const int64_t blocks = std::min(rows, resident_blocks(sum.device(), call));
     const at::Tensor partial_K2W = at::empty({blocks, 2, width}, sum.options());
     const kernels::AddNormBackward arguments{floats(through), data(of_normed), floats(sum),         floats(moments_R2), floats(weight),
@@ -121,12 +124,13 @@ class AddNorm : public torch::autograd::Function<AddNorm> {
   }
 
  private:
-  static KernelCall described(const char* name, int64_t width, int change, at::ScalarType out, bool evenly) {
+  static KernelCall described(const char* name, int64_t width, int change, at::ScalarType out, bool through, bool evenly) {
     return {"add-norm",
             name,
             {{"THREADS", whole_warps((width + 7) / 8)},
              {"CHANGE", change},
              {"OUT", type_of(out)},
+             {"THROUGH", through ? 1 : 0},
              {"WHOLE", evenly && width % 4 == 0 ? 1 : 0}}};
   }
 };
@@ -135,19 +139,20 @@ class SplitHeads : public torch::autograd::Function<SplitHeads> {
  public:
   static variable_list forward(AutogradContext* context, const Variable& projected, int64_t heads, const OptionalTensor& query_weight,
                                const OptionalTensor& query_bias, const OptionalTensor& key_weight, const OptionalTensor& key_bias,
-                               double eps) {
+                               double eps, const OptionalTensor& bias) {
     const at::Tensor x = projected.contiguous();
     const int64_t batch = x.size(0), tokens = x.size(1), depth = x.size(2) / 3 / heads;
     context->set_materialize_grads(false);
     context->saved_data["heads"] = heads;
     context->saved_data["eps"] = eps;
+    context->saved_data["biased"] = bias.has_value();
     context->saved_data["shape"] = x.sizes().vec();
     // What lies in the memory of others is for autograd a result like any other.
     const at::AutoDispatchBelowADInplaceOrView below;
     const at::Tensor parts_3BHND = x.view({batch, tokens, 3, heads, depth}).permute({2, 0, 3, 1, 4});
     if (!query_weight.has_value()) return {parts_3BHND.select(0, 0), parts_3BHND.select(0, 1), parts_3BHND.select(0, 2)};
     const at::Tensor normed_BN2HD = at::empty({batch, tokens, 2, heads, depth}, x.options());
-    const KernelCall call = described("split_heads_forward", x.scalar_type(), 2 * heads, depth, true,
+    const KernelCall call = described("split_heads_forward", x.scalar_type(), 2 * heads, depth, true, bias.has_value(),
                                       even({x, *query_weight, *query_bias, *key_weight, *key_bias, normed_BN2HD}));
     const kernels::SplitHeadsForward arguments{data(x),
                                                {floats(*query_weight), floats(*key_weight)},
@@ -168,7 +173,7 @@ class SplitHeads : public torch::autograd::Function<SplitHeads> {
     const auto shape = context->saved_data["shape"].toIntVector();
     const int64_t heads = context->saved_data["heads"].toInt();
     const variable_list saved = context->get_saved_variables();
-    const bool norms = !saved.empty();
+    const bool norms = !saved.empty(), biased = context->saved_data["biased"].toBool();
     const int64_t rows = shape[0] * shape[1], depth = shape[2] / 3 / heads;
     at::Tensor of_part[3];
     at::TensorOptions options;
@@ -188,29 +193,32 @@ class SplitHeads : public torch::autograd::Function<SplitHeads> {
     for (const auto& strides : arguments.strides) {
       for (const long long stride : strides) evenly = evenly && stride % each == 0;
     }
-    const KernelCall call = described("split_heads_backward", dx.scalar_type(), 3 * heads, depth, norms, evenly);
-    const int64_t blocks = std::min(rows, norms ? resident_blocks(dx.device(), call) : blocks_for(rows, 8));
+    const KernelCall call = described("split_heads_backward", dx.scalar_type(), 3 * heads, depth, norms, biased, evenly);
+    const int64_t blocks = std::min(rows, norms || biased ? resident_blocks(dx.device(), call) : blocks_for(rows, 8));
+    const at::Tensor of_bias_K3W = biased ? at::empty({blocks, shape[2]}, options.dtype(at::kFloat)) : at::Tensor();
     const at::Tensor partial_K2H2D =
         norms ? at::empty({blocks, 2, heads, 2, depth}, options.dtype(at::kFloat)) : at::Tensor();
     arguments.projected = data(x);
     arguments.weights[0] = floats(query_weight), arguments.weights[1] = floats(key_weight);
     arguments.of_projected = data(dx);
-    arguments.partial = floats(partial_K2H2D);
+    arguments.partial = floats(partial_K2H2D), arguments.of_bias = floats(of_bias_K3W);
     arguments.rows = rows;
     arguments.tokens = static_cast<int>(shape[1]), arguments.heads = static_cast<int>(heads), arguments.depth = static_cast<int>(depth);
     arguments.eps = static_cast<float>(context->saved_data["eps"].toDouble());
     launch(dx.device(), call, blocks, &arguments,
-           present({of_part[0], of_part[1], of_part[2], x, query_weight, key_weight, dx, partial_K2H2D}));
-    if (!norms) return {dx, at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
+           present({of_part[0], of_part[1], of_part[2], x, query_weight, key_weight, dx, partial_K2H2D, of_bias_K3W}));
+    const at::Tensor of_bias = biased ? of_bias_K3W.sum(0) : at::Tensor();
+    if (!norms) return {dx, at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor(), of_bias};
     const at::Tensor weights_22D = partial_K2H2D.sum(at::IntArrayRef({0, 2}));
-    return {dx, at::Tensor(), weights_22D[0][0], weights_22D[0][1], weights_22D[1][0], weights_22D[1][1], at::Tensor()};
+    return {dx, at::Tensor(), weights_22D[0][0], weights_22D[0][1], weights_22D[1][0], weights_22D[1][1], at::Tensor(), of_bias};
   }
 
  private:
   // Numbers that a thread has of a vector: 16 bytes, unless the vector is so long that these would not do.
   static int64_t columns_of(at::ScalarType dtype, int64_t depth) { return dtype == at::kFloat && depth <= 4 * 32 ? 4 : 8; }
 
-  static KernelCall described(const char* name, at::ScalarType dtype, int64_t vectors, int64_t depth, bool norms, bool evenly) {
+  static KernelCall described(const char* name, at::ScalarType dtype, int64_t vectors, int64_t depth, bool norms, bool biased,
+                              bool evenly) {
     const int64_t columns = columns_of(dtype, depth);
     int lanes = 1;
     while (lanes * columns < depth) lanes *= 2;
@@ -221,20 +229,22 @@ class SplitHeads : public torch::autograd::Function<SplitHeads> {
              {"COLUMNS", static_cast<int>(columns)},
              {"TYPE", type_of(dtype)},
              {"WHOLE", evenly && depth % columns == 0 ? 1 : 0},
-             {"NORMS", norms ? 1 : 0}}};
+             {"NORMS", norms ? 1 : 0},
+             {"BIAS", biased ? 1 : 0}}};
   }
 };
 
 class Activation : public torch::autograd::Function<Activation> {
  public:
-  static Variable forward(AutogradContext* context, const Variable& given, bool quick) {
+  static Variable forward(AutogradContext* context, const Variable& given, bool quick, const OptionalTensor& bias) {
     const at::Tensor x = given.contiguous();
     const at::Tensor y = at::empty(x.sizes(), x.options());
     const kernels::Activate arguments{data(x), data(y), x.numel()};
-    const KernelCall call = described("activate_forward", x, quick, even({x, y}));
+    const KernelCall call = described("activate_forward", x, quick, even({x, y}) && x.numel() % columns_of(x) == 0);
     launch(x.device(), call, blocks_of(x), &arguments, present({x, y}));
     context->save_for_backward({x});
     context->saved_data["quick"] = quick;
+    context->saved_data["biased"] = bias.has_value();
     return y;
   }
 
@@ -242,14 +252,29 @@ class Activation : public torch::autograd::Function<Activation> {
     const at::Tensor x = context->get_saved_variables()[0];
     const at::Tensor of_y = gradients[0].contiguous();
     const at::Tensor of_x = at::empty(x.sizes(), x.options());
+    const bool quick = context->saved_data["quick"].toBool(), evenly = even({x, of_y, of_x});
+    if (context->saved_data["biased"].toBool()) return {of_x, at::Tensor(), with_bias(x, of_y, of_x, quick, evenly)};
     const kernels::ActivateBackward arguments{data(x), data(of_y), data(of_x), x.numel()};
-    const KernelCall call = described("activate_backward", x, context->saved_data["quick"].toBool(), even({x, of_y, of_x}));
+    const KernelCall call = described("activate_backward", x, quick, evenly && x.numel() % columns_of(x) == 0);
     launch(x.device(), call, blocks_of(x), &arguments, present({x, of_y, of_x}));
-    return {of_x, at::Tensor()};
+    return {of_x, at::Tensor(), at::Tensor()};
   }
 
  private:
-  static constexpr int64_t threads = 256;
+  static constexpr int threads = 128;
+
+  // Fills `of_x`; returns the sum over its rows.
+  static at::Tensor with_bias(const at::Tensor& x, const at::Tensor& of_y, const at::Tensor& of_x, bool quick, bool evenly) {
+    const int64_t width = x.size(-1), rows = x.numel() / width, each = threads * columns_of(x);
+    const KernelCall call = described("activate_backward_with_bias", x, quick, evenly && width % columns_of(x) == 0);
+    const int64_t tiles = (width + each - 1) / each;
+    const int64_t slabs = std::min(rows, std::max<int64_t>(1, resident_blocks(x.device(), call) / tiles));
+    const at::Tensor partial_KW = at::empty({slabs, width}, x.options().dtype(at::kFloat));
+    const kernels::ActivateBackwardWithBias arguments{
+        data(x), data(of_y), data(of_x), floats(partial_KW), rows, static_cast<int>(width), static_cast<int>(tiles)};
+    launch(x.device(), call, tiles * slabs, &arguments, present({x, of_y, of_x, partial_KW}));
+    return partial_KW.sum(0);
+  }
 
   static int64_t columns_of(const at::Tensor& x) { return 16 / static_cast<int64_t>(x.element_size()); }
   static int64_t blocks_of(const at::Tensor& x) {
@@ -257,14 +282,14 @@ class Activation : public torch::autograd::Function<Activation> {
     return (x.numel() + each - 1) / each;
   }
 
-  static KernelCall described(const char* name, const at::Tensor& x, bool quick, bool evenly) {
+  static KernelCall described(const char* name, const at::Tensor& x, bool quick, bool whole) {
     return {"activation",
             name,
-            {{"THREADS", static_cast<int>(threads)},
+            {{"THREADS", threads},
              {"COLUMNS", static_cast<int>(columns_of(x))},
              {"TYPE", type_of(x.scalar_type())},
              {"QUICK", quick ? 1 : 0},
-             {"WHOLE", evenly && x.numel() % columns_of(x) == 0 ? 1 : 0}}};
+             {"WHOLE", whole ? 1 : 0}}};
   }
 };
 
@@ -299,7 +324,7 @@ std::tuple<at::Tensor, at::Tensor> add_norm_on_gpu(const at::Tensor& residual, c
 std::tuple<at::Tensor, at::Tensor, at::Tensor> split_heads_on_gpu(const at::Tensor& projected, int64_t heads,
                                                                   const OptionalTensor& query_weight, const OptionalTensor& query_bias,
                                                                   const OptionalTensor& key_weight, const OptionalTensor& key_bias,
-                                                                  double eps) {
+                                                                  double eps, const OptionalTensor& bias) {
   check_dtype(projected, "projected");
   TORCH_CHECK(projected.dim() == 3 && heads > 0 && projected.size(2) > 0 && projected.size(2) % (3 * heads) == 0,
               "projected must be [batch, tokens, 3 x heads x depth] with ", heads, " heads, got ", projected.sizes());
@@ -315,13 +340,18 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> split_heads_on_gpu(const at::Tens
     check_vector(**given[i], names[i], depth, projected.device());
     vectors[i] = (*given[i])->contiguous();
   }
-  const variable_list parts = SplitHeads::apply(projected, heads, vectors[0], vectors[1], vectors[2], vectors[3], eps);
+  if (bias.has_value()) check_vector(*bias, "bias", projected.size(2), projected.device());
+  const variable_list parts = SplitHeads::apply(projected, heads, vectors[0], vectors[1], vectors[2], vectors[3], eps, bias);
   return {parts[0], parts[1], parts[2]};
 }
 
-at::Tensor activate_on_gpu(const at::Tensor& x, bool quick) {
+at::Tensor activate_on_gpu(const at::Tensor& x, bool quick, const OptionalTensor& bias) {
   check_dtype(x, "x");
-  return Activation::apply(x, quick);
+  if (bias.has_value()) {
+    TORCH_CHECK(x.dim() > 0 && x.size(-1) > 0, "x must have rows, got shape ", x.sizes());
+    check_vector(*bias, "bias", x.size(-1), x.device());
+  }
+  return Activation::apply(x, quick, bias);
 }
 
 }  // namespace laclip

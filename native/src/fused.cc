@@ -303,8 +303,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> split_heads(const at::Tensor& pro
                                                            const OptionalTensor& query_weight,
                                                            const OptionalTensor& query_bias,
                                                            const OptionalTensor& key_weight,
-                                                           const OptionalTensor& key_bias, double eps) {
-  if (!projected.is_cpu()) return split_heads_on_gpu(projected, heads, query_weight, query_bias, key_weight, key_bias, eps);
+                                                           const OptionalTensor& key_bias, double eps, const OptionalTensor& bias) {
+  if (!projected.is_cpu()) return split_heads_on_gpu(projected, heads, query_weight, query_bias, key_weight, key_bias, eps, bias);
+  TORCH_CHECK(!bias.has_value(), "on the CPU, the gradient of the projection's bias comes from the projection");
   check_rows(projected, "projected");
   TORCH_CHECK(projected.dim() == 3 && heads > 0 && projected.size(2) % (3 * heads) == 0,
               "projected must be [batch, tokens, 3 x heads x depth] with ", heads, " heads, got ", projected.sizes());
@@ -335,8 +336,8 @@ at::Tensor scaled_softmax(const at::Tensor& scores, double scale) {
 TORCH_LIBRARY(laclip, library) {
   library.def("add_norm(Tensor residual, Tensor? change, Tensor weight, Tensor bias, float eps) -> (Tensor, Tensor)", laclip::add_norm);
   library.def(
-      "split_heads(Tensor projected, int heads, Tensor? query_weight, Tensor? query_bias, Tensor? key_weight, Tensor? key_bias, float eps) -> (Tensor, Tensor, Tensor)",
+      "split_heads(Tensor projected, int heads, Tensor? query_weight, Tensor? query_bias, Tensor? key_weight, Tensor? key_bias, float eps, Tensor? bias=None) -> (Tensor, Tensor, Tensor)",
       laclip::split_heads);
   library.def("scaled_softmax(Tensor scores, float scale) -> Tensor", laclip::scaled_softmax);
-  library.def("activate(Tensor x, bool quick) -> Tensor", laclip::activate_on_gpu);
+  library.def("activate(Tensor x, bool quick, Tensor? bias=None) -> Tensor", laclip::activate_on_gpu);
 }

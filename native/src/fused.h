@@ -20,7 +20,7 @@ std::tuple<at::Tensor, at::Tensor> add_norm_on_gpu(const at::Tensor& residual, c
 std::tuple<at::Tensor, at::Tensor, at::Tensor> split_heads_on_gpu(const at::Tensor& projected, int64_t heads,
                                                                   const OptionalTensor& query_weight, const OptionalTensor& query_bias,
                                                                   const OptionalTensor& key_weight, const OptionalTensor& key_bias,
-                                                                  double eps);
-at::Tensor activate_on_gpu(const at::Tensor& x, bool quick);
+                                                                  double eps, const OptionalTensor& bias);
+at::Tensor activate_on_gpu(const at::Tensor& x, bool quick, const OptionalTensor& bias);
 
 }  // namespace laclip

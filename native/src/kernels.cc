@@ -104,21 +104,14 @@ std::string compiled_for(c10::Device device, const KernelCall& call) {
   const std::string number = std::to_string(properties.major) + std::to_string(properties.minor);
   try {
     return compile_source(compiler_library(), "sm_" + number, call);
-  } catch (const std::runtime_error&) {
-    // A GPU that is newer than the compiler: the driver knows how to go on from here.
-    return compile_source(compiler_library(), "compute_80", call);
+  } catch (const std::runtime_error& first) {
+    try {
+      // A GPU that is newer than the compiler: the driver knows how to go on from here.
+      return compile_source(compiler_library(), "compute_80", call);
+    } catch (const std::runtime_error&) {
+      throw std::runtime_error(std::string(first.what()) + " (LACLIP_KERNELS=off does without our kernels)");
+    }
   }
-}
-
-// A thread that has not worked with CUDA has no context yet. libtorch's is the device's own.
-void need_context(c10::Device device) {
-  Driver::Context context = nullptr;
-  driver().check(driver().current_context(&context), "asking for the context");
-  if (context != nullptr) return;
-  int own = 0;
-  driver().check(driver().device(&own, device.index()), "asking for the device");
-  driver().check(driver().primary(&context, own), "making a context");
-  driver().check(driver().use_context(context), "taking a context");
 }
 
 struct Loaded {
@@ -126,15 +119,30 @@ struct Loaded {
   int64_t resident;
 };
 
+// A thread that has not worked with CUDA has no context yet, or one that has worked with another GPU may still have that one's. libtorch's is
+// the device's own.
+void need_context(c10::Device device) {
+  static std::map<int, Driver::Context> contexts;
+  Driver::Context& own = contexts[device.index()];
+  if (own == nullptr) {
+    int number = 0;
+    driver().check(driver().device(&number, device.index()), "asking for the device");
+    driver().check(driver().primary(&own, number), "making a context");
+  }
+  Driver::Context present = nullptr;
+  driver().check(driver().current_context(&present), "asking for the context");
+  if (present != own) driver().check(driver().use_context(own), "taking a context");
+}
+
 // To be called with the device being the thread's own.
 const Loaded& loaded(c10::Device device, const KernelCall& call) {
   static std::mutex mutex;
   static auto* const modules = new std::map<std::pair<std::string, std::vector<int>>, Driver::Module>;
   static auto* const all = new std::map<std::pair<std::string, std::vector<int>>, Loaded>;
-  need_context(device);
   std::vector<int> key{device.index()};
   for (const auto& constant : call.constants) key.push_back(constant.second);
   const std::lock_guard<std::mutex> lock(mutex);
+  need_context(device);
   const auto known = all->find({call.name, key});
   if (known != all->end()) return known->second;
   const auto compiled = modules->find({call.file, key});
@@ -192,8 +200,10 @@ napi_value kernel_problem(Call& call) {
     try {
       const c10::Device placed(device.type(), device.has_index() ? device.index() : static_cast<c10::DeviceIndex>(0));
       // The smallest of them, for a try.
-      resident_blocks(placed, {"activation", "activate_forward", {{"THREADS", 256}, {"COLUMNS", 8}, {"TYPE", 1}, {"QUICK", 1}, {"WHOLE", 1}}});
+      resident_blocks(placed, {"activation", "activate_forward", {{"THREADS", 128}, {"COLUMNS", 8}, {"TYPE", 1}, {"QUICK", 1}, {"WHOLE", 1}}});
       return undefined(call.env);
+    } catch (const c10::Error& error) {
+      return from_string(call.env, error.what_without_backtrace());
     } catch (const std::exception& error) {
       return from_string(call.env, error.what());
     }

@@ -1,5 +1,5 @@
 /** The layers that image-text models are made of. Shapes: B batch, N tokens, W width. */
-import { type NormWeights, Tensor, addNorm, empty, ones, ops, scope, zeros } from "../torch/index.ts";
+import { type NormWeights, Tensor, addNorm, empty, linearThen, ones, ops, scope, zeros } from "../torch/index.ts";
 import { fanInUniform, normal } from "./init.ts";
 import { Module } from "./module.ts";
 
@@ -107,7 +107,8 @@ export function unitRows(x: Tensor): Tensor {
   });
 }
 
-export type Activation = (x: Tensor) => Tensor;
+/** `bias`: see `linearThen`. */
+export type Activation = (x: Tensor, bias?: Tensor) => Tensor;
 
 export { gelu, quickGelu } from "../torch/index.ts";
 
@@ -126,6 +127,6 @@ export class Mlp extends Module {
 
   /** `[..., width]` -> `[..., width]` */
   forward(x: Tensor): Tensor {
-    return this.contract.forward(this.#activation(this.expand.forward(x)));
+    return this.contract.forward(linearThen(x, this.expand.weight, this.expand.bias, this.#activation));
   }
 }

@@ -23,12 +23,13 @@ type SplitHeads = (
   keyWeight: Tensor | null,
   keyBias: Tensor | null,
   eps: number,
+  bias: Tensor | null,
 ) => [query: Tensor, key: Tensor, value: Tensor];
 const fusedSplitHeads = operator<SplitHeads>("laclip::split_heads", "", "tensors");
 
 const fusedSoftmax = operator<(scores: Tensor, scale: number) => Tensor>("laclip::scaled_softmax", "", "tensor");
 
-const activate = operator<(x: Tensor, quick: boolean) => Tensor>("laclip::activate", "", "tensor");
+const activate = operator<(x: Tensor, quick: boolean, bias: Tensor | null) => Tensor>("laclip::activate", "", "tensor");
 
 /** What the kernels' threads can hold, see native/src/fused-gpu.cc. */
 const mostWidth = 8192;
@@ -90,12 +91,14 @@ export function addNorm(residual: Tensor, change: Tensor | undefined, { weight, 
  * Query, key and value of each head, of a stacked projection.
  * @param projected `[B, N, 3 W]`
  * @param norms LayerNorms over each head's query and key, of width D; default none
+ * @param bias `[3 W]`, see `linearThen`; default none
  * @returns three of `[B, H, N, D]`, of the dtype of `projected` where it is fused; elsewhere query and key that were normalised are float32
  */
 export function splitHeads(
   projected: Tensor,
   heads: number,
   norms?: { query: NormWeights; key: NormWeights },
+  bias?: Tensor,
 ): [query: Tensor, key: Tensor, value: Tensor] {
   const { query, key } = norms ?? {};
   const [batch, tokens, width] = projected.shape as [number, number, number];
@@ -109,9 +112,12 @@ export function splitHeads(
       key?.weight ?? null,
       key?.bias ?? null,
       query?.eps ?? 0,
+      bias ?? null,
     );
   }
-  const parts = projected.view(batch, tokens, 3, heads, width / 3 / heads).permute(2, 0, 3, 1, 4);
+  const parts = withGradient(projected, bias)
+    .view(batch, tokens, 3, heads, width / 3 / heads)
+    .permute(2, 0, 3, 1, 4);
   const [queries, keys, values] = parts.unbind(0) as [Tensor, Tensor, Tensor];
   if (norms === undefined) return [queries, keys, values];
   const norm = (x: Tensor, { weight, bias, eps }: NormWeights): Tensor =>
@@ -119,14 +125,39 @@ export function splitHeads(
   return [norm(queries, norms.query), norm(keys, norms.key), values];
 }
 
-/** x * P(N(0, 1) <= x), exactly (not the tanh form), of the dtype of `x`. */
-export function gelu(x: Tensor): Tensor {
-  return fusesActivations(x) ? activate(x, false) : ops.gelu(x);
+/**
+ * x * P(N(0, 1) <= x), exactly (not the tanh form).
+ * @param bias of the width of `x`, see `linearThen`; default none
+ * @returns of the dtype of `x`
+ */
+export function gelu(x: Tensor, bias?: Tensor): Tensor {
+  return fusesActivations(x) ? activate(x, false, bias ?? null) : ops.gelu(withGradient(x, bias));
 }
 
-/** x * sigmoid(1.702 x), of the dtype of `x`: CLIP's approximation. The two are not interchangeable. */
-export function quickGelu(x: Tensor): Tensor {
-  return fusesActivations(x) ? activate(x, true) : ops.silu(x.mul(1.702)).mul(1 / 1.702);
+/** x * sigmoid(1.702 x), CLIP's approximation of `gelu`, and as that. The two are not interchangeable. */
+export function quickGelu(x: Tensor, bias?: Tensor): Tensor {
+  if (fusesActivations(x)) return activate(x, true, bias ?? null);
+  return ops.silu(withGradient(x, bias).mul(1.702)).mul(1 / 1.702);
+}
+
+/**
+ * A linear layer and what follows it. Where there are kernels, the layer leaves the gradient of its bias to what follows, which has the numbers
+ * at hand that the layer itself would read again.
+ * @param x `[..., inputs]`
+ * @param weight `[outputs, inputs]`
+ * @param bias `[outputs]`
+ * @param follow takes the layer's outcome, in which the bias is, and the bias if its gradient is left to it
+ */
+export function linearThen<T>(x: Tensor, weight: Tensor, bias: Tensor | undefined, follow: (y: Tensor, bias?: Tensor) => T): T {
+  if (bias === undefined || x.device === "cpu" || !bias.requiresGrad || !hasKernels(x.device)) {
+    return follow(ops.linear(x, weight, bias ?? null));
+  }
+  return follow(ops.linear(x, weight, bias.detach()), bias);
+}
+
+/** Plain operators take a bias that is already in `x` by adding nothing, through which its gradient comes. */
+function withGradient(x: Tensor, bias: Tensor | undefined): Tensor {
+  return bias === undefined ? x : x.add(ops.toDtype(bias.sub(bias.detach()), x.dtype));
 }
 
 /** On the CPU, libtorch's own are as fast as memory. */

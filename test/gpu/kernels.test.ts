@@ -12,6 +12,7 @@ import {
   autocast,
   gelu,
   hasOperator,
+  linearThen,
   native,
   noGrad,
   operator,
@@ -171,40 +172,44 @@ for (const tested of devices) {
       });
     });
 
+    /** `biased`: with a bias of the layer before, which is in the projection already. */
     const heads = (
       [batch, tokens, count, depth]: [number, number, number, number],
       dtype: (typeof dtypes)[number],
-      norms: boolean,
-      used?: number[],
+      { norms, biased = false, used }: { norms: boolean; biased?: boolean; used?: number[] },
     ): void => {
       scope(() => {
-        const inputs = [randn([batch, tokens, 3 * count * depth]).to(dtype)];
+        const inputs = [randn([batch, tokens, 3 * count * depth]).to(dtype), randn([3 * count * depth])];
         if (norms) for (let i = 0; i < 4; i++) inputs.push(randn([depth]));
         const found = compare(
           device,
           inputs,
-          ([x, qw, qb, kw, kb]) => splitHeads(x!, count, norms ? { query: norm(qw!, qb!), key: norm(kw!, kb!) } : undefined),
-          ([x, qw, qb, kw, kb]) => {
-            const [q, k, v] = x!.view(batch, tokens, 3, count, depth).permute(2, 0, 3, 1, 4).unbind(0) as [Tensor, Tensor, Tensor];
+          ([x, bias, qw, qb, kw, kb]) =>
+            splitHeads(x!, count, norms ? { query: norm(qw!, qb!), key: norm(kw!, kb!) } : undefined, biased ? bias : undefined),
+          ([x, bias, qw, qb, kw, kb]) => {
+            const projected = biased ? x!.add(bias!.sub(bias!.detach())) : x!;
+            const [q, k, v] = projected.view(batch, tokens, 3, count, depth).permute(2, 0, 3, 1, 4).unbind(0) as [Tensor, Tensor, Tensor];
             return norms ? [plainNorm(q, qw!, qb!), plainNorm(k, kw!, kb!), v] : [q, k, v];
           },
           close[dtype],
-          `${[batch, tokens, count, depth].join(" x ")}, ${dtype}, ${norms ? "with" : "without"} norms`,
+          `${[batch, tokens, count, depth].join(" x ")}, ${dtype}, ${norms ? "with" : "without"} norms${biased ? ", with a bias" : ""}`,
           used,
         );
-        assert.ok(found.every((part) => part.dtype === dtype));
+        if (depth <= 256) assert.ok(found.every((part) => part.dtype === dtype));
       });
     };
 
     for (const norms of [true, false]) {
       test(`heads ${norms ? "with" : "without"} norms, in all dtypes and widths`, unless(tested), () => {
-        for (const dtype of dtypes) heads([2, 7, 3, 64], dtype, norms);
-        for (const depth of [1, 5, 20, 32, 80, 129, 256]) heads([1, 5, 2, depth], "bfloat16", norms);
-        for (const depth of [6, 20, 130, 256, 260]) heads([2, 3, 1, depth], "float32", norms);
+        for (const dtype of dtypes) for (const biased of [true, false]) heads([2, 7, 3, 64], dtype, { norms, biased });
+        for (const depth of [1, 5, 20, 32, 80, 129, 256]) heads([1, 5, 2, depth], "bfloat16", { norms, biased: true });
+        for (const depth of [6, 20, 130, 256]) heads([2, 3, 1, depth], "float32", { norms, biased: true });
+        // By plain operators.
+        heads([1, 2, 2, 260], "float32", { norms, biased: true });
         // More vectors than a block has groups.
-        heads([1, 3, 33, 64], "bfloat16", norms);
-        heads([3, 1, 12, 64], "float16", norms);
-        for (const used of [[0], [1, 2], [2]]) heads([2, 5, 2, 16], "bfloat16", norms, used);
+        heads([1, 3, 33, 64], "bfloat16", { norms, biased: true });
+        heads([3, 1, 12, 64], "float16", { norms });
+        for (const used of [[0], [1, 2], [2]]) heads([2, 5, 2, 16], "bfloat16", { norms, biased: true, used });
       });
     }
 
@@ -249,6 +254,27 @@ for (const tested of devices) {
             });
           }
         }
+        for (const dtype of dtypes) {
+          for (const [rows, width] of [
+            [1, 1],
+            [5, 20],
+            [7, 72],
+            [9, 2056],
+          ] as const) {
+            scope(() => {
+              const inputs = [randn([rows, width]).mul(3).to(dtype), randn([width])];
+              const tolerance = dtype === "float32" ? 2e-6 : close[dtype];
+              compare(
+                device,
+                inputs,
+                ([x, bias]) => [ours(x!, bias)],
+                ([x, bias]) => [plain(x!.add(bias!.sub(bias!.detach())))],
+                tolerance,
+                `${name} of ${rows} x ${width}, ${dtype}, with a bias`,
+              );
+            });
+          }
+        }
         scope(() => {
           assert.deepEqual(ours(zeros([0, 3], { device })).shape, [0, 3]);
           const far = [-1e30, -90, -12, -0, 0, 12, 90, 1e30];
@@ -265,6 +291,38 @@ for (const tested of devices) {
       });
     }
 
+    test("a layer leaves its bias's gradient to what follows, and has it none the less", unless(tested), () => {
+      const follow = { gelu, heads: (y: Tensor, bias?: Tensor) => ops.cat(splitHeads(y, 2, undefined, bias), -1) };
+      for (const [name, then] of Object.entries(follow)) {
+        for (const kernels of ["on", "off"]) {
+          process.env["LACLIP_KERNELS"] = kernels;
+          try {
+            scope(() => {
+              compare(
+                device,
+                [randn([3, 5, 7]), randn([12, 7]), randn([12])],
+                ([x, w, b]) => [linearThen(x!, w!, b, then)],
+                ([x, w, b]) => [then(ops.linear(x!, w!, b!))],
+                close.float32,
+                `${name}, kernels ${kernels}`,
+              );
+              const [x, w, b] = [randn([3, 5, 7]), randn([12, 7]), randn([12])].map((one) => one.to({ device })) as [
+                Tensor,
+                Tensor,
+                Tensor,
+              ];
+              w.setRequiresGrad();
+              linearThen(x, w, b, then).sum().backward();
+              assert.equal(b.grad, undefined, "of a frozen bias");
+              linearThen(x, w, undefined, then).sum().backward();
+            });
+          } finally {
+            delete process.env["LACLIP_KERNELS"];
+          }
+        }
+      }
+    });
+
     test("what does not fit is refused by name", unless(tested), () => {
       scope(() => {
         const [x, w] = [randn([4, 8]).to({ device }), randn([8]).to({ device })];
@@ -273,6 +331,7 @@ for (const tested of devices) {
         assert.throws(() => splitHeads(randn([2, 3, 10]).to({ device }), 2), /with 2 heads, got \[2, 3, 10\]/);
         assert.throws(() => gelu(x.to("float16").to("int64")), /./);
         const activate = operator<(x: Tensor, quick: boolean) => Tensor>("laclip::activate", "", "tensor");
+        assert.throws(() => gelu(x, randn([7]).to({ device })), /bias must be float32\[8\]/);
         assert.throws(() => activate(x.to("int64"), true), /x must be float32, bfloat16 or float16, got Long/);
         assert.throws(() => activate(randn([3]), true), /no kernel for cpu/);
       });

@@ -25,15 +25,15 @@ const skip = compiler === undefined ? { skip: "there is no libnvrtc here (LACLIP
 
 /** Every set of constants that the addon asks for, but for sizes. Dtypes: 0 float32, 1 bfloat16, 2 float16, 3 none. */
 const forms: Record<string, Record<string, readonly number[]>> = {
-  "add-norm": { THREADS: [96], CHANGE: [0, 1, 2, 3], OUT: [0, 1, 2], WHOLE: [1] },
-  "split-heads": { THREADS: [192], LANES: [8], COLUMNS: [8], TYPE: [1, 2], WHOLE: [0, 1], NORMS: [0, 1] },
-  activation: { THREADS: [256], COLUMNS: [8], TYPE: [1, 2], QUICK: [0, 1], WHOLE: [0, 1] },
+  "add-norm": { THREADS: [96], CHANGE: [0, 1, 2, 3], OUT: [0, 1, 2], THROUGH: [1], WHOLE: [1] },
+  "split-heads": { THREADS: [192], LANES: [8], COLUMNS: [8], TYPE: [1, 2], WHOLE: [1], NORMS: [0, 1], BIAS: [0, 1] },
+  activation: { THREADS: [128], COLUMNS: [8], TYPE: [1, 2], QUICK: [0, 1], WHOLE: [0, 1] },
 };
 /** Odd widths, and float32, of which a thread has half as many columns, unless a head is very wide. */
 const more: typeof forms = {
-  "add-norm": { THREADS: [32], CHANGE: [1, 3], OUT: [1], WHOLE: [0] },
-  "split-heads": { THREADS: [64], LANES: [16], COLUMNS: [4, 8], TYPE: [0], WHOLE: [0, 1], NORMS: [1] },
-  activation: { THREADS: [256], COLUMNS: [4], TYPE: [0], QUICK: [0, 1], WHOLE: [1] },
+  "add-norm": { THREADS: [32], CHANGE: [1, 3], OUT: [1], THROUGH: [0], WHOLE: [0] },
+  "split-heads": { THREADS: [64], LANES: [16], COLUMNS: [4, 8], TYPE: [0], WHOLE: [0, 1], NORMS: [1], BIAS: [1] },
+  activation: { THREADS: [128], COLUMNS: [4], TYPE: [0], QUICK: [0, 1], WHOLE: [1] },
 };
 
 /** All choices of one value for each name. */

@@ -4,9 +4,10 @@
 // Handbook of Mathematical Functions, 7.1.26: off by at most 1.5e-7). The derivative needs the same power, and in 16 bits an erf to the last
 // place would take longer than the memory.
 //
-// A thread has COLUMNS neighbouring numbers, twice, one after the other by a block's worth.
+// A thread has COLUMNS neighbouring numbers, twice: a block's worth apart, or with a bias two rows.
 //
-// Constants: THREADS, COLUMNS (16 bytes), TYPE (dtype), QUICK (the approximation), WHOLE (whether count and addresses allow COLUMNS at once).
+// Constants: THREADS, COLUMNS (16 bytes), TYPE (dtype), QUICK (the approximation), WHOLE (whether count, or width with a bias, and addresses
+// allow COLUMNS at once).
 namespace laclip {
 namespace kernels {
 
@@ -46,7 +47,7 @@ DEVICE int rest(long long at, long long count, int columns) { return count - at 
 }  // namespace kernels
 }  // namespace laclip
 
-KERNEL(activate_forward, Activate) {
+KERNEL(activate_forward, Activate, 1536) {
   using namespace laclip::kernels;
   const long long start = (block() * 2 * THREADS + thread()) * COLUMNS;
   float x[2][COLUMNS_MOST];
@@ -61,7 +62,7 @@ KERNEL(activate_forward, Activate) {
   }
 }
 
-KERNEL(activate_backward, ActivateBackward) {
+KERNEL(activate_backward, ActivateBackward, 1024) {
   using namespace laclip::kernels;
   const long long start = (block() * 2 * THREADS + thread()) * COLUMNS;
   float x[2][COLUMNS_MOST], dy[2][COLUMNS_MOST];
@@ -75,4 +76,32 @@ KERNEL(activate_backward, ActivateBackward) {
     const long long at = start + run * THREADS * COLUMNS;
     write(dy[run], a.of_x, at, rest(at, a.count, COLUMNS), TYPE, WHOLE);
   }
+}
+
+// The same, and the gradient of the bias that was added to x before, the sum over its rows. A block has some neighbouring columns, and of
+// these every so manieth row.
+KERNEL(activate_backward_with_bias, ActivateBackwardWithBias, 1024) {
+  using namespace laclip::kernels;
+  const long long slab = block() / a.tiles, slabs = blocks() / a.tiles;
+  const int first = (static_cast<int>(block() % a.tiles) * THREADS + thread()) * COLUMNS;
+  const int there = rest(first, a.width, COLUMNS);
+  float sum[COLUMNS_MOST];
+  UNROLL for (int i = 0; i < COLUMNS; i++) sum[i] = 0.0f;
+  for (long long row = slab; row < a.rows; row += 2 * slabs) {
+    float x[2][COLUMNS_MOST], dy[2][COLUMNS_MOST];
+    UNROLL for (int r = 0; r < 2; r++) {
+      const long long own = row + r * slabs;
+      read(x[r], a.x, own * a.width + first, own < a.rows ? there : 0, TYPE, WHOLE);
+      read(dy[r], a.of_y, own * a.width + first, own < a.rows ? there : 0, TYPE, WHOLE);
+    }
+    UNROLL for (int r = 0; r < 2; r++) {
+      const long long own = row + r * slabs;
+      UNROLL for (int i = 0; i < COLUMNS; i++) {
+        dy[r][i] *= slope(x[r][i], QUICK);
+        sum[i] += dy[r][i];
+      }
+      write(dy[r], a.of_x, own * a.width + first, own < a.rows ? there : 0, TYPE, WHOLE);
+    }
+  }
+  write(sum, a.of_bias, slab * a.width + first, there, kFloat32, WHOLE);
 }

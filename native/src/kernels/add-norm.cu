@@ -3,8 +3,8 @@
 // A block takes a row at a time. A thread has two runs of 4 neighbouring columns, half a row apart: so a warp reads and writes memory
 // without gaps, whatever the dtype. Each thread keeps the gradients of its own columns' weights until the block has done all its rows.
 //
-// Constants: THREADS, a multiple of 32 that is at least width / 8; CHANGE, OUT (dtypes); WHOLE (whether width and addresses allow 4 numbers
-// at once).
+// Constants: THREADS, a multiple of 32 that is at least width / 8; CHANGE, OUT (dtypes); THROUGH (whether the sum has a gradient
+// of its own); WHOLE (whether width and addresses allow 4 numbers at once).
 namespace laclip {
 namespace kernels {
 
@@ -25,7 +25,7 @@ DEVICE Columns own_columns(int width, int threads) {
 }  // namespace kernels
 }  // namespace laclip
 
-KERNEL(add_norm_forward, AddNormForward) {
+KERNEL(add_norm_forward, AddNormForward, 1280) {
   using namespace laclip::kernels;
   SHARED float space[SUM_SPACE(1)];
   int turn = 0;
@@ -73,7 +73,7 @@ KERNEL(add_norm_forward, AddNormForward) {
   }
 }
 
-KERNEL(add_norm_backward, AddNormBackward) {
+KERNEL(add_norm_backward, AddNormBackward, 896) {
   using namespace laclip::kernels;
   SHARED float space[SUM_SPACE(2)];
   int turn = 0;
@@ -91,7 +91,7 @@ KERNEL(add_norm_backward, AddNormBackward) {
     UNROLL for (int run = 0; run < 2; run++) read(dy[run], a.of_normed, at + own.first[run], own.there[run], OUT, WHOLE);
     // Asked for before the sums, to be on its way meanwhile.
     UNROLL for (int run = 0; run < 2; run++) {
-      read(dx[run], a.through, at + own.first[run], a.through == nullptr ? 0 : own.there[run], kFloat32, WHOLE);
+      read(dx[run], a.through, at + own.first[run], THROUGH ? own.there[run] : 0, kFloat32, WHOLE);
     }
     const float mean = a.moments[2 * row], scale = a.moments[2 * row + 1];
     float sums[2] = {0.0f, 0.0f};

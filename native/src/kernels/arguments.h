@@ -24,7 +24,7 @@ struct AddNormForward {
 };
 
 struct AddNormBackward {
-  const float* through;   // [rows, width]: what the sum itself is given, or null
+  const float* through;   // [rows, width]: what the sum itself is given; not read without THROUGH
   const void* of_normed;  // [rows, width]
   const float* sum;       // [rows, width]
   const float* moments;   // [rows, 2]
@@ -54,6 +54,7 @@ struct SplitHeadsBackward {
   const float* weights[2];  // [depth]
   void* of_projected;       // [rows, 3, heads, depth]
   float* partial;           // [blocks, 2, heads, 2, depth]: weight and bias of query, then of key; not written without norms
+  float* of_bias;           // [blocks, 3, heads, depth]: what each block has of the sums over rows; not written without BIAS
   long long rows;
   int tokens;
   int heads;
@@ -62,16 +63,26 @@ struct SplitHeadsBackward {
 };
 
 struct Activate {
-  const void* x;  // [rows, width]
-  void* y;        // [rows, width]
+  const void* x;  // [count]
+  void* y;        // [count]
   long long count;
 };
 
 struct ActivateBackward {
+  const void* x;     // [count]
+  const void* of_y;  // [count]
+  void* of_x;        // [count]
+  long long count;
+};
+
+struct ActivateBackwardWithBias {
   const void* x;     // [rows, width]
   const void* of_y;  // [rows, width]
   void* of_x;        // [rows, width]
-  long long count;
+  float* of_bias;    // [blocks / tiles, width]: what each block has of the sums over rows
+  long long rows;
+  int width;
+  int tiles;         // blocks beside each other in a row
 };
 
 }  // namespace kernels

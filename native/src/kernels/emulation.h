@@ -12,7 +12,7 @@
 
 #define DEVICE static inline
 #define UNROLL
-#define KERNEL(name, Arguments) static void name(const laclip::kernels::Arguments& a)
+#define KERNEL(name, Arguments, together) static void name(const laclip::kernels::Arguments& a)
 // One block runs at a time in each thread of the processor.
 #define SHARED static thread_local
 
@@ -21,7 +21,7 @@ namespace kernels {
 
 // Constants of all kernels; for a GPU they are compiled in.
 struct Constants {
-  int THREADS, CHANGE, OUT, WHOLE, LANES, COLUMNS, TYPE, NORMS, QUICK;
+  int THREADS, CHANGE, OUT, THROUGH, WHOLE, LANES, COLUMNS, TYPE, NORMS, BIAS, QUICK;
 };
 extern thread_local Constants constants;
 
@@ -91,10 +91,12 @@ DEVICE void write(const float (&from)[count], void* to, long long at, int there,
 #define THREADS laclip::kernels::constants.THREADS
 #define CHANGE laclip::kernels::constants.CHANGE
 #define OUT laclip::kernels::constants.OUT
+#define THROUGH laclip::kernels::constants.THROUGH
 #define WHOLE laclip::kernels::constants.WHOLE
 #define LANES laclip::kernels::constants.LANES
 #define COLUMNS laclip::kernels::constants.COLUMNS
 #define COLUMNS_MOST 8
 #define TYPE laclip::kernels::constants.TYPE
 #define NORMS laclip::kernels::constants.NORMS
+#define BIAS laclip::kernels::constants.BIAS
 #define QUICK laclip::kernels::constants.QUICK

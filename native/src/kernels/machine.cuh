@@ -8,8 +8,11 @@
 #define DEVICE static __device__ __forceinline__
 #define UNROLL _Pragma("unroll")
 #define SHARED __shared__
-// THREADS, a constant of every kernel, is the number of threads of a block.
-#define KERNEL(name, Arguments) extern "C" __global__ void __launch_bounds__(THREADS) name(const laclip::kernels::Arguments a)
+// THREADS, a constant of every kernel, is the number of threads of a block. `together`: how many threads a multiprocessor must have room for,
+// which bounds their registers: memory is only busy while enough of them wait for it.
+#define KERNEL(name, Arguments, together)                                                       \
+  extern "C" __global__ void __launch_bounds__(THREADS, (together) > THREADS ? (together) / THREADS : 1) \
+      name(const laclip::kernels::Arguments a)
 
 namespace laclip {
 namespace kernels {

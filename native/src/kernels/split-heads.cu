@@ -5,7 +5,8 @@
 // where it lies. Where there are no norms, query and key stay there too, and only the way back is a kernel.
 //
 // Constants: THREADS, a multiple of 32; LANES, a power of two up to 32; COLUMNS, 16 bytes; TYPE (dtype of all but weights), WHOLE (whether
-// depth and addresses allow COLUMNS numbers at once), NORMS (whether query and key are normalised). LANES x COLUMNS is at least depth.
+// depth and addresses allow COLUMNS numbers at once), NORMS (whether query and key are normalised), BIAS (whether the gradient of the
+// projection's bias is made as well, which is the sum over its rows). LANES x COLUMNS is at least depth.
 namespace laclip {
 namespace kernels {
 
@@ -18,7 +19,7 @@ DEVICE int own_share(int left, int columns) { return left < columns ? left : col
 }  // namespace kernels
 }  // namespace laclip
 
-KERNEL(split_heads_forward, SplitHeadsForward) {
+KERNEL(split_heads_forward, SplitHeadsForward, 1024) {
   using namespace laclip::kernels;
   const int groups = THREADS / LANES, group = thread() / LANES, first = thread() % LANES * COLUMNS, vectors = 2 * a.heads;
   const float share = 1.0f / static_cast<float>(a.depth);
@@ -58,7 +59,7 @@ KERNEL(split_heads_forward, SplitHeadsForward) {
   }
 }
 
-KERNEL(split_heads_backward, SplitHeadsBackward) {
+KERNEL(split_heads_backward, SplitHeadsBackward, 576) {
   using namespace laclip::kernels;
   const int groups = THREADS / LANES, group = thread() / LANES, first = thread() % LANES * COLUMNS, vectors = 3 * a.heads;
   const float share = 1.0f / static_cast<float>(a.depth);
@@ -69,9 +70,9 @@ KERNEL(split_heads_backward, SplitHeadsBackward) {
     const bool normed = NORMS && part < 2;
     const int there = vector < vectors ? own_share(a.depth - first, COLUMNS) : 0;
     const void* gradient = a.of_part[part];
-    float weight[COLUMNS_MOST], of_weight[COLUMNS_MOST], of_bias[COLUMNS_MOST];
+    float weight[COLUMNS_MOST], of_weight[COLUMNS_MOST], of_bias[COLUMNS_MOST], sum[COLUMNS_MOST];
     read(weight, part == 0 ? a.weights[0] : a.weights[1], first, normed ? there : 0, kFloat32, WHOLE);
-    UNROLL for (int i = 0; i < COLUMNS; i++) of_weight[i] = of_bias[i] = 0.0f;
+    UNROLL for (int i = 0; i < COLUMNS; i++) of_weight[i] = of_bias[i] = sum[i] = 0.0f;
     for (long long row = block(); row < a.rows; row += ROWS * blocks()) {
       float x[ROWS][COLUMNS_MOST], dy[ROWS][COLUMNS_MOST], means[ROWS], squares[ROWS];
       int in_row[ROWS];
@@ -122,8 +123,11 @@ KERNEL(split_heads_backward, SplitHeadsBackward) {
       }
       UNROLL for (int r = 0; r < ROWS; r++) {
         write(dy[r], a.of_projected, ((row + r * blocks()) * vectors + vector) * a.depth + first, in_row[r], TYPE, WHOLE);
+        // What lies beyond a row's end is never written, and 0 where there is no row.
+        UNROLL for (int i = 0; i < COLUMNS; i++) sum[i] += dy[r][i];
       }
     }
+    if (BIAS) write(sum, a.of_bias, (block() * vectors + vector) * a.depth + first, there, kFloat32, WHOLE);
     if (normed) {
       const long long at = ((block() * 2 + part) * a.heads + head) * 2 * a.depth + first;
       write(of_weight, a.partial, at, there, kFloat32, WHOLE);
