@@ -302,7 +302,7 @@ for (const tested of devices) {
                 device,
                 [randn([3, 5, 7]), randn([12, 7]), randn([12])],
                 ([x, w, b]) => [linearThen(x!, w!, b, then)],
-                ([x, w, b]) => [then(ops.linear(x!, w!, b!))],
+                ([x, w, b]) => [then(ops.linear(x!, w!, b))],
                 close.float32,
                 `${name}, kernels ${kernels}`,
               );
@@ -329,7 +329,6 @@ for (const tested of devices) {
         assert.throws(() => addNorm(x, randn([4, 7]).to({ device }), norm(w, w)), /change must have the shape of residual/);
         assert.throws(() => addNorm(x, undefined, norm(w, randn([8]))), /bias must be float32\[8\] on .*, got .* on cpu/);
         assert.throws(() => splitHeads(randn([2, 3, 10]).to({ device }), 2), /with 2 heads, got \[2, 3, 10\]/);
-        assert.throws(() => gelu(x.to("float16").to("int64")), /./);
         const activate = operator<(x: Tensor, quick: boolean) => Tensor>("laclip::activate", "", "tensor");
         assert.throws(() => gelu(x, randn([7]).to({ device })), /bias must be float32\[8\]/);
         assert.throws(() => activate(x.to("int64"), true), /x must be float32, bfloat16 or float16, got Long/);
