@@ -100,6 +100,7 @@ export function splitHeads(
   norms?: { query: NormWeights; key: NormWeights },
   bias?: Tensor,
 ): [query: Tensor, key: Tensor, value: Tensor] {
+  if (bias !== undefined && projected.device === "cpu") return splitHeads(withGradient(projected, bias), heads, norms);
   const { query, key } = norms ?? {};
   const [batch, tokens, width] = projected.shape as [number, number, number];
   const fits = projected.device === "cpu" || width / 3 / heads <= mostDepth;

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
-import { buildRecord, native } from "../../src/torch/index.ts";
+import { buildRecord, native, torchInfo } from "../../src/torch/index.ts";
 
 /** A libnvrtc of this machine, or undefined. */
 function findCompiler(): string | undefined {
@@ -76,4 +76,10 @@ describe("CUDA's compiler", () => {
 test("what is no compiler, or no kernel, is said", () => {
   assert.throws(() => native().compileKernels("/no/such/library.so", "sm_90", "add-norm", [], []), /library\.so/);
   assert.throws(() => native().compileKernels("libc.so.6", "sm_90", "add-norm", [], []), /no nvrtcCreateProgram/);
+});
+
+test("a device without the kernels has a reason", () => {
+  assert.match(native().kernelProblem("cpu")!, /there are none for cpu/);
+  if (torchInfo().cudaDevices === 0) assert.match(native().kernelProblem("cuda:0")!, /\w/);
+  else assert.equal(native().kernelProblem("cuda:0"), undefined);
 });
