@@ -103,6 +103,22 @@ const parts = [
     runs: [0, 1].flatMap(() => [ours("vit-b-16", "256", "--plain"), ours("vit-b-16", "256")]),
   },
   {
+    name: "kernels, one by one",
+    share: 20,
+    runs: [
+      {
+        program: "kernels",
+        command: process.execPath,
+        args: [
+          path.join(root, "dist/bench/gpu/kernels.js"),
+          "--device",
+          values.device,
+          ...(small ? ["--batch", "2", "--repeat", "1"] : []),
+        ],
+      },
+    ],
+  },
+  {
     name: "B/16, CLIP and LaCLIP, batch 512",
     share: 50,
     runs: ["clip", "laclip", "clip", "laclip"].map((method) => ours("vit-b-16", "512", "--method", method)),
