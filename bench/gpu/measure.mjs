@@ -93,6 +93,7 @@ const parts = [
     share: 75,
     runs: [
       tests(
+        "test/gpu/kernels",
         "test/gpu/steps",
         "test/gpu/parity",
         "src/torch/device",
@@ -104,6 +105,27 @@ const parts = [
   },
   // Ours again at the end, to see what the machine itself varies.
   { name: "B/16, batch 256", share: 150, runs: [...threeWays("vit-b-16", "256"), ours("vit-b-16", "256")] },
+  {
+    name: "B/16, our kernels and plain operators, batch 256",
+    share: 50,
+    runs: [0, 1].flatMap(() => [ours("vit-b-16", "256", "--plain"), ours("vit-b-16", "256")]),
+  },
+  {
+    name: "kernels, one by one",
+    share: 20,
+    runs: [
+      {
+        program: "kernels",
+        command: process.execPath,
+        args: [
+          path.join(root, "dist/bench/gpu/kernels.js"),
+          "--device",
+          values.device,
+          ...(small ? ["--batch", "2", "--repeat", "1"] : []),
+        ],
+      },
+    ],
+  },
   {
     name: "B/16, CLIP and LaCLIP, batch 512",
     share: 50,

@@ -29,11 +29,14 @@ const { values } = parseArgs({
     micro: { type: "string" },
     precision: { type: "string", default: "bf16" },
     recompute: { type: "boolean", default: false },
+    /** Without kernels of our own. */
+    plain: { type: "boolean", default: false },
     steps: { type: "string", default: "20" },
     warmup: { type: "string", default: "5" },
   },
 });
 
+if (values.plain) process.env["LACLIP_KERNELS"] = "off";
 const device = findDevice(values.device);
 setTf32(true);
 const [batchSize, texts, steps, warmup] = [values.batch, values.texts, values.steps, values.warmup].map(Number) as [

@@ -38,6 +38,15 @@ function cells({ name, program, outcome = {}, failed, note }, all) {
     const counts = `${outcome.pass ?? 0} passed, ${outcome.fail ?? 0} failed, ${outcome.skipped ?? 0} skipped`;
     return [name, program, "", "", "", "", "", "", "", "", [counts, remark].filter(Boolean).join("; ")];
   }
+  if (program === "kernels") {
+    /** @param {{ forward: number, both: number } | undefined} way */
+    const rates = (way) => (way === undefined ? "none" : `${way.forward} and ${way.both}`);
+    const found = (outcome.gigabytesPerSecond ?? []).map(
+      /** @param {Record<string, any>} one */ (one) => `${one.name}: ${rates(one.ours)}, plain ${rates(one.plain)}`,
+    );
+    const what = found.length > 0 ? `GB/s forward and with the way back: ${found.join("; ")}` : "";
+    return [name, program, "bf16", "", "", "", "", "", "", "", [what, remark].filter(Boolean).join("; ")];
+  }
   // With --small the models are not of one size.
   const beside = all.filter(
     (other) => other.name === name && other.outcome?.imagesPerSecond !== undefined && other.outcome["preset"] === outcome.preset,
@@ -50,6 +59,7 @@ function cells({ name, program, outcome = {}, failed, note }, all) {
     outcome.texts && outcome.texts !== "1" ? `K ${outcome.texts}` : "",
     outcome.method === "slip" && outcome.views === "device" ? "colours on the device" : "",
     outcome.micro ? `micro ${outcome.micro}` : "",
+    outcome.plain ? "plain operators" : "",
     program === "PyTorch, best" && outcome.compile ? `compile ${outcome.compile}` : "",
   ];
   // The same work: what ours counted, at the other's speed. MFU is of the peak for its own precision, so only where that is the same.

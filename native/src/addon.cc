@@ -6,6 +6,7 @@
 #include "distributed.h"
 #include "environment.h"
 #include "guard.h"
+#include "kernels.h"
 #include "recompute.h"
 #include "runtime.h"
 #include "tensor.h"
@@ -97,6 +98,8 @@ NAPI_MODULE_INIT() {
     LACLIP_DECLARE("moveTensor", move_tensor);
     LACLIP_DECLARE("setDeterministic", set_deterministic);
     LACLIP_DECLARE("standInDevice", stand_in_device);
+    LACLIP_DECLARE("kernelProblem", kernel_problem);
+    LACLIP_DECLARE("compileKernels", compile_kernels);
     LACLIP_DECLARE("memoryInfo", memory_info);
     LACLIP_DECLARE("startMemoryMeasure", start_memory_measure);
     LACLIP_DECLARE("endMemoryMeasure", end_memory_measure);

@@ -1,18 +1,21 @@
-// Operators of our own for the CPU, registered with libtorch's dispatcher under "laclip", so that the one boxed call reaches them too:
+// Operators of our own, registered with libtorch's dispatcher under "laclip", so that the one boxed call reaches them too:
 //
 //   laclip::add_norm       residual sum, its LayerNorm, and the cast to what the next matrix product takes, in one pass
 //   laclip::split_heads    query, key and value of each head out of the stacked projection, with the LayerNorm of query and key
-//   laclip::scaled_softmax softmax of scaled attention scores
+//   laclip::scaled_softmax softmax of scaled attention scores, on the CPU alone
+//   laclip::activate       GELU and QuickGELU, on a GPU alone
+//
+// Here they are for the CPU; what is elsewhere goes to the kernels of fused-gpu.cc.
 //
 // A transformer block spends most of what is not a matrix product on reading and writing its activations: a LayerNorm in mixed precision
 // alone is a cast, a norm and a cast back, each through memory. Here a row is read once, worked on in float32 in the cache, and written
 // once. Results and gradients are those of the operators they stand for, up to rounding, and do not depend on the number of threads.
+#include "fused.h"
+
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
-#include <torch/version.h>
 
 #include <cstring>
 #include <vector>
@@ -26,20 +29,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::Variable;
 using torch::autograd::variable_list;
-// c10::optional in older versions, std::optional in newer ones.
-using OptionalTensor = decltype(std::declval<const c10::IValue&>().toOptional<at::Tensor>());
-
 // Rows whose weight gradients are summed up together, whatever the number of threads.
 constexpr int64_t block_rows = 64;
-
-// What matrix products work in now.
-at::ScalarType product_dtype() {
-#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 4)
-  return at::autocast::is_autocast_enabled(at::kCPU) ? at::autocast::get_autocast_dtype(at::kCPU) : at::kFloat;
-#else
-  return at::autocast::is_cpu_enabled() ? at::autocast::get_autocast_cpu_dtype() : at::kFloat;
-#endif
-}
 
 void check_rows(const at::Tensor& tensor, const char* name, bool bfloat16_too = true) {
   TORCH_CHECK(tensor.device().is_cpu(), name, " must be on the CPU, got ", tensor.device());
@@ -94,7 +85,7 @@ class AddNorm : public torch::autograd::Function<AddNorm> {
     const bool adds = change.has_value();
     const at::Tensor delta = adds ? change->contiguous() : at::Tensor();
     const at::Tensor sum = adds ? at::empty_like(x) : x;
-    const at::Tensor normed = at::empty(x.sizes(), x.options().dtype(product_dtype() == at::kBFloat16 ? at::kBFloat16 : at::kFloat));
+    const at::Tensor normed = at::empty(x.sizes(), x.options().dtype(product_dtype(x.device()) == at::kBFloat16 ? at::kBFloat16 : at::kFloat));
     const at::Tensor moments_R2 = at::empty({rows, 2}, x.options());
     const float *x_data = x.data_ptr<float>(), *w = weight.data_ptr<float>(), *b = bias.data_ptr<float>();
     float *sum_data = sum.data_ptr<float>(), *m = moments_R2.data_ptr<float>();
@@ -295,6 +286,7 @@ class ScaledSoftmax : public torch::autograd::Function<ScaledSoftmax> {
 
 std::tuple<at::Tensor, at::Tensor> add_norm(const at::Tensor& residual, const OptionalTensor& change, const at::Tensor& weight,
                                             const at::Tensor& bias, double eps) {
+  if (!residual.is_cpu()) return add_norm_on_gpu(residual, change, weight, bias, eps);
   check_rows(residual, "residual", false);
   const int64_t width = residual.size(-1);
   if (change.has_value()) {
@@ -311,7 +303,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> split_heads(const at::Tensor& pro
                                                            const OptionalTensor& query_weight,
                                                            const OptionalTensor& query_bias,
                                                            const OptionalTensor& key_weight,
-                                                           const OptionalTensor& key_bias, double eps) {
+                                                           const OptionalTensor& key_bias, double eps, const OptionalTensor& bias) {
+  if (!projected.is_cpu()) return split_heads_on_gpu(projected, heads, query_weight, query_bias, key_weight, key_bias, eps, bias);
+  TORCH_CHECK(!bias.has_value(), "on the CPU, the gradient of the projection's bias comes from the projection");
   check_rows(projected, "projected");
   TORCH_CHECK(projected.dim() == 3 && heads > 0 && projected.size(2) % (3 * heads) == 0,
               "projected must be [batch, tokens, 3 x heads x depth] with ", heads, " heads, got ", projected.sizes());
@@ -342,7 +336,8 @@ at::Tensor scaled_softmax(const at::Tensor& scores, double scale) {
 TORCH_LIBRARY(laclip, library) {
   library.def("add_norm(Tensor residual, Tensor? change, Tensor weight, Tensor bias, float eps) -> (Tensor, Tensor)", laclip::add_norm);
   library.def(
-      "split_heads(Tensor projected, int heads, Tensor? query_weight, Tensor? query_bias, Tensor? key_weight, Tensor? key_bias, float eps) -> (Tensor, Tensor, Tensor)",
+      "split_heads(Tensor projected, int heads, Tensor? query_weight, Tensor? query_bias, Tensor? key_weight, Tensor? key_bias, float eps, Tensor? bias=None) -> (Tensor, Tensor, Tensor)",
       laclip::split_heads);
   library.def("scaled_softmax(Tensor scores, float scale) -> Tensor", laclip::scaled_softmax);
+  library.def("activate(Tensor x, bool quick, Tensor? bias=None) -> Tensor", laclip::activate_on_gpu);
 }

@@ -157,9 +157,12 @@ export function keyOf(root, libtorch) {
   const native = path.join(root, "native");
   const sources = [
     "CMakeLists.txt",
-    ...readdirSync(path.join(native, "src"))
-      .sort()
-      .map((name) => path.join("src", name)),
+    ...["src", "src/kernels"].flatMap((folder) =>
+      readdirSync(path.join(native, folder), { withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map(({ name }) => path.join(folder, name))
+        .sort(),
+    ),
   ];
   const library = statSync(path.join(libtorch.libFolder, "libtorch_cpu.so"));
   return hash([

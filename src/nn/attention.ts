@@ -1,5 +1,5 @@
 /** Attention layers. Shapes: B batch, N tokens, H heads, D head width, W = H x D. */
-import { Tensor, attention, empty, full, ops, splitHeads, zeros } from "../torch/index.ts";
+import { Tensor, attention, empty, full, linearThen, ops, splitHeads, zeros } from "../torch/index.ts";
 import { fanInUniform } from "./init.ts";
 import { LayerNorm, Linear } from "./layers.ts";
 import { Module } from "./module.ts";
@@ -25,7 +25,7 @@ function viewHeads(projected: Tensor, heads: number, parts: number): Tensor[] {
  * @param queries `[B, M, W]`: compute queries of these tokens only; default all of `x`
  */
 function project(x: Tensor, queries: Tensor | undefined, weight: Tensor, bias: Tensor, heads: number): [Tensor, Tensor, Tensor] {
-  if (queries === undefined) return splitHeads(ops.linear(x, weight, bias), heads);
+  if (queries === undefined) return linearThen(x, weight, bias, (projected, ownBias) => splitHeads(projected, heads, undefined, ownBias));
   const width = x.sizeOf(-1);
   const [q] = viewHeads(ops.linear(queries, weight.slice(0, 0, width), bias.slice(0, 0, width)), heads, 1) as [Tensor];
   const [k, v] = viewHeads(ops.linear(x, weight.slice(0, width), bias.slice(0, width)), heads, 2) as [Tensor, Tensor];
@@ -66,7 +66,8 @@ export class SelfAttention extends Module {
   forward(x: Tensor, queries?: Tensor): Tensor {
     if (queries === undefined) {
       const norms = this.#queryNorm && this.#keyNorm && { query: this.#queryNorm, key: this.#keyNorm };
-      return this.#proj.forward(mergeHeads(attention(...splitHeads(this.#qkv.forward(x), this.#heads, norms))));
+      const parts = linearThen(x, this.#qkv.weight, this.#qkv.bias, (projected, bias) => splitHeads(projected, this.#heads, norms, bias));
+      return this.#proj.forward(mergeHeads(attention(...parts)));
     }
     const [q, k, v] = project(x, queries, this.#qkv.weight, this.#qkv.bias!, this.#heads);
     const query = this.#queryNorm?.forward(q) ?? q;

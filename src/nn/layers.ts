@@ -1,5 +1,5 @@
 /** The layers that image-text models are made of. Shapes: B batch, N tokens, W width. */
-import { type NormWeights, Tensor, addNorm, empty, ones, ops, scope, zeros } from "../torch/index.ts";
+import { type NormWeights, Tensor, addNorm, empty, linearThen, ones, ops, scope, zeros } from "../torch/index.ts";
 import { fanInUniform, normal } from "./init.ts";
 import { Module } from "./module.ts";
 
@@ -107,13 +107,10 @@ export function unitRows(x: Tensor): Tensor {
   });
 }
 
-export type Activation = (x: Tensor) => Tensor;
+/** `bias`: see `linearThen`. */
+export type Activation = (x: Tensor, bias?: Tensor) => Tensor;
 
-/** x * P(N(0, 1) <= x), exactly (not the tanh form). */
-export const gelu: Activation = (x) => ops.gelu(x);
-
-/** x * sigmoid(1.702 x): the approximation that CLIP's text tower is trained with; the two are not interchangeable. */
-export const quickGelu: Activation = (x) => ops.silu(x.mul(1.702)).mul(1 / 1.702);
+export { gelu, quickGelu } from "../torch/index.ts";
 
 /** Two linear layers with an activation between; the names of the layers in the state dict differ between projects. */
 export class Mlp extends Module {
@@ -130,6 +127,6 @@ export class Mlp extends Module {
 
   /** `[..., width]` -> `[..., width]` */
   forward(x: Tensor): Tensor {
-    return this.contract.forward(this.#activation(this.expand.forward(x)));
+    return this.contract.forward(linearThen(x, this.expand.weight, this.expand.bias, this.#activation));
   }
 }

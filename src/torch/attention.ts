@@ -4,7 +4,7 @@
  * libtorch's fused kernel helps in float32 on CPU from 2.x on and hurts under bfloat16 autocast (its backward pass), so on the CPU it
  * is taken for float32 alone; 1.13 does not have it.
  */
-import { canFuse, scaledSoftmax } from "./fused.ts";
+import { canFuseSoftmax, scaledSoftmax } from "./fused.ts";
 import { hasOperator, operator } from "./operator.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -24,7 +24,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, mask?: Tensor): Tenso
     return fusedAttention(q, k, v, mask ?? null, 0, false);
   }
   const scale = 1 / Math.sqrt(q.sizeOf(-1));
-  if (!mask && canFuse(q))
+  if (!mask && canFuseSoftmax(q))
     return scaledSoftmax(q.matmul(k.transpose(-2, -1)), scale)
       .to(v.dtype)
       .matmul(v);

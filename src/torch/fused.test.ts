@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { autocast, noGrad } from "./autograd.ts";
-import { type NormWeights, addNorm, scaledSoftmax, splitHeads } from "./fused.ts";
+import { type NormWeights, addNorm, gelu, linearThen, quickGelu, scaledSoftmax, splitHeads } from "./fused.ts";
 import { scope } from "./handle.ts";
 import * as ops from "./operators.generated.ts";
 import { manualSeed, setThreads, threads } from "./runtime.ts";
@@ -208,6 +208,20 @@ describe("heads", () => {
       assert.throws(() => splitHeads(randn([2, 3, 10]), 2), /with 2 heads, got \[2, 3, 10\]/);
       const wrong = { query: norm(randn([5]), randn([5])), key: norm(randn([5]), randn([5])) };
       assert.throws(() => splitHeads(randn([2, 3, 12]), 2, wrong), /query_weight must be float32\[2\]/);
+    });
+  });
+});
+
+describe("a layer and what follows it", () => {
+  test("give the bias its gradient, whichever of the two it is left to", () => {
+    scope(() => {
+      const heads = (y: Tensor, bias?: Tensor): Tensor => ops.cat(splitHeads(y, 2, undefined, bias), -1);
+      for (const then of [gelu, quickGelu, heads]) {
+        const inputs = [randn([2, 3, 5]), randn([12, 5]), randn([12])];
+        const whole = ([x, w, b]: Tensor[]): Tensor[] => [then(ops.linear(x!, w!, b))];
+        compare(inputs, ([x, w, b]) => [linearThen(x!, w!, b, then)], whole, 1e-6);
+        compare(inputs, ([x, w, b]) => [then(ops.linear(x!, w!, b!.detach()), b)], whole, 1e-5);
+      }
     });
   });
 });

@@ -77,6 +77,8 @@ export interface Native {
   moveTensor(handle: NativeHandle, device: string): void;
   setDeterministic(on: boolean): void;
   standInDevice(): string;
+  kernelProblem(device: string): string | undefined;
+  compileKernels(library: string, architecture: string, file: string, names: readonly string[], values: readonly number[]): ArrayBuffer;
   memoryInfo(): { live: number; accountedBytes: number };
   startMemoryMeasure(): void;
   endMemoryMeasure(): { bytes: number; peak: number };

@@ -1,0 +1,85 @@
+/**
+ * CUDA's compiler takes the kernels' sources, for each generation of GPUs and in all their forms. It needs no GPU, but NVIDIA's libnvrtc:
+ * beside a CUDA libtorch, in a toolkit, or where LACLIP_NVRTC says. Whether the kernels are right is for test/gpu/kernels.test.ts.
+ */
+import assert from "node:assert/strict";
+import { existsSync, readdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { describe, test } from "node:test";
+import { buildRecord, native, torchInfo } from "../../src/torch/index.ts";
+
+/** A libnvrtc of this machine, or undefined. */
+function findCompiler(): string | undefined {
+  const named = process.env["LACLIP_NVRTC"];
+  if (named !== undefined) return named;
+  const beside = join(dirname(buildRecord().libtorch.path), "nvidia");
+  const folders = [join(beside, "cu13/lib"), join(beside, "cuda_nvrtc/lib"), "/usr/local/cuda/lib64", "/usr/lib/x86_64-linux-gnu"];
+  return folders
+    .filter((folder) => existsSync(folder))
+    .flatMap((folder) => readdirSync(folder).map((name) => join(folder, name)))
+    .find((path) => /libnvrtc\.so\.\d+$/.test(path));
+}
+
+const compiler = findCompiler();
+const skip = compiler === undefined ? { skip: "there is no libnvrtc here (LACLIP_NVRTC names one)" } : {};
+
+/** Every set of constants that the addon asks for, but for sizes. Dtypes: 0 float32, 1 bfloat16, 2 float16, 3 none. */
+const forms: Record<string, Record<string, readonly number[]>> = {
+  "add-norm": { THREADS: [96], CHANGE: [0, 1, 2, 3], OUT: [0, 1, 2], THROUGH: [1], WHOLE: [1] },
+  "split-heads": { THREADS: [192], LANES: [8], COLUMNS: [8], TYPE: [1, 2], WHOLE: [1], NORMS: [0, 1], BIAS: [0, 1] },
+  activation: { THREADS: [128], COLUMNS: [8], TYPE: [1, 2], QUICK: [0, 1], WHOLE: [0, 1] },
+};
+/** Odd widths, and float32, of which a thread has half as many columns, unless a head is very wide. */
+const more: typeof forms = {
+  "add-norm": { THREADS: [32], CHANGE: [1, 3], OUT: [1], THROUGH: [0], WHOLE: [0] },
+  "split-heads": { THREADS: [64], LANES: [16], COLUMNS: [4, 8], TYPE: [0], WHOLE: [0, 1], NORMS: [1], BIAS: [1] },
+  activation: { THREADS: [128], COLUMNS: [4], TYPE: [0], QUICK: [0, 1], WHOLE: [1] },
+};
+
+/** All choices of one value for each name. */
+function choices(names: Record<string, readonly number[]>): Record<string, number>[] {
+  let all: Record<string, number>[] = [{}];
+  for (const [name, values] of Object.entries(names)) all = all.flatMap((chosen) => values.map((value) => ({ ...chosen, [name]: value })));
+  return all;
+}
+
+function compile(architecture: string, file: string, constants: Record<string, number>): Buffer {
+  return Buffer.from(native().compileKernels(compiler!, architecture, file, Object.keys(constants), Object.values(constants)));
+}
+
+describe("CUDA's compiler", () => {
+  for (const architecture of ["sm_80", "sm_90", "sm_100"]) {
+    test(`makes code for ${architecture} of all kernels`, skip, () => {
+      for (const file of Object.keys(forms)) {
+        for (const constants of [choices(forms[file]!), choices(more[file]!)].flatMap((all) =>
+          // Each form for the GPUs that most people train on; for the others the first and the last.
+          architecture === "sm_90" ? all : [all[0], all.at(-1)].filter((one) => one !== undefined),
+        )) {
+          const code = compile(architecture, file, constants);
+          assert.equal(code.toString("latin1", 1, 4), "ELF", `${file} ${JSON.stringify(constants)}`);
+        }
+      }
+    });
+  }
+
+  test("makes what a driver can compile further for a later GPU", skip, () => {
+    const code = compile("compute_80", "activation", choices(forms["activation"]!)[0]!).toString("latin1");
+    assert.match(code, /\.visible \.entry activate_backward/);
+  });
+
+  test("is quoted with file and line where it finds a mistake", skip, () => {
+    assert.throws(() => compile("sm_90", "add-norm", { THREADS: 96, CHANGE: 1, OUT: 1 }), /add-norm\.cu\(\d+\): error: .*WHOLE/);
+    assert.throws(() => compile("sm_1", "add-norm", choices(forms["add-norm"]!)[0]!), /for sm_1: .*invalid value for --gpu-architecture/);
+  });
+});
+
+test("what is no compiler, or no kernel, is said", () => {
+  assert.throws(() => native().compileKernels("/no/such/library.so", "sm_90", "add-norm", [], []), /library\.so/);
+  assert.throws(() => native().compileKernels("libc.so.6", "sm_90", "add-norm", [], []), /no nvrtcCreateProgram/);
+});
+
+test("a device without the kernels has a reason", () => {
+  assert.match(native().kernelProblem("cpu")!, /there are none for cpu/);
+  if (torchInfo().cudaDevices === 0) assert.match(native().kernelProblem("cuda:0")!, /\w/);
+  else assert.equal(native().kernelProblem("cuda:0"), undefined);
+});
