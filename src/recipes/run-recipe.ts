@@ -126,6 +126,7 @@ async function runOn(
       microBatch: training.microBatch,
       patchDropout: training.patchDropout === undefined ? undefined : { share: training.patchDropout, seed: training.seed },
       device,
+      cudaGraphs: training.cudaGraphs,
       peakTflops: training.peakTflops,
       group,
       openBatches: (startStep) => openLoader({ ...loaderSettings, startStep, totalSteps }),
@@ -245,9 +246,9 @@ export function deviceOf({ training: { device } }: Recipe, localRank?: number): 
   return findDevice(device, { localRank, from: "training.device" });
 }
 
-/** What a run is known by again: the place where it computes, and what that can do at most, are no part of it. */
+/** What a run is known by again: the place where it computes, what that can do at most, and how it is given its work, are no part of it. */
 function withoutPlace(recipe: Recipe): object {
-  const { device: _, peakTflops: __, ...training } = recipe.training;
+  const { device: _, peakTflops: __, cudaGraphs: ___, ...training } = recipe.training;
   return { ...recipe, training };
 }
 
