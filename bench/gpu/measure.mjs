@@ -91,7 +91,17 @@ const parts = [
   {
     name: "correctness",
     share: 75,
-    runs: [tests("test/gpu/steps", "test/gpu/parity", "src/torch/device", "src/optim/adamw", "src/training/batch-feed")],
+    runs: [
+      tests(
+        "test/gpu/steps",
+        "test/gpu/packed-attention",
+        "test/gpu/graphs",
+        "test/gpu/parity",
+        "src/torch/device",
+        "src/optim/adamw",
+        "src/training/batch-feed",
+      ),
+    ],
   },
   // Ours again at the end, to see what the machine itself varies.
   { name: "B/16, batch 256", share: 150, runs: [...threeWays("vit-b-16", "256"), ours("vit-b-16", "256")] },
@@ -113,6 +123,12 @@ const parts = [
     runs: ["1", "2", "4"].map((texts) => ours("vit-b-16", "512", "--method", "laclip-mt", "--texts", texts)),
   },
   { name: "B/16, SLIP, batch 256", share: 20, runs: [ours("vit-b-16", "256", "--method", "slip")] },
+  // In turn, twice: what a graph saves is the time in which the GPU waits for the program.
+  ...["vit-b-16", "vit-s-16", "vit-b-32"].map((preset) => ({
+    name: `${preset}, batch 256, recorded or not`,
+    share: 45,
+    runs: [[], ["--graphs"], [], ["--graphs"]].map((more) => ours(preset, "256", ...more)),
+  })),
   { name: "B/32, batch 1,024", share: 100, runs: threeWays("vit-b-32", "1024") },
   { name: "S/16, batch 1,024", share: 100, runs: threeWays("vit-s-16", "1024") },
   { name: "L/16, batch 256", share: 120, runs: threeWays("vit-l-16", "256") },

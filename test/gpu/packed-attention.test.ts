@@ -132,6 +132,28 @@ describe("attention over rows that lie end to end", () => {
     });
   }
 
+  for (const tested of devices) {
+    test(`on ${tested.name}, heads that no such kernel takes are filled up, and are the processor's`, unless(tested), () => {
+      scope(() => {
+        const { device } = tested;
+        manualSeed(5);
+        const layer = new MultiheadAttention(12, 3);
+        const x = randn([tokens, 12]);
+        const both = (where: string): Tensor[] => {
+          const ragged = Ragged.of(lengths, 6, { device: where, packs: packsAttention(where, 4) });
+          assert.equal(ragged.ends, undefined);
+          const there = x.to({ device: where });
+          const last = layer.forwardRagged(there, ragged, there.indexSelect(0, ragged.lasts));
+          return [layer.forwardRagged(there, ragged), last].map((out) => out.detach().to({ device: "cpu" }));
+        };
+        const expected = both("cpu");
+        layer.moveTo(device);
+        both(device).forEach((out, i) => assert.ok(out.sub(expected[i]!).abs().max().item() < tested.close));
+        layer.dispose();
+      });
+    });
+  }
+
   const libtorch = hasOperator("aten::_flash_attention_forward") ? {} : { skip: "this libtorch has no flash attention" };
   test("the stand-in refuses what flash attention refuses", standIn.skip === undefined ? libtorch : unless(standIn), () => {
     scope(() => {

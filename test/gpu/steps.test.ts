@@ -24,43 +24,38 @@ test("the stand-in refuses tensors of two devices", unless(standIn), () => {
   });
 });
 
-test("the stand-in counts what makes a GPU be waited for", unless(standIn), () => {
-  scope(() => {
-    const there = zeros([2], { device: standIn.device });
-    const counted = (body: () => unknown): number => countWaits(standIn.device, body).waits;
-    assert.equal(
-      counted(() => there.add(1).sum()),
-      0,
-    );
-    assert.equal(
-      counted(() => there.sum().item()),
-      1,
-    );
-    assert.equal(
-      counted(() => there.toArray()),
-      1,
-    );
-    assert.equal(
-      counted(() => ops.nonzero(there)),
-      1,
-    );
-    assert.equal(
-      counted(() => ops.equal(there, there)),
-      1,
-    );
-    assert.equal(
-      counted(() => there.copyFrom(Float32Array.of(1, 2))),
-      1,
-    );
-    assert.equal(
-      counted(() => Tensor.from(Float32Array.of(1, 2), [2], { device: standIn.device })),
-      0,
-    );
-  });
-});
-
 for (const tested of devices) {
   describe(`on ${tested.name}`, () => {
+    test("what makes the program wait is counted, and nothing else", unless(tested), () => {
+      scope(() => {
+        const { device } = tested;
+        const there = zeros([2], { device });
+        const counted = (body: () => unknown): number => countWaits(device, body).waits;
+        assert.equal(
+          counted(() => there.add(1).sum()),
+          0,
+        );
+        assert.equal(
+          counted(() => there.sum().item()),
+          1,
+        );
+        assert.equal(
+          counted(() => there.toArray()),
+          1,
+        );
+        assert.ok(counted(() => ops.nonzero(there)) > 0);
+        assert.ok(counted(() => ops.equal(there, there)) > 0);
+        assert.equal(
+          counted(() => there.copyFrom(Float32Array.of(1, 2))),
+          1,
+        );
+        assert.equal(
+          counted(() => Tensor.from(Float32Array.of(1, 2), [2], { device })),
+          0,
+        );
+      });
+    });
+
     for (const name of Object.keys(objectives)) {
       test(`${name}: the losses of the processor`, unless(tested), () => {
         assertNear(lossCurve(name, steps, undefined, tested.device), lossCurve(name, steps), tested.close);
