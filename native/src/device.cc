@@ -12,6 +12,7 @@
 
 #include <cstdlib>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 
 #include "convert.h"
@@ -43,7 +44,7 @@ c10::Stream copying_stream(const c10::impl::VirtualGuardImpl& impl, c10::Device 
 }
 
 // Where waits are counted just now, and what was counted before.
-c10::Device counted_on(c10::kCPU);
+std::optional<c10::Device> counted_on;
 int64_t waits_before = 0;
 
 #ifdef LACLIP_WITH_CUDA
@@ -133,31 +134,34 @@ napi_value synchronize(Call& call) {
 
 // (device): from now on, it is counted how often this thread has to wait for it
 napi_value start_wait_count(Call& call) {
-  counted_on = device_of(call, 0);
+  if (counted_on.has_value()) throw std::runtime_error("waits are counted already");
+  const c10::Device device = device_of(call, 0);
   waits_before = stand_in_waits();
 #ifdef LACLIP_WITH_CUDA
-  if (counted_on.is_cuda()) {
-    if (counts_waits.before != nullptr) throw std::runtime_error("waits are counted already");
+  if (device.is_cuda()) {
     counts_waits.count = 0;
     counts_waits.before = c10::WarningUtils::get_warning_handler();
     c10::WarningUtils::set_warning_handler(&counts_waits);
     c10::cuda::warning_state().set_sync_debug_mode(c10::cuda::SyncDebugMode::L_WARN);
   }
 #endif
+  counted_on = device;
   return undefined(call.env);
 }
 
-// () -> how often it was
+// () -> how often it had to since then
 napi_value end_wait_count(Call& call) {
+  if (!counted_on.has_value()) throw std::runtime_error("no waits are counted");
+  const c10::Device device = *counted_on;
+  counted_on.reset();
 #ifdef LACLIP_WITH_CUDA
-  if (counted_on.is_cuda()) {
+  if (device.is_cuda()) {
     c10::cuda::warning_state().set_sync_debug_mode(c10::cuda::SyncDebugMode::L_DISABLED);
     c10::WarningUtils::set_warning_handler(counts_waits.before);
-    counts_waits.before = nullptr;
     return from_double(call.env, static_cast<double>(counts_waits.count));
   }
 #endif
-  return from_double(call.env, counted_on.is_cpu() ? 0 : static_cast<double>(stand_in_waits() - waits_before));
+  return from_double(call.env, device.is_cpu() ? 0 : static_cast<double>(stand_in_waits() - waits_before));
 }
 
 // (CUDA device) -> { allocated, peak, reserved }: bytes of tensors now and at most, and what the allocator holds for them

@@ -33,13 +33,15 @@ namespace {
 std::atomic<int> recorded_now{0};
 
 #ifdef LACLIP_CUDA_GRAPHS
-// Pool and stream of a device's graphs. The stream is always the same, since memory of a pool is found again by stream.
+// What the graphs of a device share. The stream is always the same, since memory of a pool is found again by stream. A pool ends with the
+// last of its graphs, so that the next one needs a new pool.
 struct Shared {
-  at::cuda::MempoolId_t pool;
+  decltype(at::cuda::graph_pool_handle()) pool;
   c10::cuda::CUDAStream stream;
+  int64_t graphs = 0;
 };
 
-const Shared& shared_by(c10::DeviceIndex device) {
+Shared& shared_by(c10::DeviceIndex device) {
   static auto* const all = new std::unordered_map<c10::DeviceIndex, Shared>;
   const auto found = all->find(device);
   if (found != all->end()) return found->second;
@@ -60,6 +62,7 @@ class CudaGraph final : public Graph {
     try {
       const c10::cuda::CUDAGuard there(device_);
       c10::cuda::device_synchronize();
+      if (graph_.has_value()) shared_by(device_).graphs--;
       graph_.reset();
     } catch (const std::exception&) {
       // A device that has failed has told so elsewhere.
@@ -71,8 +74,10 @@ class CudaGraph final : public Graph {
     // Nothing of what was given before may still be on its way, and memory that others have used must be free for the pool.
     c10::cuda::device_synchronize();
     c10::cuda::CUDACachingAllocator::emptyCache();
-    const Shared& shared = shared_by(device_);
+    Shared& shared = shared_by(device_);
+    if (shared.graphs == 0) shared.pool = at::cuda::graph_pool_handle();
     graph_.emplace();
+    shared.graphs++;
     stream_.emplace(shared.stream);
     // Of this thread: loaders may pin memory meanwhile.
     graph_->capture_begin(shared.pool, cudaStreamCaptureModeThreadLocal);

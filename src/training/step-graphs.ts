@@ -77,7 +77,7 @@ export class StepGraphs {
     const there = input.there ?? brought!;
     try {
       const recorded = this.#find(context, { ...input, there });
-      return recorded === undefined ? backwardWhole(context, { ...input, there }) : again(recorded, there, context);
+      return recorded === undefined ? this.#anew(context, { ...input, there }) : again(recorded, there, context);
     } finally {
       if (brought !== undefined) disposeTensors(brought);
     }
@@ -87,6 +87,20 @@ export class StepGraphs {
   dispose(): void {
     for (const recorded of this.#recorded.values()) disposeRecorded(recorded);
     this.#recorded.clear();
+  }
+
+  /** A step without a graph. Graphs keep their memory, and where too little is left beside it they are given up. */
+  #anew(context: StepContext, input: StepInput): LossReport {
+    try {
+      return backwardWhole(context, input);
+    } catch (error) {
+      if (this.#recorded.size === 0 || !(error instanceof NativeError) || !/out of memory/i.test(error.message)) throw error;
+      log.warn("Beside the recorded steps there is too little memory for others: steps are computed without graphs from now on.");
+      this.dispose();
+      this.#failed = true;
+      context.model.zeroGrad();
+      return backwardWhole(context, input);
+    }
   }
 
   #find(context: StepContext, input: StepInput & { there: StepTensors }): RecordedStep | undefined {

@@ -4,8 +4,9 @@
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { Graph, type Tensor, full, scope, setDeterministic, tensor } from "../../src/torch/index.ts";
+import { Graph, type Tensor, countWaits, full, scope, setDeterministic, tensor } from "../../src/torch/index.ts";
 import { LossScaler, StepGraphs, type StepGraphsOptions, type StepInput, graphObstacle, trainStep } from "../../src/training/index.ts";
+import { NativeError } from "../../src/support/index.ts";
 import { batchSize, objectives, smallBatch, smallContext } from "../integration/small-training.ts";
 import { devices, gpu, standIn, unless } from "./devices.ts";
 
@@ -85,6 +86,18 @@ for (const tested of devices) {
       const recorded = course("clip", device, {}, { scaled: true });
       assert.equal(recorded.graphs, 1);
       assert.deepEqual({ ...recorded, graphs: 0 }, plain);
+    });
+
+    test("a recorded step waits for the device once", unless(tested), () => {
+      const context = smallContext({ settings: objectives["clip"]!.settings }, device);
+      const graphs = new StepGraphs();
+      const take = (step: number): object =>
+        trainStep({ ...context, graphs }, graphs.prepare(smallBatch(step, 1), context.model), 5e-3, true);
+      [0, 1].forEach(take);
+      assert.equal(graphs.count, 1);
+      assert.equal(countWaits(device, () => take(2)).waits, 1);
+      graphs.dispose();
+      context.dispose();
     });
 
     test("some of the patches, and texts with weights", unless(tested), () => {
@@ -182,6 +195,31 @@ function computedAnew(device: string, count: number): number[] {
   context.dispose();
   return losses;
 }
+
+test("where recorded steps leave too little memory for others, they are given up, and no step is lost", unless(standIn), () => {
+  const { device } = standIn;
+  const context = smallContext({ settings: objectives["clip"]!.settings }, device);
+  const graphs = new StepGraphs();
+  let crowded = false;
+  const objective: typeof context.objective = {
+    name: "fills memory",
+    needs: {},
+    forward: (input) => {
+      if (crowded && graphs.count > 0) throw new NativeError("CUDA out of memory. Tried to allocate 20.00 MiB");
+      return context.objective.forward(input);
+    },
+    backwardByRows: () => assert.fail("not asked for"),
+  };
+  const take = (step: number, change: Partial<StepInput> = {}): number =>
+    trainStep({ ...context, objective, graphs }, { ...graphs.prepare(smallBatch(step, 1), context.model), ...change }, 5e-3, true).loss;
+  const losses = [0, 1].map((step) => take(step));
+  assert.equal(graphs.count, 1);
+  crowded = true;
+  losses.push(take(2, { tokenStep: 128 }), take(3));
+  assert.equal(graphs.count, 0);
+  computedAnew(device, 4).forEach((loss, step) => assert.ok(Math.abs(losses[step]! / loss - 1) < 1e-5));
+  context.dispose();
+});
 
 test("what keeps steps from being recorded is said", unless(standIn), () => {
   const context = smallContext({ settings: objectives["clip"]!.settings });
