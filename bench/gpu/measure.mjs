@@ -95,6 +95,8 @@ const parts = [
       tests(
         "test/gpu/kernels",
         "test/gpu/steps",
+        "test/gpu/packed-attention",
+        "test/gpu/graphs",
         "test/gpu/parity",
         "src/torch/device",
         "src/optim/adamw",
@@ -148,6 +150,12 @@ const parts = [
     share: 40,
     runs: ["loader", "device"].map((views) => ours("vit-b-16", "256", "--method", "slip", "--views", views)),
   },
+  // In turn, twice: what a graph saves is the time in which the GPU waits for the program.
+  ...["vit-b-16", "vit-s-16", "vit-b-32"].map((preset) => ({
+    name: `${preset}, batch 256, recorded or not`,
+    share: 45,
+    runs: [[], ["--graphs"], [], ["--graphs"]].map((more) => ours(preset, "256", ...more)),
+  })),
   { name: "B/32, batch 1,024", share: 100, runs: threeWays("vit-b-32", "1024") },
   { name: "S/16, batch 1,024", share: 100, runs: threeWays("vit-s-16", "1024") },
   { name: "L/16, batch 256", share: 120, runs: threeWays("vit-l-16", "256") },

@@ -14,8 +14,18 @@ import { makeObjective } from "../../src/objectives/index.ts";
 import { AdamW } from "../../src/optim/index.ts";
 import { NativeError, Random } from "../../src/support/index.ts";
 import { ClipTokenizer, endOfText, startOfText } from "../../src/text/index.ts";
-import { deviceMemory, deviceName, findDevice, hasOperator, setTf32, synchronize, torchInfo } from "../../src/torch/index.ts";
-import { BatchFeed, LossScaler, type Precision, Speedometer, type StepInput, decayGroups, trainStep } from "../../src/training/index.ts";
+import { countWaits, deviceMemory, deviceName, findDevice, hasOperator, setTf32, synchronize, torchInfo } from "../../src/torch/index.ts";
+import {
+  BatchFeed,
+  LossScaler,
+  type Precision,
+  Speedometer,
+  StepGraphs,
+  type StepInput,
+  decayGroups,
+  graphObstacle,
+  trainStep,
+} from "../../src/training/index.ts";
 
 const { values } = parseArgs({
   options: {
@@ -31,6 +41,8 @@ const { values } = parseArgs({
     recompute: { type: "boolean", default: false },
     /** Without kernels of our own. */
     plain: { type: "boolean", default: false },
+    /** Record forward and backward pass once and replay them. */
+    graphs: { type: "boolean", default: false },
     steps: { type: "string", default: "20" },
     warmup: { type: "string", default: "5" },
   },
@@ -114,6 +126,11 @@ const context = {
   ...(values.micro === undefined ? {} : { microBatch: Number(values.micro) }),
 };
 
+const obstacle = values.graphs
+  ? graphObstacle({ ...context, ranks: undefined, microBatch: values.micro === undefined ? undefined : Number(values.micro) })
+  : undefined;
+const graphs = values.graphs && obstacle === undefined ? new StepGraphs() : undefined;
+
 /** The batches of all steps, as a loader gives them. */
 const source = {
   async *[Symbol.asyncIterator]() {
@@ -121,12 +138,18 @@ const source = {
   },
   close: async () => await Promise.resolve(),
 };
-const feed = new BatchFeed(source, { device, toInput: (step) => stepInput(step as unknown as number) });
+const toInput = (step: Batch): StepInput => {
+  const input = stepInput(step as unknown as number);
+  return graphs?.prepare(input, model) ?? input;
+};
+const feed = new BatchFeed(source, { device, toInput });
 const speedometer = new Speedometer({ model, device, precision });
 const seconds: number[] = [];
 /** Until the device has all that gives the gradients: near the whole step, it waits for this program. */
 const given: number[] = [];
 const losses: number[] = [];
+/** How often a step had to wait for the device: counted in the last step before those that are measured. */
+let waits: number | undefined;
 const common = {
   program: "laclip",
   torch: torchInfo().version,
@@ -143,7 +166,10 @@ try {
       given.push((performance.now() - started) / 1000);
       feed.bringNext();
     };
-    const { loss } = trainStep({ ...context, meanwhile }, fed.input, 1e-4, true);
+    const take = (): number => trainStep({ ...context, graphs, meanwhile }, fed.input, 1e-4, true).loss;
+    let loss: number;
+    if (losses.length === warmup - 1) ({ result: loss, waits } = countWaits(device, take));
+    else loss = take();
     feed.release(fed);
     if (losses.push(loss) >= warmup + steps) synchronize(device);
     const now = performance.now();
@@ -162,12 +188,16 @@ try {
     imagesPerSecond: batchSize / median,
     ...speedometer.take(median),
     losses,
+    waits,
+    recorded: graphs?.count ?? 0,
+    ...(obstacle && { obstacle }),
     memory: deviceMemory(device) ?? null,
   });
 } catch (error) {
   if (!(error instanceof NativeError) || !/out of memory/i.test(error.message)) throw error;
   print({ ...common, error: error.message.split("\n")[0] });
 } finally {
+  graphs?.dispose();
   await feed.close();
 }
 

@@ -24,8 +24,8 @@ export function table(results) {
   const lines = [
     `Device: ${devices.join(", ")}`,
     "",
-    "| what | program | setting | images/s | of the repository's way | s a step | s until given | TFLOP/s | MFU | GiB | note |",
-    "|---|---|---|--:|--:|--:|--:|--:|--:|--:|---|",
+    "| what | program | setting | images/s | of the repository's way | s a step | s until given | waits | TFLOP/s | MFU | GiB | note |",
+    "|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|",
   ];
   for (const result of results) lines.push(`| ${cells(result, results).join(" | ")} |`);
   return lines.join("\n");
@@ -33,10 +33,14 @@ export function table(results) {
 
 /** @param {Result} result @param {readonly Result[]} all */
 function cells({ name, program, outcome = {}, failed, note }, all) {
-  const remark = [failed && `FAILED: ${failed}`, outcome.error, note].filter(Boolean).join("; ").replaceAll("|", "/").replaceAll("\n", " ");
+  const remark = [failed && `FAILED: ${failed}`, outcome.error, outcome.obstacle && `no graphs: ${outcome.obstacle}`, note]
+    .filter(Boolean)
+    .join("; ")
+    .replaceAll("|", "/")
+    .replaceAll("\n", " ");
   if (program === "tests") {
     const counts = `${outcome.pass ?? 0} passed, ${outcome.fail ?? 0} failed, ${outcome.skipped ?? 0} skipped`;
-    return [name, program, "", "", "", "", "", "", "", "", [counts, remark].filter(Boolean).join("; ")];
+    return [name, program, "", "", "", "", "", "", "", "", "", [counts, remark].filter(Boolean).join("; ")];
   }
   if (program === "kernels") {
     /** @param {{ forward: number, both: number } | undefined} way */
@@ -58,6 +62,7 @@ function cells({ name, program, outcome = {}, failed, note }, all) {
     outcome.method,
     outcome.texts && outcome.texts !== "1" ? `K ${outcome.texts}` : "",
     outcome.method === "slip" && outcome.views === "device" ? "colours on the device" : "",
+    outcome.recorded ? "graphs" : "",
     outcome.micro ? `micro ${outcome.micro}` : "",
     outcome.plain ? "plain operators" : "",
     program === "PyTorch, best" && outcome.compile ? `compile ${outcome.compile}` : "",
@@ -77,6 +82,7 @@ function cells({ name, program, outcome = {}, failed, note }, all) {
     repository && outcome.imagesPerSecond ? (outcome.imagesPerSecond / repository.imagesPerSecond).toFixed(2) : "",
     shown(outcome.median, 4),
     shown(outcome.given, 4),
+    shown(outcome.waits, 0),
     counted && outcome.imagesPerSecond ? shown(counted["train/tflops"] * speed, 1) : "",
     mfu === undefined ? "" : `${mfu.toFixed(1)} %`,
     outcome.memory ? (outcome.memory.peak / 2 ** 30).toFixed(1) : "",

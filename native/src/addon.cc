@@ -5,6 +5,7 @@
 #include "dispatch.h"
 #include "distributed.h"
 #include "environment.h"
+#include "graph.h"
 #include "guard.h"
 #include "kernels.h"
 #include "recompute.h"
@@ -93,6 +94,12 @@ NAPI_MODULE_INIT() {
     LACLIP_DECLARE("deviceProperties", device_properties);
     LACLIP_DECLARE("useDevice", use_device);
     LACLIP_DECLARE("synchronize", synchronize);
+    LACLIP_DECLARE("startWaitCount", start_wait_count);
+    LACLIP_DECLARE("endWaitCount", end_wait_count);
+    LACLIP_DECLARE("openGraph", open_graph);
+    LACLIP_DECLARE("endGraph", end_graph);
+    LACLIP_DECLARE("replayGraph", replay_graph);
+    LACLIP_DECLARE("closeGraph", close_graph);
     LACLIP_DECLARE("deviceMemory", device_memory);
     LACLIP_DECLARE("resetPeakMemory", reset_peak_memory);
     LACLIP_DECLARE("moveTensor", move_tensor);

@@ -12,9 +12,12 @@
 
 #include <cstdlib>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 
 #include "convert.h"
+#include "graph.h"
+#include "stand-in.h"
 
 #ifdef LACLIP_WITH_CUDA
 #include <ATen/cuda/CUDAContext.h>
@@ -40,6 +43,23 @@ c10::Stream copying_stream(const c10::impl::VirtualGuardImpl& impl, c10::Device 
   return streams->emplace(device.index(), impl.getStreamFromGlobalPool(device)).first->second;
 }
 
+// Where waits are counted just now, and what was counted before.
+std::optional<c10::Device> counted_on;
+int64_t waits_before = 0;
+
+#ifdef LACLIP_WITH_CUDA
+// libtorch warns of each operator that keeps the program waiting for a GPU, when asked to. This counts the warnings, and passes others on.
+struct CountsWaits final : c10::WarningHandler {
+  void process(const c10::Warning& warning) override {
+    if (warning.msg().find("synchronizing CUDA operation") != std::string::npos) count++;
+    else before->process(warning);
+  }
+  int64_t count = 0;
+  c10::WarningHandler* before = nullptr;
+};
+CountsWaits counts_waits;
+#endif
+
 }  // namespace
 
 at::Generator generator_of(c10::Device device) {
@@ -48,6 +68,7 @@ at::Generator generator_of(c10::Device device) {
 
 at::Tensor upload(const at::Tensor& host, c10::Device device, bool ahead) {
   if (device.is_cpu()) return host;
+  refuse_while_recording("a tensor from the host");
   if (!ahead || !device.is_cuda()) return host.to(device, host.scalar_type(), /*non_blocking=*/true);
   const c10::impl::VirtualGuardImpl impl(device.type());
   if (!device.has_index()) device = impl.getDevice();
@@ -109,6 +130,38 @@ napi_value synchronize(Call& call) {
   const c10::Device device = device_of(call, 0);
   if (device.is_cuda()) at::detail::getCUDAHooks().deviceSynchronize(device.has_index() ? device.index() : 0);
   return undefined(call.env);
+}
+
+// (device): from now on, it is counted how often this thread has to wait for it
+napi_value start_wait_count(Call& call) {
+  if (counted_on.has_value()) throw std::runtime_error("waits are counted already");
+  const c10::Device device = device_of(call, 0);
+  waits_before = stand_in_waits();
+#ifdef LACLIP_WITH_CUDA
+  if (device.is_cuda()) {
+    counts_waits.count = 0;
+    counts_waits.before = c10::WarningUtils::get_warning_handler();
+    c10::WarningUtils::set_warning_handler(&counts_waits);
+    c10::cuda::warning_state().set_sync_debug_mode(c10::cuda::SyncDebugMode::L_WARN);
+  }
+#endif
+  counted_on = device;
+  return undefined(call.env);
+}
+
+// () -> how often it had to since then
+napi_value end_wait_count(Call& call) {
+  if (!counted_on.has_value()) throw std::runtime_error("no waits are counted");
+  const c10::Device device = *counted_on;
+  counted_on.reset();
+#ifdef LACLIP_WITH_CUDA
+  if (device.is_cuda()) {
+    c10::cuda::warning_state().set_sync_debug_mode(c10::cuda::SyncDebugMode::L_DISABLED);
+    c10::WarningUtils::set_warning_handler(counts_waits.before);
+    return from_double(call.env, static_cast<double>(counts_waits.count));
+  }
+#endif
+  return from_double(call.env, device.is_cpu() ? 0 : static_cast<double>(stand_in_waits() - waits_before));
 }
 
 // (CUDA device) -> { allocated, peak, reserved }: bytes of tensors now and at most, and what the allocator holds for them

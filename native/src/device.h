@@ -17,6 +17,8 @@ napi_value gpu_problem(Call& call);
 napi_value device_properties(Call& call);
 napi_value use_device(Call& call);
 napi_value synchronize(Call& call);
+napi_value start_wait_count(Call& call);
+napi_value end_wait_count(Call& call);
 napi_value device_memory(Call& call);
 napi_value reset_peak_memory(Call& call);
 napi_value move_tensor(Call& call);

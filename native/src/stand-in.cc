@@ -18,11 +18,17 @@
 #define LACLIP_STAND_IN_HOOKS
 #endif
 
+#include <atomic>
 #include <cstring>
+#include <functional>
+#include <limits>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "convert.h"
 #include "device.h"
+#include "graph.h"
+#include "stand-in.h"
 
 namespace laclip {
 
@@ -32,6 +38,24 @@ constexpr c10::DeviceType kKind = c10::DeviceType::PrivateUse1;
 const c10::Device kPlace(kKind, 0);
 
 bool on_it(const at::Tensor& tensor) { return tensor.device().type() == kKind; }
+
+// Where a GPU would have kept the program waiting for it.
+std::atomic<int64_t> waits{0};
+
+// While a graph is recorded: what was done since it began, to be done again. Backward passes add to it from a thread of autograd's, while
+// the one that asked for them waits.
+struct Recording {
+  std::vector<std::function<void()>> work;
+  // What that has made; on a GPU there would be nothing in it yet.
+  std::vector<at::Tensor> made;
+};
+std::atomic<Recording*> recording{nullptr};
+
+// To be called wherever a GPU keeps the program waiting.
+void wait_here(const std::string& op) {
+  if (recording.load() != nullptr) throw std::runtime_error(op + ": operation not permitted when stream is capturing");
+  waits++;
+}
 
 void free_memory(void* data) { std::free(data); }
 
@@ -51,16 +75,22 @@ struct StandInAllocator final : c10::Allocator {
 
 StandInAllocator allocator;
 
+// Takes note of what a recording makes.
+at::Tensor noted(at::Tensor made) {
+  if (Recording* const now = recording.load(); now != nullptr) now->made.push_back(made);
+  return made;
+}
+
 at::Tensor make_empty(c10::IntArrayRef sizes, c10::optional<c10::ScalarType> dtype, c10::optional<c10::Layout>, c10::optional<c10::Device>,
                       c10::optional<bool>, c10::optional<c10::MemoryFormat> format) {
-  return at::detail::empty_generic(sizes, &allocator, c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
-                                   dtype.value_or(c10::kFloat), format);
+  return noted(at::detail::empty_generic(sizes, &allocator, c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
+                                         dtype.value_or(c10::kFloat), format));
 }
 
 at::Tensor make_strided(c10::IntArrayRef sizes, c10::IntArrayRef strides, c10::optional<c10::ScalarType> dtype, c10::optional<c10::Layout>,
                         c10::optional<c10::Device>, c10::optional<bool>) {
-  return at::detail::empty_strided_generic(sizes, strides, &allocator, c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
-                                           dtype.value_or(c10::kFloat));
+  return noted(at::detail::empty_strided_generic(sizes, strides, &allocator, c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
+                                                 dtype.value_or(c10::kFloat)));
 }
 
 // One device and one stream, on which work is done as soon as it is given: there is nothing to wait for.
@@ -108,12 +138,19 @@ at::Tensor brought(const at::Tensor& tensor) {
   return there;
 }
 
-at::Tensor& copy_between(at::Tensor& to, const at::Tensor& from, bool) {
+at::Tensor& copy_between(at::Tensor& to, const at::Tensor& from, bool aside) {
+  Recording* const now = recording.load();
+  // A graph must not read what the host may have changed by the time.
+  if (!on_it(to) || (!on_it(from) && (!aside || now != nullptr))) wait_here("copy_");
   shown(to).copy_(shown(from));
+  if (now != nullptr) now->work.emplace_back([to, from] { shown(to).copy_(shown(from)); });
   return to;
 }
 
-c10::Scalar read_one(const at::Tensor& tensor) { return shown(tensor).item(); }
+c10::Scalar read_one(const at::Tensor& tensor) {
+  wait_here("_local_scalar_dense");
+  return shown(tensor).item();
+}
 
 const at::Tensor& resize_here(const at::Tensor& tensor, c10::IntArrayRef sizes, c10::optional<c10::MemoryFormat>) {
   int64_t count = 1;
@@ -171,7 +208,28 @@ class Shown {
     return list;
   }
 
+  // Puts results where those of the same call lie already.
+  void put(const c10::IValue& value, const c10::IValue& there) const {
+    if (value.isTensor()) return put_tensor(value.toTensor(), there.toTensor());
+    if (!value.isTensorList()) return;
+    const std::vector<at::Tensor> results = value.toTensorVector(), places = there.toTensorVector();
+    for (size_t i = 0; i < results.size(); i++) put_tensor(results[i], places[i]);
+  }
+
  private:
+  // Whether a result has memory of its own, and not that of an argument.
+  bool is_new(const at::Tensor& result) const {
+    if (!result.defined() || originals_.count(result.unsafeGetTensorImpl()) > 0) return false;
+    for (const at::Tensor& here : kept_) {
+      if (result.has_storage() && result.storage().is_alias_of(here.storage())) return false;
+    }
+    return true;
+  }
+
+  void put_tensor(const at::Tensor& result, const at::Tensor& there) const {
+    if (is_new(result)) shown(there).copy_(result);
+  }
+
   at::Tensor show_tensor(const at::Tensor& tensor) {
     if (!tensor.defined()) return tensor;
     if (!on_it(tensor)) {
@@ -203,14 +261,90 @@ class Shown {
   std::vector<at::Tensor> kept_;
 };
 
-void on_processor(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+// Whether how large a result is, or what the program gets, depends on what is in the tensors: a GPU has to be waited for then.
+bool depends_on_values(const c10::OperatorHandle& op, const std::vector<c10::IValue>& arguments) {
+  static const std::unordered_set<std::string> shaped{
+      "aten::nonzero", "aten::masked_select",     "aten::_unique",  "aten::_unique2",
+      "aten::unique_dim", "aten::unique_consecutive", "aten::bincount", "aten::repeat_interleave"};
+  const c10::FunctionSchema& schema = op.schema();
+  if (shaped.count(schema.name()) > 0) return true;
+  for (const c10::Argument& result : schema.returns()) {
+    const c10::TypeKind kind = result.type()->kind();
+    if (kind == c10::TypeKind::BoolType || kind == c10::TypeKind::NumberType || kind == c10::TypeKind::FloatType) return true;
+  }
+  if (schema.name() != "aten::index" && schema.name() != "aten::index_put_" && schema.name() != "aten::_index_put_impl_") return false;
+  // A mask is looked up by the places where it is true.
+  for (const c10::IValue& argument : arguments) {
+    if (!argument.isOptionalTensorList()) continue;
+    for (const c10::optional<at::Tensor>& index : argument.toOptionalTensorVector()) {
+      if (index.has_value() && index->defined() && index->scalar_type() == c10::kBool) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+void through(const c10::OperatorHandle& op, torch::jit::Stack* stack, const Compute& compute) {
   const size_t count = op.schema().arguments().size();
+  const std::vector<c10::IValue> given(stack->end() - static_cast<std::ptrdiff_t>(count), stack->end());
+  if (depends_on_values(op, given)) wait_here(op.schema().name());
   Shown arguments(op.schema().name());
   for (size_t i = stack->size() - count; i < stack->size(); i++) (*stack)[i] = arguments.show((*stack)[i]);
-  op.callBoxed(stack);
+  compute(op, stack);
   arguments.settle();
-  for (size_t i = stack->size() - op.schema().returns().size(); i < stack->size(); i++) (*stack)[i] = arguments.bring((*stack)[i]);
+  const size_t first = stack->size() - op.schema().returns().size();
+  for (size_t i = first; i < stack->size(); i++) (*stack)[i] = arguments.bring((*stack)[i]);
+  Recording* const now = recording.load();
+  if (now == nullptr) return;
+  const std::vector<c10::IValue> results(stack->begin() + static_cast<std::ptrdiff_t>(first), stack->end());
+  now->work.emplace_back([op, compute, given, results] {
+    Shown again(op.schema().name());
+    torch::jit::Stack values;
+    for (const c10::IValue& value : given) values.push_back(again.show(value));
+    compute(op, &values);
+    again.settle();
+    for (size_t i = 0; i < results.size(); i++) again.put(values[i], results[i]);
+  });
 }
+
+namespace {
+
+void on_processor(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  through(op, stack, [](const c10::OperatorHandle& same, torch::jit::Stack* values) { same.callBoxed(values); });
+}
+
+class StandInGraph final : public Graph {
+ public:
+  ~StandInGraph() override { stop(); }
+
+  void begin() override {
+    Recording* expected = nullptr;
+    if (!recording.compare_exchange_strong(expected, &recording_)) throw std::runtime_error("another graph is being recorded");
+  }
+
+  void end() override {
+    stop();
+    // What has only been recorded was not computed: whoever reads it before it is shall see that.
+    for (const at::Tensor& tensor : recording_.made) {
+      if (tensor.defined() && tensor.is_floating_point()) shown(tensor).fill_(std::numeric_limits<double>::quiet_NaN());
+    }
+    recording_.made.clear();
+  }
+
+  void replay() override {
+    const at::AutoDispatchBelowAutograd below;
+    for (const auto& again : recording_.work) again();
+  }
+
+ private:
+  void stop() {
+    Recording* expected = &recording_;
+    recording.compare_exchange_strong(expected, nullptr);
+  }
+
+  Recording recording_;
+};
 
 void register_stand_in() {
   static bool done = false;
@@ -234,11 +368,16 @@ void register_stand_in() {
   // libtorch would ask a kind of device that it does not know for a convolution of its own.
   own.impl("convolution", torch::CppFunction::makeFromBoxedFunction<&on_processor>());
   own.impl("convolution_backward", torch::CppFunction::makeFromBoxedFunction<&on_processor>());
+  add_packed_kernels(own);
   static torch::Library others(torch::Library::IMPL, "_", c10::DispatchKey::PrivateUse1, __FILE__, __LINE__);
   others.fallback(torch::CppFunction::makeFromBoxedFunction<&on_processor>());
 }
 
 }  // namespace
+
+int64_t stand_in_waits() { return waits; }
+
+std::unique_ptr<Graph> stand_in_graph() { return std::make_unique<StandInGraph>(); }
 
 // () -> the name of the device, which is there from now on. To be called before the first backward pass, for which autograd counts devices.
 napi_value stand_in_device(Call& call) {

@@ -9,7 +9,7 @@ import { Embedding, LayerNorm, Module, init } from "../nn/index.ts";
 import { UsageError } from "../support/index.ts";
 import { Tensor, empty, full, manualSeed, scope } from "../torch/index.ts";
 import { clipConfigSchema, type ClipConfig } from "./config.ts";
-import { TextTransformer, type TextTowerParts, encodeTokens } from "./text-transformer.ts";
+import { type TextLayout, TextTransformer, type TextTowerParts, encodeTokens } from "./text-transformer.ts";
 import { ViewHead } from "./view-head.ts";
 import { VisionTransformer } from "./vision-transformer.ts";
 
@@ -69,6 +69,9 @@ export class Clip extends Module {
     this.#visual.recomputes = on;
     this.#text.transformer.recomputes = on;
   }
+  get recomputesBlocks(): boolean {
+    return this.#visual.recomputes || this.#text.transformer.recomputes;
+  }
 
   /**
    * `[B, 3, S, S]` float32, normalised -> `[B, width]` float32, the pre-projection feature that probes read
@@ -88,8 +91,11 @@ export class Clip extends Module {
     return features.matmul(this.#imageProjection);
   }
 
-  /** int64 `[B, L]` -> `[B, joint width]`, not normalised */
-  encodeTexts(ids: Tensor): Tensor {
-    return scope(() => encodeTokens(this.#text, ids).matmul(this.#textProjection));
+  /**
+   * int64 `[B, L]` -> `[B, joint width]`, not normalised
+   * @param texts which tokens are theirs, see `encodeTokens`. Default: it is read from the ids
+   */
+  encodeTexts(ids: Tensor, texts?: TextLayout): Tensor {
+    return scope(() => encodeTokens(this.#text, ids, texts).matmul(this.#textProjection));
   }
 }

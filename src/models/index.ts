@@ -8,5 +8,6 @@ export * from "./model-folder.ts";
 export * from "./preprocessing.ts";
 export * from "./presets.ts";
 export * from "./resize-positions.ts";
+export { type TextLayout, takesPackedTexts } from "./text-transformer.ts";
 export * from "./view-head.ts";
 export { positionsName } from "./vision-transformer.ts";

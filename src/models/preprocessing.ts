@@ -1,6 +1,6 @@
 /** From uint8 pixels to what the image tower reads. */
 import { z } from "zod";
-import { Tensor, ops, scope, tensor } from "../torch/index.ts";
+import { Tensor, cat, full, ops, scope } from "../torch/index.ts";
 
 /** How images are made ready; stored with the model, since other values silently cost accuracy. */
 export const preprocessingSchema = z.strictObject({
@@ -29,14 +29,14 @@ export function normalizeImages(
   return scope(() => {
     const bytes = pixels instanceof Tensor ? pixels : Tensor.from(pixels, [count, size, size, 3], { device });
     const images = bytes.permute(0, 3, 1, 2);
-    const scale = tensor(
-      std.map((value) => 1 / (255 * value)),
-      { device },
-    ).view(1, 3, 1, 1);
-    const shift = tensor(
-      std.map((value, channel) => -mean[channel]! / value),
-      { device },
-    ).view(1, 3, 1, 1);
+    // Made there, since what comes from here can't be part of a graph (see `Graph`).
+    const channels = (value: (channel: number) => number): Tensor =>
+      cat(
+        [0, 1, 2].map((channel) => full([1, 1, 1, 1], value(channel), { device })),
+        1,
+      );
+    const scale = channels((channel) => 1 / (255 * std[channel]!));
+    const shift = channels((channel) => -mean[channel]! / std[channel]!);
     return ops.addTensor(images.to("float32").mul(scale), shift).contiguous();
   });
 }

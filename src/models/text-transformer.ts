@@ -3,14 +3,27 @@
  * computed in float32, pooled at the end-of-text token, which has the highest id of all.
  *
  * Nothing that fills up the shorter texts of a batch is computed: attention is causal and nothing after end-of-text is read, so the
- * result is the same up to rounding. Only attention sees rows, as long as the longest text; all else works on the T tokens of all texts.
+ * result is the same up to rounding. Only attention sees rows, see `Ragged`; all else works on the T tokens of all texts.
  *
  * Shapes: B batch, L tokens of the longest text, T tokens of all texts, W width.
  */
-import { Embedding, LayerNorm, Mlp, Module, MultiheadAttention, Ragged, causalMask, gelu, init, quickGelu } from "../nn/index.ts";
+import {
+  Embedding,
+  LayerNorm,
+  Mlp,
+  Module,
+  MultiheadAttention,
+  Ragged,
+  type RaggedSize,
+  gelu,
+  init,
+  quickGelu,
+  raggedLayout,
+  raggedSize,
+} from "../nn/index.ts";
 import { UsageError } from "../support/index.ts";
-import { Tensor, arange, ops, recomputed, scope, zeros } from "../torch/index.ts";
-import type { TextConfig } from "./config.ts";
+import { Tensor, ops, packsAttention, recomputed, scope } from "../torch/index.ts";
+import type { ClipConfig, TextConfig } from "./config.ts";
 
 class Block extends Module {
   readonly #norm1: LayerNorm;
@@ -36,16 +49,16 @@ class Block extends Module {
   }
 
   /** `[T, W]` float32 -> `[T, W]` float32 */
-  forward(x_TW: Tensor, texts: Texts): Tensor {
+  forward(x_TW: Tensor, ragged: Ragged): Tensor {
     const [same_TW, normed_TW] = this.#norm1.add(x_TW);
-    return this.#feedForward(same_TW, this.#attention.forwardRagged(normed_TW, texts.ragged, texts.causal_LL));
+    return this.#feedForward(same_TW, this.#attention.forwardRagged(normed_TW, ragged));
   }
 
   /** `[T, W]` float32 -> `[B, W]` float32: the last token of each text of `forward`, without computing the others. */
-  forwardLast(x_TW: Tensor, { ragged, behind_B11L }: Texts): Tensor {
+  forwardLast(x_TW: Tensor, ragged: Ragged): Tensor {
     const [same_TW, normed_TW] = this.#norm1.add(x_TW);
     const last = (x: Tensor): Tensor => x.indexSelect(0, ragged.lasts);
-    return this.#feedForward(last(same_TW), this.#attention.forwardRagged(normed_TW, ragged, behind_B11L, last(normed_TW)));
+    return this.#feedForward(last(same_TW), this.#attention.forwardRagged(normed_TW, ragged, last(normed_TW)));
   }
 
   #feedForward(x: Tensor, change: Tensor): Tensor {
@@ -54,21 +67,10 @@ class Block extends Module {
   }
 }
 
-/** What the blocks know of the texts of a batch. */
-interface Texts {
-  ragged: Ragged;
-  /** `[L, L]`: -infinity for later tokens. */
-  causal_LL: Tensor;
-  /** `[B, 1, 1, L]`: -infinity behind the end of each text. */
-  behind_B11L: Tensor;
-}
-
-/** @param ends_B int64 `[B]`: place of the last token of each text */
-function describe(ends_B: Tensor, length: number): Texts {
-  const { device } = ends_B;
-  const behind_BL = ops.gtTensor(arange(0, length, { device }).unsqueeze(0), ends_B.unsqueeze(1));
-  const mask_BL = ops.maskedFillScalar(zeros(behind_BL.shape, { device }), behind_BL, -Infinity);
-  return { ragged: new Ragged(ends_B, length), causal_LL: causalMask(length, device), behind_B11L: mask_BL.unsqueeze(1).unsqueeze(1) };
+/** Which tokens the texts of a batch have: what `raggedLayout` says of them, on the device of the ids. */
+export interface TextLayout {
+  layout: Tensor;
+  size: RaggedSize;
 }
 
 /** The blocks alone: in the state dict they lie under `transformer`, beside the embeddings of the model. */
@@ -84,16 +86,16 @@ export class TextTransformer extends Module {
 
   /**
    * `[T, W]` -> `[B, W]`: the last token of each text; the last block computes no other.
-   * @param ends int64 `[B]`: place of the last token of each text
-   * @param length L
+   * @param describe makes anew what the blocks know of the texts
    */
-  forward(x_TW: Tensor, texts: Texts, ends: Tensor, length: number): Tensor {
+  forward(x_TW: Tensor, ragged: Ragged, layout: Tensor, describe: (layout: Tensor) => Ragged): Tensor {
     const last = this.#blocks.length - 1;
-    const through = (block: Block, i: number, x: Tensor, of: Texts): Tensor => (i < last ? block.forward(x, of) : block.forwardLast(x, of));
+    const through = (block: Block, i: number, x: Tensor, of: Ragged): Tensor =>
+      i < last ? block.forward(x, of) : block.forwardLast(x, of);
     return this.#blocks.reduce((x, block, i) => {
-      if (!this.recomputes) return scope(() => through(block, i, x, texts));
+      if (!this.recomputes) return scope(() => through(block, i, x, ragged));
       // What the blocks know of the texts is gone by the backward pass; it costs next to nothing to make anew.
-      return recomputed((again, theEnds) => through(block, i, again, describe(theEnds, length)), [x, ends], block.parameters());
+      return recomputed((again, same) => through(block, i, again, describe(same)), [x, layout], block.parameters());
     }, x_TW);
   }
 }
@@ -110,20 +112,41 @@ export interface TextTowerParts {
 
 /**
  * @param ids int64 `[B, L]`, L at most the context length; each row ends its text with the end-of-text id, which is its largest
+ * @param texts which tokens are theirs, of rows of L. Default: it is read from the ids, for which the device is waited for
  * @returns `[B, W]` float32: the normalised state at end-of-text, before the projection
  */
-export function encodeTokens({ config, embedding, positions, transformer, norm }: TextTowerParts, ids: Tensor): Tensor {
+export function encodeTokens({ config, embedding, positions, transformer, norm }: TextTowerParts, ids: Tensor, texts?: TextLayout): Tensor {
   const length = ids.sizeOf(1);
   if (length > config.contextLength) {
     throw new UsageError(
       `A batch of texts has ${length} tokens a row, the model takes ${config.contextLength}. Cut texts when tokenizing.`,
     );
   }
+  const packs = packsTexts(config, ids.device);
   return scope(() => {
-    const ends_B = ids.argmax(-1);
-    const texts = describe(ends_B, length);
-    const { ragged } = texts;
+    const { layout, size } = texts ?? layoutOf(ids);
+    const describe = (of: Tensor): Ragged => new Ragged(of, size, packs);
+    const ragged = describe(layout);
     const x_TW = scope(() => embedding.forward(ragged.pack(ids)).add(ops.embedding(positions, ragged.positions)));
-    return norm.forward(transformer.forward(x_TW, texts, ends_B, length));
+    return norm.forward(transformer.forward(x_TW, ragged, layout, describe));
   });
+}
+
+/** Whether attention takes the texts of a model end to end on a device, and so has room for tokens of no text. */
+export function takesPackedTexts({ text }: Pick<ClipConfig, "text">, device: string): boolean {
+  return packsTexts(text, device);
+}
+
+function packsTexts({ width, heads }: TextConfig, device: string): boolean {
+  return packsAttention(device, width / heads);
+}
+
+function layoutOf(ids: Tensor): TextLayout {
+  const longest = ids.sizeOf(1);
+  const lengths = ids
+    .argmax(-1)
+    .toArray()
+    .map((end) => end + 1);
+  const layout = raggedLayout(lengths, longest);
+  return { layout: Tensor.from(layout, [layout.length], { device: ids.device }), size: raggedSize(lengths, longest) };
 }

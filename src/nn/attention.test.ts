@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { before, describe, test } from "node:test";
-import { type Tensor, attention, autocast, manualSeed, noGrad, randn, scope } from "../torch/index.ts";
-import { MultiheadAttention, SelfAttention, causalMask } from "./attention.ts";
+import { type Tensor, attention, autocast, causalMask, manualSeed, noGrad, randn, scope } from "../torch/index.ts";
+import { MultiheadAttention, SelfAttention } from "./attention.ts";
 import { LayerNorm, Mlp, gelu, quickGelu } from "./layers.ts";
 import type { Module } from "./module.ts";
 import { loadTensors } from "./state-files.ts";

@@ -1,14 +1,9 @@
 /** Attention layers. Shapes: B batch, N tokens, H heads, D head width, W = H x D. */
-import { Tensor, attention, empty, full, linearThen, ops, splitHeads, zeros } from "../torch/index.ts";
+import { Tensor, attention, empty, linearThen, ops, packedAttention, splitHeads, zeros } from "../torch/index.ts";
 import { fanInUniform } from "./init.ts";
 import { LayerNorm, Linear } from "./layers.ts";
 import { Module } from "./module.ts";
 import type { Ragged } from "./ragged.ts";
-
-/** `[N, N]`: 0 on and below the diagonal, -infinity above: each token sees itself and those before it. */
-export function causalMask(tokens: number, device: string): Tensor {
-  return ops.triu(full([tokens, tokens], -Infinity, { device }), 1);
-}
 
 /** `[B, N, P W]` -> P tensors (query, key, value or a part of them), each `[B, H, N, D]`. */
 function viewHeads(projected: Tensor, heads: number, parts: number): Tensor[] {
@@ -105,24 +100,39 @@ export class MultiheadAttention extends Module {
   }
 
   /**
-   * The same for rows of different lengths.
+   * The same for rows of different lengths, in which each token sees itself and those before it.
    * @param x `[T, W]`: the real tokens
-   * @param mask see `attention`; must hide from each real token what fills up its row
-   * @param queries `[B, W]`: the token of each row whose outcome is wanted; default all tokens
+   * @param queries `[B, W]`: the last token of each row, when the outcome of no other is wanted; default all tokens
    * @returns `[T, W]`, or `[B, W]` with `queries`
    */
-  forwardRagged(x: Tensor, ragged: Ragged, mask: Tensor, queries?: Tensor): Tensor {
+  forwardRagged(x: Tensor, ragged: Ragged, queries?: Tensor): Tensor {
     const width = x.sizeOf(-1);
-    if (queries === undefined) {
-      const [q, k, v] = splitHeads(ragged.pad(ops.linear(x, this.inProjWeight, this.inProjBias)), this.#heads);
-      return this.outProj.forward(ragged.pack(mergeHeads(attention(q, k, v, mask))));
-    }
     const part = (from: number, to?: number): [Tensor, Tensor] => [
       this.inProjWeight.slice(0, from, to),
       this.inProjBias.slice(0, from, to),
     ];
+    const { ends, masks } = ragged;
+    if (ends !== undefined) {
+      const heads = (projected: Tensor, parts: number): Tensor[] =>
+        projected.view(projected.sizeOf(0), parts, this.#heads, width / this.#heads).unbind(1);
+      const merged = (out: Tensor): Tensor => this.outProj.forward(out.reshape(-1, width));
+      if (queries === undefined) {
+        const [q, k, v] = heads(ops.linear(x, this.inProjWeight, this.inProjBias), 3) as [Tensor, Tensor, Tensor];
+        const rows = { starts: ends.all, longest: ends.longest };
+        return merged(packedAttention(q, k, v, rows, rows, true));
+      }
+      // The last token of a row sees all of it, so that nothing has to be hidden; rows of one query are not aligned by a causal mask.
+      const [q] = heads(ops.linear(queries, ...part(0, width)), 1) as [Tensor];
+      const [k, v] = heads(ops.linear(x, ...part(width)), 2) as [Tensor, Tensor];
+      const rows = { starts: ends.real, longest: ragged.longest };
+      return merged(packedAttention(q, k, v, { starts: ends.single, longest: 1 }, rows));
+    }
+    if (queries === undefined) {
+      const [q, k, v] = splitHeads(ragged.pad(ops.linear(x, this.inProjWeight, this.inProjBias)), this.#heads);
+      return this.outProj.forward(ragged.pack(mergeHeads(attention(q, k, v, masks!.causal, true))));
+    }
     const [q] = viewHeads(ops.linear(queries, ...part(0, width)).unsqueeze(1), this.#heads, 1) as [Tensor];
     const [k, v] = viewHeads(ragged.pad(ops.linear(x, ...part(width))), this.#heads, 2) as [Tensor, Tensor];
-    return this.outProj.forward(mergeHeads(attention(q, k, v, mask)).squeeze(1));
+    return this.outProj.forward(mergeHeads(attention(q, k, v, masks!.behind)).squeeze(1));
   }
 }

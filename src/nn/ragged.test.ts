@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { type Tensor, manualSeed, randn, scope, tensor } from "../torch/index.ts";
-import { MultiheadAttention, causalMask } from "./attention.ts";
-import { Ragged } from "./ragged.ts";
+import { type Tensor, causalMask, manualSeed, randn, scope, tensor } from "../torch/index.ts";
+import { MultiheadAttention } from "./attention.ts";
+import { Ragged, raggedLayout, raggedSize } from "./ragged.ts";
 
 const differ = (a: Tensor, b: Tensor): number => a.sub(b).abs().max().item();
 
@@ -10,7 +10,7 @@ describe("Ragged", () => {
   test("knows the real tokens, packs them, and pads them with zeros; gradients reach what is real", () => {
     scope(() => {
       manualSeed(1);
-      const ragged = new Ragged(tensor([2, 0, 3], { dtype: "int64" }), 4);
+      const ragged = Ragged.of([3, 1, 4], 4);
       assert.deepEqual(ragged.places.toArray(), [0, 1, 2, 4, 8, 9, 10, 11]);
       assert.deepEqual(ragged.positions.toArray(), [0, 1, 2, 0, 0, 1, 2, 3]);
       assert.deepEqual(ragged.lasts.toArray(), [2, 3, 7]);
@@ -52,11 +52,13 @@ describe("Ragged", () => {
       const layer = new MultiheadAttention(8, 2);
       const ends = [4, 1, 2];
       const x = randn([3, 5, 8]);
-      const ragged = new Ragged(tensor(ends, { dtype: "int64" }), 5);
+      const ragged = Ragged.of(
+        ends.map((end) => end + 1),
+        5,
+      );
       const packed = ragged.pack(x);
-      const all = layer.forwardRagged(packed, ragged, causalMask(5, "cpu"));
-      const behind = tensor(ends.map((end) => Array.from({ length: 5 }, (_, i) => (i > end ? -Infinity : 0)))).view(3, 1, 1, 5);
-      const last = layer.forwardRagged(packed, ragged, behind, packed.indexSelect(0, ragged.lasts));
+      const all = layer.forwardRagged(packed, ragged);
+      const last = layer.forwardRagged(packed, ragged, packed.indexSelect(0, ragged.lasts));
       let from = 0;
       for (const [row, end] of ends.entries()) {
         const alone = layer.forward(x.slice(0, row, row + 1).slice(1, 0, end + 1), causalMask(end + 1, "cpu")).squeeze(0);
@@ -65,6 +67,32 @@ describe("Ragged", () => {
         from += end + 1;
       }
       layer.dispose();
+    });
+  });
+
+  test("spare tokens make the number of all a multiple, are copies of the first, and belong to no row", () => {
+    scope(() => {
+      for (const [lengths, tokens] of [
+        [[3, 1, 4], 12],
+        [[3, 1, 3], 8],
+        [[4, 4], 12],
+      ] as const) {
+        const size = raggedSize(lengths, 4, 4);
+        assert.deepEqual(size, { rows: lengths.length, longest: 4, tokens, spare: 4 });
+        const layout = raggedLayout(lengths, 4, 4);
+        const real = lengths.reduce((sum: number, length) => sum + length, 0);
+        const ragged = new Ragged(tensor([...layout], { dtype: "int32" }), size, true);
+        assert.deepEqual(ragged.places.toArray().slice(real), Array(tokens - real).fill(0));
+        assert.deepEqual(ragged.positions.toArray().slice(real), Array(tokens - real).fill(0));
+        const starts = lengths.map((_, row) => lengths.slice(0, row).reduce((sum: number, length) => sum + length, 0));
+        assert.deepEqual(ragged.ends!.all.toArray(), [...starts, real, tokens]);
+        assert.deepEqual(ragged.ends!.real.toArray(), [...starts, real]);
+        assert.deepEqual(ragged.ends!.single.toArray(), [...lengths.keys(), lengths.length]);
+        assert.deepEqual(
+          ragged.lasts.toArray(),
+          starts.map((start, row) => start + lengths[row]! - 1),
+        );
+      }
     });
   });
 });

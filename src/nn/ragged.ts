@@ -1,34 +1,109 @@
 /**
  * Rows of different lengths without what fills up the shorter ones.
  *
- * Most layers treat each token by itself, and so need no rows at all: they work on all real tokens end to end. Attention needs rows; for
- * it alone they are filled up. Shapes: B rows, L tokens of the longest, T real tokens of all rows, W width.
+ * Most layers treat each token by itself, and so need no rows at all: they work on all real tokens end to end. Attention needs rows. Where
+ * the device has a kernel for rows that lie end to end it gets them as they are; elsewhere they are filled up for it alone.
+ *
+ * Which token is where is worked out on the host, which knows the lengths: asking the device would mean to wait for it.
+ *
+ * Shapes: B rows, L tokens of the longest, T tokens of all rows, W width.
  */
-import { Tensor, arange, ops, zeros } from "../torch/index.ts";
+import { invariant } from "../support/index.ts";
+import { Tensor, arange, causalMask, ops, zeros } from "../torch/index.ts";
+
+/** How many rows and tokens there are. */
+export interface RaggedSize {
+  /** B */
+  rows: number;
+  /** L */
+  longest: number;
+  /** T */
+  tokens: number;
+  /** How many of the T tokens belong to none of the rows at most; 0 where all do. See `raggedLayout`. */
+  spare: number;
+}
+
+/** @param lengths, longest, step see `raggedLayout` */
+export function raggedSize(lengths: readonly number[], longest: number, step = 0): RaggedSize {
+  const real = lengths.reduce((sum, length) => sum + length, 0);
+  return { rows: lengths.length, longest, tokens: step === 0 ? real : (Math.floor(real / step) + 1) * step, spare: step };
+}
+
+/**
+ * Which token is where, for `Ragged`: int32, one part behind the other, so that one copy brings it to a device.
+ * @param lengths tokens of each row, at least 1
+ * @param longest width of a batch that they lie in, one row below the other
+ * @param step makes T a multiple of it, by 1 to `step` more tokens than the rows have: copies of the first, which no row sees. So batches
+ *   of different lengths have few different shapes. Default 0: there are none
+ */
+export function raggedLayout(lengths: readonly number[], longest: number, step = 0): Int32Array<ArrayBuffer> {
+  const { rows, tokens } = raggedSize(lengths, longest, step);
+  const layout = new Int32Array(3 * rows + 3 + 2 * tokens);
+  const [starts, places] = [0, 3 * rows + 3];
+  let at = 0;
+  lengths.forEach((length, row) => {
+    layout[starts + row] = at;
+    for (let i = 0; i < length; i++, at++) {
+      layout[places + at] = row * longest + i;
+      layout[places + tokens + at] = i;
+    }
+    layout[2 * rows + 3 + row] = at - 1;
+  });
+  layout[rows] = at;
+  layout[rows + 1] = tokens;
+  for (let row = 0; row <= rows; row++) layout[rows + 2 + row] = row;
+  return layout;
+}
 
 /** Which tokens of a batch are real. */
 export class Ragged {
   readonly rows: number;
   readonly longest: number;
-  /** int64 `[T]`: place of each real token in the batch, row after row. */
+  /** int64 `[T]`: place of each token in the batch, row after row. */
   readonly places: Tensor;
-  /** int64 `[T]`: place of each real token in its row. */
+  /** int64 `[T]`: place of each token in its row. */
   readonly positions: Tensor;
   /** int64 `[B]`: the last token of each row among the real ones. */
   readonly lasts: Tensor;
+  /** Where the device takes rows end to end; see there. */
+  readonly ends: RowEnds | undefined;
+  /** Where rows are filled up: `[L, L]`, -infinity for later tokens, and `[B, 1, 1, L]`, -infinity behind the end of each row. */
+  readonly masks: { causal: Tensor; behind: Tensor } | undefined;
 
   /**
-   * @param ends int64 `[B]`: place of the last real token of each row; all before it are real
-   * @param longest L
+   * @param layout what `raggedLayout` says, on the device
+   * @param packs whether attention takes rows end to end, see `packsAttention`
    */
-  constructor(ends: Tensor, longest: number) {
-    const { device } = ends;
-    this.rows = ends.sizeOf(0);
+  constructor(layout: Tensor, size: RaggedSize, packs: boolean) {
+    const { rows, longest, tokens, spare } = size;
+    invariant(packs || spare === 0, "rows that are filled up need no further tokens");
+    const { device } = layout;
+    this.rows = rows;
     this.longest = longest;
-    const real_BL = ops.leTensor(arange(0, longest, { device }).unsqueeze(0), ends.unsqueeze(1));
-    this.places = ops.nonzero(real_BL.flatten()).squeeze(1);
-    this.positions = ops.remainderScalar(this.places, longest);
-    this.lasts = ops.cumsum(ends.add(1), 0).sub(1);
+    const wide = layout.slice(0, 2 * rows + 3).to("int64");
+    this.lasts = wide.slice(0, 0, rows);
+    this.places = wide.slice(0, rows, rows + tokens);
+    this.positions = wide.slice(0, rows + tokens);
+    if (packs) {
+      this.ends = {
+        // Spare tokens are a row of their own, and that can be longer than the others.
+        all: layout.slice(0, 0, rows + (spare > 0 ? 2 : 1)),
+        longest: Math.max(longest, spare),
+        real: layout.slice(0, 0, rows + 1),
+        single: layout.slice(0, rows + 2, 2 * rows + 3),
+      };
+    } else {
+      const last_B1 = this.positions.indexSelect(0, this.lasts).unsqueeze(1);
+      const behind_BL = ops.gtTensor(arange(0, longest, { device }).unsqueeze(0), last_B1);
+      const mask_BL = ops.maskedFillScalar(zeros(behind_BL.shape, { device }), behind_BL, -Infinity);
+      this.masks = { causal: causalMask(longest, device), behind: mask_BL.unsqueeze(1).unsqueeze(1) };
+    }
+  }
+
+  /** Of rows whose lengths the host knows. @param lengths, longest, options.step see `raggedLayout` */
+  static of(lengths: readonly number[], longest: number, { device = "cpu", packs = false, step = 0 } = {}): Ragged {
+    const layout = raggedLayout(lengths, longest, step);
+    return new Ragged(Tensor.from(layout, [layout.length], { device }), raggedSize(lengths, longest, step), packs);
   }
 
   /** `[B, L, W]` or `[B, L]` -> `[T, W]` or `[T]`: the real tokens. */
@@ -45,4 +120,16 @@ export class Ragged {
     const empty = zeros([this.rows * this.longest, width], { dtype: x.dtype, device: x.device });
     return ops.indexCopy_(empty, 0, this.places, x).view(this.rows, this.longest, width);
   }
+}
+
+/** Where rows that lie end to end begin and end, as kernels want to know it: int32, one number more than there are rows. */
+export interface RowEnds {
+  /** Of all tokens; spare ones are the last row. */
+  all: Tensor;
+  /** Tokens of the longest of these rows, or more. */
+  longest: number;
+  /** Of the real rows alone. */
+  real: Tensor;
+  /** Of rows of one token each. */
+  single: Tensor;
 }

@@ -6,7 +6,7 @@
  * Shapes: B own images, R rows of a block, G images of all ranks, E width of the views' features.
  */
 import type { FeatureGroup } from "../nn/index.ts";
-import { type Tensor, cat, noGrad, ops, scope } from "../torch/index.ts";
+import { type Tensor, arange, cat, noGrad, ops, scope } from "../torch/index.ts";
 import type { LossReport, ObjectiveNeeds } from "./objective.ts";
 import { type LossPart, RowwiseObjective, type SharedFeatures, blocks } from "./rowwise-objective.ts";
 import { type Denominator, ownPlaces, softmaxParts } from "./softmax-parts.ts";
@@ -50,7 +50,7 @@ export class SlipLoss extends RowwiseObjective {
       const against = (views_GE: Tensor): Tensor => own_RE.matmul(views_GE.t()).div(temperature);
       const targets_R = ownPlaces(shared, from, to);
       const same_RG = against(shared[`${which}Views_GE`]!);
-      const itself_RG = noGrad(() => ops.oneHot(targets_R, same_RG.sizeOf(1)).to("bool"));
+      const itself_RG = targets_R.unsqueeze(1).eq(arange(0, same_RG.sizeOf(1), { device: same_RG.device }));
       const logits_R2G = cat([against(shared[`${other}Views_GE`]!), ops.maskedFillScalar(same_RG, itself_RG, -Infinity)], 1);
       const loss = ops.crossEntropyLoss(logits_R2G, targets_R, null, 2).div(2 * shared.batch);
       const right = noGrad(() =>

@@ -115,6 +115,8 @@ export const recipeSchema = z.strictObject({
     device: z.string().optional(),
     /** Compute the same bits every time, also on a GPU, where that can be slower. Default false. */
     deterministic: z.boolean().optional(),
+    /** Record the work of a step once and give it to a GPU by one call from then on, see `StepGraphs`. Default false. */
+    cudaGraphs: z.boolean().optional(),
     /** TFLOP/s that the device can do at most, for the share of them that is reached. Default: the data sheet's, of known GPUs. */
     peakTflops: positive.optional(),
     /** Decides initial weights, order, crops and captions. */

@@ -127,6 +127,7 @@ async function runOn(
       microBatch: training.microBatch,
       patchDropout: training.patchDropout === undefined ? undefined : { share: training.patchDropout, seed: training.seed },
       device,
+      cudaGraphs: training.cudaGraphs,
       peakTflops: training.peakTflops,
       group,
       openBatches: (startStep) => openLoader({ ...loaderSettings, startStep, totalSteps }),
@@ -251,9 +252,9 @@ function leavesColours({ training: { viewsOn = "auto" } }: Recipe, device: strin
   return viewsOn === "auto" ? worksAside(device) : viewsOn === "device";
 }
 
-/** What a run is known by again: the places where it computes, and what these can do at most, are no part of it. */
+/** What a run is known by again: the places where it computes, what these can do at most, and how they are given their work, are no part of it. */
 function withoutPlace(recipe: Recipe): object {
-  const { device: _, peakTflops: __, viewsOn: ___, ...training } = recipe.training;
+  const { device: _, peakTflops: __, viewsOn: ___, cudaGraphs: ____, ...training } = recipe.training;
   return { ...recipe, training };
 }
 

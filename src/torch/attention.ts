@@ -3,26 +3,37 @@
  *
  * libtorch's fused kernel helps in float32 on CPU from 2.x on and hurts under bfloat16 autocast (its backward pass), so on the CPU it
  * is taken for float32 alone; 1.13 does not have it.
+ *
+ * Rows of different lengths that lie end to end have kernels of their own, on GPUs: flash attention (Dao 2023) in 16 bits, the
+ * memory-efficient kernel (Rabe & Staats 2021, as xFormers has it) in float32. libtorch knows the gradients of both.
  */
 import { canFuseSoftmax, scaledSoftmax } from "./fused.ts";
+import { native } from "./native.ts";
 import { hasOperator, operator } from "./operator.ts";
-import type { Tensor } from "./tensor.ts";
+import * as ops from "./operators.generated.ts";
+import { Tensor, full } from "./tensor.ts";
 
 type Fused = (query: Tensor, key: Tensor, value: Tensor, mask: Tensor | null, dropout: number, isCausal: boolean) => Tensor;
 const fusedAttention = operator<Fused>("aten::scaled_dot_product_attention", "", "tensor");
+
+/** `[N, N]`: 0 on and below the diagonal, -infinity above: each token sees itself and those before it. */
+export function causalMask(tokens: number, device: string): Tensor {
+  return ops.triu(full([tokens, tokens], -Infinity, { device }), 1);
+}
 
 /**
  * softmax(q k^T / sqrt(D)) v for each head. Shapes: B batch, H heads, M queries, N tokens, D head width.
  * @param q `[B, H, M, D]`
  * @param k `[B, H, N, D]`, as `v`
  * @param mask added to the scores, broadcast to `[B, H, M, N]`; -infinity hides a token
+ * @param causal says that the mask is `causalMask`, so that a kernel which knows of that need not read it. Default false
  * @returns `[B, H, M, D]`
  */
-export function attention(q: Tensor, k: Tensor, v: Tensor, mask?: Tensor): Tensor {
+export function attention(q: Tensor, k: Tensor, v: Tensor, mask?: Tensor, causal = false): Tensor {
   const there = hasOperator("aten::scaled_dot_product_attention");
-  if (there && (q.device !== "cpu" || (q.dtype === "float32" && v.dtype === "float32"))) {
-    return fusedAttention(q, k, v, mask ?? null, 0, false);
-  }
+  // With a mask that has to be read, a GPU falls back to slower kernels.
+  if (there && q.device !== "cpu") return fusedAttention(q, k, v, causal ? null : (mask ?? null), 0, causal);
+  if (there && q.dtype === "float32" && v.dtype === "float32") return fusedAttention(q, k, v, mask ?? null, 0, false);
   const scale = 1 / Math.sqrt(q.sizeOf(-1));
   if (!mask && canFuseSoftmax(q))
     return scaledSoftmax(q.matmul(k.transpose(-2, -1)), scale)
@@ -30,4 +41,88 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, mask?: Tensor): Tenso
       .matmul(v);
   const scores = q.mul(scale).matmul(k.transpose(-2, -1));
   return (mask ? scores.add(mask) : scores).softmax(-1).to(v.dtype).matmul(v);
+}
+
+/** Rows that lie end to end: where each begins and the last ends, int32 `[rows + 1]`, and how many tokens the longest has at most. */
+export interface PackedRows {
+  starts: Tensor;
+  longest: number;
+}
+
+type Flash = (
+  query: Tensor,
+  key: Tensor,
+  value: Tensor,
+  startsQ: Tensor,
+  startsK: Tensor,
+  longestQ: number,
+  longestK: number,
+  dropout: number,
+  isCausal: boolean,
+  returnDebugMask: boolean,
+) => [Tensor];
+const flash = operator<Flash>("aten::_flash_attention_forward", "", "tensors");
+
+type Efficient = (
+  query: Tensor,
+  key: Tensor,
+  value: Tensor,
+  bias: null,
+  startsQ: Tensor,
+  startsK: Tensor,
+  longestQ: number,
+  longestK: number,
+  dropout: number,
+  maskType: number,
+  keepSums: boolean,
+) => [out: number, sums: number, seed: number, offset: number, longestQ: number, longestK: number];
+const efficient = operator<Efficient>("aten::_efficient_attention_forward", "", "value");
+
+type Looped = (q: Tensor, k: Tensor, v: Tensor, startsQ: Tensor, startsK: Tensor, causal: boolean) => Tensor;
+const looped = operator<Looped>("laclip::packed_attention", "", "tensor");
+
+/** Whether `packedAttention` is the way to go on a device, for heads of width `depth`. */
+export function packsAttention(device: string, depth: number): boolean {
+  if (device === "cpu" || depth % 8 !== 0 || depth > 256) return false;
+  // A device for tests computes by our own loops where its libtorch has no such kernels.
+  return isGpu(device) ? hasKernels() && isRecent(device) : true;
+}
+
+/**
+ * `attention` within each of many rows, which lie end to end. Shapes: M queries and N keys of all rows, H heads, D head width.
+ * @param q `[M, H, D]`, float32, float16 or bfloat16; the last dimension contiguous
+ * @param k `[N, H, D]`, as `v`, of the same dtype
+ * @param queries, keys the rows of both; there are as many of each
+ * @param causal each token sees itself and those before it in its row: rows of queries and keys are the same. Default false
+ * @returns `[M, H, D]`
+ */
+export function packedAttention(q: Tensor, k: Tensor, v: Tensor, queries: PackedRows, keys: PackedRows, causal = false): Tensor {
+  if (!hasKernels()) return looped(q, k, v, queries.starts, keys.starts, causal);
+  if (q.dtype !== "float32") {
+    return flash(q, k, v, queries.starts, keys.starts, queries.longest, keys.longest, 0, causal, false)[0];
+  }
+  const rows = [q, k, v].map((x) => x.unsqueeze(0)) as [Tensor, Tensor, Tensor];
+  const found = efficient(...rows, null, queries.starts, keys.starts, queries.longest, keys.longest, 0, causal ? 1 : 0, true);
+  // The last two are numbers, not handles.
+  const [out] = found.slice(0, 4).map((handle) => new Tensor(handle)) as [Tensor];
+  return out.squeeze(0);
+}
+
+/** The kernels have the arguments that they are given above from 2.6 on. */
+function hasKernels(): boolean {
+  if (!hasOperator("aten::_flash_attention_forward") || !hasOperator("aten::_efficient_attention_forward")) return false;
+  const [major, minor] = native().libraryInfo().version.split(".").map(Number) as [number, number];
+  return major > 2 || (major === 2 && minor >= 6);
+}
+
+function isGpu(device: string): boolean {
+  return device.startsWith("cuda");
+}
+
+/** Both kernels compute in bfloat16 from compute capability 8.0 on (A100). */
+const recent = new Map<string, boolean>();
+function isRecent(device: string): boolean {
+  const found = recent.get(device) ?? Number.parseFloat(native().deviceProperties(device).capability) >= 8;
+  recent.set(device, found);
+  return found;
 }

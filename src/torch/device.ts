@@ -66,6 +66,23 @@ export function synchronize(device: string): void {
   guard(() => native().synchronize(device));
 }
 
+/**
+ * Runs `body` and counts how often this program had to wait in it for what a device computes: by reading a number, or by an operator whose
+ * result is as large as the values say. Each time the device runs dry. Not to be nested.
+ * @returns `waits`, 0 for the processor
+ */
+export function countWaits<T>(device: string, body: () => T): { result: T; waits: number } {
+  guard(() => native().startWaitCount(device));
+  let waits = 0;
+  let result: T;
+  try {
+    result = body();
+  } finally {
+    waits = native().endWaitCount();
+  }
+  return { result, waits };
+}
+
 /** "NVIDIA H200"; undefined for the processor. */
 export function deviceName(device: string): string | undefined {
   return isCuda(device) ? guard(() => native().deviceProperties(device).name) : undefined;

@@ -72,6 +72,12 @@ export interface Native {
   deviceProperties(device: string): { name: string; capability: string; memory: number; processors: number };
   useDevice(device: string): void;
   synchronize(device: string): void;
+  startWaitCount(device: string): void;
+  endWaitCount(): number;
+  openGraph(device: string): number;
+  endGraph(graph: number): void;
+  replayGraph(graph: number): void;
+  closeGraph(graph: number): void;
   deviceMemory(device: string): { allocated: number; peak: number; reserved: number };
   resetPeakMemory(device: string): void;
   moveTensor(handle: NativeHandle, device: string): void;

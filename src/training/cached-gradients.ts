@@ -18,34 +18,27 @@
 import { learns } from "../models/index.ts";
 import { UsageError } from "../support/index.ts";
 import type { LossReport, ObjectiveInput } from "../objectives/index.ts";
-import { Tensor, cat, noGrad, randomState, readNumbers, scope, setRandomState } from "../torch/index.ts";
+import { Tensor, cat, noGrad, randomState, scope, setRandomState } from "../torch/index.ts";
 import type { StepContext, StepInput } from "./step.ts";
 import { type TowerFeatures, featuresOf, inPrecision, textLengths, towerFeatures } from "./tower-features.ts";
 
-/** A loss and its measures as numbers: with several processes, the means over them. */
-export interface MeasuredLoss {
-  loss: number;
-  metrics: Record<string, number>;
-}
-
-/** Loss of the batch; its gradients are added to the parameters. */
-export function backwardWhole(context: StepContext, input: StepInput): MeasuredLoss {
+/**
+ * Loss of the batch; its gradients are added to the parameters. The device need not be waited for.
+ * @returns loss and measures of this process, without gradient
+ */
+export function backwardWhole(context: StepContext, input: StepInput): LossReport {
   return scope(() => {
     const features = towerFeatures(context, input);
     const report = context.objective.forward(objectiveInput(context, input, features));
     context.ranks?.arm();
-    scaled(context, report.loss).backward();
+    scaled(context, input, report.loss).backward();
     context.ranks?.finish();
-    context.meanwhile?.();
-    return measure(context, report);
+    return withoutGradient(report);
   });
 }
 
-/**
- * The same loss and gradients, with the activations of at most `microBatch` images and their texts in memory at a time.
- * Of a loss that is not finite no gradients reach the towers.
- */
-export function backwardCached(context: StepContext, input: StepInput, microBatch: number): MeasuredLoss {
+/** The same loss and gradients, with the activations of at most `microBatch` images and their texts in memory at a time. */
+export function backwardCached(context: StepContext, input: StepInput, microBatch: number): LossReport {
   if (!(microBatch >= 1)) throw new UsageError(`A micro-batch must have at least 1 image, got ${microBatch}.`);
   return scope(() => {
     const deal = dealByLength(input, microBatch);
@@ -62,15 +55,6 @@ export function backwardCached(context: StepContext, input: StepInput, microBatc
 
     const { ranks } = context;
     const report = context.objective.backwardByRows(objectiveInput(context, input, leaves), microBatch, context.scaler?.scale);
-    context.meanwhile?.();
-    const measured = measure(context, report);
-    // The mean decides, so that no rank waits for another that has stopped here.
-    if (!Number.isFinite(measured.loss)) {
-      ranks?.arm();
-      ranks?.finish();
-      return measured;
-    }
-
     const gradients = mapFeatures((leaf) => leaf.grad!, leaves);
     // A tower that is frozen as a whole need not be passed through again.
     const towers = { image: learns(context.model, "image"), text: learns(context.model, "text") };
@@ -93,7 +77,7 @@ export function backwardCached(context: StepContext, input: StepInput, microBatc
       });
     });
     ranks?.finish();
-    return measured;
+    return withoutGradient(report);
   });
 }
 
@@ -111,14 +95,12 @@ function select(rows: Tensor, images: readonly number[], each = rows.sizeOf(0) /
   return rows.indexSelect(0, Tensor.from(places, [places.length], { device: rows.device }));
 }
 
-function scaled({ scaler }: StepContext, loss: Tensor): Tensor {
-  return scaler === undefined ? loss : loss.mul(scaler.scale);
+function scaled({ scaler }: StepContext, { there }: StepInput, loss: Tensor): Tensor {
+  return scaler === undefined ? loss : loss.mul(there?.lossScale ?? scaler.scale);
 }
 
-function measure({ ranks }: StepContext, { loss, metrics }: LossReport): MeasuredLoss {
-  const own = readNumbers([loss, ...Object.values(metrics)]);
-  const [meanLoss, ...measured] = ranks?.means(own) ?? own;
-  return { loss: meanLoss!, metrics: Object.fromEntries(Object.keys(metrics).map((name, i) => [name, measured[i]!])) };
+function withoutGradient({ loss, metrics }: LossReport): LossReport {
+  return { loss: loss.detach(), metrics };
 }
 
 function objectiveInput(context: StepContext, input: StepInput, features: TowerFeatures): ObjectiveInput {

@@ -1,10 +1,13 @@
 /**
  * The arrays of a step on the device: brought there whole and once, images as the bytes that they are, and cut into micro-batches there.
+ * With them comes what only the host knows without waiting, where each text begins and ends.
  *
  * On the processor nothing has to be brought: the step reads the arrays themselves, unless the colours of views are to be changed first.
  */
+import { raggedLayout } from "../nn/index.ts";
 import { Tensor } from "../torch/index.ts";
 import type { StepInput } from "./step.ts";
+import { textLengths } from "./tower-features.ts";
 import { changeViewColours } from "./view-colours.ts";
 
 /** Shapes: B images, K texts of each, L tokens, S pixels, P patches. */
@@ -13,6 +16,8 @@ export interface StepTensors {
   images: Tensor;
   /** int32 `[B x K, L]` */
   tokens: Tensor;
+  /** int32 `[...]`: which tokens the texts have, see `raggedLayout` */
+  texts: Tensor;
   /** uint8 `[2 x B, S, S, 3]`: the first views of all images, then the second ones; nothing is left to do to their colours */
   views?: Tensor;
   /** int32 `[B, P]`, with views `[3 x B, P]` */
@@ -21,6 +26,8 @@ export interface StepTensors {
   textKeys?: Tensor;
   /** float32 `[B x K]` */
   textWeights?: Tensor;
+  /** float32 `[]`: what the loss is multiplied with, where a graph must find it, see step-graphs.ts */
+  lossScale?: Tensor;
 }
 
 /**
@@ -29,6 +36,7 @@ export interface StepTensors {
  */
 export function bringToDevice(input: StepInput, device: string, ahead: boolean): StepTensors {
   const { batchSize, images, tokens, tokenLength, views, viewColours, patches, textKeys, textWeights } = input;
+  const layout = raggedLayout(textLengths(tokens, tokenLength), tokenLength, input.tokenStep);
   const size = Math.sqrt(images.length / batchSize / 3);
   const there = (array: Uint8Array | Int32Array | BigInt64Array | Float32Array, shape: number[]): Tensor =>
     Tensor.from(array, shape, { device, ahead }).keep();
@@ -36,6 +44,7 @@ export function bringToDevice(input: StepInput, device: string, ahead: boolean):
   const tensors: StepTensors = {
     images: there(images, [batchSize, size, size, 3]),
     tokens: there(tokens, [tokens.length / tokenLength, tokenLength]),
+    texts: there(layout, [layout.length]),
     ...(views && { views: there(views, [2 * batchSize, size, size, 3]) }),
     ...(patches && { patches: there(patches, [rows, patches.length / rows]) }),
     ...(textKeys && { textKeys: there(textKeys, [textKeys.length]) }),

@@ -6,11 +6,12 @@
 import type { ColourLists } from "../images/index.ts";
 import type { Clip, Preprocessing } from "../models/index.ts";
 import type { FeatureGroup } from "../nn/index.ts";
-import type { Objective } from "../objectives/index.ts";
-import { type AdamW, gradientNorm } from "../optim/index.ts";
-import { noGrad, scope } from "../torch/index.ts";
+import type { LossReport, Objective } from "../objectives/index.ts";
+import { type AdamW, gradientNormOf } from "../optim/index.ts";
+import { type Tensor, noGrad, readNumbers, scope } from "../torch/index.ts";
 import { backwardCached, backwardWhole } from "./cached-gradients.ts";
 import type { LossScaler } from "./loss-scaler.ts";
+import type { StepGraphs } from "./step-graphs.ts";
 import type { StepTensors } from "./step-tensors.ts";
 import type { Precision } from "./tower-features.ts";
 
@@ -24,6 +25,8 @@ export interface StepInput {
   tokens: Int32Array;
   batchSize: number;
   tokenLength: number;
+  /** Makes the number of tokens a multiple of it, see `raggedLayout`. Default: there are no more than the texts have */
+  tokenStep?: number;
   /** Default 1. */
   textsPerImage?: number;
   /** uint8 `[2, batch, size, size, 3]`: two more views of each image, for objectives that compare them */
@@ -64,6 +67,8 @@ export interface StepContext {
   ranks?: StepRanks | undefined;
   /** Scales the loss where gradients are taken; float16 needs it. Default none. */
   scaler?: LossScaler | undefined;
+  /** Records steps and replays them; then each input is one that its `prepare` has made ready. Default: every step is computed anew */
+  graphs?: StepGraphs | undefined;
   /** Called once a step, when the device has the gradients to compute and before the step waits for it: what is done here costs no time. */
   meanwhile?: (() => void) | undefined;
 }
@@ -84,7 +89,8 @@ export interface StepReport {
 }
 
 /**
- * Forward, backward, update. The update is left out when `accept` says so; the caller decides what then.
+ * Forward, backward, update. The update is left out when `accept` says so; the caller decides what then. The device is waited for once:
+ * for all that the decision and the report need.
  * @param measureGradient also compute the gradient's norm, which costs a pass over all gradients
  * @param accept whether to change the weights. Default: when the loss is finite and gradients don't overflow
  */
@@ -97,12 +103,15 @@ export function trainStep(
 ): StepReport {
   const { model, optimizer, scaler, microBatch = input.batchSize } = context;
   return scope(() => {
-    const measured = microBatch < input.batchSize ? backwardCached(context, input, microBatch) : backwardWhole(context, input);
-    // Read behind the work, since reading waits for the device; the update that changes them comes later still.
-    const report: StepReport = { ...measured, logitScale: Math.exp(model.logitScale.item()), updated: false };
-    if (model.logitBias) report.metrics["logit_bias"] = model.logitBias.item();
+    const measured =
+      microBatch < input.batchSize
+        ? backwardCached(context, input, microBatch)
+        : (context.graphs?.backward(context, input) ?? backwardWhole(context, input));
     scaler?.unscale(model.parameters());
-    if (measureGradient || scaler) report.gradientNorm = gradientNorm(model.parameters());
+    const norm = measureGradient || scaler ? gradientNormOf(model.parameters()) : undefined;
+    context.meanwhile?.();
+    const report: StepReport = { ...readStep(context, measured, norm), updated: false };
+    if (measureGradient || scaler) report.gradientNorm ??= 0;
     if (scaler) {
       report.lossScale = scaler.scale;
       report.overflow = Number.isFinite(report.loss) && !Number.isFinite(report.gradientNorm) && scaler.canShrink;
@@ -116,4 +125,22 @@ export function trainStep(
     model.zeroGrad();
     return report;
   });
+}
+
+/** What a step has found, by one transfer; loss and measures are means over ranks, which have the same of the rest. */
+function readStep(
+  { model: { logitScale, logitBias }, ranks }: StepContext,
+  { loss, metrics }: LossReport,
+  norm: Tensor | undefined,
+): Omit<StepReport, "updated"> {
+  const names = Object.keys(metrics);
+  const all = [loss, ...Object.values(metrics), logitScale, ...[logitBias, norm].flatMap((value) => value ?? [])];
+  const numbers = readNumbers(all);
+  const own = numbers.slice(0, names.length + 1);
+  const [meanLoss, ...measured] = ranks?.means(own) ?? own;
+  const [logScale, ...more] = numbers.slice(names.length + 1);
+  const found = Object.fromEntries(names.map((name, i) => [name, measured[i]!]));
+  if (logitBias !== undefined) found["logit_bias"] = more.shift()!;
+  const [gradientNorm] = more;
+  return { loss: meanLoss!, logitScale: Math.exp(logScale!), metrics: found, ...(gradientNorm === undefined ? {} : { gradientNorm }) };
 }

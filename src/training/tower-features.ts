@@ -1,5 +1,6 @@
 /** What the towers say of some images of a batch, of their texts, and of further views where there are any. */
-import { type Tower, normalizeImages } from "../models/index.ts";
+import { type TextLayout, type Tower, normalizeImages } from "../models/index.ts";
+import { raggedLayout, raggedSize } from "../nn/index.ts";
 import { invariant } from "../support/index.ts";
 import { Tensor, autocast, scope } from "../torch/index.ts";
 import type { StepContext, StepInput } from "./step.ts";
@@ -69,19 +70,24 @@ export function featuresOf(
     const own = chosen(patches.subarray(which * batchSize * each, (which + 1) * batchSize * each), each);
     return Tensor.from(own, [count, each], { device }).to("int64");
   };
-  const tokens = (): Tensor => {
+  const tokens = (): [ids: Tensor, texts: TextLayout] => {
     const rows = chosen(input.tokens, textsPerImage * tokenLength);
     const all =
       there === undefined
         ? Tensor.from(rows, [count * textsPerImage, tokenLength], { device })
         : chosenThere(there.tokens.view(batchSize, -1)).view(-1, tokenLength);
-    return (members ? all.slice(1, 0, Math.max(...textLengths(rows, tokenLength))) : all).to("int64");
+    const lengths = textLengths(rows, tokenLength);
+    const longest = members ? Math.max(...lengths) : tokenLength;
+    const size = raggedSize(lengths, longest, input.tokenStep);
+    if (members === undefined && there !== undefined) return [all.to("int64"), { layout: there.texts, size }];
+    const layout = raggedLayout(lengths, longest, input.tokenStep);
+    return [all.slice(1, 0, longest).to("int64"), { layout: Tensor.from(layout, [layout.length], { device }), size }];
   };
   return scope(() =>
     inPrecision(precision, device, (): Partial<TowerFeatures> => {
       const features: Partial<TowerFeatures> = {};
       if (towers.image) features.images = model.encodeImages(pixels(0), kept(0));
-      if (towers.text) features.texts = model.encodeTexts(tokens());
+      if (towers.text) features.texts = model.encodeTexts(...tokens());
       if (!towers.image || views === undefined || model.viewHead === undefined) return features;
       return { ...features, firstViews: viewed(1), secondViews: viewed(2) };
     }),

@@ -42,6 +42,8 @@ export interface TrainOptions {
   patchDropout?: PatchDropout | undefined;
   /** Where the model is, see `findDevice`. */
   device: string;
+  /** Record steps and replay them, see `StepGraphs`; where they can't be recorded, that is said. Default false. */
+  cudaGraphs?: boolean | undefined;
   /** TFLOP/s that the device can do at most, for the share of them that is reached. Default: the data sheet's, of GPUs that are known. */
   peakTflops?: number | undefined;
   /** Processes that train together: this one makes its part of every batch, the first writes the run folder. Default this one alone. */

@@ -23,6 +23,7 @@ import { RunCourse } from "./run-course.ts";
 import { RunSaving } from "./run-saving.ts";
 import { Speedometer } from "./speedometer.ts";
 import { StallWatch } from "./stall-watch.ts";
+import { StepGraphs, graphObstacle } from "./step-graphs.ts";
 import type { GuardState, Verdict } from "./step-guard.ts";
 import { trainStep } from "./step.ts";
 import { finiteOrText, loaderStart, recordLeftOut, recordStep, warnOfWaiting } from "./train-events.ts";
@@ -61,6 +62,7 @@ class Trainer {
   readonly #watch: StallWatch;
   readonly #window = new MeasureWindow();
   readonly #speedometer: Speedometer;
+  readonly #graphs: StepGraphs | undefined;
   /** Step that this start went on from. */
   #from = 0;
   #batches: BatchFeed | undefined;
@@ -74,6 +76,7 @@ class Trainer {
     this.#objective = this.#faults.wrap(options.objective, () => this.#course.step);
     this.#progress = new Progress({ label: options.label ?? "train", total: totalSteps, unit: "steps", start: 0 });
     this.#speedometer = new Speedometer(options);
+    this.#graphs = this.#openGraphs();
     this.#watch = new StallWatch({ heartbeat: this.#course.first ? run.heartbeat : undefined, totalSteps, ...options.stall });
   }
 
@@ -96,12 +99,23 @@ class Trainer {
     } finally {
       this.#progress.finish();
       await this.#batches?.close();
+      this.#graphs?.dispose();
       await this.#saving.close();
       this.#watch.close();
       run.sync();
     }
     if (this.skipped > 0) log.info(`${this.skipped} of ${totalSteps} steps were left out; events.jsonl says why.`);
     if (this.skipped >= totalSteps) log.warn("No step changed the weights: this model has learnt nothing.");
+  }
+
+  #openGraphs(): StepGraphs | undefined {
+    const { cudaGraphs = false, objective } = this.#options;
+    if (!cudaGraphs) return undefined;
+    const obstacle =
+      this.#objective === objective ? graphObstacle({ ...this.#options, ranks: this.#course.ranks }) : "LACLIP_FAULTS spoils some of them";
+    if (obstacle === undefined) return new StepGraphs();
+    log.info(`training.cudaGraphs: steps are not recorded, since ${obstacle}.`);
+    return undefined;
   }
 
   /** Takes steps until there are no more. */
@@ -144,11 +158,14 @@ class Trainer {
 
   /** The batch of the next step. */
   async #nextBatch(): Promise<FedBatch | "interrupted"> {
-    const { openBatches, totalSteps, signal, device } = this.#options;
+    const { openBatches, totalSteps, signal, device, model } = this.#options;
     this.#watch.phase("batches");
     this.#batches ??= new BatchFeed(openBatches(this.#course.step), {
       device,
-      toInput: (batch) => ({ ...batch, ...patchesOf(batch, this.#options), batchSize: batch.ids.length }),
+      toInput: (batch) => {
+        const input = { ...batch, ...patchesOf(batch, this.#options), batchSize: batch.ids.length };
+        return this.#graphs?.prepare(input, model) ?? input;
+      },
     });
     const slow = this.#faults.take("slow-batch", this.#course.step);
     if (slow !== undefined) await sleep(slow, undefined, signal === undefined ? {} : { signal }).catch(() => {});
@@ -175,6 +192,7 @@ class Trainer {
           ...this.#options,
           objective: this.#objective,
           ranks: this.#course.ranks,
+          graphs: this.#graphs,
           meanwhile: () => this.#batches?.bringNext(),
         },
         input,

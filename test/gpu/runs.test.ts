@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, test } from "node:test";
+import { after, before, describe, mock, test } from "node:test";
 import { loadModel } from "../../src/models/index.ts";
 import { type RunOptions, applySettings, findRecipe, overfit, runRecipe, smoke } from "../../src/recipes/index.ts";
 import { InterruptedError } from "../../src/support/index.ts";
@@ -66,6 +66,17 @@ function assertNear(found: readonly number[], expected: readonly number[], close
   found.forEach((loss, i) =>
     assert.ok(Math.abs(loss - expected[i]!) <= close * expected[i]!, `step ${i + 1}: ${loss}, expected ${expected[i]}`),
   );
+}
+
+/** What is said on standard error meanwhile. */
+async function saidMeanwhile(work: () => Promise<unknown>): Promise<string> {
+  const write = mock.method(process.stderr, "write", () => true);
+  try {
+    await work();
+    return write.mock.calls.map((call) => String(call.arguments[0])).join("");
+  } finally {
+    write.mock.restore();
+  }
 }
 
 for (const tested of devices) {
@@ -129,6 +140,21 @@ for (const tested of devices) {
       },
     );
 
+    test(
+      "steps that are recorded: the same weights after an interruption, and the losses of steps that are not",
+      unless(tested),
+      async () => {
+        const more = ["training.deterministic=true", "training.cudaGraphs=true"];
+        const said = await saidMeanwhile(() => train(name("recorded"), device, { more }));
+        assert.doesNotMatch(said, /not recorded|could not be/);
+        await interrupted(name("recorded-halves"), device, more);
+        await train(name("recorded-halves"), device, { more });
+        assert.ok(weights(name("recorded-halves")).equals(weights(name("recorded"))));
+        await train(name("plain"), device);
+        assertNear(losses(name("recorded")), losses(name("plain")), close * 10);
+      },
+    );
+
     test("one batch is learnt by heart there", unless(tested), async () => {
       const recipe = applySettings(findRecipe("emoji-clip"), ["model.preset=nano", "optimizer.peakLr=5e-3"]);
       const report = await overfit({ recipe, device, batchSize: 4, steps: 120 });
@@ -136,6 +162,13 @@ for (const tested of devices) {
     });
   });
 }
+
+test("where steps can't be recorded that is said, and they are what they were", async () => {
+  await train("unrecorded", "cpu");
+  const said = await saidMeanwhile(() => train("asked", "cpu", { more: ["training.cudaGraphs=true"] }));
+  assert.match(said, /training\.cudaGraphs: steps are not recorded, since the processor has no graphs/);
+  assert.ok(weights("asked").equals(weights("unrecorded")));
+});
 
 test("a GPU's memory and share of its peak are in the events", unless(gpu), async () => {
   const { run } = await train("measured", gpu.device, { more: ["training.peakTflops=100"] });

@@ -1,7 +1,7 @@
 /** Steps of every objective on a device: the losses of the processor, whole and in micro-batches, with batches brought ahead or not. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { scope, zeros } from "../../src/torch/index.ts";
+import { Tensor, countWaits, ops, scope, zeros } from "../../src/torch/index.ts";
 import { BatchFeed, trainStep } from "../../src/training/index.ts";
 import { lossCurve, objectives, smallBatch, smallContext } from "../integration/small-training.ts";
 import { devices, standIn, unless } from "./devices.ts";
@@ -26,10 +26,52 @@ test("the stand-in refuses tensors of two devices", unless(standIn), () => {
 
 for (const tested of devices) {
   describe(`on ${tested.name}`, () => {
+    test("what makes the program wait is counted, and nothing else", unless(tested), () => {
+      scope(() => {
+        const { device } = tested;
+        const there = zeros([2], { device });
+        const counted = (body: () => unknown): number => countWaits(device, body).waits;
+        assert.equal(
+          counted(() => there.add(1).sum()),
+          0,
+        );
+        assert.equal(
+          counted(() => there.sum().item()),
+          1,
+        );
+        assert.equal(
+          counted(() => there.toArray()),
+          1,
+        );
+        assert.ok(counted(() => ops.nonzero(there)) > 0);
+        assert.ok(counted(() => ops.equal(there, there)) > 0);
+        assert.equal(
+          counted(() => there.copyFrom(Float32Array.of(1, 2))),
+          1,
+        );
+        assert.equal(
+          counted(() => Tensor.from(Float32Array.of(1, 2), [2], { device })),
+          0,
+        );
+      });
+    });
+
     for (const name of Object.keys(objectives)) {
       test(`${name}: the losses of the processor`, unless(tested), () => {
         assertNear(lossCurve(name, steps, undefined, tested.device), lossCurve(name, steps), tested.close);
       });
+      for (const microBatch of [undefined, 5]) {
+        const whole = microBatch === undefined ? "whole" : "in micro-batches";
+        test(`${name}, ${whole}: a step waits for the device once`, unless(tested), () => {
+          const { settings, texts } = objectives[name]!;
+          const context = { ...smallContext({ settings }, tested.device), microBatch };
+          // The first step makes what later ones have.
+          trainStep(context, smallBatch(0, texts), 5e-3, true);
+          const { waits } = countWaits(tested.device, () => trainStep(context, smallBatch(1, texts), 5e-3, true));
+          assert.equal(waits, 1);
+          context.dispose();
+        });
+      }
       test(`${name}, in micro-batches`, unless(tested), () => {
         assertNear(lossCurve(name, steps, 5, tested.device), lossCurve(name, steps), tested.close);
       });

@@ -28,8 +28,8 @@ describe("a scaled loss", () => {
         const input = smallBatch(0, example.texts);
         const backward = (scaler?: LossScaler): { loss: number; gradients: number[] } => {
           const scaled = { ...context, scaler };
-          const { loss } = scope(() =>
-            microBatch === undefined ? backwardWhole(scaled, input) : backwardCached(scaled, input, microBatch),
+          const loss = scope(() =>
+            (microBatch === undefined ? backwardWhole(scaled, input) : backwardCached(scaled, input, microBatch)).loss.item(),
           );
           scaler?.unscale(model.parameters());
           const gradients = numbersOf(model, "gradients");
