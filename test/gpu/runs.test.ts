@@ -180,8 +180,11 @@ test("a GPU's memory and share of its peak are in the events", unless(gpu), asyn
 test("bfloat16 and float16 learn on a GPU what float32 learns", unless(gpu), async () => {
   await train("float32", gpu.device);
   for (const precision of ["bf16", "fp16"]) {
-    await train(precision, gpu.device, { more: [`training.precision=${precision}`] });
+    const more = [`training.precision=${precision}`];
+    await train(precision, gpu.device, { more });
     assertNear(losses(precision), losses("float32"), 0.05);
+    await train(`${precision}-recorded`, gpu.device, { more: [...more, "training.cudaGraphs=true"] });
+    assertNear(losses(`${precision}-recorded`), losses("float32"), 0.05);
   }
 });
 
