@@ -20,7 +20,7 @@ rm -f "$library"
 mkdir -p "$build"
 
 if [ ! -d "$sources" ]; then
-  git clone --quiet --depth 1 --config advice.detachedHead=false "file://$PWD/node_modules/node-llama-cpp/llama/gitRelease.bundle" "$sources"
+  git clone --quiet --config advice.detachedHead=false node_modules/node-llama-cpp/llama/gitRelease.bundle "$sources"
 fi
 if [ "$architecture" = --sources ]; then exit 0; fi
 nvcc=${NVCC:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}

@@ -37,11 +37,12 @@ if [ "${1:-}" = --rewriting ]; then
     made="$made $(find "$llama/sources/ggml/src" -maxdepth 1 -type f)"
   fi
   binaries=node_modules/@node-llama-cpp
+  needed=$(node -p 'Object.keys(JSON.parse(fs.readFileSync("package.json")).dependencies).filter((name) => !/duckdb|sharp|wordnet|headers/.test(name)).join(" ")')
   # shellcheck disable=SC2046,SC2086
   tar -cf - --exclude='*.map' --exclude='*.d.ts' --exclude='*.tsbuildinfo' --exclude='*.test.js' --exclude='prebuilds' --exclude='*.bundle' \
     --exclude="$binaries/*/libggml-cuda.so" \
     build/gpu/bin/node dist/src dist/bench/gpu $made $binaries/linux-x64 $binaries/linux-x64-cuda \
-    $(node bench/gpu/packages-of.mjs node-llama-cpp undici zod entities ftfy-js) | xz -T0 -6 >"$packed"
+    $(node bench/gpu/packages-of.mjs node-llama-cpp $needed) | xz -T0 -6 >"$packed"
   small_enough "$packed"
   exit
 fi

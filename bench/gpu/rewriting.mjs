@@ -82,10 +82,12 @@ keep();
 
 /** @type {string | undefined} */
 let model;
+/** Weights of which no model could be made. @type {Set<string>} */
+const unmade = new Set();
 if (computes) {
   for (const one of runs) {
     if (left() < Number(seconds) + around) results.push({ ...one, note: "left out: no time left for it" });
-    else if (!make(one.weights)) results.push({ ...one, note: "left out: its model could not be made" });
+    else if (!make(one.weights)) results.push({ ...one, failed: "its model could not be made" });
     else results.push(await measure(one));
     const last = results.at(-1);
     const found = last?.failed ?? last?.note ?? `${last?.outcome?.captionsPerSecond.toFixed(1)} captions/s`;
@@ -103,6 +105,7 @@ if (!computes || results.some(({ failed }) => failed !== undefined)) process.exi
 function make(weights) {
   const path_ = path.join(values.models, `random-llama-${small ? "small" : "7b"}.${weights}.gguf`);
   if (model === path_) return true;
+  if (unmade.has(weights)) return false;
   if (model !== undefined) rmSync(model, { force: true });
   model = undefined;
   const { bavail, bsize } = statfsSync(values.models);
@@ -111,7 +114,10 @@ function make(weights) {
     encoding: "utf8",
   });
   process.stderr.write(`model ${weights}: ${answer.status === 0 ? answer.stdout : answer.stderr}`);
-  if (answer.status !== 0) return false;
+  if (answer.status !== 0) {
+    unmade.add(weights);
+    return false;
+  }
   model = path_;
   return true;
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { describeRoom, shortcomings } from "./llama-cpp-room.ts";
+import { describeRoom, drawingHint, shortcomings } from "./llama-cpp-room.ts";
 
 const h100 = { gpu: true, devices: ["NVIDIA H100"], layers: { onGpu: 33, all: 33 }, sequences: 64, wanted: 64 };
 
@@ -31,4 +31,11 @@ test("what makes it slower is said, and nothing else", () => {
   assert.deepEqual(others, []);
   assert.match(shortcomings({ ...h100, sequences: 16 })[0]!, /memory for 16 captions at once, not for 64/);
   assert.match(shortcomings({ ...h100, devices: ["A", "B"] })[0]!, /spread over 2 GPUs.*CUDA_VISIBLE_DEVICES and --shard/);
+});
+
+test("more threads for drawing are proposed where there are cores and captions for them", () => {
+  assert.match(drawingHint(4, 16, 64)!, /by 4 threads; UV_THREADPOOL_SIZE=16 .* its 16 cores/);
+  assert.match(drawingHint(4, 16, 8)!, /UV_THREADPOOL_SIZE=8 /);
+  assert.equal(drawingHint(4, 2, 64), undefined);
+  assert.equal(drawingHint(16, 16, 64), undefined);
 });

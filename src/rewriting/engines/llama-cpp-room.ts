@@ -1,6 +1,7 @@
 /**
  * A GGUF model in memory with a context for every caption that is to be written at once: on the GPU as far as its memory goes.
  */
+import { availableParallelism } from "node:os";
 import type { Llama, LlamaContext, LlamaModel, LlamaModelOptions } from "node-llama-cpp";
 import type { GgufHeader } from "../../formats/index.ts";
 import { UsageError, log } from "../../support/index.ts";
@@ -69,7 +70,18 @@ export async function loadAndMakeRoom(llama: Llama, header: GgufHeader, options:
   const layers = { onGpu: model.gpuLayers, all: model.fileInsights.totalLayers };
   log.info(describeRoom({ gpu: gpu ? String(llama.gpu) : null, devices, free, total, layers, threads, sequences, contextSize }));
   for (const warning of shortcomings({ devices, layers, sequences, wanted, gpu })) log.warn(warning);
+  const hint = gpu ? drawingHint(Number(process.env["UV_THREADPOOL_SIZE"] ?? 4), availableParallelism(), sequences) : undefined;
+  if (hint !== undefined) log.info(hint);
   return { model, context, sequences };
+}
+
+/**
+ * What to do where the processor would let a GPU wait: after each step a token is drawn for every caption, by the threads of Node's pool,
+ * whose number is fixed when a process starts.
+ */
+export function drawingHint(threads: number, cores: number, sequences: number): string | undefined {
+  if (threads >= Math.min(cores, sequences)) return undefined;
+  return `Tokens are drawn on the processor, by ${threads} threads; UV_THREADPOOL_SIZE=${Math.min(cores, sequences)} in the environment makes use of its ${cores} cores.`;
 }
 
 /** Tokens that the model was trained with, beyond which it writes nonsense. */

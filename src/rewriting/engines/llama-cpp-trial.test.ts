@@ -47,7 +47,10 @@ test("what keeps llama.cpp from a GPU is said with what to do, and nothing where
   assert.equal(complaint?.what, "llama.cpp can't compute on the GPU (NVIDIA H100 80GB HBM3, cuda, driver 580.159.04): CUDA error.");
   assert.match(complaint.mend, /590 or newer.*source download --gpu cuda/);
   assert.match(gpuComplaint({ gpu: "vulkan", devices: [], failure: "x" }, undefined)!.what, /\(unknown, vulkan\): x/);
-  assert.match(gpuComplaint({ gpu: null, devices: [], failure: null }, { driver: undefined })!.what, /finds no CUDA libraries/);
+  assert.match(
+    gpuComplaint({ gpu: null, devices: [], failure: null }, { driver: undefined })!.what,
+    /does not find libcudart and libcublas/,
+  );
   assert.equal(gpuComplaint({ gpu: null, devices: [], failure: null }, undefined), undefined);
   assert.equal(gpuComplaint({ ...h100, failure: null }, { driver: "595.1" }), undefined);
 });

@@ -115,7 +115,7 @@ export function gpuComplaint(
   if (gpu === null) {
     if (nvidia === undefined) return undefined;
     return {
-      what: "There is an NVIDIA GPU, but llama.cpp finds no CUDA libraries to use it with (libcudart and libcublas of CUDA 13).",
+      what: "There is an NVIDIA GPU, but llama.cpp does not find libcudart and libcublas of CUDA 13, or can't load them, and so can't use it.",
       mend: "Install them (NVIDIA's packages cuda-cudart-13-0 and libcublas-13-0), or name the folder that has them in LD_LIBRARY_PATH; in PyTorch's wheels for CUDA 13 it is nvidia/cu13/lib.",
     };
   }
