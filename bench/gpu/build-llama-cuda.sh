@@ -43,13 +43,15 @@ fi
 mkdir -p "$build/include"
 ln -sf "$(dirname "$(dirname "$cublas")")"/include/cublas*.h "$build/include/"
 
-# The driver's own library is on the machine with the GPU; to link, its name is enough.
+# The driver's own library is on the machine with the GPU; to link, its name is enough, if it is kept though nothing is found in it.
 mkdir -p "$build/driver"
 echo 'void laclip_no_driver(void) {}' | cc -shared -fPIC -x c -o "$build/driver/libcuda.so" -Wl,-soname,libcuda.so.1 -
 cat >"$build/CMakeLists.txt" <<'CMAKE'
 cmake_minimum_required(VERSION 3.19)
 project(llama-cuda C CXX)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+# node-llama-cpp's libraries have no version in their names.
+set(CMAKE_PLATFORM_NO_VERSIONED_SONAME ON)
 set(CMAKE_BUILD_WITH_INSTALL_RPATH TRUE)
 set(CMAKE_INSTALL_RPATH "$ORIGIN")
 add_subdirectory(sources/ggml ggml)
@@ -58,7 +60,7 @@ cmake -S "$build" -B "$build/out" -Wno-dev -DCMAKE_BUILD_TYPE=Release -DBUILD_SH
   -DGGML_CPU=OFF -DGGML_OPENMP=OFF -DGGML_CCACHE=OFF -DGGML_CUDA=ON -DGGML_CUDA_GRAPHS=ON -DGGML_CUDA_NCCL=OFF \
   -DCMAKE_CUDA_ARCHITECTURES="$architecture-real" -DCMAKE_CUDA_COMPILER="$nvcc" -DCMAKE_CUDA_COMPILER_LAUNCHER="${NVCC_LAUNCHER:-}" \
   -DCMAKE_CUDA_FLAGS="-I$PWD/$build/include" -DCUDAToolkit_ROOT="$toolkit" \
-  -DCUDA_cublas_LIBRARY="$cublas" -DCUDA_cuda_driver_LIBRARY="$PWD/$build/driver/libcuda.so" >"$build/configure.log"
+  -DCMAKE_SHARED_LINKER_FLAGS=-Wl,--no-as-needed -DCUDA_cublas_LIBRARY="$cublas" -DCUDA_cuda_driver_LIBRARY="$PWD/$build/driver/libcuda.so" >"$build/configure.log"
 cmake --build "$build/out" --target ggml-cuda --parallel "$(nproc)" >"$build/build.log"
 find "$build/out" -name libggml-cuda.so -exec cp {} "$library" \;
 strip "$library"

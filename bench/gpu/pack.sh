@@ -2,7 +2,7 @@
 # Packs what a machine without Node, npm and a network lacks into one file, bench/gpu/carry/laclip.tar.xz: Node, the compiled program, and
 # the npm packages that it loads there. run.sh unpacks it. It must stay below 64 MiB.
 #
-# With --rewriting it is bench/gpu/carry/rewriting.tar.xz, for rewriting.sh: without DuckDB and sharp, with node-llama-cpp and, in place of its
+# With --rewriting it is bench/gpu/carry/rewriting.tar.xz, for rewriting.sh: without DuckDB, with node-llama-cpp and, in place of its
 # own CUDA library, the one that build-llama-cuda.sh has made; where it has made none, the sources, from which it is compiled there.
 #
 #   npm run build && sh bench/gpu/pack.sh [--rewriting]
@@ -33,15 +33,17 @@ if [ "${1:-}" = --rewriting ]; then
     made="$llama/libggml-cuda.so $llama/architecture"
   else
     sh bench/gpu/build-llama-cuda.sh --sources
-    made="$llama/sources/ggml/CMakeLists.txt $llama/sources/ggml/cmake $llama/sources/ggml/include $llama/sources/ggml/src/ggml-cuda"
+    made="$llama/sources/ggml/CMakeLists.txt $llama/sources/ggml/cmake $llama/sources/ggml/include $llama/sources/ggml/src/ggml-cpu $llama/sources/ggml/src/ggml-cuda"
     made="$made $(find "$llama/sources/ggml/src" -maxdepth 1 -type f)"
   fi
   binaries=node_modules/@node-llama-cpp
-  needed=$(node -p 'Object.keys(JSON.parse(fs.readFileSync("package.json")).dependencies).filter((name) => !/duckdb|sharp|wordnet|headers/.test(name)).join(" ")')
+  needed=$(node -p 'Object.keys(JSON.parse(fs.readFileSync("package.json")).dependencies).filter((name) => !/duckdb|wordnet|headers/.test(name)).join(" ")')
+  # One for each instruction set, of which a few will do.
+  others=$(for set in alderlake cannonlake cascadelake cooperlake icelake ivybridge piledriver sandybridge sse42; do echo "--exclude=libggml-cpu-$set.so"; done)
   # shellcheck disable=SC2046,SC2086
   tar -cf - --exclude='*.map' --exclude='*.d.ts' --exclude='*.tsbuildinfo' --exclude='*.test.js' --exclude='prebuilds' --exclude='*.bundle' \
-    --exclude="$binaries/*/libggml-cuda.so" \
-    build/gpu/bin/node dist/src dist/bench/gpu $made $binaries/linux-x64 $binaries/linux-x64-cuda \
+    --exclude="$binaries/*/libggml-cuda.so" $others \
+    build/gpu/bin/node dist/src dist/bench/gpu $made $binaries/linux-x64 $binaries/linux-x64-cuda node_modules/@img \
     $(node bench/gpu/packages-of.mjs node-llama-cpp $needed) | xz -T0 -6 >"$packed"
   small_enough "$packed"
   exit

@@ -99,7 +99,7 @@ if (computes) {
   process.stderr.write(`${complaint?.what ?? "llama.cpp computes on no CUDA device here."} ${complaint?.mend ?? ""}\n`);
 }
 process.stdout.write(`${table()}\n`);
-if (!computes || results.some(({ failed }) => failed !== undefined)) process.exitCode = 1;
+if (!results.some(({ outcome }) => outcome) || results.some(({ failed }) => failed !== undefined)) process.exitCode = 1;
 
 /** Has the model of these weights, and no other, since they fill a disk. @param {string} weights */
 function make(weights) {
