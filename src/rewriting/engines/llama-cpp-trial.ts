@@ -45,8 +45,7 @@ export async function tryLlamaCpp(
 ): Promise<LlamaCppTrial | undefined> {
   const folder = mkdtempSync(join(tmpdir(), "laclip-gpu-trial-"));
   const waiting = setTimeout(() => {
-    if (gpu !== false)
-      log.info("llama.cpp is being tried on the GPU; where it has to be compiled for it, the first time takes some minutes");
+    if (gpu !== false) log.info("llama.cpp is being tried; where it has to be compiled for a GPU, the first time takes some minutes");
   }, 1000 * quiet);
   try {
     const { output, complaints, ended } = await run(program, [String(gpu), join(folder, "trial.gguf")]);
