@@ -7,10 +7,9 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { arch, availableParallelism, totalmem } from "node:os";
-import { extname } from "node:path";
-import { fileURLToPath } from "node:url";
 import { type Backend, distributedBackends } from "../distributed/index.ts";
 import { type ImageEngine, imageEngine } from "../images/index.ts";
+import { type LlamaCppTrial, gpuComplaint, nvidiaGpu, tryLlamaCpp } from "../rewriting/index.ts";
 import { LaclipError } from "../support/index.ts";
 import { type DType, ops, randn, scope, torchInfo } from "../torch/index.ts";
 import { oldestNode } from "./version.ts";
@@ -46,8 +45,11 @@ export interface Diagnosis {
   sharp: { version: string; libvips: string } | null;
   /** The addon for images: its path, the libjpeg-turbo it decodes with, and what is missing; each is null where it is not so. */
   images: ImageEngine;
-  /** The embedded language-model engine; `gpu` is "cuda", "vulkan", "metal" or null. */
-  llamaCpp: { version: string; gpu: string | null } | null;
+  /**
+   * The embedded language-model engine; `gpu` is "cuda", "vulkan", "metal" or null, `devices` the names of the GPUs it sees, `failure` what
+   * kept it from computing there.
+   */
+  llamaCpp: LlamaCppTrial | null;
   disk: { folder: string; freeBytes: number; totalBytes: number };
   memoryBytes: number;
   /** What is as it should be but good to know. */
@@ -62,7 +64,7 @@ export async function diagnose(folder = process.cwd()): Promise<Diagnosis> {
   const engine = inspectEngine(gpus, problems);
   const sharp = await inspectSharp(problems);
   const images = imageEngine();
-  const llamaCpp = inspectLlamaCpp();
+  const llamaCpp = await inspectLlamaCpp(problems);
   const disk = await inspectDisk(folder, problems);
   const notes = engine.gemm
     .filter(({ float32, bfloat16 }) => bfloat16 < float32)
@@ -197,14 +199,12 @@ async function inspectSharp(problems: Problem[]): Promise<Diagnosis["sharp"]> {
   }
 }
 
-/**
- * Asks in a process of its own (probe-llama-cpp.ts). It is optional, so its absence is no problem: rewriting also works through a server.
- */
-function inspectLlamaCpp(): Diagnosis["llamaCpp"] {
-  const probe = fileURLToPath(new URL(`./probe-llama-cpp${extname(import.meta.url)}`, import.meta.url));
-  const answer = spawnSync(process.execPath, [probe], { encoding: "utf8", timeout: 60_000 });
-  if (answer.status !== 0) return null;
-  return JSON.parse(answer.stdout.trim().split("\n").at(-1)!) as Diagnosis["llamaCpp"];
+/** Has it compute in a process of its own. It is optional, so its absence is no problem: rewriting also works through a server. */
+async function inspectLlamaCpp(problems: Problem[]): Promise<Diagnosis["llamaCpp"]> {
+  const trial = (await tryLlamaCpp("auto")) ?? null;
+  const complaint = trial && gpuComplaint(trial, nvidiaGpu());
+  if (complaint) problems.push(complaint);
+  return trial;
 }
 
 async function inspectDisk(folder: string, problems: Problem[]): Promise<Diagnosis["disk"]> {

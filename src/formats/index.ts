@@ -1,4 +1,5 @@
 export * from "./gguf-header.ts";
+export * from "./gguf-writer.ts";
 export * from "./mat.ts";
 export * from "./npy.ts";
 export * from "./pickle.ts";

@@ -14,7 +14,7 @@ import { openRewritesFolder } from "../../src/data/index.ts";
 import type { Rewrite } from "../../src/data/index.ts";
 import { LlamaCppEngine, builtInSources, chooseSources, findPromptForm, openCaptions, rewriteCaptions } from "../../src/rewriting/index.ts";
 import type { LlamaCppOptions, PairSource, RewriteSummary } from "../../src/rewriting/index.ts";
-import { ModelFormatError } from "../../src/support/index.ts";
+import { ModelFormatError, UsageError } from "../../src/support/index.ts";
 import { tinyLlama, writeGguf } from "./tiny-gguf.ts";
 import type { TinyGguf } from "./tiny-gguf.ts";
 
@@ -193,6 +193,14 @@ test("a trained story model ends its lines and writes with all four sources", ne
   assert.equal(summary.written, 20);
   assert.ok(rows.filter(({ finish }) => finish === "stop").length > 10);
   assert.ok(rows.filter(({ text }) => /\b(the|and|was|a|to)\b/.test(text)).length > 10);
+});
+
+test("more captions at once than llama.cpp has sequences for are refused, and nothing is made of it", needsLlama, async () => {
+  const model = writeGguf(place("tiny.gguf"), tinyLlama());
+  await assert.rejects(
+    rewriteWith(model, captions, { sequences: 256 }),
+    (error) => error instanceof UsageError && /--concurrency 256: .* at most 255/.test(error.message),
+  );
 });
 
 const damaged: readonly [what: string, damage: (model: TinyGguf) => void, says: RegExp][] = [

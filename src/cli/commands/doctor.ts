@@ -83,7 +83,7 @@ export function describe(found: Diagnosis): string {
       "llama.cpp",
       llamaCpp === null
         ? "not available: `--llm FILE.gguf` needs `npm install node-llama-cpp`; servers and `--llm eda` work without"
-        : `node-llama-cpp ${llamaCpp.version}, ${llamaCpp.gpu ?? "CPU"}`,
+        : `node-llama-cpp ${llamaCpp.version}, ${llamaCpp.gpu === null ? "CPU" : `${llamaCpp.gpu} on ${llamaCpp.devices.join(", ")}`}`,
     ],
     ["disk", `${gibibytes(disk.freeBytes)} free of ${gibibytes(disk.totalBytes)} (${disk.folder})`],
     ["memory", gibibytes(memoryBytes)],

@@ -122,7 +122,11 @@ export function addEngineOptions(target: Command): Command {
       (value: string, before: string | undefined) => (before === undefined ? value : `${before},${value}`),
     )
     .option("--model <name>", "which of the server's models to use")
-    .option("--concurrency <count>", "captions written at once (default: 64 at each server, 32 on a GPU, 16 or 8 on a CPU)", parseWhole(1))
+    .option(
+      "--concurrency <count>",
+      "captions written at once (default: 64 at each server; 8 to 64 on a GPU, by its memory; 16 or 8 on a CPU)",
+      parseWhole(1),
+    )
     .option("--patience <seconds>", "how long to wait when no server answers any more (default: 300)", parseWhole(1))
     .option("--threads <count>", "CPU threads of a GGUF model (default: all but one; one where there are two)", parseWhole(1))
     .option("--context <tokens>", "tokens of prompt and answer together in a GGUF model (default: 512)", parseWhole(128))

@@ -12,7 +12,7 @@ import { OpenAiCompatibleEngine } from "./openai-compatible.ts";
 export interface ChooseEngineOptions {
   /** Which of a server's models. Default: the only one it has. */
   model?: string | undefined;
-  /** Captions written at once. Default: 64 at each server, 32 on a GPU, 4 on a CPU. */
+  /** Captions written at once. Default: 64 at each server; 8 to 64 on a GPU, by its memory; 16 or 8 on a CPU. */
   concurrency?: number | undefined;
   /** Seconds to wait when no server answers any more. Default 300. */
   patience?: number | undefined;

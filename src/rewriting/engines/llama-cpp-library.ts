@@ -5,9 +5,11 @@ import { createHash } from "node:crypto";
 import { closeSync, openSync, readSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import type { ChatWrapper, Llama, LlamaModel } from "node-llama-cpp";
+import type { ChatWrapper, Llama, LlamaModel, LlamaOptions } from "node-llama-cpp";
 import type { GgufHeader } from "../../formats/index.ts";
 import { EndpointError, UsageError, log } from "../../support/index.ts";
+import { gpuComplaint, nvidiaGpu, tryLlamaCpp } from "./llama-cpp-trial.ts";
+import type { GpuKind } from "./llama-cpp-trial.ts";
 
 /** The package. */
 export type Library = typeof import("node-llama-cpp");
@@ -25,7 +27,7 @@ export async function importLibrary(): Promise<Library> {
 }
 
 /**
- * llama.cpp with a GPU where there is one; a graphics driver without a device behind it counts as none.
+ * llama.cpp on a GPU where there is one that it computes on, else on the processor; what keeps it from a GPU that is there is said.
  * @param said receives what llama.cpp has to say about errors
  * @throws UsageError when it can't run here
  */
@@ -41,18 +43,38 @@ export async function startLlama(library: Library, gpu: boolean, said: string[])
     },
   } as const;
   try {
-    if (gpu) {
-      const llama = await library.getLlama({ ...options, gpu: "auto" });
-      if (llama.gpu === false || llama.supportsGpuOffloading) return llama;
-      await llama.dispose();
-    }
-    return await library.getLlama({ ...options, gpu: false });
+    return (gpu ? await onGpu(library, options) : undefined) ?? (await library.getLlama({ ...options, gpu: false }));
   } catch (error) {
     throw new UsageError(`llama.cpp can't be started on this machine: ${(error as Error).message}`, {
       mend: "Name a server instead: --llm http://host:port/v1.",
       cause: error,
     });
   }
+}
+
+/** llama.cpp on the first kind of GPU that it computes on. */
+async function onGpu(library: Library, options: LlamaOptions): Promise<Llama | undefined> {
+  const exclude: GpuKind[] = [];
+  for (;;) {
+    const llama = await library.getLlama({ ...options, gpu: { type: "auto", exclude } });
+    // A graphics driver without a device behind it counts as no GPU.
+    const kind = llama.gpu !== false && llama.supportsGpuOffloading ? llama.gpu : null;
+    if (kind === null) {
+      if (exclude.length === 0) complain(gpuComplaint({ gpu: null, devices: [], failure: null }, nvidiaGpu()));
+      if (llama.gpu === false) return llama;
+      await llama.dispose();
+      return undefined;
+    }
+    const trial = await tryLlamaCpp(kind);
+    if (trial?.failure === null) return llama;
+    await llama.dispose();
+    complain(gpuComplaint(trial ?? { gpu: kind, devices: [], failure: "it does not start" }, nvidiaGpu()));
+    exclude.push(kind);
+  }
+}
+
+function complain(complaint: { what: string; mend: string } | undefined): void {
+  if (complaint) log.warn(`${complaint.what} ${complaint.mend}`);
 }
 
 /**

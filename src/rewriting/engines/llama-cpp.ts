@@ -13,13 +13,14 @@
 import { availableParallelism } from "node:os";
 import { basename } from "node:path";
 import type { Llama, LlamaContext, LlamaContextSequence, LlamaModel, Token } from "node-llama-cpp";
-import { type GgufHeader, checkGguf } from "../../formats/index.ts";
-import { DataError, LaclipError, ModelFormatError, Random, log } from "../../support/index.ts";
+import { checkGguf } from "../../formats/index.ts";
+import { DataError, LaclipError, ModelFormatError, Random } from "../../support/index.ts";
 import { inParallel, longestAnswer, paperSampling } from "./engine.ts";
 import type { Completion, EngineDescription, Outcome, RewriteEngine, RewriteGroup, RewriteRequest, SamplingOptions } from "./engine.ts";
 import { PromptBeginnings } from "./llama-cpp-beginnings.ts";
 import { chatWrapper, hashOfModel, importLibrary, modelFile, startLlama } from "./llama-cpp-library.ts";
 import { LlamaCppPrompts } from "./llama-cpp-prompts.ts";
+import { loadAndMakeRoom } from "./llama-cpp-room.ts";
 import { sampleAll, sampleNucleus } from "./nucleus.ts";
 import { SharedSteps } from "./shared-steps.ts";
 
@@ -27,7 +28,10 @@ import { SharedSteps } from "./shared-steps.ts";
 export interface LlamaCppOptions {
   /** Path of a GGUF file, or an address `hf:owner/repository/file.gguf` that is downloaded once. */
   model: string;
-  /** Captions written at once. Default: 32 on a GPU, else 16, or 8 where so many contexts would take more than 2 GiB. */
+  /**
+   * Captions written at once, at most 255. Default: on a GPU as many as fit into its memory beside the model, 8 to 64; else 16, or 8
+   * where so many contexts would take more than 2 GiB. Where memory is short, fewer.
+   */
   sequences?: number;
   /** Tokens of prompt and answer together. Default 512, or what the model was trained with if that is less. */
   contextSize?: number;
@@ -43,6 +47,8 @@ export interface LlamaCppOptions {
    * ever a word. Default: on a GPU where llama.cpp can; not on a CPU, where it brings nothing for prompts of this length.
    */
   flashAttention?: boolean;
+  /** Tokens computed at once. Default: 512; on a GPU 16 for each of the captions if that is more. */
+  batchSize?: number;
   /** False evaluates each prompt whole, for comparison. Default true. */
   sharePrefix?: boolean;
 }
@@ -216,18 +222,11 @@ export class LlamaCppEngine implements RewriteEngine {
     const said: string[] = [];
     const llama = await startLlama(library, this.#options.gpu ?? true, said);
     try {
-      const model = await llama.loadModel({
-        modelPath: path,
-        ...(signal === undefined ? {} : { loadSignal: signal }),
-      });
-      const { flashAttention = llama.supportsGpuOffloading ? "auto" : false } = this.#options;
-      const contextSize = Math.min(this.#options.contextSize ?? 512, model.trainContextSize);
-      const sequences = this.#options.sequences ?? (llama.supportsGpuOffloading ? 32 : sequencesOnProcessor(header, contextSize));
-      const context = await model.createContext({
-        sequences: sequences + 1,
-        contextSize,
-        threads: { ideal: threads, min: 1 },
-        flashAttention,
+      const { model, context, sequences } = await loadAndMakeRoom(llama, header, {
+        ...this.#options,
+        threads,
+        shortOfMemory: (error) => error instanceof library.InsufficientMemoryError || /failed to create context/i.test(String(error)),
+        signal,
       });
       this.#loaded = {
         llama,
@@ -240,9 +239,6 @@ export class LlamaCppEngine implements RewriteEngine {
           wrapper: () => (header.metadata.has("tokenizer.chat_template") ? chatWrapper(library, model) : undefined),
         }),
       };
-      log.debug(
-        `llama.cpp: ${llama.supportsGpuOffloading ? String(llama.gpu) : `CPU, ${threads} threads`}, ${sequences} sequences of ${context.contextSize} tokens`,
-      );
       return this.#loaded;
     } catch (error) {
       await llama.dispose();
@@ -262,14 +258,4 @@ export class LlamaCppEngine implements RewriteEngine {
 async function forgetLast({ sequence }: Writer): Promise<void> {
   const end = sequence.nextTokenIndex;
   await sequence.eraseContextTokenRanges([{ start: end - 1, end }]);
-}
-
-/** A step reads all weights, however many captions it is for; but each caption has a context in memory (keys and values, float16). */
-function sequencesOnProcessor({ metadata }: GgufHeader, contextSize: number): number {
-  const architecture = String(metadata.get("general.architecture"));
-  const number = (key: string, otherwise = Number.NaN): number => Number(metadata.get(`${architecture}.${key}`) ?? otherwise);
-  const heads = number("attention.head_count");
-  const keyHeads = number("attention.head_count_kv", heads);
-  const bytes = 2 * 2 * number("block_count") * (number("embedding_length") / heads) * keyHeads * contextSize;
-  return 17 * bytes <= 2 ** 31 ? 16 : 8;
 }
