@@ -29,6 +29,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::Variable;
 using torch::autograd::variable_list;
+
 // Rows whose weight gradients are summed up together, whatever the number of threads.
 constexpr int64_t block_rows = 64;
 

@@ -157,12 +157,10 @@ export function keyOf(root, libtorch) {
   const native = path.join(root, "native");
   const sources = [
     "CMakeLists.txt",
-    ...["src", "src/kernels"].flatMap((folder) =>
-      readdirSync(path.join(native, folder), { withFileTypes: true })
-        .filter((entry) => entry.isFile())
-        .map(({ name }) => path.join(folder, name))
-        .sort(),
-    ),
+    ...readdirSync(path.join(native, "src"), { withFileTypes: true, recursive: true })
+      .filter((entry) => entry.isFile())
+      .map(({ parentPath, name }) => path.relative(native, path.join(parentPath, name)))
+      .sort(),
   ];
   const library = statSync(path.join(libtorch.libFolder, "libtorch_cpu.so"));
   return hash([
