@@ -24,7 +24,7 @@ const fusedSplitHeads = operator<SplitHeads>("laclip::split_heads", "", "tensors
 const fusedSoftmax = operator<(scores: Tensor, scale: number) => Tensor>("laclip::scaled_softmax", "", "tensor");
 
 /** Whether the fused operators take it. */
-export function canFuse({ device, dtype }: Tensor): boolean {
+export function canFuse({ device, dtype }: Pick<Tensor, "device" | "dtype">): boolean {
   return device === "cpu" && (dtype === "float32" || dtype === "bfloat16");
 }
 

@@ -9,7 +9,7 @@ export * from "./attention.ts";
 export { autocast, enableGrad, noGrad } from "./autograd.ts";
 export * from "./device.ts";
 export * from "./dtype.ts";
-export { type NormWeights, addNorm, splitHeads } from "./fused.ts";
+export { type NormWeights, addNorm, canFuse, splitHeads } from "./fused.ts";
 export { DisposedError, scope } from "./handle.ts";
 export { hasOperator, operator } from "./operator.ts";
 export type { ResultKind, Scalar } from "./operator.ts";

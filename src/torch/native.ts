@@ -72,11 +72,13 @@ export interface Native {
   deviceProperties(device: string): { name: string; capability: string; memory: number; processors: number };
   useDevice(device: string): void;
   synchronize(device: string): void;
-  deviceMemory(device: string): { allocated: number; peak: number; reserved: number };
+  deviceMemory(device: string): { allocated: number; peak: number; reserved: number; free: number; total: number };
   resetPeakMemory(device: string): void;
+  releaseMemory(device: string): void;
   moveTensor(handle: NativeHandle, device: string): void;
   setDeterministic(on: boolean): void;
   standInDevice(): string;
+  standInMemory(bytes: number): void;
   memoryInfo(): { live: number; accountedBytes: number };
   startMemoryMeasure(): void;
   endMemoryMeasure(): { bytes: number; peak: number };

@@ -103,8 +103,9 @@ export class BatchFeed {
   #bring(beside: boolean): void {
     const { device, toInput } = this.#options;
     const batch = this.#arrived!.value as Batch;
-    this.#arrived = undefined;
     const input = toInput(batch);
     this.#brought = { batch, input: this.#ahead ? { ...input, there: bringToDevice(input, device, beside) } : input };
+    // Last: a device that has no room for it may have some when the step is taken again.
+    this.#arrived = undefined;
   }
 }

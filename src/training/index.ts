@@ -13,6 +13,8 @@ export * from "./cached-gradients.ts";
 export * from "./skipped-steps.ts";
 export * from "./step-guard.ts";
 export * from "./speedometer.ts";
+export * from "./step-memory.ts";
+export * from "./step-splits.ts";
 export * from "./step.ts";
 export * from "./tower-features.ts";
 export * from "./tracker.ts";

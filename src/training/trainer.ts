@@ -24,7 +24,9 @@ import { RunSaving } from "./run-saving.ts";
 import { Speedometer } from "./speedometer.ts";
 import { StallWatch } from "./stall-watch.ts";
 import type { GuardState, Verdict } from "./step-guard.ts";
-import { trainStep } from "./step.ts";
+import type { StepSplit } from "./step-memory.ts";
+import { StepSplits } from "./step-splits.ts";
+import { type StepReport, trainStep } from "./step.ts";
 import { finiteOrText, loaderStart, recordLeftOut, recordStep, warnOfWaiting } from "./train-events.ts";
 import type { TrainOptions, TrainSummary } from "./train-options.ts";
 
@@ -61,6 +63,7 @@ class Trainer {
   readonly #watch: StallWatch;
   readonly #window = new MeasureWindow();
   readonly #speedometer: Speedometer;
+  readonly #splits: StepSplits;
   /** Step that this start went on from. */
   #from = 0;
   #batches: BatchFeed | undefined;
@@ -74,6 +77,7 @@ class Trainer {
     this.#objective = this.#faults.wrap(options.objective, () => this.#course.step);
     this.#progress = new Progress({ label: options.label ?? "train", total: totalSteps, unit: "steps", start: 0 });
     this.#speedometer = new Speedometer(options);
+    this.#splits = new StepSplits(options);
     this.#watch = new StallWatch({ heartbeat: this.#course.first ? run.heartbeat : undefined, totalSteps, ...options.stall });
   }
 
@@ -168,23 +172,18 @@ class Trainer {
     const given = performance.now();
     const lr = schedule(this.#course.step);
     let verdict: Verdict = "update";
-    let report: ReturnType<typeof trainStep>;
+    let report: StepReport;
     try {
-      report = trainStep(
-        {
-          ...this.#options,
-          objective: this.#objective,
-          ranks: this.#course.ranks,
-          meanwhile: () => this.#batches?.bringNext(),
-        },
-        input,
-        lr,
-        true,
-        (found) => {
-          verdict = this.#course.guard.judge({ loss: found.loss, gradientNorm: found.gradientNorm!, overflow: found.overflow });
-          return verdict === "update";
-        },
-      );
+      let judged = false;
+      const judge = (found: StepReport): boolean => {
+        judged = true;
+        verdict = this.#course.guard.judge({ loss: found.loss, gradientNorm: found.gradientNorm!, overflow: found.overflow });
+        return verdict === "update";
+      };
+      const context = { ...this.#options, objective: this.#objective, ranks: this.#course.ranks };
+      const attempt = ({ microBatch }: StepSplit): StepReport =>
+        trainStep({ ...context, microBatch, meanwhile: () => this.#batches?.bringNext() }, input, lr, true, judge);
+      report = this.#splits.take(this.#course.step, input, attempt, () => judged);
     } finally {
       this.#batches?.release(fed);
     }
