@@ -30,11 +30,11 @@ interface Case {
 
 /** [peak, estimate] in bytes of a step, beside weights, moments and batch. */
 function measured(device: string, of: Case): [number, number] {
-  const { batch = 24, tokens: [from, to] = [5, 20], texts = 1, views = false, patchShare = 0, precision = "fp32" } = of;
+  const { batch = 12, tokens: [from, to] = [5, 20], texts = 1, views = false, patchShare = 0, precision = "fp32" } = of;
   const vocabularySize = 3000;
   const config: ClipConfig = {
     jointWidth: 64,
-    vision: { imageSize: 96, patchSize: 8, width: 96, depth: 4, heads: 4, qkNorm: true, ...of.vision },
+    vision: { imageSize: 64, patchSize: 8, width: 96, depth: 4, heads: 4, qkNorm: true, ...of.vision },
     text: { contextLength: 77, vocabularySize, width: 64, depth: 3, heads: 4, ...of.text },
     ...(views ? { viewHead: { hidden: 128, width: 32 } } : {}),
   };
@@ -81,26 +81,25 @@ function measured(device: string, of: Case): [number, number] {
 
 const cases: Record<string, Case> = {
   plain: {},
-  "a wider tower": { vision: { width: 192, heads: 3 }, batch: 12 },
-  "more blocks": { vision: { depth: 8 }, batch: 12 },
-  "more tokens": { vision: { patchSize: 6 }, batch: 12 },
+  "a wider tower": { vision: { width: 192, heads: 3 }, batch: 8 },
+  "more tokens": { vision: { patchSize: 4, depth: 3 }, batch: 4 },
   "without norms of queries": { vision: { qkNorm: false } },
   "open_clip's form": { vision: { form: "open-clip", qkNorm: false, activation: "quick-gelu" } },
   "long texts": { tokens: [60, 77], vision: { depth: 1 }, text: { depth: 6 } },
   "texts of all lengths": { tokens: [5, 77], vision: { depth: 1 }, text: { depth: 6 } },
   "three texts": { texts: 3 },
-  "more views": { views: true, batch: 12 },
+  "more views": { views: true, batch: 6 },
   "half of the patches": { patchShare: 0.5 },
   "half of the image tower frozen": { frozen: { image: 2 } },
   "image tower frozen": { frozen: "image", tokens: [10, 40] },
   "text tower frozen": { frozen: "text" },
-  "micro-batches": { micro: 6 },
-  "micro-batches of texts of all lengths": { micro: 6, tokens: [5, 77], text: { depth: 6 } },
+  "micro-batches": { micro: 4 },
+  "micro-batches of texts of all lengths": { micro: 4, tokens: [5, 77], text: { depth: 6 } },
   "blocks computed again": { recompute: true },
-  both: { recompute: true, micro: 6 },
+  both: { recompute: true, micro: 4 },
   "under autocast": { precision: "bf16", batch: 4, vision: { imageSize: 48 } },
   "under autocast, texts of all lengths": { precision: "bf16", batch: 4, tokens: [5, 77], vision: { depth: 1, imageSize: 32 } },
-  "a large batch of little": { batch: 512, vision: { imageSize: 16, width: 32, depth: 1, qkNorm: false }, text: { width: 32, depth: 1 } },
+  "a large batch of little": { batch: 400, vision: { imageSize: 16, width: 32, depth: 1, qkNorm: false }, text: { width: 32, depth: 1 } },
 };
 
 /** A missing tensor of a block, or one too many, would be outside of it. */
