@@ -77,6 +77,25 @@ function theirs(way, preset, batch) {
     otherwise: [...args, "--compile", "none"],
   };
 }
+/** @param {"table" | "tars"} from @param {string} batch @returns {Run} */
+const fed = (from, batch) => ({
+  program: "laclip train",
+  command: process.execPath,
+  args: [
+    path.join(root, "dist/bench/gpu/feed.js"),
+    "--device",
+    values.device,
+    "--preset",
+    ownName("vit-b-16"),
+    "--precision",
+    precision,
+    "--from",
+    from,
+    "--batch",
+    sized(batch),
+    ...(small ? ["--steps", "10", "--warmup", "5", "--pictures", "64", "--different", "8"] : []),
+  ],
+});
 /** @param {string[]} files @returns {Run} */
 const tests = (...files) => ({
   program: "tests",
@@ -107,6 +126,12 @@ const parts = [
   },
   { name: "B/16, batch 1,024", share: 110, runs: threeWays("vit-b-16", "1024") },
   { name: "whole runs and evaluation", share: 100, runs: [tests("test/gpu/runs", "test/gpu/evaluation")] },
+  {
+    // At 256 a step is the shortest, and at 1,024 it waits for the most.
+    name: "B/16, pictures from disk",
+    share: 130,
+    runs: [fed("table", "256"), fed("tars", "256"), fed("table", "1024"), fed("tars", "1024")],
+  },
   {
     name: "B/16, LaCLIP-MT, batch 512",
     share: 45,

@@ -11,7 +11,9 @@ packed=bench/gpu/carry/laclip.tar.xz
 # A clone with its own Node, packages and build needs nothing of it.
 if ! command -v node >/dev/null 2>&1; then
   PATH=$PWD/build/gpu/bin:$PATH
-  export PATH
+  # The libjpeg-turbo of the addon for images.
+  LD_LIBRARY_PATH=$PWD/build/gpu/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+  export PATH LD_LIBRARY_PATH
   stamp=$(cksum "$packed")
   if [ "$(cat build/gpu/unpacked 2>/dev/null)" != "$stamp" ]; then
     echo "unpacking $packed" >&2

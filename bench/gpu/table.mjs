@@ -31,9 +31,22 @@ export function table(results) {
   return lines.join("\n");
 }
 
+/** What became of the time of a step that reads pictures. @param {Record<string, any>} outcome */
+function feeding({ waiting, loaderAlone, decoder, processors, kilobytes }) {
+  if (typeof waiting !== "number") return undefined;
+  return (
+    `waits for data ${(100 * waiting).toFixed(1)} % of a step; the loader alone ${shown(loaderAlone, 0)} images/s ` +
+    `on ${processors} processors, ${decoder}, ${shown(kilobytes, 0)} kB a picture`
+  );
+}
+
 /** @param {Result} result @param {readonly Result[]} all */
 function cells({ name, program, outcome = {}, failed, note }, all) {
-  const remark = [failed && `FAILED: ${failed}`, outcome.error, note].filter(Boolean).join("; ").replaceAll("|", "/").replaceAll("\n", " ");
+  const remark = [failed && `FAILED: ${failed}`, outcome.error, note, feeding(outcome)]
+    .filter(Boolean)
+    .join("; ")
+    .replaceAll("|", "/")
+    .replaceAll("\n", " ");
   if (program === "tests") {
     const counts = `${outcome.pass ?? 0} passed, ${outcome.fail ?? 0} failed, ${outcome.skipped ?? 0} skipped`;
     return [name, program, "", "", "", "", "", "", "", "", [counts, remark].filter(Boolean).join("; ")];
@@ -47,13 +60,15 @@ function cells({ name, program, outcome = {}, failed, note }, all) {
   const setting = [
     outcome.precision,
     outcome.method,
+    outcome.from && `from ${outcome.from}, batch ${outcome.batch}`,
     outcome.texts && outcome.texts !== "1" ? `K ${outcome.texts}` : "",
     outcome.micro ? `micro ${outcome.micro}` : "",
+    outcome.recompute === true ? "blocks computed again" : "",
     program === "PyTorch, best" && outcome.compile ? `compile ${outcome.compile}` : "",
   ];
   // The same work: what ours counted, at the other's speed. MFU is of the peak for its own precision, so only where that is the same.
   const speed = outcome["train/tflops"] === undefined && own !== undefined ? outcome.imagesPerSecond / own.imagesPerSecond : 1;
-  const counted = program === "laclip" ? outcome : own;
+  const counted = outcome["train/tflops"] === undefined ? own : outcome;
   const halves = ["bf16", "fp16"];
   const comparable =
     counted?.precision === outcome.precision || (halves.includes(counted?.precision) && halves.includes(outcome.precision));
