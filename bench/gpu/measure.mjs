@@ -5,7 +5,7 @@
  *   node bench/gpu/measure.mjs --device cuda --budget 480 --out gpu-results
  *
  * Each part has a share of the time; what does not fit is left out, and said. `--small` runs every part with tiny models, to see on a
- * processor that all of it works.
+ * processor that all of it works. `--only WORD` runs the parts whose name holds it.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -23,6 +23,8 @@ const { values } = parseArgs({
     since: { type: "string" },
     out: { type: "string", default: process.env["OUT"] ?? "gpu-results" },
     small: { type: "boolean", default: false },
+    /** Runs only the parts whose name holds this. */
+    only: { type: "string", default: "" },
   },
 });
 const here = path.dirname(fileURLToPath(import.meta.url));
@@ -157,6 +159,7 @@ const least = small ? 5 : 12;
 const results = [];
 mkdirSync(out, { recursive: true });
 for (const { name, share, runs } of parts) {
+  if (!name.includes(values.only)) continue;
   const until = Math.min(end, Date.now() + share * (small ? 10 : 1) * 1000);
   for (const [i, run] of runs.entries()) {
     const seconds = (until - Date.now()) / 1000;

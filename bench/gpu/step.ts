@@ -14,7 +14,17 @@ import { AdamW } from "../../src/optim/index.ts";
 import { NativeError, Random } from "../../src/support/index.ts";
 import { ClipTokenizer, endOfText, startOfText } from "../../src/text/index.ts";
 import { deviceMemory, deviceName, findDevice, hasOperator, setTf32, synchronize, torchInfo } from "../../src/torch/index.ts";
-import { BatchFeed, LossScaler, type Precision, Speedometer, type StepInput, decayGroups, trainStep } from "../../src/training/index.ts";
+import {
+  BatchFeed,
+  LossScaler,
+  type Precision,
+  Speedometer,
+  type StepInput,
+  StepMemory,
+  decayGroups,
+  sizesOf,
+  trainStep,
+} from "../../src/training/index.ts";
 
 const { values } = parseArgs({
   options: {
@@ -71,7 +81,7 @@ const pixelsOf = Array.from({ length: batchSize > 2048 ? 1 : 2 }, (_, number) =>
     for (let at = 0; at < all.length; at += noise.length) all.set(noise.subarray(0, Math.min(noise.length, all.length - at)), at);
     return all;
   };
-  return { images: pixels(batchSize), ...(slip ? { views: pixels(2 * batchSize) } : {}) };
+  return { images: pixels(batchSize), ...(slip ? { views: pixels(2 * batchSize) } : {}) } as { images: Uint8Array; views?: Uint8Array };
 });
 
 /** What a step is given: the captions of its images are chosen and made tokens as in training, in every step anew. */
@@ -112,6 +122,12 @@ const source = {
   },
   close: async () => await Promise.resolve(),
 };
+const split = { microBatch: Number(values.micro ?? batchSize), recomputeBlocks: values.recompute };
+// Weights, moments, two batches and a step.
+const estimate =
+  (deviceMemory(device)?.allocated ?? 0) +
+  2 * pixelsOf.reduce((most, { images, views }) => Math.max(most, images.length + (views?.length ?? 0)), 0) +
+  new StepMemory({ model, device, precision }).peak(sizesOf(stepInput(0)), split);
 const feed = new BatchFeed(source, { device, toInput: (step) => stepInput(step as unknown as number) });
 const speedometer = new Speedometer({ model, device, precision });
 const seconds: number[] = [];
@@ -126,6 +142,7 @@ const common = {
   ...values,
   sdpa: hasOperator("aten::scaled_dot_product_attention"),
   parameters: model.parameterCount,
+  estimate,
 };
 try {
   let started = performance.now();

@@ -18,6 +18,9 @@
 /** @param {unknown} value @param {number} digits */
 const shown = (value, digits) => (typeof value === "number" ? value.toFixed(digits) : "");
 
+/** @param {number} bytes */
+const gibibytes = (bytes) => (bytes / 2 ** 30).toFixed(1);
+
 /** @param {readonly Result[]} results */
 export function table(results) {
   const devices = [...new Set(results.map(({ outcome }) => outcome?.gpu).filter(Boolean))];
@@ -83,7 +86,7 @@ function cells({ name, program, outcome = {}, failed, note }, all) {
     shown(outcome.given, 4),
     counted && outcome.imagesPerSecond ? shown(counted["train/tflops"] * speed, 1) : "",
     mfu === undefined ? "" : `${mfu.toFixed(1)} %`,
-    outcome.memory ? (outcome.memory.peak / 2 ** 30).toFixed(1) : "",
+    outcome.memory ? gibibytes(outcome.memory.peak) + (outcome.estimate ? ` (${gibibytes(outcome.estimate)} estimated)` : "") : "",
     remark,
   ];
 }
