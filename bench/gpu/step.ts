@@ -81,7 +81,7 @@ const pixelsOf = Array.from({ length: batchSize > 2048 ? 1 : 2 }, (_, number) =>
     for (let at = 0; at < all.length; at += noise.length) all.set(noise.subarray(0, Math.min(noise.length, all.length - at)), at);
     return all;
   };
-  return { images: pixels(batchSize), ...(slip ? { views: pixels(2 * batchSize) } : {}) } as { images: Uint8Array; views?: Uint8Array };
+  return { images: pixels(batchSize), ...(slip ? { views: pixels(2 * batchSize) } : {}) };
 });
 
 /** What a step is given: the captions of its images are chosen and made tokens as in training, in every step anew. */
@@ -126,7 +126,7 @@ const split = { microBatch: Number(values.micro ?? batchSize), recomputeBlocks: 
 // Weights, moments, two batches and a step.
 const estimate =
   (deviceMemory(device)?.allocated ?? 0) +
-  2 * pixelsOf.reduce((most, { images, views }) => Math.max(most, images.length + (views?.length ?? 0)), 0) +
+  2 * (slip ? 3 : 1) * pixelsOf[0]!.images.length +
   new StepMemory({ model, device, precision }).peak(sizesOf(stepInput(0)), split);
 const feed = new BatchFeed(source, { device, toInput: (step) => stepInput(step as unknown as number) });
 const speedometer = new Speedometer({ model, device, precision });

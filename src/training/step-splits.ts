@@ -37,6 +37,9 @@ export interface SplitSettings {
 /** Shares of the memory that is there which a step may take by the estimate: the rest is for what was not counted, and gaps. */
 const usable = { device: 0.85, processor: 0.75 };
 
+/** Steps with a split that was chosen by the estimate, until what they take is held against it. */
+const looks = 2;
+
 /** A step with forward and backward pass takes 3 of these; either way of taking less memory costs one more forward pass. */
 const again = 1;
 /** Micro-batches compute a little more again than blocks do. */
@@ -90,7 +93,11 @@ const entrySchema = z.strictObject({
   microBatch: z.number().int().positive(),
   recomputeBlocks: z.boolean(),
 });
-const fileSchema = z.strictObject({ splits: z.array(entrySchema) });
+const fileSchema = z.strictObject({
+  splits: z.array(entrySchema),
+  /** How many times its estimate a step was seen to take, where that was looked at. */
+  factor: z.number().positive().optional(),
+});
 type Entry = z.infer<typeof entrySchema>;
 
 type Options = Pick<TrainOptions, "model" | "device" | "precision" | "group" | "run"> & SplitSettings;
@@ -113,6 +120,11 @@ export class StepSplits {
     this.#options = options;
     this.#first = options.group?.first ?? true;
     this.#kind = options.device === "cpu" ? "processor" : "device";
+  }
+
+  /** Whether what the present step takes decides of later ones: nothing that depends on the clock should be done beside it. */
+  get looking(): boolean {
+    return this.#looks > 0;
   }
 
   /**
@@ -162,14 +174,19 @@ export class StepSplits {
     this.#memory = new StepMemory({ model, device, precision });
     this.#budget = memoryForSteps(this.#options, input);
     const sizes = this.#sizes(input);
-    const peak = (split: StepSplit): number => this.#memory!.peak(sizes, split);
-    const { split, fits } = chooseSplit(possibleSplits(input.batchSize, this.#options, this.#kind), peak, this.#budget);
+    const peak = (split: StepSplit): number => this.#factor * this.#memory!.peak(sizes, split);
     if (this.#first) {
       const asked = this.#options.microBatch === "auto" || this.#options.recomputeBlocks === "auto";
-      this.#entries = readEntries(run.splits);
+      const remembered = readSplits(run.splits);
+      this.#entries = remembered.splits;
+      this.#factor = remembered.factor ?? 1;
+      const { split, fits } = chooseSplit(possibleSplits(input.batchSize, this.#options, this.#kind), peak, this.#budget);
       const before = this.#entries.findLast(({ from }) => from <= step) ?? (step > 0 ? { from: 0, ...whole } : undefined);
       if (before !== undefined && this.#allows(before) && peak(before) <= this.#budget) {
         if (this.#entries.length === 0) this.#entries = [before];
+        // What the second step took was not seen yet: an interruption must not decide what comes of it.
+        else if (group === undefined && remembered.factor === undefined && this.#entries.length === 1)
+          this.#looks = before.from + looks - step;
         if (!isWhole(before, input.batchSize)) log.info(`Steps have ${inWords(before, input.batchSize)}, as before.`);
       } else {
         if (before !== undefined) {
@@ -182,7 +199,7 @@ export class StepSplits {
             `A whole batch would take ${inBytes(peak(whole))} of memory, and there are ${inBytes(this.#budget)}: steps have ${inWords(split, input.batchSize)}, ` +
               `some ${inBytes(peak(split))}.`,
           );
-          if (group === undefined) this.#looks = 2;
+          if (group === undefined) this.#looks = looks;
         } else if (asked)
           log.info(`A whole batch takes some ${inBytes(peak(split))} of memory, and there are ${inBytes(this.#budget)}: nothing is split.`);
         if (!fits) {
@@ -228,7 +245,7 @@ export class StepSplits {
         `Steps take ${inBytes(seen)} of ${inBytes(this.#budget)}: from step ${step + 2} on they have ${inWords(split, input.batchSize)}.`,
       );
       this.#replace(step + 1, split, { reason: "measured", seen, memory: this.#budget });
-    }
+    } else this.#remember();
     return result;
   }
 
@@ -236,7 +253,7 @@ export class StepSplits {
   #smaller(input: StepInput, failed: StepSplit): StepSplit | undefined {
     if (this.#memory === undefined) return undefined;
     const sizes = this.#sizes(input);
-    const peak = (split: StepSplit): number => this.#memory!.peak(sizes, split);
+    const peak = (split: StepSplit): number => this.#factor * this.#memory!.peak(sizes, split);
     this.#budget = Math.min(this.#budget, 0.8 * peak(failed));
     const { split } = chooseSplit(possibleSplits(input.batchSize, this.#options, this.#kind), peak, this.#budget);
     this.#looks = 0;
@@ -257,8 +274,16 @@ export class StepSplits {
     this.#entries = [...this.#entries.filter((entry) => entry.from < from), { from, ...split }];
     if (!this.#first) return;
     run.record("split", from, { ...split, ...why });
+    this.#remember();
+  }
+
+  #remember(): void {
+    const { run } = this.#options;
     try {
-      writeFileAtomic(run.splits, `${JSON.stringify({ splits: this.#entries }, null, 2)}\n`);
+      writeFileAtomic(
+        run.splits,
+        `${JSON.stringify({ splits: this.#entries, ...(this.#factor === 1 ? {} : { factor: this.#factor }) }, null, 2)}\n`,
+      );
     } catch (error) {
       const explained = explainWriteFailure(error, run.splits);
       if (!LaclipError.is(explained)) throw error;
@@ -267,14 +292,14 @@ export class StepSplits {
   }
 }
 
-function readEntries(path: string): Entry[] {
-  if (!existsSync(path)) return [];
+function readSplits(path: string): z.infer<typeof fileSchema> {
+  if (!existsSync(path)) return { splits: [] };
   const parsed = fileSchema.safeParse(readJson(path, "list of splits"));
   if (!parsed.success)
     throw new ModelFormatError(`${path}: not a list of splits.\n${z.prettifyError(parsed.error)}`, {
       mend: "Remove it: steps are then split anew.",
     });
-  return parsed.data.splits;
+  return parsed.data;
 }
 
 /** Bytes that a step may take now, where weights and moments, and the first batch, are there already: the least of all processes. */

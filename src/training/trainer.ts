@@ -181,8 +181,10 @@ class Trainer {
         return verdict === "update";
       };
       const context = { ...this.#options, objective: this.#objective, ranks: this.#course.ranks };
-      const attempt = ({ microBatch }: StepSplit): StepReport =>
-        trainStep({ ...context, microBatch, meanwhile: () => this.#batches?.bringNext() }, input, lr, true, judge);
+      const meanwhile = (): void => {
+        if (!this.#splits.looking) this.#batches?.bringNext();
+      };
+      const attempt = ({ microBatch }: StepSplit): StepReport => trainStep({ ...context, microBatch, meanwhile }, input, lr, true, judge);
       report = this.#splits.take(this.#course.step, input, attempt, () => judged);
     } finally {
       this.#batches?.release(fed);
