@@ -163,56 +163,64 @@ export class StepSplits {
 
   /** What the run began with, or what fits now. */
   #begin(step: number, input: StepInput): void {
-    const { group, run, device, model, precision } = this.#options;
+    const { group, device, model, precision } = this.#options;
     this.#begun = true;
     const { microBatch = "auto", recomputeBlocks = "auto" } = this.#options;
-    const whole = { microBatch: input.batchSize, recomputeBlocks: recomputeBlocks === true };
+    /** Where memory is no matter. */
+    const plain = {
+      microBatch: microBatch === "auto" ? input.batchSize : Math.min(microBatch, input.batchSize),
+      recomputeBlocks: recomputeBlocks === true,
+    };
     if (microBatch !== "auto" && recomputeBlocks !== "auto") {
-      this.#entries = [{ from: 0, microBatch: Math.min(microBatch, input.batchSize), recomputeBlocks }];
+      this.#entries = [{ from: 0, ...plain }];
       return;
     }
     this.#memory = new StepMemory({ model, device, precision });
     this.#budget = memoryForSteps(this.#options, input);
     const sizes = this.#sizes(input);
     const peak = (split: StepSplit): number => this.#factor * this.#memory!.peak(sizes, split);
-    if (this.#first) {
-      const asked = this.#options.microBatch === "auto" || this.#options.recomputeBlocks === "auto";
-      const remembered = readSplits(run.splits);
-      this.#entries = remembered.splits;
-      this.#factor = remembered.factor ?? 1;
-      const { split, fits } = chooseSplit(possibleSplits(input.batchSize, this.#options, this.#kind), peak, this.#budget);
-      const before = this.#entries.findLast(({ from }) => from <= step) ?? (step > 0 ? { from: 0, ...whole } : undefined);
-      if (before !== undefined && this.#allows(before) && peak(before) <= this.#budget) {
-        if (this.#entries.length === 0) this.#entries = [before];
-        // What the second step took was not seen yet: an interruption must not decide what comes of it.
-        else if (group === undefined && remembered.factor === undefined && this.#entries.length === 1)
-          this.#looks = before.from + looks - step;
-        if (!isWhole(before, input.batchSize)) log.info(`Steps have ${inWords(before, input.batchSize)}, as before.`);
-      } else {
-        if (before !== undefined) {
-          log.warn(
-            `The run had ${inWords(before, input.batchSize)} until here, which would take ${inBytes(peak(before))}, and there are ${inBytes(this.#budget)}: ` +
-              `it goes on with ${inWords(split, input.batchSize)}. Its weights will round otherwise than they would have there.`,
-          );
-        } else if (!isWhole(split, input.batchSize)) {
-          log.info(
-            `A whole batch would take ${inBytes(peak(whole))} of memory, and there are ${inBytes(this.#budget)}: steps have ${inWords(split, input.batchSize)}, ` +
-              `some ${inBytes(peak(split))}.`,
-          );
-          if (group === undefined) this.#looks = looks;
-        } else if (asked)
-          log.info(`A whole batch takes some ${inBytes(peak(split))} of memory, and there are ${inBytes(this.#budget)}: nothing is split.`);
-        if (!fits) {
-          log.warn(
-            `Even ${inWords(split, input.batchSize)} may take ${inBytes(peak(split))}, and there are ${inBytes(this.#budget)} of memory for a step.`,
-          );
-        }
-        if (asked || before !== undefined || !isWhole(split, input.batchSize)) {
-          this.#replace(step, split, { reason: "memory", estimate: peak(split), memory: this.#budget });
-        } else this.#entries = [{ from: step, ...split }];
-      }
-    }
+    if (this.#first) this.#settle(step, input.batchSize, plain, peak);
     if (group !== undefined) this.#entries = group.valueOfFirst(this.#entries);
+  }
+
+  /** Goes on with what the run had before, or chooses, and says which. @param plain the split where memory is no matter */
+  #settle(step: number, batchSize: number, plain: StepSplit, peak: (split: StepSplit) => number): void {
+    const { group, run } = this.#options;
+    const words = (split: StepSplit): string => inWords(split, batchSize);
+    const there = inBytes(this.#budget);
+    const remembered = readSplits(run.splits);
+    this.#entries = remembered.splits;
+    this.#factor = remembered.factor ?? 1;
+    const { split, fits } = chooseSplit(possibleSplits(batchSize, this.#options, this.#kind), peak, this.#budget);
+    const before = this.#entries.findLast(({ from }) => from <= step) ?? (step > 0 ? { from: 0, ...plain } : undefined);
+    if (!fits) log.warn(`Even ${words(split)} may take ${inBytes(peak(split))}, and there are ${there} of memory for a step.`);
+    if (before !== undefined && this.#allows(before) && (peak(before) <= this.#budget || same(before, split))) {
+      if (this.#entries.length === 0) this.#entries = [before];
+      // What the second step took was not seen yet: an interruption must not decide what comes of it.
+      else if (group === undefined && remembered.factor === undefined && this.#entries.length === 1)
+        this.#looks = before.from + looks - step;
+      if (!same(before, plain)) log.info(`Steps have ${words(before)}, as before.`);
+      return;
+    }
+    const asked = this.#options.microBatch === "auto" || this.#options.recomputeBlocks === "auto";
+    if (before !== undefined) {
+      log.warn(
+        `The run had ${words(before)} until here, which would take ${inBytes(peak(before))}, and there are ${there}: it goes on with ` +
+          `${words(split)}. Its weights will round otherwise than they would have.`,
+      );
+    } else if (!same(split, plain)) {
+      log.info(
+        `Steps with ${words(plain)} would take ${inBytes(peak(plain))} of memory, and there are ${there}: they have ${words(split)}, ` +
+          `some ${inBytes(peak(split))}.`,
+      );
+      if (group === undefined) this.#looks = looks;
+    } else if (asked) {
+      log.info(`Steps take some ${inBytes(peak(split))} of memory, and there are ${there}: they have ${words(split)}.`);
+    } else {
+      this.#entries = [{ from: step, ...split }];
+      return;
+    }
+    this.#replace(step, split, { reason: "memory", estimate: peak(split), memory: this.#budget });
   }
 
   /** Whether the recipe's own words allow it. */
@@ -323,8 +331,8 @@ function ofAll(own: number, group: Options["group"]): number[] {
   return group.means(Array.from({ length: group.ranks }, (_, rank) => (rank === group.rank ? own * group.ranks : 0)));
 }
 
-function isWhole({ microBatch, recomputeBlocks }: StepSplit, batchSize: number): boolean {
-  return microBatch >= batchSize && !recomputeBlocks;
+function same(a: StepSplit, b: StepSplit): boolean {
+  return a.microBatch === b.microBatch && a.recomputeBlocks === b.recomputeBlocks;
 }
 
 function inWords({ microBatch, recomputeBlocks }: StepSplit, batchSize: number): string {
