@@ -34,7 +34,7 @@ export interface StepSizes {
   /** Patches of each that the tower looks at; default all. */
   patches?: number | undefined;
   textsPerImage: number;
-  /** Tokens of each text. */
+  /** Tokens of each text, the longest first. */
   lengths: readonly number[];
   /** Samples of all processes together; default this one's. */
   globalBatch?: number | undefined;
@@ -51,7 +51,7 @@ export function sizesOf({ batchSize, tokens, tokenLength, textsPerImage = 1, vie
     images,
     patches: patches === undefined ? undefined : patches.length / (images * batchSize),
     textsPerImage,
-    lengths: textLengths(tokens, tokenLength),
+    lengths: textLengths(tokens, tokenLength).toSorted((a, b) => b - a),
     globalBatch: batchSize * ranks,
   };
 }
@@ -95,10 +95,9 @@ export class StepMemory {
     const count = Math.min(microBatch, batchSize);
     const texts = count * textsPerImage;
     // Micro-batches are dealt by length: the last has the longest texts.
-    const longest = whole ? lengths : lengths.toSorted((a, b) => b - a).slice(0, texts);
-    const tokens = longest.reduce((sum, length) => sum + length, 0);
+    const tokens = lengths.slice(0, texts).reduce((sum, length) => sum + length, 0);
     const image = held(imageMemory(config, this.#kernels, this.#blocks.image, sizes.patches), recomputeBlocks, count * views, count);
-    const ofTexts = textMemory(config, this.#kernels, this.#blocks.text, { tokens, texts, longest: Math.max(...longest) });
+    const ofTexts = textMemory(config, this.#kernels, this.#blocks.text, { tokens, texts, longest: lengths[0]! });
     const text = held(ofTexts, recomputeBlocks, 1, 1);
 
     const { viewHead, jointWidth, vision } = config;
@@ -106,30 +105,33 @@ export class StepMemory {
     const features = 4 * jointWidth * (batchSize + globalBatch) * (1 + textsPerImage) * (whole ? 2 : 4);
     const loss = 4 * matrices * count * globalBatch * Math.max(1, textsPerImage) + head;
     const gradients = this.#gradients.image + this.#gradients.text + this.#others;
-    if (whole) {
-      return (
-        this.#narrowed +
-        features +
-        Math.max(
-          image.kept + Math.max(image.passing, text.kept + Math.max(text.passing, loss)),
-          image.kept + image.passing + this.#gradients.text + this.#others,
-          gradients,
-        )
-      );
+    // A frozen tower is gone through once, before there are gradients.
+    const back = this.#blocks.image === 0 ? 0 : image.passing;
+    const toText = image.kept + text.kept + text.passing;
+    if (!whole) {
+      // The text tower's part of the backward pass comes first, then its gradients are added to those of the parts before.
+      const passes = gradients + Math.max(toText, image.kept + Math.max(back, this.#largest));
+      return features + Math.max(loss + this.#others, this.#narrowed + Math.max(image.passing, passes));
     }
-    // The text tower's part of the backward pass comes first, then its gradients are added to those of the parts before.
-    const passes = Math.max(image.kept + text.kept + text.passing, image.kept + Math.max(image.passing, this.#largest));
-    return features + Math.max(loss + this.#others, this.#narrowed + gradients + passes);
+    const atLoss = image.kept + text.kept + loss;
+    const throughImages = image.kept + back + this.#gradients.text + this.#others;
+    // When the first block is gone through, the last one of all, all other gradients are there.
+    const atEnd = gradients + (back === 0 ? 0 : image.first + back);
+    return this.#narrowed + features + Math.max(image.kept + image.passing, toText, atLoss, throughImages, atEnd);
   }
 }
 
-/** @param count of inputs that the tower remembers; @param passing of those that it goes through at a time */
-function held(
-  { kept, inputs, block, passing }: TowerMemory,
-  recompute: boolean,
-  count: number,
-  at: number,
-): { kept: number; passing: number } {
-  if (!recompute) return { kept: count * kept, passing: at * passing };
-  return { kept: count * inputs, passing: at * (block + passing) };
+/** What a tower holds. */
+interface Held {
+  kept: number;
+  /** What comes on top of it in a block. */
+  passing: number;
+  /** What is left of `kept` in the first block. */
+  first: number;
+}
+
+/** @param count of inputs that the tower remembers; @param at of those that it goes through at a time */
+function held({ kept, inputs, block, passing }: TowerMemory, recompute: boolean, count: number, at: number): Held {
+  if (recompute) return { kept: count * inputs, passing: at * (block + passing), first: 0 };
+  return { kept: count * kept, passing: at * passing, first: at * block };
 }

@@ -10,7 +10,12 @@ const model = new Clip(shape, { seed: 1 });
 after(() => model.dispose());
 const memory = new StepMemory({ model, device: "cpu", precision: "fp32" });
 const batchSize = 512;
-const sizes: StepSizes = { batchSize, images: 1, textsPerImage: 1, lengths: Array.from({ length: batchSize }, (_, i) => 8 + (i % 15)) };
+const sizes: StepSizes = {
+  batchSize,
+  images: 1,
+  textsPerImage: 1,
+  lengths: Array.from({ length: batchSize }, (_, i) => 22 - Math.floor((15 * i) / batchSize)),
+};
 const peak = (split: StepSplit): number => memory.peak(sizes, split);
 const whole = { microBatch: batchSize, recomputeBlocks: false };
 
