@@ -20,6 +20,7 @@
 
 #include <atomic>
 #include <cstring>
+#include <new>
 #include <unordered_map>
 
 #include "convert.h"
@@ -61,6 +62,7 @@ struct StandInAllocator final : c10::Allocator {
     for (size_t before = most_allocated; before < now && !most_allocated.compare_exchange_weak(before, now);) {
     }
     char* const start = static_cast<char*>(std::malloc(bytes + kHead));
+    if (start == nullptr) throw std::bad_alloc();
     *reinterpret_cast<size_t*>(start) = bytes;
     return {start + kHead, start + kHead, &free_memory, kPlace};
   }

@@ -62,13 +62,18 @@ export function imageMemory(
   if (qkNorm) parts += fused ? 3 * e : e === 4 ? 8 : 8 + 2 * e;
   const scores = withoutScores ? 4 * heads * N : e * heads * N * N;
   const block = N * W * (8 + (2 + 1 + 8) * e + parts) + scores;
-  const unkept = N * W * (4 + (withoutScores ? 2 : 3) * e + (fused && !qkNorm ? 3 * e : 0) + (activation === "gelu" ? 0 : 8 * e)) + scores;
+  const unkept = N * W * (4 + 3 * e + (fused && !qkNorm ? 3 * e : 0) + (activation === "gelu" ? 0 : 8 * e)) + scores;
   const passing = 4 * pixels + (blocks === 1 ? N * W * (4 + 5 * e) : Math.max(unkept, N * W * (8 + 5 * e)));
   if (blocks === 0) return { ...none, passing: 4 * pixels + block + unkept };
   // Its one query, and what follows, is nothing beside the keys and values of all.
   const last = N * W * (4 + e + 2 * e + (qkNorm ? (e === 4 ? 4 : 8 + e) + (withoutScores ? 0 : e) : 0));
   const embedded = blocks === vision.depth ? pixels * e + (form === "open-clip" ? 4 * N * W : 0) : 0;
-  return { kept: embedded + (blocks - 1) * block + last, inputs: embedded + blocks * 4 * N * W, block, passing };
+  return {
+    kept: embedded + (blocks - 1) * block + last,
+    inputs: embedded + blocks * 4 * N * W,
+    block: blocks === 1 ? last : block,
+    passing,
+  };
 }
 
 /**
@@ -96,5 +101,5 @@ export function textMemory(
   const passing = blocks === 1 ? tokens * W * (4 + 5 * e) : Math.max(unkept, tokens * W * (8 + 5 * e) + padded * W * 4 * e);
   if (blocks === 0) return { ...none, passing: block + unkept };
   const last = tokens * W * (4 + e) + padded * W * 2 * e + texts * W * (8 + 12 * e);
-  return { kept: (blocks - 1) * block + last, inputs: blocks * 4 * tokens * W, block, passing };
+  return { kept: (blocks - 1) * block + last, inputs: blocks * 4 * tokens * W, block: blocks === 1 ? last : block, passing };
 }
