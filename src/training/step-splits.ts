@@ -215,7 +215,7 @@ export class StepSplits {
       );
       if (group === undefined) this.#looks = looks;
     } else if (asked) {
-      log.info(`Steps take some ${inBytes(peak(split))} of memory, and there are ${there}: they have ${words(split)}.`);
+      if (fits) log.info(`Steps take some ${inBytes(peak(split))} of memory, and there are ${there}: they have ${words(split)}.`);
     } else {
       this.#entries = [{ from: step, ...split }];
       return;

@@ -9,13 +9,10 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { type RunOptions, applySettings, findRecipe, runRecipe } from "../../src/recipes/index.ts";
 import { InterruptedError, NativeError } from "../../src/support/index.ts";
-import { deviceMemory, native, torchInfo } from "../../src/torch/index.ts";
+import { deviceMemory, native } from "../../src/torch/index.ts";
 import { type RunEvent, readEvents } from "../../src/training/index.ts";
 import { writeCollection } from "../integration/small-collection.ts";
 import { standIn, unless } from "./devices.ts";
-
-/** From 2.1 on, autograd can be kept from using threads of its own for a device. */
-const threadsKeptOut = (([major, minor]) => major! > 2 || (major === 2 && minor! >= 1))(torchInfo().version.split(".").map(Number));
 
 const root = mkdtempSync(join(tmpdir(), "laclip-memory-"));
 const file = join(root, "captions.csv");
@@ -136,23 +133,6 @@ describe("a run in too little memory", unless(standIn), () => {
     assertNear("squeezed", "plenty");
     assert.equal(eventsOf("squeezed").filter(({ event }) => event === "train").length, 4);
   });
-
-  test(
-    "computes blocks again where that is what fits",
-    { skip: !threadsKeptOut && "recomputed blocks off the processor take libtorch 2.1" },
-    async () => {
-      await train("again", tight, ["training.recomputeBlocks=auto", "training.microBatch=40"]);
-      assert.equal(splitsOf("again")[0]?.["recomputeBlocks"], true);
-      assertNear("again", "plenty");
-      const squeeze = afterStep(2, () => native().standInMemory(short));
-      await train("squeezed-again", plenty, ["training.recomputeBlocks=auto", "training.microBatch=40"], { evaluators: [squeeze] });
-      assert.deepEqual(
-        splitsOf("squeezed-again").map((event) => [event["reason"], event["recomputeBlocks"]]),
-        [["out of memory", true]],
-      );
-      assertNear("squeezed-again", "plenty");
-    },
-  );
 
   test("ends with what to do where the recipe allows no smaller parts", async () => {
     const squeeze = afterStep(2, () => native().standInMemory(short));
