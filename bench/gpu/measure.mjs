@@ -5,7 +5,7 @@
  *   node bench/gpu/measure.mjs --device cuda --budget 480 --out gpu-results
  *
  * Each part has a share of the time; what does not fit is left out, and said. `--small` runs every part with tiny models, to see on a
- * processor that all of it works.
+ * processor that all of it works. `--only WORD` runs the parts whose name holds it.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -23,6 +23,8 @@ const { values } = parseArgs({
     since: { type: "string" },
     out: { type: "string", default: process.env["OUT"] ?? "gpu-results" },
     small: { type: "boolean", default: false },
+    /** Runs only the parts whose name holds this. */
+    only: { type: "string", default: "" },
   },
 });
 const here = path.dirname(fileURLToPath(import.meta.url));
@@ -77,6 +79,25 @@ function theirs(way, preset, batch) {
     otherwise: [...args, "--compile", "none"],
   };
 }
+/** @param {"table" | "tars"} from @param {string} batch @returns {Run} */
+const fed = (from, batch) => ({
+  program: "laclip train",
+  command: process.execPath,
+  args: [
+    path.join(root, "dist/bench/gpu/feed.js"),
+    "--device",
+    values.device,
+    "--preset",
+    ownName("vit-b-16"),
+    "--precision",
+    precision,
+    "--from",
+    from,
+    "--batch",
+    sized(batch),
+    ...(small ? ["--steps", "10", "--warmup", "5", "--pictures", "64", "--different", "8"] : []),
+  ],
+});
 /** @param {string[]} files @returns {Run} */
 const tests = (...files) => ({
   program: "tests",
@@ -141,6 +162,12 @@ const parts = [
   { name: "B/16, batch 1,024", share: 110, runs: threeWays("vit-b-16", "1024") },
   { name: "whole runs and evaluation", share: 100, runs: [tests("test/gpu/runs", "test/gpu/evaluation")] },
   {
+    // At 256 a step is the shortest, and at 1,024 it waits for the most.
+    name: "B/16, pictures from disk",
+    share: 130,
+    runs: [fed("table", "256"), fed("tars", "256"), fed("table", "1024"), fed("tars", "1024")],
+  },
+  {
     name: "B/16, LaCLIP-MT, batch 512",
     share: 45,
     runs: ["1", "2", "4"].map((texts) => ours("vit-b-16", "512", "--method", "laclip-mt", "--texts", texts)),
@@ -175,6 +202,7 @@ const least = small ? 5 : 12;
 const results = [];
 mkdirSync(out, { recursive: true });
 for (const { name, share, runs } of parts) {
+  if (!name.includes(values.only)) continue;
   const until = Math.min(end, Date.now() + share * (small ? 10 : 1) * 1000);
   for (const [i, run] of runs.entries()) {
     const seconds = (until - Date.now()) / 1000;

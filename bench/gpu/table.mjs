@@ -18,6 +18,9 @@
 /** @param {unknown} value @param {number} digits */
 const shown = (value, digits) => (typeof value === "number" ? value.toFixed(digits) : "");
 
+/** @param {number} bytes */
+const gibibytes = (bytes) => (bytes / 2 ** 30).toFixed(1);
+
 /** @param {readonly Result[]} results */
 export function table(results) {
   const devices = [...new Set(results.map(({ outcome }) => outcome?.gpu).filter(Boolean))];
@@ -31,9 +34,24 @@ export function table(results) {
   return lines.join("\n");
 }
 
+/** What became of the time of a step that reads pictures. @param {Record<string, any>} outcome */
+function feeding({ waiting, loaderAlone, decoder, processors, kilobytes }) {
+  if (typeof waiting !== "number") return undefined;
+  return (
+    `waits for data ${(100 * waiting).toFixed(1)} % of a step; the loader alone ${shown(loaderAlone, 0)} images/s ` +
+    `on ${processors} processors, ${decoder}, ${shown(kilobytes, 0)} kB a picture`
+  );
+}
+
 /** @param {Result} result @param {readonly Result[]} all */
 function cells({ name, program, outcome = {}, failed, note }, all) {
-  const remark = [failed && `FAILED: ${failed}`, outcome.error, outcome.obstacle && `no graphs: ${outcome.obstacle}`, note]
+  const remark = [
+    failed && `FAILED: ${failed}`,
+    outcome.error,
+    outcome.obstacle && `no graphs: ${outcome.obstacle}`,
+    note,
+    feeding(outcome),
+  ]
     .filter(Boolean)
     .join("; ")
     .replaceAll("|", "/")
@@ -60,16 +78,18 @@ function cells({ name, program, outcome = {}, failed, note }, all) {
   const setting = [
     outcome.precision,
     outcome.method,
+    outcome.from && `from ${outcome.from}, batch ${outcome.batch}`,
     outcome.texts && outcome.texts !== "1" ? `K ${outcome.texts}` : "",
     outcome.method === "slip" && outcome.views === "device" ? "colours on the device" : "",
     outcome.recorded ? "graphs" : "",
     outcome.micro ? `micro ${outcome.micro}` : "",
+    outcome.recompute === true ? "blocks computed again" : "",
     outcome.plain ? "plain operators" : "",
     program === "PyTorch, best" && outcome.compile ? `compile ${outcome.compile}` : "",
   ];
   // The same work: what ours counted, at the other's speed. MFU is of the peak for its own precision, so only where that is the same.
   const speed = outcome["train/tflops"] === undefined && own !== undefined ? outcome.imagesPerSecond / own.imagesPerSecond : 1;
-  const counted = program === "laclip" ? outcome : own;
+  const counted = outcome["train/tflops"] === undefined ? own : outcome;
   const halves = ["bf16", "fp16"];
   const comparable =
     counted?.precision === outcome.precision || (halves.includes(counted?.precision) && halves.includes(outcome.precision));
@@ -85,7 +105,7 @@ function cells({ name, program, outcome = {}, failed, note }, all) {
     shown(outcome.waits, 0),
     counted && outcome.imagesPerSecond ? shown(counted["train/tflops"] * speed, 1) : "",
     mfu === undefined ? "" : `${mfu.toFixed(1)} %`,
-    outcome.memory ? (outcome.memory.peak / 2 ** 30).toFixed(1) : "",
+    outcome.memory ? gibibytes(outcome.memory.peak) + (outcome.estimate ? ` (${gibibytes(outcome.estimate)} estimated)` : "") : "",
     remark,
   ];
 }

@@ -102,11 +102,13 @@ NAPI_MODULE_INIT() {
     LACLIP_DECLARE("closeGraph", close_graph);
     LACLIP_DECLARE("deviceMemory", device_memory);
     LACLIP_DECLARE("resetPeakMemory", reset_peak_memory);
+    LACLIP_DECLARE("releaseMemory", release_memory);
     LACLIP_DECLARE("moveTensor", move_tensor);
     LACLIP_DECLARE("setDeterministic", set_deterministic);
     LACLIP_DECLARE("standInDevice", stand_in_device);
     LACLIP_DECLARE("kernelProblem", kernel_problem);
     LACLIP_DECLARE("compileKernels", compile_kernels);
+    LACLIP_DECLARE("standInMemory", stand_in_memory);
     LACLIP_DECLARE("memoryInfo", memory_info);
     LACLIP_DECLARE("startMemoryMeasure", start_memory_measure);
     LACLIP_DECLARE("endMemoryMeasure", end_memory_measure);

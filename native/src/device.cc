@@ -22,7 +22,9 @@
 #ifdef LACLIP_WITH_CUDA
 #include <ATen/cuda/CUDAContext.h>
 #include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAGuard.h>
 #endif
 
 namespace laclip {
@@ -32,6 +34,22 @@ namespace {
 void set(napi_env env, napi_value object, const char* name, napi_value value) { check(env, napi_set_named_property(env, object, name, value)); }
 
 c10::Device device_of(Call& call, size_t argument) { return c10::Device(to_string(call.env, call[argument])); }
+
+[[maybe_unused]] constexpr const char* kWithoutCuda = "this libtorch was built without CUDA";
+
+MemoryOfDevice memory_of(c10::Device device) {
+  if (device.type() == c10::DeviceType::PrivateUse1) return memory_of_stand_in();
+#ifdef LACLIP_WITH_CUDA
+  const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(device.index());
+  const c10::cuda::CUDAGuard guard(device);
+  size_t free = 0, total = 0;
+  C10_CUDA_CHECK(cudaMemGetInfo(&free, &total));
+  return {static_cast<size_t>(stats.allocated_bytes[0].current), static_cast<size_t>(stats.allocated_bytes[0].peak),
+          static_cast<size_t>(stats.reserved_bytes[0].current), free, total};
+#else
+  throw std::runtime_error(kWithoutCuda);
+#endif
+}
 
 // The stream of a device on which batches come while its other streams compute.
 c10::Stream copying_stream(const c10::impl::VirtualGuardImpl& impl, c10::Device device) {
@@ -97,7 +115,7 @@ napi_value gpu_problem(Call& call) {
     return from_string(call.env, error.what_without_backtrace());
   }
 #else
-  return from_string(call.env, "this libtorch was built without CUDA");
+  return from_string(call.env, kWithoutCuda);
 #endif
 }
 
@@ -114,7 +132,7 @@ napi_value device_properties([[maybe_unused]] Call& call) {
   set(env, properties, "processors", from_double(env, found.multiProcessorCount));
   return properties;
 #else
-  throw std::runtime_error("this libtorch was built without CUDA");
+  throw std::runtime_error(kWithoutCuda);
 #endif
 }
 
@@ -164,28 +182,45 @@ napi_value end_wait_count(Call& call) {
   return from_double(call.env, device.is_cpu() ? 0 : static_cast<double>(stand_in_waits() - waits_before));
 }
 
-// (CUDA device) -> { allocated, peak, reserved }: bytes of tensors now and at most, and what the allocator holds for them
-napi_value device_memory([[maybe_unused]] Call& call) {
-#ifdef LACLIP_WITH_CUDA
-  const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(device_of(call, 0).index());
+// (device other than the processor) -> { allocated, peak, reserved, free, total }, see MemoryOfDevice
+napi_value device_memory(Call& call) {
+  const napi_env env = call.env;
+  const MemoryOfDevice found = memory_of(device_of(call, 0));
   napi_value memory;
-  check(call.env, napi_create_object(call.env, &memory));
-  set(call.env, memory, "allocated", from_double(call.env, static_cast<double>(stats.allocated_bytes[0].current)));
-  set(call.env, memory, "peak", from_double(call.env, static_cast<double>(stats.allocated_bytes[0].peak)));
-  set(call.env, memory, "reserved", from_double(call.env, static_cast<double>(stats.reserved_bytes[0].current)));
+  check(env, napi_create_object(env, &memory));
+  const auto put = [&](const char* name, size_t bytes) { set(env, memory, name, from_double(env, static_cast<double>(bytes))); };
+  put("allocated", found.allocated);
+  put("peak", found.peak);
+  put("reserved", found.reserved);
+  put("free", found.free);
+  put("total", found.total);
   return memory;
+}
+
+// (device other than the processor): the peak begins anew
+napi_value reset_peak_memory(Call& call) {
+  const c10::Device device = device_of(call, 0);
+  if (device.type() == c10::DeviceType::PrivateUse1) {
+    reset_peak_of_stand_in();
+    return undefined(call.env);
+  }
+#ifdef LACLIP_WITH_CUDA
+  c10::cuda::CUDACachingAllocator::resetPeakStats(device.index());
+  return undefined(call.env);
 #else
-  throw std::runtime_error("this libtorch was built without CUDA");
+  throw std::runtime_error(kWithoutCuda);
 #endif
 }
 
-// (CUDA device): the peak begins anew
-napi_value reset_peak_memory([[maybe_unused]] Call& call) {
+// (device other than the processor): what its allocator holds and no tensor needs is free again
+napi_value release_memory(Call& call) {
+  const c10::Device device = device_of(call, 0);
+  if (device.type() == c10::DeviceType::PrivateUse1) return undefined(call.env);
 #ifdef LACLIP_WITH_CUDA
-  c10::cuda::CUDACachingAllocator::resetPeakStats(device_of(call, 0).index());
+  c10::cuda::CUDACachingAllocator::emptyCache();
   return undefined(call.env);
 #else
-  throw std::runtime_error("this libtorch was built without CUDA");
+  throw std::runtime_error(kWithoutCuda);
 #endif
 }
 

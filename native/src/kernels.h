@@ -22,9 +22,16 @@ struct KernelCall {
 // Blocks of a kernel that are at work at the same time: for kernels that leave something behind for each block.
 int64_t resident_blocks(c10::Device device, const KernelCall& call);
 
+// `launch` of a struct of so many bytes.
+void launch_bytes(c10::Device device, const KernelCall& call, int64_t blocks, const void* arguments, size_t bytes,
+                  const std::vector<at::Tensor>& memory);
+
 // Gives it to the device, behind the other work of this thread.
 // `arguments` is the kernel's struct, copied before the call returns; `memory` are the tensors that it leads to.
-void launch(c10::Device device, const KernelCall& call, int64_t blocks, const void* arguments, const std::vector<at::Tensor>& memory);
+template <typename Arguments>
+void launch(c10::Device device, const KernelCall& call, int64_t blocks, const Arguments* arguments, const std::vector<at::Tensor>& memory) {
+  launch_bytes(device, call, blocks, arguments, sizeof(Arguments), memory);
+}
 
 // (device) -> why our kernels don't run there, or undefined where they do
 napi_value kernel_problem(Call& call);

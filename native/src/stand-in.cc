@@ -3,7 +3,7 @@
 //
 // It is libtorch's device type for private use. Memory is the processor's; every operator without a kernel of its own goes through one
 // boxed fallback, which checks where the tensors are, shows their memory to the processor's kernel, and brings results back. Nothing of it
-// is registered unless a test asks.
+// is registered unless a test asks. Its memory ends where a test says, with the error that libtorch has for that.
 #include <ATen/Context.h>
 #include <ATen/EmptyTensor.h>
 #include <ATen/NativeFunctions.h>
@@ -22,6 +22,7 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <new>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -57,12 +58,36 @@ void wait_here(const std::string& op) {
   waits++;
 }
 
-void free_memory(void* data) { std::free(data); }
+// How much memory it has, 0 for as much as there is, and what of it is in tensors, now and at most.
+std::atomic<size_t> limit{0};
+std::atomic<size_t> allocated{0};
+std::atomic<size_t> most_allocated{0};
+
+// Before every piece of memory stands how long it is.
+constexpr size_t kHead = 64;
+
+void free_memory(void* data) {
+  if (data == nullptr) return;
+  char* const start = static_cast<char*>(data) - kHead;
+  allocated -= *reinterpret_cast<size_t*>(start);
+  std::free(start);
+}
 
 struct StandInAllocator final : c10::Allocator {
   static c10::DataPtr make(size_t bytes) {
-    void* data = bytes == 0 ? nullptr : std::malloc(bytes);
-    return {data, data, &free_memory, kPlace};
+    if (bytes == 0) return {nullptr, nullptr, &free_memory, kPlace};
+    const size_t now = allocated += bytes;
+    if (limit != 0 && now > limit) {
+      allocated -= bytes;
+      TORCH_CHECK_WITH(OutOfMemoryError, false, "The stand-in is out of memory. Tried to allocate ", bytes, " bytes, ", now - bytes, " of ",
+                       limit.load(), " are in use.");
+    }
+    for (size_t before = most_allocated; before < now && !most_allocated.compare_exchange_weak(before, now);) {
+    }
+    char* const start = static_cast<char*>(std::malloc(bytes + kHead));
+    if (start == nullptr) throw std::bad_alloc();
+    *reinterpret_cast<size_t*>(start) = bytes;
+    return {start + kHead, start + kHead, &free_memory, kPlace};
   }
 #if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 3)
   c10::DataPtr allocate(size_t bytes) override { return make(bytes); }
@@ -308,6 +333,10 @@ void through(const c10::OperatorHandle& op, torch::jit::Stack* stack, const Comp
   });
 }
 
+void done_on_stand_in(std::function<void()> work) {
+  if (Recording* const now = recording.load(); now != nullptr) now->work.push_back(std::move(work));
+}
+
 namespace {
 
 void on_processor(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
@@ -384,5 +413,20 @@ napi_value stand_in_device(Call& call) {
   register_stand_in();
   return from_string(call.env, kPlace.str());
 }
+
+// (bytes): how much memory it has from now on; 0 for as much as there is
+napi_value stand_in_memory(Call& call) {
+  const double bytes = to_double(call.env, call[0]);
+  if (!(bytes >= 0)) throw std::runtime_error("memory of the stand-in: expected 0 bytes or more");
+  limit = static_cast<size_t>(bytes);
+  return undefined(call.env);
+}
+
+MemoryOfDevice memory_of_stand_in() {
+  const size_t total = limit, now = allocated;
+  return {now, most_allocated, now, total > now ? total - now : 0, total};
+}
+
+void reset_peak_of_stand_in() { most_allocated = allocated.load(); }
 
 }  // namespace laclip

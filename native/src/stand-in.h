@@ -22,6 +22,10 @@ using Compute = std::function<void(const c10::OperatorHandle& op, torch::jit::St
 // An operator of the stand-in: shows its arguments to the processor, computes, and brings the results back; recorded, where a graph is.
 void through(const c10::OperatorHandle& op, torch::jit::Stack* stack, const Compute& compute);
 
+// To be told of what was done in the stand-in's memory by another way than its operators: it is part of the graph that is recorded, if any.
+// `work` does it again, and keeps that memory.
+void done_on_stand_in(std::function<void()> work);
+
 void add_packed_kernels(torch::Library& own);
 
 }  // namespace laclip

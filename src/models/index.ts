@@ -4,6 +4,7 @@ export * from "./config.ts";
 export * from "./flops.ts";
 export * from "./freeze.ts";
 export * from "./initial-weights.ts";
+export * from "./kept-memory.ts";
 export * from "./model-folder.ts";
 export * from "./preprocessing.ts";
 export * from "./presets.ts";

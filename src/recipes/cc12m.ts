@@ -5,7 +5,7 @@
  *
  * Expect ImageNet zero-shot top-1 of 40.2 (CLIP) and 48.4 (LaCLIP): verified, README of LijieFan/LaCLIP. About 42.1 (SLIP) and 49.7
  * (LaSLIP): from memory, weak. LaCLIP-MT: not known here.
- * The published batch is 32 GPUs x 256. Here the whole batch of 8,192 is trained in the memory of micro-batches of 256, on whatever
+ * The published batch is 32 GPUs x 256. Here the whole batch of 8,192 is trained in micro-batches that fit into memory, on whatever
  * machine there is; no run of this size has been made with this program.
  * Verified from the released code and its command: optimiser, schedule, augmentation, learning rate, weight decay, 35 epochs. From the
  * article: the batch. Derived: the warm-up's steps.
@@ -17,7 +17,7 @@ import { derive } from "./recipe.ts";
 const clip = derive(clipVitB16, {
   description: "CLIP on CC12M: every image with its own caption",
   // An epoch of warm-up: about 10.5 million samples.
-  training: { epochs: 35, batchSize: 8192, microBatch: 256, warmupSteps: 1280 },
+  training: { epochs: 35, batchSize: 8192, microBatch: "auto", warmupSteps: 1280 },
 });
 
 export const cc12m = methods(clip, "CC12M");

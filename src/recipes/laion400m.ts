@@ -5,11 +5,11 @@
  *
  * Expect ImageNet zero-shot top-1, CLIP and LaCLIP: B/32 62.0 and 64.4, B/16 67.0 and 69.3, L/14 71.8 and 74.5: verified, README of
  * LijieFan/LaCLIP. LaCLIP-MT, SLIP, LaSLIP: not known here; nobody has published them on these data.
- * The published batch is 32,768 on many GPUs. Here it is trained in the memory of micro-batches, on whatever machine there is; no run of this
+ * The published batch is 32,768 on many GPUs. Here it is trained in micro-batches that fit into memory, on whatever machine there is; no run of this
  * size has been made with this program. The authors' rewrites of LAION-400M were never released.
  * Verified from the README: the models, and that L/14 has QuickGELU. From the article: batch and 32 epochs (of B/32). Verified from
  * open_clip's trainer: betas, eps, learning rate, weight decay, cosine to 0, crops, bicubic resize, OpenAI's mean and deviation; that the
- * paper kept them is from memory, as are the 2,000 steps of warm-up, and that B/16 and L/14 were trained alike. Derived: the micro-batches.
+ * paper kept them is from memory, as are the 2,000 steps of warm-up, and that B/16 and L/14 were trained alike.
  */
 import { methods } from "./methods.ts";
 import type { Recipe } from "./recipe.ts";
@@ -17,7 +17,7 @@ import type { Recipe } from "./recipe.ts";
 const peakLr = 5e-4;
 const warmupSteps = 2000;
 
-function laion400m(name: string, model: Recipe["model"], microBatch: number): ReturnType<typeof methods> {
+function laion400m(name: string, model: Recipe["model"]): ReturnType<typeof methods> {
   const clip: Recipe = {
     description: `CLIP on LAION-400M, ${name}: every image with its own caption`,
     model,
@@ -33,7 +33,7 @@ function laion400m(name: string, model: Recipe["model"], microBatch: number): Re
     training: {
       epochs: 32,
       batchSize: 32_768,
-      microBatch,
+      microBatch: "auto",
       warmupSteps,
       precision: "bf16",
       seed: 0,
@@ -45,6 +45,6 @@ function laion400m(name: string, model: Recipe["model"], microBatch: number): Re
   return methods(clip, `LAION-400M, ${name}`);
 }
 
-export const laion400mVitB32 = laion400m("ViT-B/32", { preset: "open-clip-vit-b-32" }, 256);
-export const laion400mVitB16 = laion400m("ViT-B/16", { preset: "open-clip-vit-b-16" }, 256);
-export const laion400mVitL14 = laion400m("ViT-L/14", { preset: "open-clip-vit-l-14", activation: "quick-gelu" }, 64);
+export const laion400mVitB32 = laion400m("ViT-B/32", { preset: "open-clip-vit-b-32" });
+export const laion400mVitB16 = laion400m("ViT-B/16", { preset: "open-clip-vit-b-16" });
+export const laion400mVitL14 = laion400m("ViT-L/14", { preset: "open-clip-vit-l-14", activation: "quick-gelu" });

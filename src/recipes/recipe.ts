@@ -93,8 +93,11 @@ export const recipeSchema = z.strictObject({
     steps: count.optional(),
     /** Samples a step, of all processes together. */
     batchSize: count,
-    /** Images in the towers of each process at once: less memory for one more forward pass, the same gradients. Default all it has. */
-    microBatch: count.optional(),
+    /**
+     * Images in the towers of each process at once: less memory for one more forward pass, the same gradients. Default "auto": all that it
+     * has, or as many as fit into memory.
+     */
+    microBatch: z.union([count, z.literal("auto")]).optional(),
     /**
      * Where the colours of SLIP's views are changed: "loader", "device", or "auto": the device where it works aside from the processor. The
      * same bytes either way. Default "auto".
@@ -102,8 +105,11 @@ export const recipeSchema = z.strictObject({
     viewsOn: z.enum(["auto", "device", "loader"]).optional(),
     /** Share of the patches of each image that the image tower does not look at in training. Default 0. */
     patchDropout: z.number().min(0).lt(1).optional(),
-    /** Compute the blocks of both towers again in the backward pass: less memory, more time, the same gradients. Default false. */
-    recomputeBlocks: z.boolean().optional(),
+    /**
+     * Compute the blocks of both towers again in the backward pass: less memory, more time, the same gradients. Default "auto": where steps
+     * would not fit into memory otherwise, or only by more time.
+     */
+    recomputeBlocks: z.union([z.boolean(), z.literal("auto")]).optional(),
     warmupSteps: z.number().int().nonnegative(),
     /** "fp32", or matrix products in bfloat16 or float16. */
     precision: z.enum(["fp32", "bf16", "fp16"]),

@@ -105,7 +105,6 @@ async function runOn(
   // Others get the weights of the first, and need no folder.
   const initialWeights = initial && first ? await beginRun(initial, model, preprocessing) : undefined;
   if (recipe.model.freeze !== undefined) freeze(model, recipe.model.freeze);
-  model.recomputesBlocks = training.recomputeBlocks ?? false;
   // Drawn on the processor, so that a run begins with the same weights everywhere.
   model.moveTo(device);
   const config = { recipe: withoutPlace(recipe), model: shape, totalSteps, data: described, ...(initialWeights && { initialWeights }) };
@@ -125,6 +124,7 @@ async function runOn(
       precision: training.precision,
       scaler: scalerOf(recipe),
       microBatch: training.microBatch,
+      recomputeBlocks: training.recomputeBlocks,
       patchDropout: training.patchDropout === undefined ? undefined : { share: training.patchDropout, seed: training.seed },
       device,
       cudaGraphs: training.cudaGraphs,

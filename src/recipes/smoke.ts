@@ -16,7 +16,8 @@ export function smoke(recipe: Recipe): Recipe {
       ...training,
       steps: 12,
       batchSize: Math.min(training.batchSize, 16),
-      ...(training.microBatch !== undefined && { microBatch: Math.min(training.microBatch, 8) }),
+      // Where the recipe has micro-batches, or leaves it to memory whether, they are tried.
+      ...(training.microBatch !== undefined && { microBatch: training.microBatch === "auto" ? 8 : Math.min(training.microBatch, 8) }),
       warmupSteps: 2,
       precision: "fp32",
       checkpointEvery: 6,

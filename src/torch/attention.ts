@@ -21,6 +21,12 @@ export function causalMask(tokens: number, device: string): Tensor {
   return ops.triu(full([tokens, tokens], -Infinity, { device }), 1);
 }
 
+/** Whether `attention` of such tensors remembers no scores for its gradient. */
+export function keepsNoScores({ device, dtype }: Pick<Tensor, "device" | "dtype">): boolean {
+  if (!hasOperator("aten::scaled_dot_product_attention")) return false;
+  return device.startsWith("cuda") || (device === "cpu" && dtype === "float32");
+}
+
 /**
  * softmax(q k^T / sqrt(D)) v for each head. Shapes: B batch, H heads, M queries, N tokens, D head width.
  * @param q `[B, H, M, D]`

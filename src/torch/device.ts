@@ -3,7 +3,7 @@
  *
  * Only this room knows kinds of devices. What lies above passes names on, and asks here for what a device has.
  */
-import { UsageError } from "../support/index.ts";
+import { NativeError, UsageError } from "../support/index.ts";
 import { guard, native } from "./native.ts";
 
 /** What `findDevice` takes, in words for help texts. */
@@ -88,15 +88,41 @@ export function deviceName(device: string): string | undefined {
   return isCuda(device) ? guard(() => native().deviceProperties(device).name) : undefined;
 }
 
-/** Bytes of a GPU's memory: in tensors now, in tensors at most since `resetPeakMemory`, and held for them; undefined for the processor. */
-export function deviceMemory(device: string): { allocated: number; peak: number; reserved: number; total: number } | undefined {
-  if (!isCuda(device)) return undefined;
-  return guard(() => ({ ...native().deviceMemory(device), total: native().deviceProperties(device).memory }));
+/** Bytes of a device's own memory. */
+export interface DeviceMemory {
+  /** In tensors now. */
+  allocated: number;
+  /** In tensors at most, since `resetPeakMemory`. */
+  peak: number;
+  /** Held for tensors, whether there are such now or not. */
+  reserved: number;
+  /** In nobody's hands. */
+  free: number;
+  /** In all. */
+  total: number;
+}
+
+/** The memory of a GPU; undefined for the processor. */
+export function deviceMemory(device: string): DeviceMemory | undefined {
+  if (!worksAside(device)) return undefined;
+  const found = guard(() => native().deviceMemory(device));
+  // The device that stands in for a GPU has an end only where a test sets one.
+  return found.total === 0 ? undefined : found;
 }
 
 /** Lets the peak of `deviceMemory` begin anew. */
 export function resetPeakMemory(device: string): void {
-  if (isCuda(device)) guard(() => native().resetPeakMemory(device));
+  if (worksAside(device)) guard(() => native().resetPeakMemory(device));
+}
+
+/** Gives back what is held for tensors and in none: what comes next may need it in other pieces. */
+export function releaseMemory(device: string): void {
+  if (worksAside(device)) guard(() => native().releaseMemory(device));
+}
+
+/** Whether an error says that memory did not suffice, that of a GPU or that of the machine. */
+export function isOutOfMemory(error: unknown): boolean {
+  return error instanceof NativeError && /out of memory|CUBLAS_STATUS_ALLOC_FAILED|can't allocate memory/i.test(error.message);
 }
 
 /**

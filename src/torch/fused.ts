@@ -55,7 +55,7 @@ function hasKernels(device: string): boolean {
 }
 
 /** Whether the fused operators take it. In float16, which some processors multiply in, plain operators do it there. */
-function canFuse({ device, dtype }: Tensor): boolean {
+export function canFuse({ device, dtype }: Pick<Tensor, "device" | "dtype">): boolean {
   if (dtype !== "float32" && dtype !== "bfloat16" && (dtype !== "float16" || device === "cpu")) return false;
   return device === "cpu" || hasKernels(device);
 }

@@ -78,13 +78,15 @@ export interface Native {
   endGraph(graph: number): void;
   replayGraph(graph: number): void;
   closeGraph(graph: number): void;
-  deviceMemory(device: string): { allocated: number; peak: number; reserved: number };
+  deviceMemory(device: string): { allocated: number; peak: number; reserved: number; free: number; total: number };
   resetPeakMemory(device: string): void;
+  releaseMemory(device: string): void;
   moveTensor(handle: NativeHandle, device: string): void;
   setDeterministic(on: boolean): void;
   standInDevice(): string;
   kernelProblem(device: string): string | undefined;
   compileKernels(library: string, architecture: string, file: string, names: readonly string[], values: readonly number[]): ArrayBuffer;
+  standInMemory(bytes: number): void;
   memoryInfo(): { live: number; accountedBytes: number };
   startMemoryMeasure(): void;
   endMemoryMeasure(): { bytes: number; peak: number };

@@ -103,9 +103,10 @@ export class BatchFeed {
   #bring(beside: boolean): void {
     const { device, toInput } = this.#options;
     const batch = this.#arrived!.value as Batch;
-    this.#arrived = undefined;
     const input = toInput(batch);
     const brings = this.#ahead || input.viewColours !== undefined;
     this.#brought = { batch, input: brings ? { ...input, there: bringToDevice(input, device, beside) } : input };
+    // Last: a device that has no room for it may have some when the step is taken again.
+    this.#arrived = undefined;
   }
 }

@@ -14,6 +14,8 @@ export * from "./skipped-steps.ts";
 export * from "./step-graphs.ts";
 export * from "./step-guard.ts";
 export * from "./speedometer.ts";
+export * from "./step-memory.ts";
+export * from "./step-splits.ts";
 export * from "./step.ts";
 export * from "./tower-features.ts";
 export * from "./tracker.ts";

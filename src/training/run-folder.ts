@@ -5,6 +5,7 @@
  *   events.jsonl       one line an event: measurements, evaluations, resumes
  *   tfevents/          the same numbers for TensorBoard
  *   checkpoints/       step-00000200/, ...; best, a link to the best of them
+ *   splits.json        how steps were split to fit into memory; only when that was chosen
  *   skipped.json       steps that were passed over after numbers that were not finite; only when there were such
  *   trackers.json      what a tracking server calls the run; only when there is one
  *   heartbeat.json     the last finished step and when that was
@@ -79,6 +80,11 @@ export class RunFolder {
   /** What was passed over after roll-backs; see `SkippedSteps`. */
   get skippedSteps(): string {
     return join(this.path, "skipped.json");
+  }
+
+  /** How steps were split; see `StepSplits`. */
+  get splits(): string {
+    return join(this.path, "splits.json");
   }
 
   /** What tracking servers call this run; see `Reporter`. */

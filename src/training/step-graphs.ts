@@ -122,7 +122,7 @@ export class StepGraphs {
     const inputs = Object.fromEntries(
       Object.entries(input.there).map(([name, tensor]: [string, Tensor]) => [name, tensor.clone().keep()]),
     ) as unknown as StepTensors;
-    if (scaler !== undefined) inputs.lossScale = full([], scaler.scale, { device }).keep();
+    if (scaler !== undefined) inputs.lossScale = full([], Math.fround(scaler.scale), { device }).keep();
     try {
       const { graph, result: report } = Graph.record(device, () => backwardWhole(context, { ...input, there: inputs }));
       for (const tensor of [report.loss, ...Object.values(report.metrics)]) tensor.keep();
@@ -146,7 +146,8 @@ export class StepGraphs {
 /** Does a recorded step with the arrays of another batch. */
 function again({ graph, inputs, report, gradients }: RecordedStep, there: StepTensors, { scaler }: StepContext): LossReport {
   for (const [name, tensor] of Object.entries(there) as [keyof StepTensors, Tensor][]) inputs[name]!.copy_(tensor);
-  inputs.lossScale?.fill_(scaler!.scale);
+  // As float32 has it: a factor that is too large for that is infinite, as where the loss is multiplied with it.
+  inputs.lossScale?.fill_(Math.fround(scaler!.scale));
   graph.replay();
   for (const [parameter, gradient] of gradients) parameter.grad = gradient;
   return report;

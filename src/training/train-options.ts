@@ -36,8 +36,10 @@ export interface TrainOptions {
   precision: Precision;
   /** Scales the loss where gradients are taken; float16 needs it. Default none. */
   scaler?: LossScaler | undefined;
-  /** Images that pass through the towers of this process at once, see cached-gradients.ts. Default its whole batch. */
-  microBatch?: number | undefined;
+  /** Images that pass through the towers of this process at once, see cached-gradients.ts. Default "auto": as many as fit, see `StepSplits`. */
+  microBatch?: number | "auto" | undefined;
+  /** Whether blocks are computed again in the backward pass, see `Clip.recomputesBlocks`. Default "auto": where that is the fastest that fits. */
+  recomputeBlocks?: boolean | "auto" | undefined;
   /** Patches of each image that the image tower does not look at. Default it looks at all. */
   patchDropout?: PatchDropout | undefined;
   /** Where the model is, see `findDevice`. */

@@ -25,7 +25,9 @@ import { Speedometer } from "./speedometer.ts";
 import { StallWatch } from "./stall-watch.ts";
 import { StepGraphs, graphObstacle } from "./step-graphs.ts";
 import type { GuardState, Verdict } from "./step-guard.ts";
-import { trainStep } from "./step.ts";
+import type { StepSplit } from "./step-memory.ts";
+import { StepSplits } from "./step-splits.ts";
+import { type StepInput, type StepReport, trainStep } from "./step.ts";
 import { finiteOrText, loaderStart, recordLeftOut, recordStep, warnOfWaiting } from "./train-events.ts";
 import type { TrainOptions, TrainSummary } from "./train-options.ts";
 
@@ -62,7 +64,8 @@ class Trainer {
   readonly #watch: StallWatch;
   readonly #window = new MeasureWindow();
   readonly #speedometer: Speedometer;
-  readonly #graphs: StepGraphs | undefined;
+  #graphs: StepGraphs | undefined;
+  readonly #splits: StepSplits;
   /** Step that this start went on from. */
   #from = 0;
   #batches: BatchFeed | undefined;
@@ -77,6 +80,7 @@ class Trainer {
     this.#progress = new Progress({ label: options.label ?? "train", total: totalSteps, unit: "steps", start: 0 });
     this.#speedometer = new Speedometer(options);
     this.#graphs = this.#openGraphs();
+    this.#splits = new StepSplits(options);
     this.#watch = new StallWatch({ heartbeat: this.#course.first ? run.heartbeat : undefined, totalSteps, ...options.stall });
   }
 
@@ -109,12 +113,26 @@ class Trainer {
   }
 
   #openGraphs(): StepGraphs | undefined {
-    const { cudaGraphs = false, objective } = this.#options;
+    const { cudaGraphs = false, objective, microBatch } = this.#options;
     if (!cudaGraphs) return undefined;
     const obstacle =
-      this.#objective === objective ? graphObstacle({ ...this.#options, ranks: this.#course.ranks }) : "LACLIP_FAULTS spoils some of them";
+      this.#objective === objective
+        ? graphObstacle({ ...this.#options, ranks: this.#course.ranks, microBatch: microBatch === "auto" ? undefined : microBatch })
+        : "LACLIP_FAULTS spoils some of them";
     if (obstacle === undefined) return new StepGraphs();
-    log.info(`training.cudaGraphs: steps are not recorded, since ${obstacle}.`);
+    sayUnrecorded(obstacle);
+    return undefined;
+  }
+
+  /** The graphs for a step of this split. Where it can't be recorded, neither are later ones. */
+  #graphsFor({ microBatch }: StepSplit, { batchSize }: StepInput): StepGraphs | undefined {
+    if (this.#graphs === undefined) return undefined;
+    const parts = microBatch < batchSize ? microBatch : undefined;
+    const obstacle = graphObstacle({ ...this.#options, ranks: this.#course.ranks, microBatch: parts });
+    if (obstacle === undefined) return this.#graphs;
+    sayUnrecorded(obstacle);
+    this.#graphs.dispose();
+    this.#graphs = undefined;
     return undefined;
   }
 
@@ -185,24 +203,21 @@ class Trainer {
     const given = performance.now();
     const lr = schedule(this.#course.step);
     let verdict: Verdict = "update";
-    let report: ReturnType<typeof trainStep>;
+    let report: StepReport;
     try {
-      report = trainStep(
-        {
-          ...this.#options,
-          objective: this.#objective,
-          ranks: this.#course.ranks,
-          graphs: this.#graphs,
-          meanwhile: () => this.#batches?.bringNext(),
-        },
-        input,
-        lr,
-        true,
-        (found) => {
-          verdict = this.#course.guard.judge({ loss: found.loss, gradientNorm: found.gradientNorm!, overflow: found.overflow });
-          return verdict === "update";
-        },
-      );
+      let judged = false;
+      const judge = (found: StepReport): boolean => {
+        judged = true;
+        verdict = this.#course.guard.judge({ loss: found.loss, gradientNorm: found.gradientNorm!, overflow: found.overflow });
+        return verdict === "update";
+      };
+      const context = { ...this.#options, objective: this.#objective, ranks: this.#course.ranks };
+      const meanwhile = (): void => {
+        if (!this.#splits.looking) this.#batches?.bringNext();
+      };
+      const attempt = (split: StepSplit): StepReport =>
+        trainStep({ ...context, microBatch: split.microBatch, graphs: this.#graphsFor(split, input), meanwhile }, input, lr, true, judge);
+      report = this.#splits.take(this.#course.step, input, attempt, () => judged);
     } finally {
       this.#batches?.release(fed);
     }
@@ -330,4 +345,8 @@ class Trainer {
     log.info(`Going on from step ${step} (${checkpoint.folder}).`);
     run.record("resume", step, where);
   }
+}
+
+function sayUnrecorded(obstacle: string): void {
+  log.info(`training.cudaGraphs: steps are not recorded, since ${obstacle}.`);
 }
