@@ -10,7 +10,7 @@
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -48,6 +48,8 @@ const self = fileURLToPath(import.meta.url);
 const work = join(values.work, `${pictures}-${different}`);
 const images = join(work, "images");
 const table = join(work, "captions.csv");
+/** Is there when all else is. */
+const ready = join(work, "ready");
 const tars = join(work, "tars");
 
 if (values.make !== undefined) {
@@ -55,7 +57,7 @@ if (values.make !== undefined) {
   const count = Math.ceil(different / availableParallelism());
   await makePhotos(join(work, `made-${values.make}`), { name: `feed ${values.make}`, width: 500, height: 375, count, grain: 0.06 });
 } else {
-  if (!existsSync(table)) await prepare();
+  if (!existsSync(ready)) await prepare();
   print(await measure());
 }
 
@@ -78,10 +80,9 @@ async function prepare(): Promise<void> {
     const caption = Array.from({ length: 6 + random.integer(14) }, () => words[random.integer(words.length)]).join(" ");
     return csvLine([String(i), `images/${i}.jpg`, caption]);
   });
-  // The table last: where it is, all is.
-  writeFileSync(`${table}.part`, csvLine(["id", "image", "caption"]) + lines.join(""));
-  renameSync(`${table}.part`, table);
+  writeFileSync(table, csvLine(["id", "image", "caption"]) + lines.join(""));
   laclip(["data", "pack", table, "--out", tars, "--samples-per-shard", String(Math.ceil(pictures / 8)), "--no-decode", "-q"]);
+  writeFileSync(ready, "");
 }
 
 /** What the loader gives alone, and a run that is ended after its steps. */

@@ -71,7 +71,13 @@ const runs = [
 /** @type {Result[]} */
 const results = [];
 mkdirSync(out, { recursive: true });
-mkdirSync(values.models, { recursive: true });
+const spare = path.join(root, "build/gpu");
+for (const folder of [values.models, spare]) mkdirSync(folder, { recursive: true });
+const { bavail, bsize } = statfsSync(values.models);
+// Memory that looks like a disk may be too small for a model.
+const models = small || bavail * bsize > 15e9 ? values.models : spare;
+if (models !== values.models)
+  process.stderr.write(`${values.models} has only ${((bavail * bsize) / 1e9).toFixed(0)} GB left: models lie in ${spare}\n`);
 
 const { tryLlamaCpp, gpuComplaint, nvidiaGpu } = await import(path.join(root, "dist/src/rewriting/engines/llama-cpp-trial.js"));
 const trial = await tryLlamaCpp(device === "cpu" ? false : "auto");
@@ -103,13 +109,11 @@ if (!results.some(({ outcome }) => outcome) || results.some(({ failed }) => fail
 
 /** Has the model of these weights, and no other, since they fill a disk. @param {string} weights */
 function make(weights) {
-  const path_ = path.join(values.models, `random-llama-${small ? "small" : "7b"}.${weights}.gguf`);
+  const path_ = path.join(models, `random-llama-${small ? "small" : "7b"}.${weights}.gguf`);
   if (model === path_) return true;
   if (unmade.has(weights)) return false;
   if (model !== undefined) rmSync(model, { force: true });
   model = undefined;
-  const { bavail, bsize } = statfsSync(values.models);
-  if (!small && bavail * bsize < 15e9) process.stderr.write(`${values.models} has only ${((bavail * bsize) / 1e9).toFixed(0)} GB left\n`);
   const answer = spawnSync(process.execPath, [program, "--model", path_, "--make", weights, ...(small ? ["--small"] : [])], {
     encoding: "utf8",
   });

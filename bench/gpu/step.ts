@@ -71,12 +71,13 @@ const lengths = [8, 9, 10, 11, 12, 12, 13, 13, 14, 14, 15, 16, 17, 18, 20, 22];
 const tokenizer = ClipTokenizer.load();
 const known = shape.text.vocabularySize > endOfText;
 
-/** A caption for each image, and for all methods but CLIP and SLIP four rewrites of it; all are of the same lengths. */
+/** A caption for each image, and for all methods but CLIP and SLIP four rewrites of it; all together are of the same lengths. */
 const samples = Array.from({ length: batchSize }, (_, row) => {
   const random = Random.of("captions", row);
-  const caption = (source: string): Caption => ({
+  // The texts of an image differ in length, and so their sum from step to step: graphs see several shapes.
+  const caption = (source: string, number: number): Caption => ({
     source,
-    text: Array.from({ length: lengths[row % lengths.length]! - 2 }, () => words[random.integer(words.length)]).join(" "),
+    text: Array.from({ length: lengths[(row + 5 * number) % lengths.length]! - 2 }, () => words[random.integer(words.length)]).join(" "),
   });
   const rewrites = values.method === "clip" || slip ? [] : ["chatgpt", "bard", "mscoco", "human"];
   return { id: String(row), captions: ["original", ...rewrites].map(caption) };

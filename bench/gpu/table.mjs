@@ -30,7 +30,12 @@ export function table(results) {
     "| what | program | setting | images/s | of the repository's way | s a step | s until given | waits | TFLOP/s | MFU | GiB | note |",
     "|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|",
   ];
-  for (const result of results) lines.push(`| ${cells(result, results).join(" | ")} |`);
+  const columns = lines.at(-2)?.split("|").length ?? 0;
+  for (const result of results) {
+    const row = `| ${cells(result, results).join(" | ")} |`;
+    if (row.split("|").length !== columns) throw new Error(`A row has not the columns of the table: ${row}`);
+    lines.push(row);
+  }
   return lines.join("\n");
 }
 
@@ -67,7 +72,7 @@ function cells({ name, program, outcome = {}, failed, note }, all) {
       /** @param {Record<string, any>} one */ (one) => `${one.name}: ${rates(one.ours)}, plain ${rates(one.plain)}`,
     );
     const what = found.length > 0 ? `GB/s forward and with the way back: ${found.join("; ")}` : "";
-    return [name, program, "bf16", "", "", "", "", "", "", "", [what, remark].filter(Boolean).join("; ")];
+    return [name, program, "bf16", "", "", "", "", "", "", "", "", [what, remark].filter(Boolean).join("; ")];
   }
   // With --small the models are not of one size.
   const beside = all.filter(
@@ -81,7 +86,7 @@ function cells({ name, program, outcome = {}, failed, note }, all) {
     outcome.from && `from ${outcome.from}, batch ${outcome.batch}`,
     outcome.texts && outcome.texts !== "1" ? `K ${outcome.texts}` : "",
     outcome.method === "slip" && outcome.views === "device" ? "colours on the device" : "",
-    outcome.recorded ? "graphs" : "",
+    outcome.recorded ? `${outcome.recorded} graphs` : "",
     outcome.micro ? `micro ${outcome.micro}` : "",
     outcome.recompute === true ? "blocks computed again" : "",
     outcome.plain ? "plain operators" : "",

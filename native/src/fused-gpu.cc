@@ -224,7 +224,8 @@ class SplitHeads : public torch::autograd::Function<SplitHeads> {
     while (lanes * columns < depth) lanes *= 2;
     return {"split-heads",
             name,
-            {{"THREADS", std::min(whole_warps(vectors * lanes), 512)},
+            // More threads leave a multiprocessor too few registers for a second block.
+            {{"THREADS", std::min(whole_warps(vectors * lanes), 288)},
              {"LANES", lanes},
              {"COLUMNS", static_cast<int>(columns)},
              {"TYPE", type_of(dtype)},

@@ -13,7 +13,9 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <type_traits>
 #include <unordered_map>
+#include <utility>
 
 #include "convert.h"
 #include "stand-in.h"
@@ -49,6 +51,18 @@ Shared& shared_by(c10::DeviceIndex device) {
       .first->second;
 }
 
+// Newer libtorches give back by themselves what a recording that failed has taken of the allocator.
+class Recorder final : public at::cuda::CUDAGraph {
+ public:
+  static constexpr bool cleans_up() { return decltype(looked_for<Recorder>(0))::value; }
+
+ private:
+  template <typename T>
+  static auto looked_for(int) -> decltype(std::declval<T&>().capturing_to_pool_, std::true_type());
+  template <typename T>
+  static std::false_type looked_for(...);
+};
+
 class CudaGraph final : public Graph {
  public:
   explicit CudaGraph(c10::Device device) : device_(device.has_index() ? device.index() : c10::cuda::current_device()) {}
@@ -62,7 +76,7 @@ class CudaGraph final : public Graph {
     try {
       const c10::cuda::CUDAGuard there(device_);
       c10::cuda::device_synchronize();
-      if (graph_.has_value()) shared_by(device_).graphs--;
+      if (begun_) shared_by(device_).graphs--;
       graph_.reset();
     } catch (const std::exception&) {
       // A device that has failed has told so elsewhere.
@@ -76,7 +90,8 @@ class CudaGraph final : public Graph {
     c10::cuda::CUDACachingAllocator::emptyCache();
     Shared& shared = shared_by(device_);
     if (shared.graphs == 0) shared.pool = at::cuda::graph_pool_handle();
-    graph_.emplace();
+    graph_ = std::make_unique<Recorder>();
+    begun_ = true;
     shared.graphs++;
     stream_.emplace(shared.stream);
     // Of this thread: loaders may pin memory meanwhile.
@@ -85,7 +100,12 @@ class CudaGraph final : public Graph {
 
   void end() override {
     const auto leave = c10::make_scope_exit([this] { stream_.reset(); });
-    graph_->capture_end();
+    try {
+      graph_->capture_end();
+    } catch (const std::exception&) {
+      give_back();
+      throw;
+    }
   }
 
   void replay() override {
@@ -94,8 +114,24 @@ class CudaGraph final : public Graph {
   }
 
  private:
+  // After a recording that failed. Without it, the allocator would take it to go on for ever, and refuse to release anything.
+  void give_back() {
+    if (Recorder::cleans_up()) return;
+    const auto pool = shared_by(device_).pool;
+    try {
+      c10::cuda::CUDACachingAllocator::endAllocateToPool(device_, pool);
+    } catch (const std::exception&) {
+      // It got as far as that, and then the graph itself releases the pool.
+      return;
+    }
+    c10::cuda::CUDACachingAllocator::releasePool(device_, pool);
+    // Others were given its address, and never hear of its end.
+    static_cast<void>(graph_.release());
+  }
+
   const c10::DeviceIndex device_;
-  std::optional<at::cuda::CUDAGraph> graph_;
+  std::unique_ptr<Recorder> graph_;
+  bool begun_ = false;
   std::optional<c10::cuda::CUDAStreamGuard> stream_;
 };
 #endif

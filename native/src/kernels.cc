@@ -16,6 +16,7 @@
 
 #include "convert.h"
 #include "emulate.h"
+#include "kernels/arguments.h"
 #include "nvrtc.h"
 #include "stand-in.h"
 
@@ -99,16 +100,21 @@ void* compiler_library() {
   return library;
 }
 
-std::string compiled_for(c10::Device device, const KernelCall& call) {
+Driver::Module compiled_for(c10::Device device, const KernelCall& call) {
   const cudaDeviceProp& properties = *at::cuda::getDeviceProperties(device.index());
   if (properties.major < 8) throw std::runtime_error("they take a GPU of compute capability 8.0 or later");
-  const std::string number = std::to_string(properties.major) + std::to_string(properties.minor);
+  const auto compiled = [&](const std::string& architecture) {
+    const std::string code = compile_source(compiler_library(), architecture, call);
+    Driver::Module module = nullptr;
+    driver().check(driver().load(&module, code.c_str()), "loading a kernel");
+    return module;
+  };
   try {
-    return compile_source(compiler_library(), "sm_" + number, call);
+    return compiled("sm_" + std::to_string(properties.major) + std::to_string(properties.minor));
   } catch (const std::runtime_error& first) {
     try {
-      // A GPU that is newer than the compiler: the driver knows how to go on from here.
-      return compile_source(compiler_library(), "compute_80", call);
+      // A GPU that is newer than the compiler, or a driver that is older: the driver knows how to go on from here.
+      return compiled("compute_80");
     } catch (const std::runtime_error&) {
       throw std::runtime_error(std::string(first.what()) + " (LACLIP_KERNELS=off does without our kernels)");
     }
@@ -149,8 +155,7 @@ const Loaded& loaded(c10::Device device, const KernelCall& call) {
   const auto compiled = modules->find({call.file, key});
   Driver::Module module = compiled == modules->end() ? nullptr : compiled->second;
   if (module == nullptr) {
-    const std::string code = compiled_for(device, call);
-    driver().check(driver().load(&module, code.c_str()), "loading a kernel");
+    module = compiled_for(device, call);
     modules->emplace(std::make_pair(std::string(call.file), key), module);
   }
   Loaded found{};
@@ -203,8 +208,13 @@ napi_value kernel_problem(Call& call) {
   if (device.is_cuda()) {
     try {
       const c10::Device placed(device.type(), device.has_index() ? device.index() : static_cast<c10::DeviceIndex>(0));
-      // The smallest of them, for a try.
-      resident_blocks(placed, {"activation", "activate_forward", {{"THREADS", 128}, {"COLUMNS", 8}, {"TYPE", 1}, {"QUICK", 1}, {"WHOLE", 1}}});
+      // One of each file, for a try.
+      const int type = kernels::kBFloat16;
+      const std::pair<const char*, int> whole{"WHOLE", 1};
+      resident_blocks(placed, {"activation", "activate_forward", {{"THREADS", 128}, {"COLUMNS", 8}, {"TYPE", type}, {"QUICK", 1}, whole}});
+      resident_blocks(placed, {"add-norm", "add_norm_forward", {{"THREADS", 96}, {"CHANGE", type}, {"OUT", type}, {"THROUGH", 1}, whole}});
+      resident_blocks(placed, {"split-heads", "split_heads_forward",
+                               {{"THREADS", 192}, {"LANES", 8}, {"COLUMNS", 8}, {"TYPE", type}, whole, {"NORMS", 1}, {"BIAS", 1}}});
       return undefined(call.env);
     } catch (const c10::Error& error) {
       return from_string(call.env, error.what_without_backtrace());

@@ -115,7 +115,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> packed_attention_backward(const a
                                                                          const at::Tensor& v, const at::Tensor& out,
                                                                          const at::Tensor& starts_q, const at::Tensor& starts_k, bool causal) {
   check(q, k, v, starts_q, starts_k);
-  at::Tensor of_q = at::zeros(q.sizes(), q.options()), of_k = at::zeros(k.sizes(), k.options()), of_v = at::zeros(v.sizes(), v.options());
+  // A GPU's kernels leave the gradients of what no row has as they find them: whoever relies on these shall see it here.
+  const auto unwritten = [](const at::Tensor& like) { return at::full(like.sizes(), std::numeric_limits<double>::quiet_NaN(), like.options()); };
+  at::Tensor of_q = unwritten(q), of_k = unwritten(k), of_v = unwritten(v);
   const double scale = scale_of(q);
   for (const Row& row : rows_of(q, k, starts_q, starts_k)) {
     const at::Tensor own_q = part(q, row.q, row.queries), own_k = part(k, row.k, row.keys), own_v = part(v, row.k, row.keys);

@@ -30,7 +30,7 @@ void check_packed(const at::Tensor& tensor, bool narrow) {
   TORCH_CHECK(!narrow || tensor.scalar_type() == c10::kHalf || tensor.scalar_type() == c10::kBFloat16,
               "FlashAttention only support fp16 and bf16 data type");
   TORCH_CHECK(narrow || tensor.size(0) == 1, "with cumulative lengths, the batch is 1");
-  TORCH_CHECK(tensor.size(-1) % 8 == 0 && tensor.stride(-1) == 1, "the depth must be a multiple of 8, and contiguous");
+  TORCH_CHECK(tensor.size(-1) % 8 == 0 && (!narrow || tensor.size(-1) <= 256) && tensor.stride(-1) == 1, "the depth must be a multiple of 8, and contiguous");
 }
 
 // Flash attention ("cum_seq_q", `narrow`) and the memory-efficient kernel ("cu_seqlens_q"), forward and backward, as plain loops.
@@ -51,6 +51,7 @@ void attention_kernel(const c10::OperatorHandle& kernel, torch::jit::Stack* stac
     const int64_t longest_k = argument(op, *values, narrow ? "max_k" : "max_seqlen_k").toInt();
     TORCH_CHECK(longest_q >= starts_q.diff().max().item<int64_t>() && longest_k >= starts_k.diff().max().item<int64_t>(),
                 "a row is longer than the longest");
+    TORCH_CHECK(narrow || (longest_q <= rows[0].size(0) && longest_k <= rows[1].size(0)), "Invalid max_seqlen: there are fewer tokens");
     TORCH_CHECK(argument(op, *values, "dropout_p").toDouble() == 0, "nothing is dropped here");
     const bool causal = narrow ? argument(op, *values, "is_causal").toBool() : argument(op, *values, "custom_mask_type").toInt() == 1;
     const auto shaped = [](const at::Tensor& found) { return narrow ? found : found.unsqueeze(0); };

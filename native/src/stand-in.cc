@@ -410,6 +410,8 @@ std::unique_ptr<Graph> stand_in_graph() { return std::make_unique<StandInGraph>(
 
 // () -> the name of the device, which is there from now on. To be called before the first backward pass, for which autograd counts devices.
 napi_value stand_in_device(Call& call) {
+  // Registered, it would be the one accelerator that libtorch knows of, and backward passes on a GPU would fail.
+  if (at::hasCUDA() && at::getNumGPUs() > 0) throw std::runtime_error("there is a GPU, for which nothing need stand in");
   register_stand_in();
   return from_string(call.env, kPlace.str());
 }

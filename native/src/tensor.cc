@@ -5,6 +5,7 @@
 
 #include "convert.h"
 #include "device.h"
+#include "graph.h"
 
 namespace laclip {
 
@@ -50,6 +51,8 @@ napi_value tensor_from_bytes(Call& call) {
   for (const int64_t size : shape) {
     if (size < 0) throw std::runtime_error("a shape has no negative sizes");
   }
+  // Before there is pinned memory: asking CUDA for that would end a recording.
+  if (!device.is_cpu()) refuse_while_recording("a tensor from the host");
   // A GPU fetches from pinned memory by itself, and nobody waits for it.
   const at::Tensor tensor = at::empty(shape, at::TensorOptions().dtype(dtype).pinned_memory(device.is_cuda()));
   if (tensor.nbytes() != source.length) {
@@ -62,7 +65,9 @@ napi_value tensor_from_bytes(Call& call) {
 
 // (handle) -> ArrayBuffer with a copy of the elements in row-major order
 napi_value tensor_to_bytes(Call& call) {
-  const at::Tensor tensor = call.environment().at(to_double(call.env, call[0])).detach().to(c10::kCPU).contiguous();
+  const at::Tensor& read = call.environment().at(to_double(call.env, call[0]));
+  if (!read.device().is_cpu()) refuse_while_recording("reading a tensor");
+  const at::Tensor tensor = read.detach().to(c10::kCPU).contiguous();
   void* data;
   napi_value buffer;
   check(call.env, napi_create_arraybuffer(call.env, tensor.nbytes(), &data, &buffer));
@@ -73,6 +78,7 @@ napi_value tensor_to_bytes(Call& call) {
 // (handle, typed array): overwrites the tensor's elements
 napi_value tensor_copy_bytes(Call& call) {
   at::Tensor& tensor = call.environment().at(to_double(call.env, call[0]));
+  if (!tensor.device().is_cpu()) refuse_while_recording("overwriting a tensor from the host");
   const Bytes source = bytes_of(call.env, call[1]);
   if (tensor.nbytes() != source.length) {
     throw std::runtime_error("the tensor has " + std::to_string(tensor.nbytes()) + " bytes, the array has " + std::to_string(source.length));
@@ -95,6 +101,7 @@ napi_value tensor_device(Call& call) { return from_string(call.env, call.environ
 napi_value tensor_item(Call& call) {
   const at::Tensor& tensor = call.environment().at(to_double(call.env, call[0]));
   if (tensor.numel() != 1) throw std::runtime_error("item() wants a tensor of one element, this one has " + std::to_string(tensor.numel()));
+  if (!tensor.device().is_cpu()) refuse_while_recording("reading a number");
   const c10::Scalar value = tensor.item();
   if (value.isBoolean()) return from_bool(call.env, value.toBool());
   return from_double(call.env, value.toDouble());

@@ -64,7 +64,7 @@ export async function diagnose(folder = process.cwd()): Promise<Diagnosis> {
   const engine = inspectEngine(gpus, problems);
   const sharp = await inspectSharp(problems);
   const images = imageEngine();
-  const llamaCpp = await inspectLlamaCpp(problems);
+  const llamaCpp = (await tryLlamaCpp("auto")) ?? null;
   const disk = await inspectDisk(folder, problems);
   const notes = engine.gemm
     .filter(({ float32, bfloat16 }) => bfloat16 < float32)
@@ -72,6 +72,10 @@ export async function diagnose(folder = process.cwd()): Promise<Diagnosis> {
   if (images.missing !== null) {
     notes.push(`Images are read slower than they could be, since ${images.missing}.`);
   }
+  // It is optional, since rewriting also works through a server: what it lacks is no problem of the machine.
+  const complaint = llamaCpp && gpuComplaint(llamaCpp, nvidiaGpu());
+  if (complaint) notes.push(`${complaint.what} ${complaint.mend}`);
+  else if (llamaCpp?.failure != null) notes.push(`llama.cpp does not compute here: ${llamaCpp.failure}`);
   return {
     version: 1,
     ok: problems.length === 0,
@@ -197,14 +201,6 @@ async function inspectSharp(problems: Problem[]): Promise<Diagnosis["sharp"]> {
     });
     return null;
   }
-}
-
-/** Has it compute in a process of its own. It is optional, so its absence is no problem: rewriting also works through a server. */
-async function inspectLlamaCpp(problems: Problem[]): Promise<Diagnosis["llamaCpp"]> {
-  const trial = (await tryLlamaCpp("auto")) ?? null;
-  const complaint = trial && gpuComplaint(trial, nvidiaGpu());
-  if (complaint) problems.push(complaint);
-  return trial;
 }
 
 async function inspectDisk(folder: string, problems: Problem[]): Promise<Diagnosis["disk"]> {

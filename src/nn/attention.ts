@@ -1,5 +1,5 @@
 /** Attention layers. Shapes: B batch, N tokens, H heads, D head width, W = H x D. */
-import { Tensor, attention, empty, linearThen, ops, packedAttention, splitHeads, zeros } from "../torch/index.ts";
+import { Tensor, attention, cat, empty, linearThen, ops, packedAttention, splitHeads, zeros } from "../torch/index.ts";
 import { fanInUniform } from "./init.ts";
 import { LayerNorm, Linear } from "./layers.ts";
 import { Module } from "./module.ts";
@@ -121,11 +121,13 @@ export class MultiheadAttention extends Module {
         const rows = { starts: ends.all, longest: ends.longest };
         return merged(packedAttention(q, k, v, rows, rows, true));
       }
+      // Of keys that no row has, kernels leave the gradients as they find them: so the row of spare tokens is asked too, and its answer dropped.
+      const asked = ends.spare ? cat([queries, x.slice(0, -1)]) : queries;
       // The last token of a row sees all of it, so that nothing has to be hidden; rows of one query are not aligned by a causal mask.
-      const [q] = heads(ops.linear(queries, ...part(0, width)), 1) as [Tensor];
+      const [q] = heads(ops.linear(asked, ...part(0, width)), 1) as [Tensor];
       const [k, v] = heads(ops.linear(x, ...part(width)), 2) as [Tensor, Tensor];
-      const rows = { starts: ends.real, longest: ragged.longest };
-      return merged(packedAttention(q, k, v, { starts: ends.single, longest: 1 }, rows));
+      const found = packedAttention(q, k, v, { starts: ends.single, longest: 1 }, { starts: ends.all, longest: ends.longest });
+      return merged(ends.spare ? found.slice(0, 0, ragged.rows) : found);
     }
     if (queries === undefined) {
       const [q, k, v] = splitHeads(ragged.pad(ops.linear(x, this.inProjWeight, this.inProjBias)), this.#heads);

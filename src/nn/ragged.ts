@@ -38,8 +38,8 @@ export function raggedSize(lengths: readonly number[], longest: number, step = 0
  */
 export function raggedLayout(lengths: readonly number[], longest: number, step = 0): Int32Array<ArrayBuffer> {
   const { rows, tokens } = raggedSize(lengths, longest, step);
-  const layout = new Int32Array(3 * rows + 3 + 2 * tokens);
-  const [starts, places] = [0, 3 * rows + 3];
+  const layout = new Int32Array(3 * rows + 4 + 2 * tokens);
+  const [starts, places] = [0, 3 * rows + 4];
   let at = 0;
   lengths.forEach((length, row) => {
     layout[starts + row] = at;
@@ -47,11 +47,11 @@ export function raggedLayout(lengths: readonly number[], longest: number, step =
       layout[places + at] = row * longest + i;
       layout[places + tokens + at] = i;
     }
-    layout[2 * rows + 3 + row] = at - 1;
+    layout[2 * rows + 4 + row] = at - 1;
   });
   layout[rows] = at;
   layout[rows + 1] = tokens;
-  for (let row = 0; row <= rows; row++) layout[rows + 2 + row] = row;
+  for (let row = 0; row <= rows + 1; row++) layout[rows + 2 + row] = row;
   return layout;
 }
 
@@ -80,17 +80,17 @@ export class Ragged {
     const { device } = layout;
     this.rows = rows;
     this.longest = longest;
-    const wide = layout.slice(0, 2 * rows + 3).to("int64");
+    const wide = layout.slice(0, 2 * rows + 4).to("int64");
     this.lasts = wide.slice(0, 0, rows);
     this.places = wide.slice(0, rows, rows + tokens);
     this.positions = wide.slice(0, rows + tokens);
     if (packs) {
       this.ends = {
-        // Spare tokens are a row of their own, and that can be longer than the others.
+        spare: spare > 0,
         all: layout.slice(0, 0, rows + (spare > 0 ? 2 : 1)),
-        longest: Math.max(longest, spare),
-        real: layout.slice(0, 0, rows + 1),
-        single: layout.slice(0, rows + 2, 2 * rows + 3),
+        // The row of spare tokens can be longer than the others; kernels want no more than there are tokens.
+        longest: Math.min(tokens, Math.max(longest, spare)),
+        single: layout.slice(0, rows + 2, 2 * rows + (spare > 0 ? 4 : 3)),
       };
     } else {
       const last_B1 = this.positions.indexSelect(0, this.lasts).unsqueeze(1);
@@ -124,12 +124,12 @@ export class Ragged {
 
 /** Where rows that lie end to end begin and end, as kernels want to know it: int32, one number more than there are rows. */
 export interface RowEnds {
-  /** Of all tokens; spare ones are the last row. */
+  /** Whether there are spare tokens: they are a row of their own, the last one, of which kernels must be asked something too (see there). */
+  spare: boolean;
+  /** Of all tokens. */
   all: Tensor;
   /** Tokens of the longest of these rows, or more. */
   longest: number;
-  /** Of the real rows alone. */
-  real: Tensor;
-  /** Of rows of one token each. */
+  /** Of as many rows of one token each. */
   single: Tensor;
 }

@@ -108,7 +108,9 @@ async function runOn(
   // Drawn on the processor, so that a run begins with the same weights everywhere.
   model.moveTo(device);
   const config = { recipe: withoutPlace(recipe), model: shape, totalSteps, data: described, ...(initialWeights && { initialWeights }) };
-  const run = first ? RunFolder.open(out, config) : RunFolder.follow(out);
+  const run = first
+    ? RunFolder.open(out, config, ["recipe.training.microBatch", "recipe.training.recomputeBlocks"])
+    : RunFolder.follow(out);
   const optimizer = new AdamW(decayGroups(model, settings.weightDecay), { betas: settings.betas, eps: settings.eps });
   const reporters: Reporter[] = [];
   let end: RunEnd = "failed";

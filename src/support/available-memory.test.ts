@@ -37,7 +37,7 @@ test("the narrowest of nested groups counts, files in the cache don't", () => {
     "proc/self/cgroup": "0::/job.slice/step",
     "sys/fs/cgroup/job.slice/memory.max": 8 * gib,
     "sys/fs/cgroup/job.slice/memory.current": 5 * gib,
-    "sys/fs/cgroup/job.slice/memory.stat": `anon 1\ninactive_file ${gib}\nactive_file 7`,
+    "sys/fs/cgroup/job.slice/memory.stat": `anon 1\ninactive_file ${gib / 4}\nactive_file ${(3 * gib) / 4}`,
     "sys/fs/cgroup/job.slice/step/memory.max": "max",
     "sys/fs/cgroup/job.slice/step/memory.current": 5 * gib,
   });
@@ -51,7 +51,7 @@ test("groups of the older kind", () => {
     "sys/fs/cgroup/memory/memory.usage_in_bytes": gib,
     "sys/fs/cgroup/memory/a/b/memory.limit_in_bytes": 3 * gib,
     "sys/fs/cgroup/memory/a/b/memory.usage_in_bytes": 2 * gib,
-    "sys/fs/cgroup/memory/a/b/memory.stat": `cache 4096\ntotal_inactive_file ${gib / 2}`,
+    "sys/fs/cgroup/memory/a/b/memory.stat": `cache 4096\nactive_file 5\ntotal_inactive_file ${gib / 4}\ntotal_active_file ${gib / 4}`,
   });
   assert.equal(availableMemory(root), 1.5 * gib);
 });

@@ -22,15 +22,15 @@ function groupLimits(root: string): number[] {
   return groups.flatMap((line) => {
     const [, controllers, path] = /^\d+:([^:]*):(.*)$/.exec(line) ?? [];
     if (controllers === undefined || path === undefined) return [];
-    if (controllers === "") return upwards(join(root, "sys/fs/cgroup"), path, "memory.max", "memory.current", "inactive_file");
+    if (controllers === "") return upwards(join(root, "sys/fs/cgroup"), path, "memory.max", "memory.current", "");
     if (!controllers.split(",").includes("memory")) return [];
-    const names = ["memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"] as const;
+    const names = ["memory.limit_in_bytes", "memory.usage_in_bytes", "total_"] as const;
     return upwards(join(root, "sys/fs/cgroup/memory"), path, ...names);
   });
 }
 
 /** The same for a group and all that it lies in. A container may see its own group as the root, whatever its path. */
-function upwards(mount: string, path: string, limitFile: string, usageFile: string, cacheKey: string): number[] {
+function upwards(mount: string, path: string, limitFile: string, usageFile: string, ofAll: string): number[] {
   const left: number[] = [];
   const parts = path.split("/").filter(Boolean);
   for (let depth = parts.length; depth >= 0; depth--) {
@@ -38,8 +38,10 @@ function upwards(mount: string, path: string, limitFile: string, usageFile: stri
     if (!existsSync(join(folder, limitFile))) continue;
     const limit = Number(readOr(join(folder, limitFile)));
     if (!Number.isFinite(limit)) continue; // "max"
-    const cache = new RegExp(`^${cacheKey} (\\d+)$`, "m").exec(readOr(join(folder, "memory.stat")))?.[1] ?? 0;
-    left.push(limit - Number(readOr(join(folder, usageFile))) + Number(cache));
+    const statistics = readOr(join(folder, "memory.stat"));
+    // Files that are read again and again are active, and are given back all the same.
+    const cached = ["inactive_file", "active_file"].map((kind) => new RegExp(`^${ofAll}${kind} (\\d+)$`, "m").exec(statistics)?.[1] ?? 0);
+    left.push(limit - Number(readOr(join(folder, usageFile))) + cached.reduce<number>((sum, bytes) => sum + Number(bytes), 0));
   }
   return left;
 }

@@ -45,9 +45,10 @@ export class RunFolder {
   /**
    * Makes the folder, or opens it again when its settings are the same.
    * @param config everything that the numbers of the run depend on; must survive JSON
+   * @param free settings in it that may be others when the run is gone on with, such as "recipe.training.microBatch"
    * @throws UsageError when the folder holds a run with other settings, naming them; DataError when another process is training in it
    */
-  static open(path: string, config: object): RunFolder {
+  static open(path: string, config: object, free: readonly string[] = []): RunFolder {
     const text = `${JSON.stringify(config, null, 2)}\n`;
     try {
       mkdirSync(path, { recursive: true });
@@ -56,7 +57,7 @@ export class RunFolder {
     }
     const lock = FolderLock.take(join(path, "lock"), "run folder");
     try {
-      keepConfig(path, text);
+      keepConfig(path, text, free);
     } catch (error) {
       lock.release();
       throw error;
@@ -191,10 +192,11 @@ function isFull(error: unknown): boolean {
 }
 
 /** Writes the settings into a new folder; holds those of an old one against them. */
-function keepConfig(path: string, text: string): void {
+function keepConfig(path: string, text: string, free: readonly string[]): void {
   const file = join(path, "config.json");
   if (!existsSync(file)) return writeFileAtomic(file, text);
-  const differences = differing(readJson(file, "run configuration"), JSON.parse(text) as unknown);
+  const all = differing(readJson(file, "run configuration"), JSON.parse(text) as unknown);
+  const differences = all.filter((difference) => !free.some((setting) => difference.startsWith(`${setting}:`)));
   if (differences.length > 0) {
     throw new UsageError(`${path} holds a run with other settings:\n  ${differences.slice(0, 8).join("\n  ")}`, {
       mend: "Give another --out folder for the new run, or the old settings to go on with the old one.",

@@ -119,11 +119,11 @@ export class StepGraphs {
   #record(context: StepContext, input: StepInput & { there: StepTensors }): RecordedStep | undefined {
     const { model, device, scaler } = context;
     model.zeroGrad();
-    const inputs = Object.fromEntries(
-      Object.entries(input.there).map(([name, tensor]: [string, Tensor]) => [name, tensor.clone().keep()]),
-    ) as unknown as StepTensors;
-    if (scaler !== undefined) inputs.lossScale = full([], Math.fround(scaler.scale), { device }).keep();
+    const made: Partial<Record<string, Tensor>> = {};
+    const inputs = made as unknown as StepTensors;
     try {
+      for (const [name, tensor] of Object.entries(input.there) as [string, Tensor][]) made[name] = tensor.clone().keep();
+      if (scaler !== undefined) inputs.lossScale = full([], Math.fround(scaler.scale), { device }).keep();
       const { graph, result: report } = Graph.record(device, () => backwardWhole(context, { ...input, there: inputs }));
       for (const tensor of [report.loss, ...Object.values(report.metrics)]) tensor.keep();
       const gradients = model.parameters().flatMap((parameter): RecordedStep["gradients"] => {

@@ -97,6 +97,8 @@ const fileSchema = z.strictObject({
   splits: z.array(entrySchema),
   /** How many times its estimate a step was seen to take, where that was looked at. */
   factor: z.number().positive().optional(),
+  /** Step before which what a step takes is still to be looked at. */
+  lookUntil: z.number().int().nonnegative().optional(),
 });
 type Entry = z.infer<typeof entrySchema>;
 
@@ -114,6 +116,7 @@ export class StepSplits {
   #factor = 1;
   /** Steps until what they take is looked at; none where nothing can be learnt from it. */
   #looks = 0;
+  #lookUntil: number | undefined;
   #memory: StepMemory | undefined;
 
   constructor(options: Options) {
@@ -173,6 +176,13 @@ export class StepSplits {
     };
     if (microBatch !== "auto" && recomputeBlocks !== "auto") {
       this.#entries = [{ from: 0, ...plain }];
+      if (!this.#first) return;
+      const before = readSplits(this.#options.run.splits).splits.findLast(({ from }) => from <= step);
+      // So that a run which is gone on with otherwise can say so.
+      if (before === undefined && (plain.recomputeBlocks || plain.microBatch < input.batchSize)) this.#remember();
+      if (before === undefined || same(before, plain)) return;
+      log.warn(asAsked(inWords(before, input.batchSize), inWords(plain, input.batchSize)));
+      this.#replace(step, plain, { reason: "asked" });
       return;
     }
     this.#memory = new StepMemory({ model, device, precision });
@@ -197,13 +207,14 @@ export class StepSplits {
     if (before !== undefined && this.#allows(before) && (peak(before) <= this.#budget || same(before, split))) {
       if (this.#entries.length === 0) this.#entries = [before];
       // What the second step took was not seen yet: an interruption must not decide what comes of it.
-      else if (group === undefined && remembered.factor === undefined && this.#entries.length === 1)
-        this.#looks = before.from + looks - step;
+      else if (group === undefined && remembered.lookUntil !== undefined) this.#lookFrom(step, remembered.lookUntil);
       if (!same(before, plain)) log.info(`Steps have ${words(before)}, as before.`);
       return;
     }
     const asked = this.#options.microBatch === "auto" || this.#options.recomputeBlocks === "auto";
-    if (before !== undefined) {
+    if (before !== undefined && !this.#allows(before)) {
+      log.warn(asAsked(words(before), words(split)));
+    } else if (before !== undefined) {
       log.warn(
         `The run had ${words(before)} until here, which would take ${inBytes(peak(before))}, and there are ${there}: it goes on with ` +
           `${words(split)}. Its weights will round otherwise than they would have.`,
@@ -213,7 +224,7 @@ export class StepSplits {
         `Steps with ${words(plain)} would take ${inBytes(peak(plain))} of memory, and there are ${there}: they have ${words(split)}, ` +
           `some ${inBytes(peak(split))}.`,
       );
-      if (group === undefined) this.#looks = looks;
+      if (group === undefined) this.#lookFrom(step, step + looks);
     } else if (asked) {
       if (fits) log.info(`Steps take some ${inBytes(peak(split))} of memory, and there are ${there}: they have ${words(split)}.`);
     } else {
@@ -239,6 +250,7 @@ export class StepSplits {
     resetPeakMemory(device);
     const { result, peak } = measureMemory(() => attempt(entry));
     if (--this.#looks > 0) return result;
+    this.#lookUntil = undefined;
     const seen = before === undefined ? peak : deviceMemory(device)!.peak - before.allocated;
     const sizes = this.#sizes(input);
     const estimate = (split: StepSplit): number => this.#memory!.peak(sizes, split);
@@ -265,7 +277,13 @@ export class StepSplits {
     this.#budget = Math.min(this.#budget, 0.8 * peak(failed));
     const { split } = chooseSplit(possibleSplits(input.batchSize, this.#options, this.#kind), peak, this.#budget);
     this.#looks = 0;
+    this.#lookUntil = undefined;
     return peak(split) < 0.98 * peak(failed) ? split : undefined;
+  }
+
+  #lookFrom(step: number, until: number): void {
+    this.#looks = Math.max(0, until - step);
+    this.#lookUntil = until;
   }
 
   #sizes(input: StepInput): StepSizes {
@@ -290,7 +308,7 @@ export class StepSplits {
     try {
       writeFileAtomic(
         run.splits,
-        `${JSON.stringify({ splits: this.#entries, ...(this.#factor === 1 ? {} : { factor: this.#factor }) }, null, 2)}\n`,
+        `${JSON.stringify({ splits: this.#entries, ...(this.#factor === 1 ? {} : { factor: this.#factor }), lookUntil: this.#lookUntil }, null, 2)}\n`,
       );
     } catch (error) {
       const explained = explainWriteFailure(error, run.splits);
@@ -338,6 +356,10 @@ function same(a: StepSplit, b: StepSplit): boolean {
 function inWords({ microBatch, recomputeBlocks }: StepSplit, batchSize: number): string {
   const parts = microBatch >= batchSize ? `whole batches of ${batchSize}` : `micro-batches of ${microBatch}`;
   return recomputeBlocks ? `${parts}, blocks computed again` : parts;
+}
+
+function asAsked(before: string, now: string): string {
+  return `The run had ${before} until here, and goes on with ${now}, as was asked. Its weights will round otherwise than they would have.`;
 }
 
 function inBytes(bytes: number): string {

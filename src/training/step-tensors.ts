@@ -38,20 +38,29 @@ export function bringToDevice(input: StepInput, device: string, ahead: boolean):
   const { batchSize, images, tokens, tokenLength, views, viewColours, patches, textKeys, textWeights } = input;
   const layout = raggedLayout(textLengths(tokens, tokenLength), tokenLength, input.tokenStep);
   const size = Math.sqrt(images.length / batchSize / 3);
-  const there = (array: Uint8Array | Int32Array | BigInt64Array | Float32Array, shape: number[]): Tensor =>
-    Tensor.from(array, shape, { device, ahead }).keep();
-  const rows = batchSize * (views === undefined ? 1 : 3);
-  const tensors: StepTensors = {
-    images: there(images, [batchSize, size, size, 3]),
-    tokens: there(tokens, [tokens.length / tokenLength, tokenLength]),
-    texts: there(layout, [layout.length]),
-    ...(views && { views: there(views, [2 * batchSize, size, size, 3]) }),
-    ...(patches && { patches: there(patches, [rows, patches.length / rows]) }),
-    ...(textKeys && { textKeys: there(textKeys, [textKeys.length]) }),
-    ...(textWeights && { textWeights: there(textWeights, [textWeights.length]) }),
+  const made: Tensor[] = [];
+  const there = (array: Uint8Array | Int32Array | BigInt64Array | Float32Array, shape: number[]): Tensor => {
+    made.push(Tensor.from(array, shape, { device, ahead }).keep());
+    return made.at(-1)!;
   };
-  if (tensors.views && viewColours) changeViewColours(tensors.views, viewColours, { ahead });
-  return tensors;
+  const rows = batchSize * (views === undefined ? 1 : 3);
+  try {
+    const tensors: StepTensors = {
+      images: there(images, [batchSize, size, size, 3]),
+      tokens: there(tokens, [tokens.length / tokenLength, tokenLength]),
+      texts: there(layout, [layout.length]),
+      ...(views && { views: there(views, [2 * batchSize, size, size, 3]) }),
+      ...(patches && { patches: there(patches, [rows, patches.length / rows]) }),
+      ...(textKeys && { textKeys: there(textKeys, [textKeys.length]) }),
+      ...(textWeights && { textWeights: there(textWeights, [textWeights.length]) }),
+    };
+    if (tensors.views && viewColours) changeViewColours(tensors.views, viewColours, { ahead });
+    return tensors;
+  } catch (error) {
+    // Where memory has ended, a step in smaller parts needs what was already taken.
+    for (const tensor of made) tensor.dispose();
+    throw error;
+  }
 }
 
 /** Frees them; what the device still computes with stays until it is done. */

@@ -15,7 +15,7 @@ import { Random } from "../support/index.ts";
 import { Tensor, memoryInfo, native, scope, torchInfo } from "../torch/index.ts";
 import { type ViewColoursOptions, changeViewColours } from "./view-colours.ts";
 
-const devices = ["cpu", native().standInDevice(), ...(torchInfo().cudaDevices > 0 ? ["cuda:0"] : [])];
+const devices = ["cpu", torchInfo().cudaDevices > 0 ? "cuda:0" : native().standInDevice()];
 
 /** Changes views in both ways, and holds one against the other. */
 function compare(

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { Graph, type Tensor, countWaits, full, scope, setDeterministic, tensor } from "../../src/torch/index.ts";
+import { Graph, type Tensor, countWaits, full, ops, releaseMemory, scope, setDeterministic, tensor } from "../../src/torch/index.ts";
 import { LossScaler, StepGraphs, type StepGraphsOptions, type StepInput, graphObstacle, trainStep } from "../../src/training/index.ts";
 import { NativeError } from "../../src/support/index.ts";
 import { batchSize, objectives, smallBatch, smallContext } from "../integration/small-training.ts";
@@ -140,10 +140,18 @@ for (const tested of devices) {
           (given) => given.sum().item(),
           (given) => given.toArray(),
           (given) => given.add(tensor([1, 1], { device })),
+          // CUDA itself sees this one, and ends the recording.
+          (given) => ops.nonzero(given),
         ];
         for (const body of refused) {
           assert.throws(() => Graph.record(device, () => void body(x)), /not permitted/);
           assert.deepEqual(x.add(1).toArray(), [2, 3]);
+          // What the recording had taken of the allocator is given back.
+          releaseMemory(device);
+          const { graph, result } = Graph.record(device, () => x.mul(2));
+          graph.replay();
+          assert.deepEqual(result.toArray(), [2, 4]);
+          graph.dispose();
         }
       });
     });

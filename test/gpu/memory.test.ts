@@ -102,10 +102,17 @@ describe("a run in too little memory", unless(standIn), () => {
     const stopping = new AbortController();
     const evaluators = [afterStep(1, () => stopping.abort())];
     await assert.rejects(train("halved", tight, [], { evaluators, signal: stopping.signal }), InterruptedError);
-    for (const out of ["moved", "roomier"]) cpSync(join(root, "halved"), join(root, out), { recursive: true });
+    for (const out of ["moved", "roomier", "asked"]) cpSync(join(root, "halved"), join(root, out), { recursive: true });
     await train("halved", tight);
     assert.deepEqual(remembered("halved"), remembered("tight"));
     assert.ok(weights("halved").equals(weights("tight")));
+  });
+
+  test("says it where other micro-batches are asked for than it had", async () => {
+    await train("asked", tight, ["training.microBatch=8"]);
+    const { reason, step, microBatch } = splitsOf("asked").at(-1)!;
+    assert.deepEqual({ reason, step, microBatch }, { reason: "asked", step: 1, microBatch: 8 });
+    assertNear("asked", "plenty");
   });
 
   test("keeps to a split that was found right where there is more memory by then", async () => {
@@ -151,6 +158,10 @@ describe("a run in too little memory", unless(standIn), () => {
         error instanceof NativeError && /out of memory/.test(error.message) && /training.microBatch=auto/.test(error.mend ?? ""),
     );
     native().standInMemory(0);
+    cpSync(join(root, "fixed"), join(root, "smaller"), { recursive: true });
+    await train("smaller", plenty, ["training.microBatch=8"]);
+    assertNear("smaller", "plenty");
+    assert.equal(splitsOf("smaller").at(-1)?.["reason"], undefined, "its first checkpoint was not reached: nothing was taken otherwise");
     await train("fixed", plenty, [`training.microBatch=${batch}`]);
     assert.ok(weights("fixed").equals(weights("plenty")), "started again, it ends as if nothing had been");
   });

@@ -127,6 +127,13 @@ describe("attention over rows that lie end to end", () => {
         real.pow(2).sum().backward();
         assert.equal(wide.grad!.slice(0, tokens).abs().max().item(), 0);
         assert.ok(wide.grad!.slice(0, 0, tokens).abs().max().item() > 0);
+        const last = (x: Tensor, ragged: Ragged): Tensor => layer.forwardRagged(x, ragged, x.indexSelect(0, ragged.lasts));
+        wide.grad = undefined;
+        const ends = last(wide, filled);
+        assert.ok(ends.detach().sub(last(x, plain).detach()).abs().max().item() < tested.close);
+        ends.pow(2).sum().backward();
+        assert.equal(wide.grad!.slice(0, tokens).abs().max().item(), 0);
+        assert.ok(wide.grad!.slice(0, 0, tokens).abs().max().item() > 0);
         layer.dispose();
       });
     });

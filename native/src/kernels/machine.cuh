@@ -11,7 +11,7 @@
 // THREADS, a constant of every kernel, is the number of threads of a block. `together`: how many threads a multiprocessor must have room for,
 // which bounds their registers: memory is only busy while enough of them wait for it.
 #define KERNEL(name, Arguments, together)                                                       \
-  extern "C" __global__ void __launch_bounds__(THREADS, (together) > THREADS ? (together) / THREADS : 1) \
+  extern "C" __global__ void __launch_bounds__(THREADS, (together) > THREADS ? ((together) / THREADS > 16 ? 16 : (together) / THREADS) : 1) \
       name(const laclip::kernels::Arguments a)
 
 namespace laclip {
