@@ -4,7 +4,7 @@
 #   sh bench/gpu/build-llama-cuda.sh [ARCHITECTURE]     90 by default: H100, H200
 #   sh bench/gpu/build-llama-cuda.sh --sources          only gets the sources
 #
-# node-llama-cpp's has machine code for 8.6, 8.9 and 12.x. For all other GPUs it has PTX of CUDA 13.1, which drivers before 590 can't compile.
+# node-llama-cpp's has machine code for 8.6, 8.9 and 12.x. For all other GPUs it has PTX of CUDA 13.1, which older drivers are taken not to compile.
 # The sources are the ones that node-llama-cpp brings along (its llama.cpp as a git bundle), or, where pack.sh has packed them, those. It takes
 # CUDA's compiler (NVCC, default: the one in PATH, else in /usr/local/cuda), CMake and make; cuBLAS may be that of a PyTorch wheel.
 # NVCC_LAUNCHER goes in front of every call of the compiler.

@@ -97,7 +97,7 @@ export const recipeSchema = z.strictObject({
      * Images in the towers of each process at once: less memory for one more forward pass, the same gradients. Default "auto": all that it
      * has, or as many as fit into memory.
      */
-    microBatch: z.union([count, z.literal("auto")]).optional(),
+    microBatch: z.union([count, z.literal("auto")], { error: 'expected a whole number of images, at least 1, or "auto"' }).optional(),
     /**
      * Where the colours of SLIP's views are changed: "loader", "device", or "auto": the device where it works aside from the processor. The
      * same bytes either way. Default "auto".
@@ -109,7 +109,7 @@ export const recipeSchema = z.strictObject({
      * Compute the blocks of both towers again in the backward pass: less memory, more time, the same gradients. Default "auto": where steps
      * would not fit into memory otherwise, or only by more time.
      */
-    recomputeBlocks: z.union([z.boolean(), z.literal("auto")]).optional(),
+    recomputeBlocks: z.union([z.boolean(), z.literal("auto")], { error: 'expected true, false or "auto"' }).optional(),
     warmupSteps: z.number().int().nonnegative(),
     /** "fp32", or matrix products in bfloat16 or float16. */
     precision: z.enum(["fp32", "bf16", "fp16"]),

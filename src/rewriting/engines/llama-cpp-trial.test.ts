@@ -45,7 +45,7 @@ test("what keeps llama.cpp from a GPU is said with what to do, and nothing where
   const h100 = { gpu: "cuda", devices: ["NVIDIA H100 80GB HBM3"], failure: "CUDA error" } as const;
   const complaint = gpuComplaint(h100, { driver: "580.159.04" });
   assert.equal(complaint?.what, "llama.cpp can't compute on the GPU (NVIDIA H100 80GB HBM3, cuda, driver 580.159.04): CUDA error.");
-  assert.match(complaint.mend, /590 or newer.*source download --gpu cuda/);
+  assert.match(complaint.mend, /CUDA 13\.1 or newer.*source download --gpu cuda/);
   assert.match(gpuComplaint({ gpu: "vulkan", devices: [], failure: "x" }, undefined)!.what, /\(unknown, vulkan\): x/);
   assert.match(
     gpuComplaint({ gpu: null, devices: [], failure: null }, { driver: undefined })!.what,

@@ -124,6 +124,6 @@ export function gpuComplaint(
   if (gpu !== "cuda") return { what, mend: "Update the driver." };
   return {
     what,
-    mend: "The code that node-llama-cpp brings is for GPUs of compute capability 8.6, 8.9 and 12; others, such as A100 and H100, need a driver of version 590 or newer, or a build for this GPU: `npx node-llama-cpp source download --gpu cuda`, which takes CUDA's compiler.",
+    mend: "The code that node-llama-cpp brings is for GPUs of compute capability 8.6, 8.9 and 12; others, such as A100 and H100, need a driver for CUDA 13.1 or newer (`nvidia-smi` says which it is for), or a build for this GPU: `npx node-llama-cpp source download --gpu cuda`, which takes CUDA's compiler.",
   };
 }
