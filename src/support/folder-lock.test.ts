@@ -52,6 +52,34 @@ test("the lock of a killed process on this machine is taken over at once, that o
   FolderLock.take(path, "thing").release();
 });
 
+test("what a process left that was killed while it took the lock is gone with the next lock; a living one's files and others stay", async () => {
+  const path = place();
+  const child = await holder(path);
+  const dead = readFileSync(path, "utf8");
+  child.kill("SIGKILL");
+  await once(child, "exit");
+  const names = Array.from({ length: 6 }, (_, i) => `${path}.${i + 100}-00000000-0000-4000-8000-000000000000${i % 2 ? "-old" : ""}`);
+  const [made, evicted, cut, foreigners, oldForeigners, mine] = names as [string, string, string, string, string, string];
+  const other = `${path}.txt`;
+  for (const name of [made, evicted, other]) writeFileSync(name, dead);
+  // Perhaps not cut short but being written.
+  writeFileSync(cut, dead.slice(0, 10));
+  foreign(foreigners);
+  foreign(oldForeigners);
+  utimesSync(oldForeigners, Date.now() / 1000, Date.now() / 1000 - 4000);
+  const holding = FolderLock.take(place(), "thing");
+  writeFileSync(mine, readFileSync(join(folder, `lock-${locks - 1}`)));
+  FolderLock.take(path, "thing").release();
+  holding.release();
+  assert.deepEqual(
+    readdirSync(folder)
+      .map((name) => join(folder, name))
+      .sort(),
+    [cut, foreigners, mine, other].sort(),
+  );
+  for (const name of readdirSync(folder)) rmSync(join(folder, name));
+});
+
 test("a holder on another machine keeps its lock while its heartbeat goes on, and loses it when that stops", async () => {
   const path = place();
   foreign(path);

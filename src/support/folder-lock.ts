@@ -8,8 +8,22 @@
  * of its clock, has no part in it.
  */
 import { randomUUID } from "node:crypto";
-import { closeSync, fstatSync, futimesSync, linkSync, openSync, readFileSync, readlinkSync, readSync, renameSync, rmSync } from "node:fs";
+import {
+  closeSync,
+  fstatSync,
+  futimesSync,
+  linkSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { hostname } from "node:os";
+import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DataError, InterruptedError } from "./errors.ts";
 import { explainWriteFailure, writeFileSynced } from "./files.ts";
@@ -123,6 +137,7 @@ export class FolderLock {
           // A hard link appears whole or not at all: nobody can read a lock that is half written.
           linkSync(beside, path);
           taken = true;
+          sweep(path, own, fstatSync(file).mtimeMs);
           return new FolderLock(path, what, { token: own.token, file });
         } catch (error) {
           if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw explainWriteFailure(error, path);
@@ -193,6 +208,29 @@ function evict(path: string, lives: (holder: Holder) => boolean): void {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
   } finally {
     rmSync(aside, { force: true });
+  }
+}
+
+/** Milliseconds after which a file beside a lock is nobody's any more: whoever made it needed it for a moment only. */
+const leftoverAge = 3_600_000;
+
+/**
+ * Deletes what processes that were killed in the middle of taking this lock left beside it. A living one's files are not touched: what
+ * they say of a process tells, and where it can't be asked, their age by the clock of the file system (`time`, milliseconds).
+ */
+function sweep(path: string, own: Holder, time: number): void {
+  const [folder, prefix] = [dirname(path), `${basename(path)}.`];
+  try {
+    for (const name of readdirSync(folder)) {
+      if (!name.startsWith(prefix) || !/^\d+-[\da-f-]{36}(-old)?$/.test(name.slice(prefix.length)) || name.includes(own.token!)) continue;
+      const file = join(folder, name);
+      const holder = readHolder(file);
+      const gone = holder !== undefined && isAlive(holder, own) === false;
+      if (gone || time - (statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? time) > leftoverAge) rmSync(file, { force: true });
+    }
+  } catch (error) {
+    // They take up a few bytes and disturb nobody.
+    log.debug(`${path}: what was left beside it stays: ${(error as Error).message}`);
   }
 }
 
