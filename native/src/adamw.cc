@@ -2,7 +2,8 @@
 //
 // The update is bound by memory: reading gradient, weight and both moments once instead of once an operator is what makes it fast.
 // Every element is computed by itself, so the result does not depend on the number of threads. On a GPU, libtorch's fused operator does the
-// same for all parameters in a few launches.
+// same for all parameters in a few launches; the numbers that change from step to step lie in tensors there, so that an update can be
+// recorded, and also whether it is to be left out, so that nobody has to wait for that.
 #include "adamw.h"
 
 #include <ATen/Parallel.h>
@@ -11,6 +12,12 @@
 #include <cmath>
 
 #include "convert.h"
+
+// With the learning rate in a tensor, for the processor and for GPUs.
+#define LACLIP_FUSED_ADAMW (TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 4))
+#if LACLIP_FUSED_ADAMW
+#include <optional>
+#endif
 
 namespace laclip {
 
@@ -51,61 +58,18 @@ at::Tensor& dense(Environment& environment, double handle, const char* what, con
   return tensor;
 }
 
-// All parameters at once by libtorch's own operator.
-void update_fused([[maybe_unused]] std::vector<at::Tensor> weights, [[maybe_unused]] std::vector<at::Tensor> gradients,
-                  [[maybe_unused]] std::vector<at::Tensor> firsts, [[maybe_unused]] std::vector<at::Tensor> seconds,
-                  [[maybe_unused]] double step, [[maybe_unused]] double lr, [[maybe_unused]] double beta1, [[maybe_unused]] double beta2,
-                  [[maybe_unused]] double weight_decay, [[maybe_unused]] double eps) {
-#if TORCH_VERSION_MAJOR >= 2
-  if (weights.empty()) return;
-  // It takes a step for each parameter; here all have made the same steps.
-  const at::Tensor count = at::full({}, step, weights[0].options().requires_grad(false));
-  const std::vector<at::Tensor> steps(weights.size(), count);
-  at::_fused_adamw_(weights, gradients, firsts, seconds, {}, steps, lr, beta1, beta2, weight_decay, eps, /*amsgrad=*/false, /*maximize=*/false);
-#else
-  throw std::runtime_error("adamw: the fused operator came with libtorch 2.0");
-#endif
-}
+// The parameters that have a gradient, and what belongs to each.
+struct Lists {
+  std::vector<at::Tensor> weights, gradients, firsts, seconds;
+};
 
-// Off the CPU, where that operator is missing, the same formula goes through others.
-void update_by_operators(at::Tensor& weight, const at::Tensor& gradient, at::Tensor& first, at::Tensor& second, const Settings& s) {
-  weight.mul_(s.decay);
-  first.mul_(s.beta1).add_(gradient, s.one_minus_beta1);
-  second.mul_(s.beta2).addcmul_(gradient, gradient, s.one_minus_beta2);
-  weight.addcdiv_(first, second.sqrt().div_(s.root_correction).add_(s.eps), -s.step_size);
-}
-
-}  // namespace
-
-// (weights, first moments, second moments: arrays of handles, step number from 1, lr, beta1, beta2, eps, weight decay, whether by the
-// fused operator)
-// -> number of weights that had a gradient
-napi_value adamw_step(Call& call) {
-  at::NoGradGuard no_grad;
+Lists with_gradient(Call& call) {
   Environment& environment = call.environment();
   const std::vector<double> weights = to_double_list(call.env, call[0]);
   const std::vector<double> firsts = to_double_list(call.env, call[1]);
   const std::vector<double> seconds = to_double_list(call.env, call[2]);
   if (weights.size() != firsts.size() || weights.size() != seconds.size()) throw std::runtime_error("adamw: lists of different lengths");
-  const double step = to_double(call.env, call[3]);
-  const double lr = to_double(call.env, call[4]);
-  const double beta1 = to_double(call.env, call[5]);
-  const double beta2 = to_double(call.env, call[6]);
-  const double eps = to_double(call.env, call[7]);
-  const double weight_decay = to_double(call.env, call[8]);
-  const bool fused = to_bool(call.env, call[9]);
-  std::vector<at::Tensor> all_weights, all_gradients, all_firsts, all_seconds;
-  const Settings settings{
-      static_cast<float>(1 - lr * weight_decay),
-      static_cast<float>(beta1),
-      static_cast<float>(1 - beta1),
-      static_cast<float>(beta2),
-      static_cast<float>(1 - beta2),
-      static_cast<float>(lr / (1 - std::pow(beta1, step))),
-      static_cast<float>(std::sqrt(1 - std::pow(beta2, step))),
-      static_cast<float>(eps),
-  };
-  double updated = 0;
+  Lists lists;
   for (size_t i = 0; i < weights.size(); i++) {
     at::Tensor& weight = environment.at(weights[i]);
     at::Tensor gradient = weight.grad();
@@ -118,30 +82,111 @@ napi_value adamw_step(Call& call) {
     if (gradient.sizes() != weight.sizes() || gradient.device() != weight.device()) {
       throw std::runtime_error("adamw: the gradient of a parameter is not of its shape or not on its device");
     }
-    updated++;
-    if (fused) {
-      all_weights.push_back(weight);
-      all_gradients.push_back(gradient);
-      all_firsts.push_back(first);
-      all_seconds.push_back(second);
-      continue;
-    }
-    if (!weight.device().is_cpu()) {
-      update_by_operators(weight, gradient, first, second, settings);
-      continue;
-    }
+    lists.weights.push_back(weight);
+    lists.gradients.push_back(gradient);
+    lists.firsts.push_back(first);
+    lists.seconds.push_back(second);
+  }
+  return lists;
+}
+
+struct Constants {
+  double beta1, beta2, eps, weight_decay;
+};
+
+Constants constants_at(Call& call, size_t from) {
+  return {to_double(call.env, call[from]), to_double(call.env, call[from + 1]), to_double(call.env, call[from + 2]),
+          to_double(call.env, call[from + 3])};
+}
+
+#if !LACLIP_FUSED_ADAMW
+// Where libtorch has no fused operator for it, the same formula goes through others.
+void update_by_operators(Lists& lists, const at::Tensor& step, const at::Tensor& lr, const at::Tensor& skip, const Constants& c) {
+  const at::Tensor count = step.to(c10::kDouble), rate = lr.to(c10::kDouble);
+  const at::Tensor decay = (1 - rate * c.weight_decay).to(c10::kFloat);
+  const at::Tensor step_size = (rate / (1 - at::pow(c.beta1, count))).to(c10::kFloat);
+  const at::Tensor root_correction = (1 - at::pow(c.beta2, count)).sqrt().to(c10::kFloat);
+  const at::Tensor left_out = skip.defined() ? skip.ne(0) : skip;
+  const auto put = [&left_out](at::Tensor& there, const at::Tensor& value) {
+    there.copy_(left_out.defined() ? at::where(left_out, there, value) : value);
+  };
+  for (size_t i = 0; i < lists.weights.size(); i++) {
+    const at::Tensor& gradient = lists.gradients[i];
+    const at::Tensor first = (lists.firsts[i] * c.beta1).add_(gradient, 1 - c.beta1);
+    const at::Tensor second = (lists.seconds[i] * c.beta2).addcmul_(gradient, gradient, 1 - c.beta2);
+    const at::Tensor change = (first * step_size).div_(second.sqrt().div_(root_correction).add_(c.eps));
+    put(lists.weights[i], (lists.weights[i] * decay).sub_(change));
+    put(lists.firsts[i], first);
+    put(lists.seconds[i], second);
+  }
+}
+#endif
+
+}  // namespace
+
+// (weights, first moments, second moments: arrays of handles, step number from 1, lr, beta1, beta2, eps, weight decay): on the processor
+// -> number of weights that had a gradient
+napi_value adamw_step(Call& call) {
+  at::NoGradGuard no_grad;
+  const double step = to_double(call.env, call[3]);
+  const double lr = to_double(call.env, call[4]);
+  const Constants c = constants_at(call, 5);
+  const Settings settings{
+      static_cast<float>(1 - lr * c.weight_decay),
+      static_cast<float>(c.beta1),
+      static_cast<float>(1 - c.beta1),
+      static_cast<float>(c.beta2),
+      static_cast<float>(1 - c.beta2),
+      static_cast<float>(lr / (1 - std::pow(c.beta1, step))),
+      static_cast<float>(std::sqrt(1 - std::pow(c.beta2, step))),
+      static_cast<float>(c.eps),
+  };
+  Lists lists = with_gradient(call);
+  for (size_t i = 0; i < lists.weights.size(); i++) {
+    at::Tensor& weight = lists.weights[i];
+    if (!weight.device().is_cpu()) throw std::runtime_error("adamw: this update is for the processor");
     float* w = weight.data_ptr<float>();
-    const float* g = gradient.data_ptr<float>();
-    float* m = first.data_ptr<float>();
-    float* v = second.data_ptr<float>();
+    const float* g = lists.gradients[i].data_ptr<float>();
+    float* m = lists.firsts[i].data_ptr<float>();
+    float* v = lists.seconds[i].data_ptr<float>();
     at::parallel_for(0, weight.numel(), 1 << 15, [&](int64_t begin, int64_t end) {
       update(w + begin, g + begin, m + begin, v + begin, end - begin, settings);
     });
     // Writing through the pointer goes unseen: without this, a backward pass of before the step would use the new weights.
     weight.unsafeGetTensorImpl()->bump_version();
   }
-  if (fused) update_fused(all_weights, all_gradients, all_firsts, all_seconds, step, lr, beta1, beta2, weight_decay, eps);
-  return from_double(call.env, updated);
+  return from_double(call.env, static_cast<double>(lists.weights.size()));
+}
+
+// (weights, first moments, second moments: arrays of handles; numbers: handles of float32 scalars beside them, the step number from 1, the
+// learning rate, and perhaps one that is 1 where the update is to be left out and 0 where not; beta1, beta2, eps, weight decay): without
+// waiting for the device -> number of weights that had a gradient
+napi_value adamw_step_on_device(Call& call) {
+  at::NoGradGuard no_grad;
+  Environment& environment = call.environment();
+  const std::vector<double> numbers = to_double_list(call.env, call[3]);
+  if (numbers.size() < 2 || numbers.size() > 3) throw std::runtime_error("adamw: a step takes two or three numbers");
+  const Constants c = constants_at(call, 4);
+  const at::Tensor step = environment.at(numbers[0]), lr = environment.at(numbers[1]);
+  const at::Tensor skip = numbers.size() > 2 ? environment.at(numbers[2]) : at::Tensor();
+  Lists lists = with_gradient(call);
+  if (lists.weights.empty()) return from_double(call.env, 0);
+  for (const at::Tensor& number : {step, lr, skip.defined() ? skip : lr}) {
+    if (number.dim() != 0 || number.scalar_type() != c10::kFloat || number.device() != lists.weights[0].device()) {
+      throw std::runtime_error("adamw: a number of a step is not a float32 scalar on the device of the weights");
+    }
+  }
+#if LACLIP_FUSED_ADAMW
+  // It takes a step for each parameter; here all have made the same steps.
+  const std::vector<at::Tensor> steps(lists.weights.size(), step);
+  std::optional<at::Tensor> left_out;
+  if (skip.defined()) left_out = skip;
+  at::_fused_adamw_(lists.weights, lists.gradients, lists.firsts, lists.seconds, {}, steps, lr, c.beta1, c.beta2, c.weight_decay, c.eps,
+                    /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{}, left_out);
+#else
+  update_by_operators(lists, step, lr, skip, c);
+#endif
+  return from_double(call.env, static_cast<double>(lists.weights.size()));
 }
 
 }  // namespace laclip

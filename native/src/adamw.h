@@ -5,5 +5,6 @@
 namespace laclip {
 
 napi_value adamw_step(Call& call);
+napi_value adamw_step_on_device(Call& call);
 
 }  // namespace laclip

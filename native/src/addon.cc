@@ -82,6 +82,7 @@ NAPI_MODULE_INIT() {
     LACLIP_DECLARE("recompute", recompute);
     LACLIP_DECLARE("handOver", hand_over);
     LACLIP_DECLARE("adamwStep", adamw_step);
+    LACLIP_DECLARE("adamwStepOnDevice", adamw_step_on_device);
     LACLIP_DECLARE("setThreads", set_threads);
     LACLIP_DECLARE("threads", threads);
     LACLIP_DECLARE("manualSeed", manual_seed);

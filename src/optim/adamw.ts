@@ -2,9 +2,12 @@
  * AdamW (Loshchilov & Hutter 2019) with decoupled weight decay for each group, as torch.optim.AdamW computes it.
  *
  * The update is one pass over memory: on the processor in the addon (native/src/adamw.cc), on a GPU by libtorch's fused operator.
+ * There the numbers that change from step to step lie in tensors ("capturable" in PyTorch), so that an update can be part of a graph.
  */
 import { ModelFormatError, UsageError } from "../support/index.ts";
-import { Tensor, asNativeError, hasOperator, native, noGrad, zeros } from "../torch/index.ts";
+import { type NativeHandle, type Tensor, guard, native, noGrad, zeros } from "../torch/index.ts";
+
+type Handles = readonly NativeHandle[];
 
 export interface ParameterGroup {
   /** Parameters by full name; the names are the keys of the optimiser's state. */
@@ -15,8 +18,8 @@ export interface ParameterGroup {
 export interface AdamWOptions {
   betas: readonly [number, number];
   eps: number;
-  /** Update by libtorch's fused operator. Default: where the parameters are not on the CPU, and this libtorch has it (2.0). */
-  fused?: boolean | undefined;
+  /** Update from numbers that lie in tensors, by libtorch's fused operator where it has one (2.4). Default: off the CPU. */
+  capturable?: boolean | undefined;
 }
 
 export class AdamW {
@@ -24,6 +27,8 @@ export class AdamW {
   readonly #options: AdamWOptions;
   readonly #first = new Map<string, Tensor>();
   readonly #second = new Map<string, Tensor>();
+  /** float32 scalars where the parameters are; undefined where updates are done on the processor. */
+  readonly #numbers: { readonly step: Tensor; readonly lr: Tensor } | undefined;
   #step = 0;
 
   /** @throws UsageError for betas outside [0, 1) and for a name that is given twice */
@@ -40,6 +45,9 @@ export class AdamW {
         this.#second.set(name, zeros(parameter.shape, { device: parameter.device }).keep());
       }
     }
+    const device = [...this.#first.values()][0]?.device ?? "cpu";
+    const number = (): Tensor => zeros([], { device }).keep();
+    this.#numbers = (options.capturable ?? device !== "cpu") ? { step: number(), lr: number() } : undefined;
   }
 
   /** Steps taken so far. */
@@ -49,26 +57,53 @@ export class AdamW {
 
   /** One update of every parameter that has a gradient. @param lr learning rate of this step */
   step(lr: number): void {
+    if (this.#numbers === undefined) {
+      this.#each((tensors, weightDecay) => native().adamwStep(...tensors, this.#step + 1, lr, ...this.#constants(), weightDecay));
+    } else {
+      this.announce(lr);
+      this.updateAnnounced();
+    }
     this.#step++;
-    const fused = this.#options.fused ?? hasOperator("aten::_fused_adamw_");
+  }
+
+  /** Puts the numbers of the next step where `updateAnnounced` and what was recorded of it find them. */
+  announce(lr: number): void {
+    const { step, lr: rate } = this.#capturable();
+    noGrad(() => {
+      step.fill_(this.#step + 1);
+      rate.fill_(lr);
+    });
+  }
+
+  /**
+   * The update of the step that was announced, without counting it: it may be recorded, and is then done at each replay.
+   * @param skip float32 scalar on the device; where it is 1, the update is left out, where it is 0, not
+   */
+  updateAnnounced(skip?: Tensor): void {
+    const { step, lr } = this.#capturable();
+    const numbers = [step, lr, ...(skip === undefined ? [] : [skip])].map(({ handle }) => handle);
+    this.#each((tensors, weightDecay) => native().adamwStepOnDevice(...tensors, numbers, ...this.#constants(), weightDecay));
+  }
+
+  /** Counts the announced step, whose update was replayed. */
+  countAnnounced(): void {
+    this.#step++;
+  }
+
+  #capturable(): { readonly step: Tensor; readonly lr: Tensor } {
+    if (this.#numbers === undefined) throw new Error("internal: the numbers of this optimiser's steps lie in no tensors");
+    return this.#numbers;
+  }
+
+  #constants(): [beta1: number, beta2: number, eps: number] {
+    const { betas, eps } = this.#options;
+    return [...betas, eps];
+  }
+
+  #each(update: (tensors: [weights: Handles, firsts: Handles, seconds: Handles], weightDecay: number) => void): void {
     for (const { parameters, weightDecay } of this.#groups) {
-      const names = [...parameters.keys()];
-      try {
-        native().adamwStep(
-          names.map((name) => parameters.get(name)!.handle),
-          names.map((name) => this.#first.get(name)!.handle),
-          names.map((name) => this.#second.get(name)!.handle),
-          this.#step,
-          lr,
-          this.#options.betas[0],
-          this.#options.betas[1],
-          this.#options.eps,
-          weightDecay,
-          fused && (this.#options.fused === true || parameters.values().next().value?.device !== "cpu"),
-        );
-      } catch (error) {
-        throw asNativeError(error);
-      }
+      const handles = (tensors: ReadonlyMap<string, Tensor>): Handles => [...parameters.keys()].map((name) => tensors.get(name)!.handle);
+      guard(() => update([handles(parameters), handles(this.#first), handles(this.#second)], weightDecay));
     }
   }
 
@@ -102,6 +137,6 @@ export class AdamW {
   }
 
   dispose(): void {
-    for (const tensor of this.stateDict().values()) tensor.dispose();
+    for (const tensor of [...this.stateDict().values(), ...Object.values(this.#numbers ?? {})]) tensor.dispose();
   }
 }

@@ -31,12 +31,12 @@ export function gradientNormOf(parameters: Iterable<Tensor>): Tensor | undefined
   );
 }
 
-/** Multiplies all gradients with a number. */
-export function scaleGradients(parameters: Iterable<Tensor>, factor: number): void {
+/** Multiplies all gradients with a number, or with a scalar on their device. */
+export function scaleGradients(parameters: Iterable<Tensor>, factor: Tensor | number): void {
   noGrad(() =>
     scope(() => {
       const gradients = gradientsOf(parameters);
-      if (onGpu(gradients)) foreachScale(gradients, factor);
+      if (typeof factor === "number" && onGpu(gradients)) foreachScale(gradients, factor);
       else for (const gradient of gradients) gradient.mul_(factor);
     }),
   );

@@ -201,7 +201,8 @@ describe("handles that mean no tensor", () => {
         () => native().backward([handle], undefined),
         () => native().isSame(real.handle, handle),
         () => native().setGradient(real.handle, handle === undefined ? 1 : handle),
-        () => native().adamwStep([handle], [handle], [handle], 1, 0.1, 0.9, 0.99, 1e-8, 0, false),
+        () => native().adamwStep([handle], [handle], [handle], 1, 0.1, 0.9, 0.99, 1e-8, 0),
+        () => native().adamwStepOnDevice([real.handle], [real.handle], [real.handle], [handle, handle], 0.9, 0.99, 1e-8, 0),
       ]) {
         assert.throws(use, { code: "LACLIP_NATIVE" }, `${String(handle)} in ${use.toString()}`);
       }

@@ -58,7 +58,16 @@ export interface Native {
     beta2: number,
     eps: number,
     weightDecay: number,
-    fused: boolean,
+  ): number;
+  adamwStepOnDevice(
+    weights: readonly NativeHandle[],
+    firstMoments: readonly NativeHandle[],
+    secondMoments: readonly NativeHandle[],
+    numbers: readonly NativeHandle[],
+    beta1: number,
+    beta2: number,
+    eps: number,
+    weightDecay: number,
   ): number;
   setThreads(count: number): void;
   threads(): number;

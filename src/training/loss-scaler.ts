@@ -47,9 +47,14 @@ export class LossScaler {
     return this.#state.scale > least;
   }
 
-  /** Divides all gradients by the factor. */
-  unscale(parameters: Iterable<Tensor>): void {
-    scaleGradients(parameters, 1 / this.#state.scale);
+  /** What gradients are multiplied with afterwards. */
+  get inverse(): number {
+    return 1 / this.#state.scale;
+  }
+
+  /** Divides all gradients by the factor. @param inverse a float32 scalar that has `inverse` when this is done. Default: it is now */
+  unscale(parameters: Iterable<Tensor>, inverse: Tensor | number = this.inverse): void {
+    scaleGradients(parameters, inverse);
   }
 
   /** Takes note of a step, once, after it. @param finite whether its loss and all its gradients were */

@@ -1,34 +1,49 @@
 /**
- * Steps whose forward and backward pass are recorded once and then given to the device by one call, see `Graph`.
+ * Steps that are recorded once and then given to the device by one call, see `Graph`: forward and backward pass, norm, the decision whether
+ * the weights change, and their update.
  *
  * A graph has the shapes that it was recorded with, and texts have other lengths in every batch. So rows of tokens are made as long as the
  * model takes them, and the number of all tokens is made a multiple by spare ones that no text reads: few shapes are left, each with a
  * graph of its own. A shape is recorded when it comes for the second time; the first step of it, and shapes beyond the most that are
  * kept, are computed as ever, with the same numbers bit by bit.
  *
- * Norm, decision and update stay outside: they are some ten calls, and the decision is the host's.
+ * What changes from step to step beside the batch lies in scalars that are overwritten before: learning rate and number of the step, the
+ * limits that decide, and the loss's scale. The host decides once more by what comes back, so that both must agree.
  */
 import { type Clip, takesPackedTexts } from "../models/index.ts";
-import type { LossReport } from "../objectives/index.ts";
 import { NativeError, log } from "../support/index.ts";
-import { Graph, type Tensor, full } from "../torch/index.ts";
-import { backwardWhole } from "./cached-gradients.ts";
+import { Graph, type Tensor, full, zeros } from "../torch/index.ts";
+import { type StepFindings, type StepLimits, findGradients, updateWithin } from "./step-findings.ts";
 import { type StepTensors, bringToDevice, disposeTensors } from "./step-tensors.ts";
 import type { StepContext, StepInput } from "./step.ts";
 
 export interface StepGraphsOptions {
-  /** Graphs that are kept at most; each has gradients of its own. Default 4. */
+  /** Graphs that are kept at most. Default 4. */
   most?: number;
   /** Makes the number of tokens a multiple. Default: 256, and more with the root of the number of texts, by which their sum varies. */
   tokenStep?: number | undefined;
+}
+
+/** What a step is given beside its batch. */
+export interface StepPlan {
+  measureGradient: boolean;
+  lr: number;
+  limits: StepLimits;
+}
+
+/** Scalars on the device. */
+interface StepNumbers {
+  limits: Record<keyof StepLimits, Tensor>;
+  /** float32 */
+  inverseScale?: Tensor;
 }
 
 /** A graph, and the tensors that it reads and writes. */
 interface RecordedStep {
   graph: Graph;
   inputs: StepTensors;
-  report: LossReport;
-  gradients: [parameter: Tensor, gradient: Tensor][];
+  numbers: StepNumbers;
+  findings: StepFindings;
 }
 
 /** Why the steps of a run can't be recorded; undefined where they can be. */
@@ -71,13 +86,16 @@ export class StepGraphs {
     return { ...input, tokens: wide, tokenLength: contextLength, tokenStep };
   }
 
-  /** `backwardWhole` of a batch that `prepare` has made ready. What it returns holds until the next step. */
-  backward(context: StepContext, input: StepInput): LossReport {
+  /**
+   * A step on a batch that `prepare` has made ready, up to its update where it was recorded, else up to the decision. What it returns
+   * holds until the next step.
+   */
+  find(context: StepContext, input: StepInput, plan: StepPlan): StepFindings {
     const brought = input.there === undefined ? bringToDevice(input, context.device, false) : undefined;
     const there = input.there ?? brought!;
     try {
-      const recorded = this.#find(context, { ...input, there });
-      return recorded === undefined ? this.#anew(context, { ...input, there }) : again(recorded, there, context);
+      const recorded = this.#recordedFor(context, { ...input, there }, plan);
+      return recorded === undefined ? this.#anew(context, { ...input, there }, plan) : again(recorded, there, context, plan);
     } finally {
       if (brought !== undefined) disposeTensors(brought);
     }
@@ -90,71 +108,94 @@ export class StepGraphs {
   }
 
   /** A step without a graph. Graphs keep their memory, and where too little is left beside it they are given up. */
-  #anew(context: StepContext, input: StepInput): LossReport {
+  #anew(context: StepContext, input: StepInput, plan: StepPlan): StepFindings {
     try {
-      return backwardWhole(context, input);
+      return findGradients(context, input, plan);
     } catch (error) {
       if (this.#recorded.size === 0 || !(error instanceof NativeError) || !/out of memory/i.test(error.message)) throw error;
       log.warn("Beside the recorded steps there is too little memory for others: steps are computed without graphs from now on.");
       this.dispose();
       this.#failed = true;
       context.model.zeroGrad();
-      return backwardWhole(context, input);
+      return findGradients(context, input, plan);
     }
   }
 
-  #find(context: StepContext, input: StepInput & { there: StepTensors }): RecordedStep | undefined {
+  #recordedFor(context: StepContext, input: StepInput & { there: StepTensors }, plan: StepPlan): RecordedStep | undefined {
     const shapes = Object.entries(input.there).map(([name, tensor]: [string, Tensor]) => `${name} ${tensor.shape.join("x")}`);
-    const key = shapes.join(", ");
+    const key = [...shapes, plan.measureGradient ? "norm" : "no norm"].join(", ");
     const found = this.#recorded.get(key);
     if (found !== undefined) return found;
     const first = !this.#seen.has(key);
     this.#seen.add(key);
     if (first || this.#failed || this.#recorded.size >= this.#most) return undefined;
-    const recorded = this.#record(context, input);
+    const recorded = this.#record(context, input, plan);
     if (recorded !== undefined) this.#recorded.set(key, recorded);
     return recorded;
   }
 
-  #record(context: StepContext, input: StepInput & { there: StepTensors }): RecordedStep | undefined {
+  #record(context: StepContext, input: StepInput & { there: StepTensors }, { measureGradient }: StepPlan): RecordedStep | undefined {
     const { model, device, scaler } = context;
     model.zeroGrad();
     const made: Partial<Record<string, Tensor>> = {};
     const inputs = made as unknown as StepTensors;
+    const limit = (): Tensor => zeros([], { device, dtype: "float64" }).keep();
+    const numbers: StepNumbers = { limits: { loss: limit(), gradientNorm: limit() } };
     try {
       for (const [name, tensor] of Object.entries(input.there) as [string, Tensor][]) made[name] = tensor.clone().keep();
-      if (scaler !== undefined) inputs.lossScale = full([], Math.fround(scaler.scale), { device }).keep();
-      const { graph, result: report } = Graph.record(device, () => backwardWhole(context, { ...input, there: inputs }));
-      for (const tensor of [report.loss, ...Object.values(report.metrics)]) tensor.keep();
-      const gradients = model.parameters().flatMap((parameter): RecordedStep["gradients"] => {
-        const gradient = parameter.grad;
-        return gradient === undefined ? [] : [[parameter, gradient.keep()]];
+      if (scaler !== undefined) {
+        inputs.lossScale = full([], 1, { device }).keep();
+        numbers.inverseScale = full([], 1, { device }).keep();
+      }
+      const { graph, result: findings } = Graph.record(device, () => {
+        const found = findGradients(context, { ...input, there: inputs }, { measureGradient, unscale: numbers.inverseScale });
+        // The loss saw the scale from before the update, which writes over it.
+        const before = { logScale: found.logScale.clone(), logitBias: found.logitBias?.clone() };
+        return { ...found, ...before, leftOut: updateWithin(context, found, numbers.limits) };
       });
-      model.zeroGrad();
-      return { graph, inputs, report, gradients };
+      for (const tensor of tensorsOf(findings)) tensor.keep();
+      return { graph, inputs, numbers, findings };
     } catch (error) {
       if (!(error instanceof NativeError)) throw error;
       this.#failed = true;
-      model.zeroGrad();
-      disposeTensors(inputs);
+      disposeInputs(inputs, numbers);
       log.warn(`A step could not be recorded as a graph, and steps are computed without: ${error.message.split("\n")[0]}`);
       return undefined;
+    } finally {
+      // Those of the recording live in the graph's memory, and are used up within it.
+      model.zeroGrad();
     }
   }
 }
 
 /** Does a recorded step with the arrays of another batch. */
-function again({ graph, inputs, report, gradients }: RecordedStep, there: StepTensors, { scaler }: StepContext): LossReport {
+function again(recorded: RecordedStep, there: StepTensors, { scaler, optimizer }: StepContext, { lr, limits }: StepPlan): StepFindings {
+  const { graph, inputs, numbers, findings } = recorded;
   for (const [name, tensor] of Object.entries(there) as [keyof StepTensors, Tensor][]) inputs[name]!.copy_(tensor);
-  // As float32 has it: a factor that is too large for that is infinite, as where the loss is multiplied with it.
-  inputs.lossScale?.fill_(Math.fround(scaler!.scale));
+  if (scaler !== undefined) {
+    // As float32 has it: a factor that is too large for that is infinite, as where the loss is multiplied with it.
+    inputs.lossScale!.fill_(Math.fround(scaler.scale));
+    numbers.inverseScale!.fill_(scaler.inverse);
+  }
+  numbers.limits.loss.fill_(limits.loss);
+  numbers.limits.gradientNorm.fill_(limits.gradientNorm);
+  optimizer.announce(lr);
   graph.replay();
-  for (const [parameter, gradient] of gradients) parameter.grad = gradient;
-  return report;
+  return findings;
 }
 
-function disposeRecorded({ graph, inputs, report, gradients }: RecordedStep): void {
-  graph.dispose();
+function tensorsOf({ metrics, ...scalars }: StepFindings): Tensor[] {
+  return [...Object.values(metrics), ...(Object.values(scalars) as (Tensor | undefined)[])].flatMap((tensor) => tensor ?? []);
+}
+
+function disposeInputs(inputs: StepTensors, { limits, inverseScale }: StepNumbers): void {
   disposeTensors(inputs);
-  for (const tensor of [report.loss, ...Object.values(report.metrics), ...gradients.map(([, gradient]) => gradient)]) tensor.dispose();
+  for (const tensor of [limits.loss, limits.gradientNorm]) tensor.dispose();
+  inverseScale?.dispose();
+}
+
+function disposeRecorded({ graph, inputs, numbers, findings }: RecordedStep): void {
+  graph.dispose();
+  disposeInputs(inputs, numbers);
+  for (const tensor of tensorsOf(findings)) tensor.dispose();
 }

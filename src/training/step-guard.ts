@@ -5,6 +5,7 @@
  * the window too: a loss that has really moved to another level is skipped for some steps, not for ever.
  */
 import { z } from "zod";
+import type { StepLimits } from "./step-findings.ts";
 
 /** Steps that a jump is measured against; before there are as many, nothing is a jump. */
 const windowLength = 128;
@@ -43,6 +44,13 @@ export class StepGuard {
     return this.#state.skipped;
   }
 
+  /** The most that the next step's loss and gradient norm may be: what is not finite or above is not updated. */
+  limits(): StepLimits {
+    if (!this.#spikes) return { loss: Infinity, gradientNorm: Infinity };
+    const { losses, gradientNorms } = this.#state;
+    return { loss: limitAfter(losses), gradientNorm: limitAfter(gradientNorms) };
+  }
+
   /**
    * Judges a step, once, before its update.
    * @param step.overflow the gradients are not finite since they were scaled too much, which says nothing of the run. Default false
@@ -60,7 +68,8 @@ export class StepGuard {
     }
     state.notFinite = 0;
     if (!this.#spikes) return "update";
-    const spike = jumps(state.losses, loss) || jumps(state.gradientNorms, gradientNorm);
+    const limits = this.limits();
+    const spike = loss > limits.loss || gradientNorm > limits.gradientNorm;
     keep(state.losses, loss);
     keep(state.gradientNorms, gradientNorm);
     if (spike) state.skipped++;
@@ -77,11 +86,12 @@ export class StepGuard {
   }
 }
 
-function jumps(window: readonly number[], value: number): boolean {
-  if (window.length < windowLength) return false;
+/** Above this, a value jumps. */
+function limitAfter(window: readonly number[]): number {
+  if (window.length < windowLength) return Infinity;
   const mean = window.reduce((sum, one) => sum + one, 0) / window.length;
   const variance = window.reduce((sum, one) => sum + (one - mean) ** 2, 0) / window.length;
-  return value > mean + sigmas * Math.sqrt(variance);
+  return mean + sigmas * Math.sqrt(variance);
 }
 
 function keep(window: number[], value: number): void {

@@ -6,17 +6,15 @@
 import type { ColourLists } from "../images/index.ts";
 import type { Clip, Preprocessing } from "../models/index.ts";
 import type { FeatureGroup } from "../nn/index.ts";
-import type { LossReport, Objective } from "../objectives/index.ts";
-import { type AdamW, gradientNormOf } from "../optim/index.ts";
-import { type Tensor, noGrad, readNumbers, scope } from "../torch/index.ts";
-import { backwardCached, backwardWhole } from "./cached-gradients.ts";
+import type { Objective } from "../objectives/index.ts";
+import type { AdamW } from "../optim/index.ts";
+import { readNumbers, scope } from "../torch/index.ts";
+import { backwardCached } from "./cached-gradients.ts";
 import type { LossScaler } from "./loss-scaler.ts";
+import { type StepFindings, type StepLimits, findGradients, update } from "./step-findings.ts";
 import type { StepGraphs } from "./step-graphs.ts";
 import type { StepTensors } from "./step-tensors.ts";
 import type { Precision } from "./tower-features.ts";
-
-/** The logit scale is kept in [1, 100]: LaCLIP's train.py clamps its logarithm to [0, 4.6052]. */
-const highestLogScale = 4.6052;
 
 export interface StepInput {
   /** uint8 `[batch, size, size, 3]` */
@@ -88,39 +86,52 @@ export interface StepReport {
   updated: boolean;
 }
 
+/** Whether a step may change the weights. */
+export interface StepJudge {
+  /** Known before the step: a recorded one is decided by them on the device. */
+  limits: StepLimits;
+  /** Called once, with what was found: true exactly when loss and norm, as far as it was measured, are finite and within the limits. */
+  accept(report: StepReport): boolean;
+}
+
+/** Leaves out what is not finite. */
+const finiteOnly: StepJudge = {
+  limits: { loss: Infinity, gradientNorm: Infinity },
+  accept: ({ loss, gradientNorm = 0 }) => Number.isFinite(loss) && Number.isFinite(gradientNorm),
+};
+
 /**
- * Forward, backward, update. The update is left out when `accept` says so; the caller decides what then. The device is waited for once:
+ * Forward, backward, update. The update is left out when `judge` says so; the caller decides what then. The device is waited for once:
  * for all that the decision and the report need.
  * @param measureGradient also compute the gradient's norm, which costs a pass over all gradients
- * @param accept whether to change the weights. Default: when the loss is finite and gradients don't overflow
+ * @param judge whether to change the weights. Default: when loss and, where it is measured, norm are finite
  */
-export function trainStep(
-  context: StepContext,
-  input: StepInput,
-  lr: number,
-  measureGradient = false,
-  accept: (report: StepReport) => boolean = ({ loss, overflow = false }) => Number.isFinite(loss) && !overflow,
-): StepReport {
-  const { model, optimizer, scaler, microBatch = input.batchSize } = context;
+export function trainStep(context: StepContext, input: StepInput, lr: number, measureGradient = false, judge = finiteOnly): StepReport {
+  const { model, optimizer, scaler, graphs, microBatch = input.batchSize } = context;
   return scope(() => {
-    const measured =
-      microBatch < input.batchSize
-        ? backwardCached(context, input, microBatch)
-        : (context.graphs?.backward(context, input) ?? backwardWhole(context, input));
-    scaler?.unscale(model.parameters());
-    const norm = measureGradient || scaler ? gradientNormOf(model.parameters()) : undefined;
+    const whole = microBatch >= input.batchSize;
+    const found =
+      graphs !== undefined && whole
+        ? graphs.find(context, input, { measureGradient, lr, limits: judge.limits })
+        : findGradients(context, input, {
+            measureGradient,
+            backward: whole ? undefined : () => backwardCached(context, input, microBatch),
+          });
     context.meanwhile?.();
-    const report: StepReport = { ...readStep(context, measured, norm), updated: false };
+    const { leftOut, ...numbers } = readStep(context, found);
+    const report: StepReport = { ...numbers, updated: false };
     if (measureGradient || scaler) report.gradientNorm ??= 0;
     if (scaler) {
       report.lossScale = scaler.scale;
       report.overflow = Number.isFinite(report.loss) && !Number.isFinite(report.gradientNorm) && scaler.canShrink;
     }
-    report.updated = accept(report);
+    report.updated = judge.accept(report);
     scaler?.update(Number.isFinite(report.loss) && Number.isFinite(report.gradientNorm));
-    if (report.updated) {
-      optimizer.step(lr);
-      noGrad(() => model.logitScale.clamp_(0, highestLogScale));
+    if (leftOut === undefined) {
+      if (report.updated) update(context, lr);
+    } else {
+      if (report.updated === leftOut) throw new Error("internal: the device has decided otherwise whether a step changes the weights");
+      if (report.updated) optimizer.countAnnounced();
     }
     model.zeroGrad();
     return report;
@@ -129,18 +140,21 @@ export function trainStep(
 
 /** What a step has found, by one transfer; loss and measures are means over ranks, which have the same of the rest. */
 function readStep(
-  { model: { logitScale, logitBias }, ranks }: StepContext,
-  { loss, metrics }: LossReport,
-  norm: Tensor | undefined,
-): Omit<StepReport, "updated"> {
+  { ranks }: StepContext,
+  { loss, metrics, logScale, logitBias, norm, leftOut }: StepFindings,
+): Omit<StepReport, "updated"> & { leftOut?: boolean } {
   const names = Object.keys(metrics);
-  const all = [loss, ...Object.values(metrics), logitScale, ...[logitBias, norm].flatMap((value) => value ?? [])];
-  const numbers = readNumbers(all);
-  const own = numbers.slice(0, names.length + 1);
-  const [meanLoss, ...measured] = ranks?.means(own) ?? own;
-  const [logScale, ...more] = numbers.slice(names.length + 1);
+  const own = [loss, ...Object.values(metrics)];
+  const numbers = readNumbers([...own, logScale, ...[logitBias, norm, leftOut].flatMap((value) => value ?? [])]);
+  const [meanLoss, ...measured] = ranks?.means(numbers.slice(0, own.length)) ?? numbers;
+  const [scale, ...more] = numbers.slice(own.length);
   const found = Object.fromEntries(names.map((name, i) => [name, measured[i]!]));
   if (logitBias !== undefined) found["logit_bias"] = more.shift()!;
-  const [gradientNorm] = more;
-  return { loss: meanLoss!, logitScale: Math.exp(logScale!), metrics: found, ...(gradientNorm === undefined ? {} : { gradientNorm }) };
+  return {
+    loss: meanLoss!,
+    logitScale: Math.exp(scale!),
+    metrics: found,
+    ...(norm && { gradientNorm: more.shift()! }),
+    ...(leftOut && { leftOut: more.shift() !== 0 }),
+  };
 }

@@ -27,7 +27,7 @@ import { StepGraphs, graphObstacle } from "./step-graphs.ts";
 import type { GuardState, Verdict } from "./step-guard.ts";
 import type { StepSplit } from "./step-memory.ts";
 import { StepSplits } from "./step-splits.ts";
-import { type StepInput, type StepReport, trainStep } from "./step.ts";
+import { type StepInput, type StepJudge, type StepReport, trainStep } from "./step.ts";
 import { finiteOrText, loaderStart, recordLeftOut, recordStep, warnOfWaiting } from "./train-events.ts";
 import type { TrainOptions, TrainSummary } from "./train-options.ts";
 
@@ -206,10 +206,13 @@ class Trainer {
     let report: StepReport;
     try {
       let judged = false;
-      const judge = (found: StepReport): boolean => {
-        judged = true;
-        verdict = this.#course.guard.judge({ loss: found.loss, gradientNorm: found.gradientNorm!, overflow: found.overflow });
-        return verdict === "update";
+      const judge: StepJudge = {
+        limits: this.#course.guard.limits(),
+        accept: ({ loss, gradientNorm, overflow }) => {
+          judged = true;
+          verdict = this.#course.guard.judge({ loss, gradientNorm: gradientNorm!, overflow });
+          return verdict === "update";
+        },
       };
       const context = { ...this.#options, objective: this.#objective, ranks: this.#course.ranks };
       const meanwhile = (): void => {

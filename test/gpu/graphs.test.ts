@@ -5,7 +5,16 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { Graph, type Tensor, countWaits, full, ops, releaseMemory, scope, setDeterministic, tensor } from "../../src/torch/index.ts";
-import { LossScaler, StepGraphs, type StepGraphsOptions, type StepInput, graphObstacle, trainStep } from "../../src/training/index.ts";
+import {
+  LossScaler,
+  StepGraphs,
+  type StepGraphsOptions,
+  StepGuard,
+  type StepInput,
+  type StepJudge,
+  graphObstacle,
+  trainStep,
+} from "../../src/training/index.ts";
 import { NativeError } from "../../src/support/index.ts";
 import { batchSize, objectives, smallBatch, smallContext } from "../integration/small-training.ts";
 import { devices, gpu, standIn, unless } from "./devices.ts";
@@ -86,6 +95,92 @@ for (const tested of devices) {
       const recorded = course("clip", device, {}, { scaled: true });
       assert.equal(recorded.graphs, 1);
       assert.deepEqual({ ...recorded, graphs: 0 }, plain);
+    });
+
+    test(
+      "a recorded step leaves the weights alone where the limits or numbers that are not finite say so, and learns on after it",
+      unless(tested),
+      () => {
+        // As a course of steps, of which some are judged by limits that they don't keep, and some have weights that spoil their loss.
+        const judged = (limits: StepJudge["limits"]): StepJudge => ({
+          limits,
+          accept: ({ loss, gradientNorm }) =>
+            loss <= limits.loss && gradientNorm! <= limits.gradientNorm && Number.isFinite(loss + gradientNorm!),
+        });
+        const free = { loss: Infinity, gradientNorm: Infinity };
+        const plans = [free, free, { ...free, loss: 1e-3 }, free, { ...free, gradientNorm: 1e-3 }, free, free];
+        const [plain, recorded] = [0, 4].map((most) => {
+          const context = smallContext({ settings: objectives["clip"]!.settings }, device);
+          const graphs = new StepGraphs({ most });
+          const weights = (): number[] => scope(() => context.model.parameters().flatMap((parameter) => parameter.toArray()));
+          const steps = plans.map((limits, step) => {
+            const batch = smallBatch(step, 1);
+            const textWeights = Float32Array.from({ length: batch.tokens.length / batch.tokenLength }, () => (step === 5 ? NaN : 1));
+            const { updated, loss, logitScale } = trainStep(
+              { ...context, graphs },
+              graphs.prepare({ ...batch, textWeights }, context.model),
+              1e-3 * (1 + step),
+              true,
+              judged(limits),
+            );
+            return { updated, loss, logitScale, weights: weights() };
+          });
+          const found = {
+            steps,
+            count: context.optimizer.steps,
+            moments: scope(() => [...context.optimizer.stateDict().values()].map((one) => one.toArray())),
+          };
+          assert.equal(graphs.count, most === 0 ? 0 : 1);
+          graphs.dispose();
+          context.dispose();
+          return found;
+        });
+        assert.deepEqual(
+          plain!.steps.map(({ updated }) => updated),
+          [true, true, false, true, false, false, true],
+        );
+        assert.equal(plain!.count, 4);
+        assert.deepEqual(recorded, plain);
+        assert.deepEqual(recorded!.steps[2]!.weights, recorded!.steps[1]!.weights);
+        assert.notDeepEqual(recorded!.steps[3]!.weights, recorded!.steps[2]!.weights);
+      },
+    );
+
+    test("the guard's limits decide on the device as the guard does on the host", unless(tested), () => {
+      const context = smallContext({ settings: objectives["clip"]!.settings }, device);
+      const graphs = new StepGraphs();
+      const guard = new StepGuard({ spikes: true });
+      const verdicts = Array.from({ length: 140 }, (_, step) => {
+        // A jump: other weights of the texts make the loss many times as large.
+        const batch = smallBatch(step % 4, 1);
+        const textWeights = Float32Array.from({ length: batch.tokens.length / batch.tokenLength }, (__, i) =>
+          step % 8 === 3 || step < 132 ? 1 : i === 0 ? 1000 : 1,
+        );
+        const judge: StepJudge = {
+          limits: guard.limits(),
+          accept: ({ loss, gradientNorm }) => guard.judge({ loss, gradientNorm: gradientNorm! }) === "update",
+        };
+        return trainStep({ ...context, graphs }, graphs.prepare({ ...batch, textWeights }, context.model), 1e-5, true, judge).updated;
+      });
+      assert.equal(graphs.count, 1);
+      assert.ok(guard.skipped > 0, "some have jumped");
+      assert.equal(context.optimizer.steps, verdicts.filter(Boolean).length);
+      graphs.dispose();
+      context.dispose();
+    });
+
+    test("a host that decides otherwise than its limits say is told", unless(tested), () => {
+      const context = smallContext({ settings: objectives["clip"]!.settings }, device);
+      const graphs = new StepGraphs();
+      const take = (step: number, accepts: boolean): object =>
+        trainStep({ ...context, graphs }, graphs.prepare(smallBatch(step, 1), context.model), 1e-3, true, {
+          limits: { loss: Infinity, gradientNorm: Infinity },
+          accept: () => accepts,
+        });
+      [0, 1].forEach((step) => take(step, true));
+      assert.throws(() => take(2, false), /the device has decided otherwise/);
+      graphs.dispose();
+      context.dispose();
     });
 
     test("a recorded step waits for the device once", unless(tested), () => {
