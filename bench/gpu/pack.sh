@@ -42,11 +42,12 @@ if [ "${1:-}" = --rewriting ]; then
   needed=$(node -p 'Object.keys(JSON.parse(fs.readFileSync("package.json")).dependencies).filter((name) => !/duckdb|wordnet|headers/.test(name)).join(" ")')
   # One for each instruction set, of which a few will do.
   others=$(for set in alderlake cannonlake cascadelake cooperlake icelake ivybridge piledriver sandybridge sse42; do echo "--exclude=libggml-cpu-$set.so"; done)
+  # The largest window finds that llama.cpp's libraries with and without CUDA are mostly the same.
   # shellcheck disable=SC2046,SC2086
   tar -cf - --exclude='*.map' --exclude='*.d.ts' --exclude='*.tsbuildinfo' --exclude='*.test.js' --exclude='prebuilds' --exclude='*.bundle' \
     --exclude="$binaries/*/libggml-cuda.so" $others \
     build/gpu/bin/node dist/src dist/bench/gpu $made $binaries/linux-x64 $binaries/linux-x64-cuda node_modules/@img \
-    $(node bench/gpu/packages-of.mjs node-llama-cpp $needed) | xz -T0 -6 >"$packed"
+    $(node bench/gpu/packages-of.mjs node-llama-cpp $needed) | xz -T1 -9 >"$packed"
   small_enough "$packed"
   exit
 fi
