@@ -43,7 +43,7 @@ const { values } = parseArgs({
     recompute: { type: "boolean", default: false },
     /** Without kernels of our own. */
     plain: { type: "boolean", default: false },
-    /** Record forward and backward pass once and replay them. */
+    /** Record the step once and replay it. */
     graphs: { type: "boolean", default: false },
     steps: { type: "string", default: "20" },
     warmup: { type: "string", default: "5" },
@@ -154,7 +154,7 @@ const toInput = (step: Batch): StepInput => {
 const feed = new BatchFeed(source, { device, toInput });
 const speedometer = new Speedometer({ model, device, precision });
 const seconds: number[] = [];
-/** Until the device has all that gives the gradients: near the whole step, it waits for this program. */
+/** Until the device has all that gives the gradients, recorded steps also the update: near the whole step, it waits for this program. */
 const given: number[] = [];
 const losses: number[] = [];
 /** How often a step had to wait for the device: counted in the last step before those that are measured. */

@@ -7,17 +7,13 @@
 #include "adamw.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/stack.h>
 #include <torch/version.h>
 
 #include <cmath>
 
 #include "convert.h"
-
-// With the learning rate in a tensor, for the processor and for GPUs.
-#define LACLIP_FUSED_ADAMW (TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 4))
-#if LACLIP_FUSED_ADAMW
-#include <optional>
-#endif
 
 namespace laclip {
 
@@ -99,14 +95,31 @@ Constants constants_at(Call& call, size_t from) {
           to_double(call.env, call[from + 3])};
 }
 
-#if !LACLIP_FUSED_ADAMW
-// Where libtorch has no fused operator for it, the same formula goes through others.
+// libtorch's own operator for all parameters at once, where it takes the learning rate as a tensor; false where it does not.
+bool update_fused(const Lists& lists, const at::Tensor& step, const at::Tensor& lr, const at::Tensor& skip, const Constants& c) {
+  // Its kernel for GPUs is older than that for the processor, which computes for the device that stands in for a GPU.
+  constexpr bool on_processor = TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 4);
+  if (!on_processor && !lists.weights[0].is_cuda()) return false;
+  static const auto found = c10::Dispatcher::singleton().findSchema({"aten::_fused_adamw_", "tensor_lr"});
+  if (!found.has_value()) return false;
+  // It takes a step for each parameter; here all have made the same steps.
+  const std::vector<at::Tensor> steps(lists.weights.size(), step);
+  const std::vector<at::Tensor> largest;
+  const c10::IValue none;
+  torch::jit::Stack stack;
+  torch::jit::push(stack, lists.weights, lists.gradients, lists.firsts, lists.seconds, largest, steps, lr, c.beta1, c.beta2, c.weight_decay,
+                   c.eps, /*amsgrad*/ false, /*maximize*/ false, /*grad_scale*/ none, skip.defined() ? c10::IValue(skip) : none);
+  found->callBoxed(stack);
+  return true;
+}
+
+// Elsewhere the same formula goes through others.
 void update_by_operators(Lists& lists, const at::Tensor& step, const at::Tensor& lr, const at::Tensor& skip, const Constants& c) {
   const at::Tensor count = step.to(c10::kDouble), rate = lr.to(c10::kDouble);
   const at::Tensor decay = (1 - rate * c.weight_decay).to(c10::kFloat);
   const at::Tensor step_size = (rate / (1 - at::pow(c.beta1, count))).to(c10::kFloat);
   const at::Tensor root_correction = (1 - at::pow(c.beta2, count)).sqrt().to(c10::kFloat);
-  const at::Tensor left_out = skip.defined() ? skip.ne(0) : skip;
+  const at::Tensor left_out = skip.defined() ? skip.eq(1) : skip;
   const auto put = [&left_out](at::Tensor& there, const at::Tensor& value) {
     there.copy_(left_out.defined() ? at::where(left_out, there, value) : value);
   };
@@ -120,12 +133,10 @@ void update_by_operators(Lists& lists, const at::Tensor& step, const at::Tensor&
     put(lists.seconds[i], second);
   }
 }
-#endif
 
 }  // namespace
 
 // (weights, first moments, second moments: arrays of handles, step number from 1, lr, beta1, beta2, eps, weight decay): on the processor
-// -> number of weights that had a gradient
 napi_value adamw_step(Call& call) {
   at::NoGradGuard no_grad;
   const double step = to_double(call.env, call[3]);
@@ -155,12 +166,12 @@ napi_value adamw_step(Call& call) {
     // Writing through the pointer goes unseen: without this, a backward pass of before the step would use the new weights.
     weight.unsafeGetTensorImpl()->bump_version();
   }
-  return from_double(call.env, static_cast<double>(lists.weights.size()));
+  return undefined(call.env);
 }
 
 // (weights, first moments, second moments: arrays of handles; numbers: handles of float32 scalars beside them, the step number from 1, the
 // learning rate, and perhaps one that is 1 where the update is to be left out and 0 where not; beta1, beta2, eps, weight decay): without
-// waiting for the device -> number of weights that had a gradient
+// waiting for the device
 napi_value adamw_step_on_device(Call& call) {
   at::NoGradGuard no_grad;
   Environment& environment = call.environment();
@@ -170,23 +181,14 @@ napi_value adamw_step_on_device(Call& call) {
   const at::Tensor step = environment.at(numbers[0]), lr = environment.at(numbers[1]);
   const at::Tensor skip = numbers.size() > 2 ? environment.at(numbers[2]) : at::Tensor();
   Lists lists = with_gradient(call);
-  if (lists.weights.empty()) return from_double(call.env, 0);
+  if (lists.weights.empty()) return undefined(call.env);
   for (const at::Tensor& number : {step, lr, skip.defined() ? skip : lr}) {
     if (number.dim() != 0 || number.scalar_type() != c10::kFloat || number.device() != lists.weights[0].device()) {
       throw std::runtime_error("adamw: a number of a step is not a float32 scalar on the device of the weights");
     }
   }
-#if LACLIP_FUSED_ADAMW
-  // It takes a step for each parameter; here all have made the same steps.
-  const std::vector<at::Tensor> steps(lists.weights.size(), step);
-  std::optional<at::Tensor> left_out;
-  if (skip.defined()) left_out = skip;
-  at::_fused_adamw_(lists.weights, lists.gradients, lists.firsts, lists.seconds, {}, steps, lr, c.beta1, c.beta2, c.weight_decay, c.eps,
-                    /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{}, left_out);
-#else
-  update_by_operators(lists, step, lr, skip, c);
-#endif
-  return from_double(call.env, static_cast<double>(lists.weights.size()));
+  if (!update_fused(lists, step, lr, skip, c)) update_by_operators(lists, step, lr, skip, c);
+  return undefined(call.env);
 }
 
 }  // namespace laclip

@@ -18,7 +18,7 @@ export interface ParameterGroup {
 export interface AdamWOptions {
   betas: readonly [number, number];
   eps: number;
-  /** Update from numbers that lie in tensors, by libtorch's fused operator where it has one (2.4). Default: off the CPU. */
+  /** Update from numbers that lie in tensors, by libtorch's fused operator where it takes them. Default: off the CPU. */
   capturable?: boolean | undefined;
 }
 

@@ -3,6 +3,7 @@ import { type Tensor, hasOperator, noGrad, operator, ops, scope, stack } from ".
 
 const foreachNorm = operator<(tensors: readonly Tensor[], order: number) => Tensor[]>("aten::_foreach_norm", "Scalar", "tensors");
 const foreachScale = operator<(tensors: readonly Tensor[], factor: number) => void>("aten::_foreach_mul_", "Scalar", "value");
+const foreachScaleThere = operator<(tensors: readonly Tensor[], factor: Tensor) => void>("aten::_foreach_mul_", "Tensor", "value");
 
 /** True when no element of any tensor is infinite or not a number. */
 export function allFinite(tensors: Iterable<Tensor>): boolean {
@@ -37,6 +38,8 @@ export function scaleGradients(parameters: Iterable<Tensor>, factor: Tensor | nu
     scope(() => {
       const gradients = gradientsOf(parameters);
       if (typeof factor === "number" && onGpu(gradients)) foreachScale(gradients, factor);
+      else if (typeof factor !== "number" && onGpu(gradients) && hasOperator("aten::_foreach_mul_", "Tensor"))
+        foreachScaleThere(gradients, factor);
       else for (const gradient of gradients) gradient.mul_(factor);
     }),
   );

@@ -137,8 +137,9 @@ export class FolderLock {
           // A hard link appears whole or not at all: nobody can read a lock that is half written.
           linkSync(beside, path);
           taken = true;
-          sweep(path, own, fstatSync(file).mtimeMs);
-          return new FolderLock(path, what, { token: own.token, file });
+          const lock = new FolderLock(path, what, { token: own.token, file });
+          sweep(path, own, file);
+          return lock;
         } catch (error) {
           if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw explainWriteFailure(error, path);
         }
@@ -216,22 +217,30 @@ const leftoverAge = 3_600_000;
 
 /**
  * Deletes what processes that were killed in the middle of taking this lock left beside it. A living one's files are not touched: what
- * they say of a process tells, and where it can't be asked, their age by the clock of the file system (`time`, milliseconds).
+ * they say of a process tells, and where it can't be asked, their age by the clock of the file system, which the lock's `file` has.
  */
-function sweep(path: string, own: Holder, time: number): void {
+function sweep(path: string, own: Holder, file: number): void {
   const [folder, prefix] = [dirname(path), `${basename(path)}.`];
-  try {
-    for (const name of readdirSync(folder)) {
-      if (!name.startsWith(prefix) || !/^\d+-[\da-f-]{36}(-old)?$/.test(name.slice(prefix.length)) || name.includes(own.token!)) continue;
-      const file = join(folder, name);
-      const holder = readHolder(file);
-      const gone = holder !== undefined && isAlive(holder, own) === false;
-      if (gone || time - (statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? time) > leftoverAge) rmSync(file, { force: true });
+  const harmless = (body: () => void): void => {
+    try {
+      body();
+    } catch (error) {
+      // They take up a few bytes and disturb nobody.
+      log.debug(`${path}: what was left beside it stays: ${(error as Error).message}`);
     }
-  } catch (error) {
-    // They take up a few bytes and disturb nobody.
-    log.debug(`${path}: what was left beside it stays: ${(error as Error).message}`);
-  }
+  };
+  harmless(() => {
+    const time = fstatSync(file).mtimeMs;
+    const names = readdirSync(folder).filter((name) => name.startsWith(prefix));
+    for (const name of names.filter((one) => /^\d+-[\da-f-]{36}(-old)?$/.test(one.slice(prefix.length)))) {
+      harmless(() => {
+        const left = join(folder, name);
+        const holder = readHolder(left);
+        const gone = holder !== undefined && isAlive(holder, own) === false;
+        if (gone || time - statSync(left).mtimeMs > leftoverAge) rmSync(left, { force: true });
+      });
+    }
+  });
 }
 
 interface Watch {

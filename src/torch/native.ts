@@ -58,7 +58,7 @@ export interface Native {
     beta2: number,
     eps: number,
     weightDecay: number,
-  ): number;
+  ): void;
   adamwStepOnDevice(
     weights: readonly NativeHandle[],
     firstMoments: readonly NativeHandle[],
@@ -68,7 +68,7 @@ export interface Native {
     beta2: number,
     eps: number,
     weightDecay: number,
-  ): number;
+  ): void;
   setThreads(count: number): void;
   threads(): number;
   manualSeed(seed: number): void;

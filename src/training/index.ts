@@ -11,7 +11,6 @@ export * from "./reporter.ts";
 export * from "./run-folder.ts";
 export * from "./cached-gradients.ts";
 export * from "./skipped-steps.ts";
-export type { StepFindings, StepLimits } from "./step-findings.ts";
 export * from "./step-graphs.ts";
 export * from "./step-guard.ts";
 export * from "./speedometer.ts";

@@ -12,10 +12,10 @@
  */
 import { type Clip, takesPackedTexts } from "../models/index.ts";
 import { NativeError, log } from "../support/index.ts";
-import { Graph, type Tensor, full, zeros } from "../torch/index.ts";
+import { Graph, type Tensor, full, isOutOfMemory } from "../torch/index.ts";
 import { type StepFindings, type StepLimits, findGradients, updateWithin } from "./step-findings.ts";
 import { type StepTensors, bringToDevice, disposeTensors } from "./step-tensors.ts";
-import type { StepContext, StepInput } from "./step.ts";
+import type { StepContext, StepInput, StepJudge } from "./step.ts";
 
 export interface StepGraphsOptions {
   /** Graphs that are kept at most. Default 4. */
@@ -28,7 +28,7 @@ export interface StepGraphsOptions {
 export interface StepPlan {
   measureGradient: boolean;
   lr: number;
-  limits: StepLimits;
+  judge: StepJudge;
 }
 
 /** Scalars on the device. */
@@ -101,21 +101,26 @@ export class StepGraphs {
     }
   }
 
+  /** Frees all graphs, which keep their memory, and records no more: without them there is more of it. What was found is gone with them. */
+  giveUp(): void {
+    log.warn("Beside the recorded steps there is too little memory for others: steps are computed without graphs from now on.");
+    this.dispose();
+    this.#failed = true;
+  }
+
   /** Frees all graphs. */
   dispose(): void {
     for (const recorded of this.#recorded.values()) disposeRecorded(recorded);
     this.#recorded.clear();
   }
 
-  /** A step without a graph. Graphs keep their memory, and where too little is left beside it they are given up. */
+  /** A step without a graph. */
   #anew(context: StepContext, input: StepInput, plan: StepPlan): StepFindings {
     try {
       return findGradients(context, input, plan);
     } catch (error) {
-      if (this.#recorded.size === 0 || !(error instanceof NativeError) || !/out of memory/i.test(error.message)) throw error;
-      log.warn("Beside the recorded steps there is too little memory for others: steps are computed without graphs from now on.");
-      this.dispose();
-      this.#failed = true;
+      if (this.#recorded.size === 0 || !isOutOfMemory(error)) throw error;
+      this.giveUp();
       context.model.zeroGrad();
       return findGradients(context, input, plan);
     }
@@ -139,7 +144,8 @@ export class StepGraphs {
     model.zeroGrad();
     const made: Partial<Record<string, Tensor>> = {};
     const inputs = made as unknown as StepTensors;
-    const limit = (): Tensor => zeros([], { device, dtype: "float64" }).keep();
+    // What stands in for a GPU does what it records, and must change no weights by it.
+    const limit = (): Tensor => full([], -Infinity, { device, dtype: "float64" }).keep();
     const numbers: StepNumbers = { limits: { loss: limit(), gradientNorm: limit() } };
     try {
       for (const [name, tensor] of Object.entries(input.there) as [string, Tensor][]) made[name] = tensor.clone().keep();
@@ -169,7 +175,7 @@ export class StepGraphs {
 }
 
 /** Does a recorded step with the arrays of another batch. */
-function again(recorded: RecordedStep, there: StepTensors, { scaler, optimizer }: StepContext, { lr, limits }: StepPlan): StepFindings {
+function again(recorded: RecordedStep, there: StepTensors, { scaler, optimizer }: StepContext, { lr, judge }: StepPlan): StepFindings {
   const { graph, inputs, numbers, findings } = recorded;
   for (const [name, tensor] of Object.entries(there) as [keyof StepTensors, Tensor][]) inputs[name]!.copy_(tensor);
   if (scaler !== undefined) {
@@ -177,9 +183,10 @@ function again(recorded: RecordedStep, there: StepTensors, { scaler, optimizer }
     inputs.lossScale!.fill_(Math.fround(scaler.scale));
     numbers.inverseScale!.fill_(scaler.inverse);
   }
-  numbers.limits.loss.fill_(limits.loss);
-  numbers.limits.gradientNorm.fill_(limits.gradientNorm);
+  numbers.limits.loss.fill_(judge.limits.loss);
+  numbers.limits.gradientNorm.fill_(judge.limits.gradientNorm);
   optimizer.announce(lr);
+  judge.committed?.();
   graph.replay();
   return findings;
 }

@@ -8,7 +8,7 @@ import type { Clip, Preprocessing } from "../models/index.ts";
 import type { FeatureGroup } from "../nn/index.ts";
 import type { Objective } from "../objectives/index.ts";
 import type { AdamW } from "../optim/index.ts";
-import { readNumbers, scope } from "../torch/index.ts";
+import { isOutOfMemory, readNumbers, scope } from "../torch/index.ts";
 import { backwardCached } from "./cached-gradients.ts";
 import type { LossScaler } from "./loss-scaler.ts";
 import { type StepFindings, type StepLimits, findGradients, update } from "./step-findings.ts";
@@ -67,7 +67,10 @@ export interface StepContext {
   scaler?: LossScaler | undefined;
   /** Records steps and replays them; then each input is one that its `prepare` has made ready. Default: every step is computed anew */
   graphs?: StepGraphs | undefined;
-  /** Called once a step, when the device has the gradients to compute and before the step waits for it: what is done here costs no time. */
+  /**
+   * Called once a step, when the device has the gradients to compute, with a recorded step the update too, and before the step waits for it:
+   * what is done here costs no time.
+   */
   meanwhile?: (() => void) | undefined;
 }
 
@@ -90,6 +93,8 @@ export interface StepReport {
 export interface StepJudge {
   /** Known before the step: a recorded one is decided by them on the device. */
   limits: StepLimits;
+  /** Called when the device is about to decide and to update by itself: from then on, the step can't be taken again. */
+  committed?(): void;
   /** Called once, with what was found: true exactly when loss and norm, as far as it was measured, are finite and within the limits. */
   accept(report: StepReport): boolean;
 }
@@ -112,13 +117,14 @@ export function trainStep(context: StepContext, input: StepInput, lr: number, me
     const whole = microBatch >= input.batchSize;
     const found =
       graphs !== undefined && whole
-        ? graphs.find(context, input, { measureGradient, lr, limits: judge.limits })
+        ? graphs.find(context, input, { measureGradient, lr, judge })
         : findGradients(context, input, {
             measureGradient,
             backward: whole ? undefined : () => backwardCached(context, input, microBatch),
           });
-    context.meanwhile?.();
+    const full = !meanwhileFits(context, found);
     const { leftOut, ...numbers } = readStep(context, found);
+    if (full) graphs?.giveUp();
     const report: StepReport = { ...numbers, updated: false };
     if (measureGradient || scaler) report.gradientNorm ??= 0;
     if (scaler) {
@@ -136,6 +142,20 @@ export function trainStep(context: StepContext, input: StepInput, lr: number, me
     model.zeroGrad();
     return report;
   });
+}
+
+/**
+ * Does what there is to do meanwhile. With a recorded step, whose update is on its way, it need not succeed.
+ * @returns false where it found too little memory, and can be done later
+ */
+function meanwhileFits({ meanwhile }: StepContext, { leftOut }: StepFindings): boolean {
+  try {
+    meanwhile?.();
+    return true;
+  } catch (error) {
+    if (leftOut === undefined || !isOutOfMemory(error)) throw error;
+    return false;
+  }
 }
 
 /** What a step has found, by one transfer; loss and measures are means over ranks, which have the same of the rest. */

@@ -205,11 +205,12 @@ class Trainer {
     let verdict: Verdict = "update";
     let report: StepReport;
     try {
-      let judged = false;
+      let touched = false;
       const judge: StepJudge = {
         limits: this.#course.guard.limits(),
+        committed: () => (touched = true),
         accept: ({ loss, gradientNorm, overflow }) => {
-          judged = true;
+          touched = true;
           verdict = this.#course.guard.judge({ loss, gradientNorm: gradientNorm!, overflow });
           return verdict === "update";
         },
@@ -220,7 +221,7 @@ class Trainer {
       };
       const attempt = (split: StepSplit): StepReport =>
         trainStep({ ...context, microBatch: split.microBatch, graphs: this.#graphsFor(split, input), meanwhile }, input, lr, true, judge);
-      report = this.#splits.take(this.#course.step, input, attempt, () => judged);
+      report = this.#splits.take(this.#course.step, input, attempt, () => touched);
     } finally {
       this.#batches?.release(fed);
     }

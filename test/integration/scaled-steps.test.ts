@@ -85,7 +85,12 @@ describe("a scaled loss", () => {
     assert.equal(take(1, 1024).overflow, true);
     const infinite = take(1, 1);
     assert.ok(Number.isFinite(infinite.loss) && !Number.isFinite(infinite.gradientNorm));
-    assert.equal(infinite.overflow, false);
+    assert.deepEqual([infinite.overflow, infinite.updated], [false, false]);
+    // Without a scaler, as far as the norm was asked for.
+    const unscaled = trainStep({ ...context, objective: spoiled(1) }, smallBatch(0, 1), 1e-3, true);
+    assert.ok(Number.isFinite(unscaled.loss) && !Number.isFinite(unscaled.gradientNorm));
+    assert.equal(unscaled.updated, false);
+    assert.equal(context.optimizer.steps, 0);
     context.dispose();
   });
 });
