@@ -20,6 +20,7 @@
 
 #include "kernels/activation.cu"
 #include "kernels/add-norm.cu"
+#include "kernels/cut-patches.cu"
 #include "kernels/split-heads.cu"
 
 #undef THREADS
@@ -33,6 +34,7 @@
 #undef NORMS
 #undef BIAS
 #undef QUICK
+#undef PATCH
 
 namespace laclip {
 namespace kernels {
@@ -185,6 +187,7 @@ const Named all_kernels[] = {
     {"activate_backward", [](const void* a) { activate_backward(*static_cast<const ActivateBackward*>(a)); }},
     {"activate_backward_with_bias",
      [](const void* a) { activate_backward_with_bias(*static_cast<const ActivateBackwardWithBias*>(a)); }},
+    {"cut_patches", [](const void* a) { cut_patches(*static_cast<const CutPatches*>(a)); }},
 };
 
 struct NamedConstant {
@@ -195,7 +198,7 @@ const NamedConstant names[] = {
     {"THREADS", &Constants::THREADS}, {"CHANGE", &Constants::CHANGE},   {"OUT", &Constants::OUT},
     {"THROUGH", &Constants::THROUGH}, {"WHOLE", &Constants::WHOLE},     {"LANES", &Constants::LANES},     {"COLUMNS", &Constants::COLUMNS},
     {"TYPE", &Constants::TYPE},       {"NORMS", &Constants::NORMS},     {"QUICK", &Constants::QUICK},
-    {"BIAS", &Constants::BIAS},
+    {"BIAS", &Constants::BIAS},       {"PATCH", &Constants::PATCH},
 };
 
 template <typename Entry, size_t count>

@@ -4,6 +4,7 @@
 //   laclip::split_heads    query, key and value of each head out of the stacked projection, with the LayerNorm of query and key
 //   laclip::scaled_softmax softmax of scaled attention scores, on the CPU alone
 //   laclip::activate       GELU and QuickGELU, on a GPU alone
+//   laclip::cut_patches    images as bytes -> the patches of the image tower, in patches.cc
 //
 // Here they are for the CPU; what is elsewhere goes to the kernels of fused-gpu.cc.
 //

@@ -213,6 +213,7 @@ napi_value kernel_problem(Call& call) {
       const std::pair<const char*, int> whole{"WHOLE", 1};
       resident_blocks(placed, {"activation", "activate_forward", {{"THREADS", 128}, {"COLUMNS", 8}, {"TYPE", type}, {"QUICK", 1}, whole}});
       resident_blocks(placed, {"add-norm", "add_norm_forward", {{"THREADS", 96}, {"CHANGE", type}, {"OUT", type}, {"THROUGH", 1}, whole}});
+      resident_blocks(placed, {"cut-patches", "cut_patches", {{"THREADS", 96}, {"COLUMNS", 8}, {"TYPE", type}, {"PATCH", 16}, whole}});
       resident_blocks(placed, {"split-heads", "split_heads_forward",
                                {{"THREADS", 192}, {"LANES", 8}, {"COLUMNS", 8}, {"TYPE", type}, whole, {"NORMS", 1}, {"BIAS", 1}}});
       return undefined(call.env);

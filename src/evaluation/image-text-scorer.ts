@@ -4,7 +4,7 @@
  * Shapes: N images, T texts of all of them together, D joint width.
  */
 import { evaluationBatches } from "../data/index.ts";
-import { type LoadedModel, normalizeImages } from "../models/index.ts";
+import { type ByteImages, type LoadedModel, byteImages } from "../models/index.ts";
 import { unitRows } from "../nn/index.ts";
 import { ClipTokenizer } from "../text/index.ts";
 import { Tensor, cat, noGrad, ops, scope } from "../torch/index.ts";
@@ -65,7 +65,7 @@ export class ImageTextScorer {
       for await (const { images, labels } of batches) {
         const texts = Array.from(labels, (label) => items[label]!.texts);
         const cosines = noGrad(() =>
-          scope(() => this.#cosines(normalizeImages(images, labels.length, size, preprocessing, this.#device), texts)),
+          scope(() => this.#cosines(byteImages(images, labels.length, size, preprocessing, this.#device), texts)),
         );
         labels.forEach((label, i) => (scores[label] = { cosines: cosines[i]! }));
       }
@@ -75,8 +75,8 @@ export class ImageTextScorer {
     return scores.map((score, i) => score ?? { unreadable: batches.skipped.reasons.get(i) ?? `${items[i]!.image}: can't be read` });
   }
 
-  /** @param images `[N, 3, S, S]` @param texts those of each image */
-  #cosines(images: Tensor, texts: readonly (readonly string[])[]): number[][] {
+  /** @param images N of them @param texts those of each image */
+  #cosines(images: ByteImages, texts: readonly (readonly string[])[]): number[][] {
     const all = texts.flat();
     if (all.length === 0) return texts.map(() => []);
     const images_ND = unitRows(this.#loaded.model.encodeImages(images));

@@ -6,7 +6,7 @@
  * so that the model does not wait for them; or their features come from a store, so that other prompts cost no second look at them.
  */
 import { type EvaluationItem, evaluationBatches } from "../data/index.ts";
-import { normalizeImages } from "../models/index.ts";
+import { byteImages } from "../models/index.ts";
 import { DataError, InterruptedError, Progress } from "../support/index.ts";
 import { type Tensor, noGrad, scope } from "../torch/index.ts";
 import { type ClassPrediction, ClassScorer } from "./class-scorer.ts";
@@ -108,7 +108,7 @@ async function scoreSeen(
       }
       const scored = noGrad(() =>
         scope(() => {
-          const pixels = normalizeImages(images, labels.length, size, preprocessing, device);
+          const pixels = byteImages(images, labels.length, size, preprocessing, device);
           return scorer.score(model.encodeImages(pixels), labels, (i) => paths[i]!);
         }),
       );

@@ -3,9 +3,10 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { describe, test } from "node:test";
 import { loadTensors } from "../nn/index.ts";
-import { type Tensor, manualSeed, measureMemory, memoryInfo, noGrad, ops, randn, scope, tensor } from "../torch/index.ts";
+import { type Tensor, autocast, manualSeed, measureMemory, memoryInfo, noGrad, ops, randn, scope, tensor } from "../torch/index.ts";
 import { Clip } from "./clip.ts";
 import type { ClipConfig } from "./config.ts";
+import { byteImages, imagenetPreprocessing, normalizeImages } from "./preprocessing.ts";
 import { PatchEmbedding } from "./vision-transformer.ts";
 
 const config: ClipConfig = {
@@ -219,6 +220,27 @@ describe("patch embedding", () => {
       assert.ok(largest(layer.forward(images).sub(expected)) < 1e-5);
       const channelsLast = images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2);
       assert.ok(largest(layer.forward(channelsLast).sub(expected)) < 1e-5);
+      layer.dispose();
+    });
+  });
+
+  test("reads bytes as it reads normalised images, to the last bit, whole or some patches of them", () => {
+    scope(() => {
+      const layer = new PatchEmbedding({ imageSize: 12, patchSize: 4, width: 7, depth: 1, heads: 1, qkNorm: false });
+      const bytes = byteImages(Uint8Array.from({ length: 2 * 12 * 12 * 3 }, (_, i) => (i * 89) % 256), 2, 12, imagenetPreprocessing);
+      const kept = tensor(
+        [
+          [8, 0],
+          [3, 3],
+        ],
+        { dtype: "int64" },
+      );
+      for (const patches of [undefined, kept]) {
+        const embed = (images: Parameters<typeof layer.forward>[0]): number[] => layer.forward(images, patches).toArray();
+        assert.deepEqual(embed(bytes), embed(normalizeImages(bytes)));
+        const under = (images: Parameters<typeof layer.forward>[0]): number[] => autocast("cpu", "bfloat16", () => embed(images));
+        assert.deepEqual(under(bytes), under(normalizeImages(bytes)));
+      }
       layer.dispose();
     });
   });

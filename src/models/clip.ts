@@ -9,6 +9,7 @@ import { Embedding, LayerNorm, Module, init } from "../nn/index.ts";
 import { UsageError } from "../support/index.ts";
 import { Tensor, empty, full, manualSeed, scope } from "../torch/index.ts";
 import { clipConfigSchema, type ClipConfig } from "./config.ts";
+import type { ByteImages } from "./preprocessing.ts";
 import { type TextLayout, TextTransformer, type TextTowerParts, encodeTokens } from "./text-transformer.ts";
 import { ViewHead } from "./view-head.ts";
 import { VisionTransformer } from "./vision-transformer.ts";
@@ -74,15 +75,15 @@ export class Clip extends Module {
   }
 
   /**
-   * `[B, 3, S, S]` float32, normalised -> `[B, width]` float32, the pre-projection feature that probes read
+   * `[B, 3, S, S]` float32, normalised, or bytes -> `[B, width]` float32, the pre-projection feature that probes read
    * @param kept int64 `[B, K]`: the patches of each image that are looked at, see `VisionTransformer`. Default all
    */
-  imageFeatures(images: Tensor, kept?: Tensor): Tensor {
+  imageFeatures(images: Tensor | ByteImages, kept?: Tensor): Tensor {
     return this.#visual.forward(images, kept);
   }
 
-  /** `[B, 3, S, S]` float32, normalised -> `[B, joint width]`, not normalised. @param kept see `imageFeatures` */
-  encodeImages(images: Tensor, kept?: Tensor): Tensor {
+  /** `[B, 3, S, S]` float32, normalised, or bytes -> `[B, joint width]`, not normalised. @param kept see `imageFeatures` */
+  encodeImages(images: Tensor | ByteImages, kept?: Tensor): Tensor {
     return scope(() => this.imageFeatures(images, kept).matmul(this.#imageProjection));
   }
 

@@ -2,14 +2,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { memoryInfo, scope } from "../torch/index.ts";
-import { type Preprocessing, imagenetPreprocessing, normalizeImages } from "./preprocessing.ts";
+import { type Preprocessing, byteImages, imagenetPreprocessing, normalizeImages, normalizedBytes } from "./preprocessing.ts";
 
 test("each channel is (pixel / 255 - mean) / std, channels first, images one after the other", () => {
   scope(() => {
     const size = 3;
     const pixels = Uint8Array.from({ length: 2 * size * size * 3 }, (_, i) => (i * 37) % 256);
     const { mean, std } = imagenetPreprocessing;
-    const images = normalizeImages(pixels, 2, size, imagenetPreprocessing);
+    const images = normalizeImages(byteImages(pixels, 2, size, imagenetPreprocessing));
     assert.deepEqual([images.dtype, images.shape], ["float32", [2, 3, size, size]]);
     const values = images.toArray();
     for (let image = 0; image < 2; image++)
@@ -26,16 +26,27 @@ test("each channel is (pixel / 255 - mean) / std, channels first, images one aft
 test("black and white are what they should be, and nothing else is left behind", () => {
   scope(() => {
     const plain: Preprocessing = { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5], interpolation: "bilinear" };
+    const bytes = byteImages(Uint8Array.of(0, 0, 0, 255, 255, 255, 0, 255, 0, 255, 0, 255), 1, 2, plain);
     const before = memoryInfo().live;
-    const images = normalizeImages(Uint8Array.of(0, 0, 0, 255, 255, 255, 0, 255, 0, 255, 0, 255), 1, 2, plain);
+    const images = normalizeImages(bytes);
     assert.equal(memoryInfo().live, before + 1);
     images.toArray().forEach((value, i) => assert.ok(Math.abs(value - [-1, 1, -1, 1, -1, 1, 1, -1, -1, 1, -1, 1][i]!) < 1e-6));
   });
 });
 
 test("a number of pixels that makes no such images is refused", () => {
-  assert.throws(() => normalizeImages(new Uint8Array(11), 1, 2, imagenetPreprocessing), {
+  assert.throws(() => normalizeImages(byteImages(new Uint8Array(11), 1, 2, imagenetPreprocessing)), {
     name: "NativeError",
     message: /12 bytes, the array has 11/,
+  });
+});
+
+test("what becomes of each byte is known beforehand, to the last bit", () => {
+  scope(() => {
+    const bytes = Uint8Array.from({ length: 256 * 3 }, (_, i) => Math.floor(i / 3));
+    const images = normalizeImages(byteImages(bytes, 1, 16, imagenetPreprocessing));
+    const table = normalizedBytes(imagenetPreprocessing, "cpu");
+    assert.deepEqual(table.shape, [3, 256]);
+    assert.deepEqual(table.toArray(), images.toArray());
   });
 });

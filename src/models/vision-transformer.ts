@@ -14,8 +14,9 @@
  */
 import { LayerNorm, Mlp, Module, MultiheadAttention, SelfAttention, gelu, init, quickGelu } from "../nn/index.ts";
 import { UsageError } from "../support/index.ts";
-import { Tensor, arange, cat, empty, ops, recomputed, scope, zeros } from "../torch/index.ts";
+import { Tensor, arange, canCutPatches, cat, cutPatches, empty, ops, recomputed, scope, zeros } from "../torch/index.ts";
 import type { VisionConfig } from "./config.ts";
+import { type ByteImages, normalizeImages, normalizedBytes } from "./preprocessing.ts";
 
 /** What each form calls its parts. */
 const forms = {
@@ -102,10 +103,21 @@ export class PatchEmbedding extends Module {
   }
 
   /**
-   * `[B, 3, S, S]` -> `[B, P, W]`
+   * `[B, 3, S, S]`, or bytes -> `[B, P, W]`
    * @param kept int64 `[B, K]`: patches to look at; then `[B, K, W]`. Default all
    */
-  forward(images: Tensor, kept?: Tensor): Tensor {
+  forward(images: Tensor | ByteImages, kept?: Tensor): Tensor {
+    return ops.linear(this.#cut(images, kept), this.#weight.flatten(1), this.#bias ?? null);
+  }
+
+  /** -> `[B, P or K, 3 x patch x patch]` */
+  #cut(images: Tensor | ByteImages, kept: Tensor | undefined): Tensor {
+    if (!(images instanceof Tensor)) {
+      const { bytes, preprocessing } = images;
+      // The same numbers, in one pass.
+      if (canCutPatches(bytes.device)) return cutPatches(bytes, normalizedBytes(preprocessing, bytes.device), this.#patch, kept);
+      return this.#cut(normalizeImages(images), kept);
+    }
     const [batch, channels, height, width] = images.shape as [number, number, number, number];
     const patch = this.#patch;
     const [rows, columns] = [height / patch, width / patch];
@@ -114,7 +126,7 @@ export class PatchEmbedding extends Module {
       .reshape(batch, channels, rows, patch, columns, patch)
       .permute(0, 2, 4, 1, 3, 5)
       .reshape(batch, rows * columns, size);
-    return ops.linear(kept === undefined ? patches : rowsOf(patches, kept), this.#weight.flatten(1), this.#bias ?? null);
+    return kept === undefined ? patches : rowsOf(patches, kept);
   }
 }
 
@@ -153,17 +165,16 @@ export class VisionTransformer extends Module {
   }
 
   /**
-   * @param images `[B, 3, S, S]` float32, normalised
+   * @param images `[B, 3, S, S]` float32, normalised; or bytes, which are normalised here
    * @param kept int64 `[B, K]`: the patches of each image that are looked at, counted row by row. Default all
    * @returns `[B, W]` float32: what a linear probe reads, before the projection
    * @throws UsageError when the images have not the model's size
    */
-  forward(images: Tensor, kept?: Tensor): Tensor {
-    const [batch, ...sizes] = images.shape;
-    if (batch === undefined || sizes.join() !== [3, this.#imageSize, this.#imageSize].join()) {
-      throw new UsageError(
-        `Images of shape [${images.shape.join(", ")}]: the model takes [batch, 3, ${this.#imageSize}, ${this.#imageSize}].`,
-      );
+  forward(images: Tensor | ByteImages, kept?: Tensor): Tensor {
+    const size = this.#imageSize;
+    const [{ shape }, expected] = images instanceof Tensor ? [images, [3, size, size]] : [images.bytes, [size, size, 3]];
+    if (shape.length !== 4 || shape.slice(1).join() !== expected.join()) {
+      throw new UsageError(`Images of shape [${shape.join(", ")}]: the model takes [batch, ${expected.join(", ")}].`);
     }
     let x_BNW = scope(() => this.#embed(images, kept));
     for (const block of this.#blocks.slice(0, -1)) x_BNW = this.#through(block, (x) => block.forward(x), x_BNW);
@@ -177,9 +188,9 @@ export class VisionTransformer extends Module {
   }
 
   /** -> `[B, N, W]` float32 */
-  #embed(images: Tensor, kept: Tensor | undefined): Tensor {
+  #embed(images: Tensor | ByteImages, kept: Tensor | undefined): Tensor {
     const patches_BPW = this.#patches.forward(images, kept);
-    const classToken_B1W = this.#classToken.view(1, 1, -1).expand(images.sizeOf(0), -1, -1);
+    const classToken_B1W = this.#classToken.view(1, 1, -1).expand(patches_BPW.sizeOf(0), -1, -1);
     const tokens_BNW = cat([classToken_B1W, patches_BPW.to("float32")], 1);
     const embedded = tokens_BNW.add(kept === undefined ? this.#positions : this.#positionsOf(kept));
     return this.#normBefore?.forward(embedded) ?? embedded;

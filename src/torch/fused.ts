@@ -31,6 +31,9 @@ const fusedSoftmax = operator<(scores: Tensor, scale: number) => Tensor>("laclip
 
 const activate = operator<(x: Tensor, quick: boolean, bias: Tensor | null) => Tensor>("laclip::activate", "", "tensor");
 
+type CutPatches = (pixels: Tensor, table: Tensor, patch: number, kept: Tensor | null) => Tensor;
+const fusedCutPatches = operator<CutPatches>("laclip::cut_patches", "", "tensor");
+
 /** What the kernels' threads can hold, see native/src/fused-gpu.cc. */
 const mostWidth = 8192;
 const mostDepth = 256;
@@ -174,4 +177,22 @@ function fusesActivations(x: Tensor): boolean {
  */
 export function scaledSoftmax(scores: Tensor, scale: number): Tensor {
   return fusedSoftmax(scores, scale);
+}
+
+/** Whether a device has `cutPatches`. */
+export function canCutPatches(device: string): boolean {
+  return device === "cpu" || hasKernels(device);
+}
+
+/**
+ * The patches of images, row by row, with other numbers in the place of bytes.
+ * @param pixels uint8 `[B, S, S, 3]`
+ * @param table float32 `[3, 256]`: what each byte of each colour becomes
+ * @param patch pixels of a side
+ * @param kept int64 `[B, K]`: the patches that are wanted. Default all
+ * @returns `[B, K or (S / patch)^2, 3 x patch x patch]`, colour by colour, in the dtype of matrix products under autocast; on the CPU,
+ *   float32 in the place of float16
+ */
+export function cutPatches(pixels: Tensor, table: Tensor, patch: number, kept?: Tensor): Tensor {
+  return fusedCutPatches(pixels, table, patch, kept ?? null);
 }

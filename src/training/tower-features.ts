@@ -1,5 +1,5 @@
 /** What the towers say of some images of a batch, of their texts, and of further views where there are any. */
-import { type TextLayout, type Tower, normalizeImages } from "../models/index.ts";
+import { type ByteImages, type TextLayout, type Tower, byteImages } from "../models/index.ts";
 import { raggedLayout, raggedSize } from "../nn/index.ts";
 import { invariant } from "../support/index.ts";
 import { Tensor, autocast, scope } from "../torch/index.ts";
@@ -55,11 +55,11 @@ export function featuresOf(
     return part.indexSelect(0, Tensor.from(BigInt64Array.from(members, BigInt), [count], { device }));
   };
   /** Pixels of the images, or of one view and of the other. */
-  const pixels = (which: 0 | 1 | 2): Tensor => {
+  const pixels = (which: 0 | 1 | 2): ByteImages => {
     const from = (which - 1) * batchSize * bytes;
     const here = (): Uint8Array => chosen(which === 0 ? input.images : views!.subarray(from, from + batchSize * bytes), bytes);
     const wanted = there === undefined ? here() : which === 0 ? chosenThere(there.images) : chosenThere(there.views!, which - 1);
-    return normalizeImages(wanted, count, imageSize, preprocessing, device);
+    return byteImages(wanted, count, imageSize, preprocessing, device);
   };
   const viewed = (which: 1 | 2): Tensor => model.imageFeatures(pixels(which), kept(which));
   /** Patches that are looked at: those of the images, then of one view and of the other. */

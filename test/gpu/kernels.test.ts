@@ -7,9 +7,10 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import {
   type NormWeights,
-  type Tensor,
+  Tensor,
   addNorm,
   autocast,
+  cutPatches,
   gelu,
   hasOperator,
   linearThen,
@@ -21,6 +22,7 @@ import {
   randn,
   scope,
   splitHeads,
+  tensor,
   zeros,
 } from "../../src/torch/index.ts";
 import { devices, unless } from "./devices.ts";
@@ -290,6 +292,36 @@ for (const tested of devices) {
         });
       });
     }
+
+    test("patches of bytes in all dtypes, whole images and some places of them", unless(tested), () => {
+      for (const [side, patch] of [
+        [12, 4],
+        [32, 16],
+        [15, 5],
+        [14, 7],
+        [8, 8],
+      ] as const) {
+        for (const dtype of dtypes) {
+          scope(() => {
+            const bytes = Uint8Array.from({ length: 3 * side * side * 3 }, (_, i) => (i * 89 + (i >> 8)) % 256);
+            const pixels = Tensor.from(bytes, [3, side, side, 3]);
+            const table = randn([3, 256]);
+            const places = (side / patch) ** 2;
+            const kept = tensor([[places - 1], [0], [places >> 1]], { dtype: "int64" });
+            for (const some of [undefined, kept]) {
+              const expected = cutPatches(pixels, table, patch, some).to(dtype);
+              const found = withProducts(dtype, () =>
+                cutPatches(pixels.to({ device }), table.to({ device }), patch, some?.to({ device })),
+              );
+              assert.equal(found.dtype, dtype);
+              assert.deepEqual([found.shape, found.toArray()], [expected.shape, expected.toArray()], `${side}, ${patch}, ${dtype}`);
+            }
+            const none = Tensor.from(new Uint8Array(), [0, side, side, 3]).to({ device });
+            assert.deepEqual(cutPatches(none, table.to({ device }), patch).shape, [0, places, 3 * patch * patch]);
+          });
+        }
+      }
+    });
 
     test("a layer leaves its bias's gradient to what follows, and has it none the less", unless(tested), () => {
       const follow = { gelu, heads: (y: Tensor, bias?: Tensor) => ops.cat(splitHeads(y, 2, undefined, bias), -1) };

@@ -28,12 +28,14 @@ const forms: Record<string, Record<string, readonly number[]>> = {
   "add-norm": { THREADS: [96], CHANGE: [0, 1, 2, 3], OUT: [0, 1, 2], THROUGH: [1], WHOLE: [1] },
   "split-heads": { THREADS: [192], LANES: [8], COLUMNS: [8], TYPE: [1, 2], WHOLE: [1], NORMS: [0, 1], BIAS: [0, 1] },
   activation: { THREADS: [128], COLUMNS: [8], TYPE: [1, 2], QUICK: [0, 1], WHOLE: [0, 1] },
+  "cut-patches": { THREADS: [96], COLUMNS: [8], TYPE: [1, 2], PATCH: [16], WHOLE: [1] },
 };
 /** Odd widths, and float32, of which a thread has half as many columns, unless a head is very wide. */
 const more: typeof forms = {
   "add-norm": { THREADS: [32], CHANGE: [1, 3], OUT: [1], THROUGH: [0], WHOLE: [0] },
   "split-heads": { THREADS: [64], LANES: [16], COLUMNS: [4, 8], TYPE: [0], WHOLE: [0, 1], NORMS: [1], BIAS: [1] },
   activation: { THREADS: [128], COLUMNS: [4], TYPE: [0], QUICK: [0, 1], WHOLE: [1] },
+  "cut-patches": { THREADS: [256], COLUMNS: [4, 8], TYPE: [0, 1], PATCH: [7, 32], WHOLE: [0] },
 };
 
 /** All choices of one value for each name. */

@@ -85,5 +85,16 @@ struct ActivateBackwardWithBias {
   int tiles;         // blocks beside each other in a row
 };
 
+struct CutPatches {
+  const unsigned char* pixels;  // [images, side, side, 3]
+  const float* table;           // [3, 256]: what each byte of each colour becomes
+  const long long* kept;        // [patches]: which patch of its image each one is, counted row by row; absent for all of them
+  void* out;                    // [patches, 3, PATCH, PATCH]
+  long long patches;            // of all images
+  int each;                     // of an image
+  int side;
+  int columns;                  // patches of a row of an image
+};
+
 }  // namespace kernels
 }  // namespace laclip

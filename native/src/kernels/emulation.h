@@ -21,7 +21,7 @@ namespace kernels {
 
 // Constants of all kernels; for a GPU they are compiled in.
 struct Constants {
-  int THREADS, CHANGE, OUT, THROUGH, WHOLE, LANES, COLUMNS, TYPE, NORMS, BIAS, QUICK;
+  int THREADS, CHANGE, OUT, THROUGH, WHOLE, LANES, COLUMNS, TYPE, NORMS, BIAS, QUICK, PATCH;
 };
 extern thread_local Constants constants;
 
@@ -85,6 +85,17 @@ DEVICE void write(const float (&from)[count], void* to, long long at, int there,
   }
 }
 
+// As the access of one number that is `whole`: it lies at a multiple of its size.
+template <typename T>
+DEVICE T read_one(const T* values, long long at) {
+  check_access(values + at, sizeof(T), false, true, sizeof(T));
+  return values[at];
+}
+
+DEVICE int read_byte(const unsigned char* bytes, long long at) { return read_one(bytes, at); }
+DEVICE long long read_index(const long long* indices, long long at) { return read_one(indices, at); }
+DEVICE float looked_up(const float* table, int from, int entry) { return read_one(table, from + entry); }
+
 }  // namespace kernels
 }  // namespace laclip
 
@@ -100,3 +111,4 @@ DEVICE void write(const float (&from)[count], void* to, long long at, int there,
 #define NORMS laclip::kernels::constants.NORMS
 #define BIAS laclip::kernels::constants.BIAS
 #define QUICK laclip::kernels::constants.QUICK
+#define PATCH laclip::kernels::constants.PATCH

@@ -128,5 +128,10 @@ DEVICE void write(const float (&from)[count], void* to, long long at, int there,
   }
 }
 
+// Single values: a byte, a whole number, and an entry of a table of 256 that begins at `from`.
+DEVICE int read_byte(const unsigned char* bytes, long long at) { return __ldg(bytes + at); }
+DEVICE long long read_index(const long long* indices, long long at) { return __ldg(indices + at); }
+DEVICE float looked_up(const float* table, int from, int entry) { return __ldg(table + from + entry); }
+
 }  // namespace kernels
 }  // namespace laclip

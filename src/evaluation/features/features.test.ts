@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import sharp from "sharp";
-import { Clip, imagenetPreprocessing, normalizeImages, preset } from "../../models/index.ts";
+import { Clip, byteImages, imagenetPreprocessing, normalizeImages, preset } from "../../models/index.ts";
 import { DataError, InterruptedError } from "../../support/index.ts";
 import { noGrad, ops, scope, setThreads } from "../../torch/index.ts";
 import { evaluationBatches } from "../../data/index.ts";
@@ -23,7 +23,7 @@ async function direct(list = items): Promise<{ token: Float32Array; joint: Float
   await batches.close();
   return noGrad(() =>
     scope(() => {
-      const pixels = normalizeImages(value!.images, value!.labels.length, size, imagenetPreprocessing);
+      const pixels = normalizeImages(byteImages(value!.images, value!.labels.length, size, imagenetPreprocessing));
       return { token: model.imageFeatures(pixels).toFloat32Array(), joint: model.encodeImages(pixels).toFloat32Array() };
     }),
   );

@@ -10,7 +10,7 @@ import { createHash } from "node:crypto";
 import { statSync } from "node:fs";
 import { dirname, relative, resolve } from "node:path";
 import { type EvaluationItem, SkippedImages, evaluationBatches } from "../../data/index.ts";
-import { type LoadedModel, normalizeImages } from "../../models/index.ts";
+import { type LoadedModel, byteImages } from "../../models/index.ts";
 import { DataError, InterruptedError, Progress } from "../../support/index.ts";
 import { Tensor, empty, noGrad, scope } from "../../torch/index.ts";
 import { firstNotFinite, notFinite } from "../class-vectors.ts";
@@ -187,7 +187,7 @@ function featureMaker(
         }
         const features = noGrad(() =>
           scope(() => {
-            const token_NW = model.imageFeatures(normalizeImages(images, labels.length, size, preprocessing, device));
+            const token_NW = model.imageFeatures(byteImages(images, labels.length, size, preprocessing, device));
             const joint_ND = model.projectImages(token_NW);
             const broken = firstNotFinite(token_NW) ?? firstNotFinite(joint_ND);
             if (broken !== undefined) throw notFinite(paths[broken]!);
