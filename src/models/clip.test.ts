@@ -227,7 +227,12 @@ describe("patch embedding", () => {
   test("reads bytes as it reads normalised images, to the last bit, whole or some patches of them", () => {
     scope(() => {
       const layer = new PatchEmbedding({ imageSize: 12, patchSize: 4, width: 7, depth: 1, heads: 1, qkNorm: false });
-      const bytes = byteImages(Uint8Array.from({ length: 2 * 12 * 12 * 3 }, (_, i) => (i * 89) % 256), 2, 12, imagenetPreprocessing);
+      const bytes = byteImages(
+        Uint8Array.from({ length: 2 * 12 * 12 * 3 }, (_, i) => (i * 89) % 256),
+        2,
+        12,
+        imagenetPreprocessing,
+      );
       const kept = tensor(
         [
           [8, 0],

@@ -298,7 +298,10 @@ describe("patches of bytes", () => {
         assert.deepEqual(under.toArray(), expected.to("bfloat16").toArray());
         const last = tensor([[rows * rows - 1], [0]], { dtype: "int64" });
         const some = cutPatches(bytes, table, patch, last);
-        assert.deepEqual(some.select(1, 0).toArray(), ops.stack([expected.select(0, 0).select(0, -1), expected.select(0, 1).select(0, 0)]).toArray());
+        assert.deepEqual(
+          some.select(1, 0).toArray(),
+          ops.stack([expected.select(0, 0).select(0, -1), expected.select(0, 1).select(0, 0)]).toArray(),
+        );
       });
     }
   });

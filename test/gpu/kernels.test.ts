@@ -310,9 +310,7 @@ for (const tested of devices) {
             const kept = tensor([[places - 1], [0], [places >> 1]], { dtype: "int64" });
             for (const some of [undefined, kept]) {
               const expected = cutPatches(pixels, table, patch, some).to(dtype);
-              const found = withProducts(dtype, () =>
-                cutPatches(pixels.to({ device }), table.to({ device }), patch, some?.to({ device })),
-              );
+              const found = withProducts(dtype, () => cutPatches(pixels.to({ device }), table.to({ device }), patch, some?.to({ device })));
               assert.equal(found.dtype, dtype);
               assert.deepEqual([found.shape, found.toArray()], [expected.shape, expected.toArray()], `${side}, ${patch}, ${dtype}`);
             }
