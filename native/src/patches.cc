@@ -47,7 +47,7 @@ void cut(const Sizes& s, const uint8_t* pixels, const Number* table, const int64
 
 void cut_on_gpu(const Sizes& s, const at::Tensor& pixels, const at::Tensor& table, const at::Tensor& kept, const at::Tensor& out) {
   const int type = out.scalar_type() == at::kFloat ? kernels::kFloat32 : out.scalar_type() == at::kBFloat16 ? kernels::kBFloat16 : kernels::kFloat16;
-  const int64_t together = 16 / static_cast<int64_t>(out.element_size());
+  const int64_t most = 16 / static_cast<int64_t>(out.element_size()), together = s.numbers() % most == 0 ? most : 4;
   const bool whole = s.numbers() % together == 0 && reinterpret_cast<uintptr_t>(out.data_ptr()) % 16 == 0;
   const int64_t threads = std::min<int64_t>(256, ((s.numbers() + together - 1) / together + 31) / 32 * 32);
   const KernelCall call{"cut-patches",
@@ -58,6 +58,7 @@ void cut_on_gpu(const Sizes& s, const at::Tensor& pixels, const at::Tensor& tabl
                          {"PATCH", static_cast<int>(s.patch)},
                          {"WHOLE", whole ? 1 : 0}}};
   const int64_t patches = s.images * s.each;
+  TORCH_CHECK(patches < (int64_t{1} << 31), "images must have less than 2^31 patches, got ", patches);
   const kernels::CutPatches arguments{pixels.data_ptr<uint8_t>(),
                                       table.data_ptr<float>(),
                                       kept.defined() ? reinterpret_cast<const long long*>(kept.data_ptr<int64_t>()) : nullptr,

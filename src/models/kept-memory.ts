@@ -17,8 +17,6 @@ export interface TowerKernels {
   fused: boolean;
   /** Whether that pass and the activations are kernels for a GPU: what is not normalised stays where it is, and nothing is between. */
   kernels: boolean;
-  /** Whether bytes become patches in one pass, see `cutPatches`: no normalised images are there. */
-  cuts: boolean;
   /** Whether attention keeps no scores. */
   withoutScores: boolean;
   /** Whether attention takes texts end to end; else it fills them up to the longest, see `Ragged`. */
@@ -61,10 +59,10 @@ export function imageMemory(
   patches = (vision.imageSize / vision.patchSize) ** 2,
 ): TowerMemory {
   const { width: W, heads, qkNorm, patchSize, form = "laclip", activation = "gelu" } = vision;
-  const { bytes: e, fused, kernels: own, cuts, withoutScores } = kernels;
+  const { bytes: e, fused, kernels: own, withoutScores } = kernels;
   const N = patches + 1;
   const pixels = 3 * patches * patchSize ** 2;
-  const images = (cuts ? 1 : 4) * pixels;
+  const images = 3 * vision.imageSize ** 2; // bytes
   let parts = 3 * e; // query, key and value, or what they are views of
   if (qkNorm) parts += fused ? (own ? 2 : 3) * e : e === 4 ? 8 : 8 + 2 * e;
   const scores = withoutScores ? 4 * heads * N : e * heads * N * N;

@@ -300,6 +300,10 @@ for (const tested of devices) {
         [15, 5],
         [14, 7],
         [8, 8],
+        [28, 14],
+        // More numbers than a block has at once, and more patches than there are blocks.
+        [64, 32],
+        [42, 1],
       ] as const) {
         for (const dtype of dtypes) {
           scope(() => {

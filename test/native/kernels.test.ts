@@ -35,7 +35,7 @@ const more: typeof forms = {
   "add-norm": { THREADS: [32], CHANGE: [1, 3], OUT: [1], THROUGH: [0], WHOLE: [0] },
   "split-heads": { THREADS: [64], LANES: [16], COLUMNS: [4, 8], TYPE: [0], WHOLE: [0, 1], NORMS: [1], BIAS: [1] },
   activation: { THREADS: [128], COLUMNS: [4], TYPE: [0], QUICK: [0, 1], WHOLE: [1] },
-  "cut-patches": { THREADS: [256], COLUMNS: [4, 8], TYPE: [0, 1], PATCH: [7, 32], WHOLE: [0] },
+  "cut-patches": { THREADS: [160, 256], COLUMNS: [4], TYPE: [0, 1], PATCH: [7, 14, 32], WHOLE: [0, 1] },
 };
 
 /** All choices of one value for each name. */
