@@ -4,13 +4,15 @@
  *   node dist/bench/gpu/kernels.js --device cuda
  *
  * Prints one JSON object: for each operator, the bytes that it can't do without, and by way the gigabytes of those a second, forward, and forward
- * and backward together. Plain operators move more bytes than these, which is the point.
+ * and backward together where there is a way back. Plain operators move more bytes than these, which is the point.
  */
 import { parseArgs } from "node:util";
 import {
-  type Tensor,
+  Tensor,
   addNorm,
   autocast,
+  canCutPatches,
+  cutPatches,
   deviceName,
   findDevice,
   gelu,
@@ -23,6 +25,7 @@ import {
   synchronize,
   zeros,
 } from "../../src/torch/index.ts";
+import { colourScales, imagenetPreprocessing, normalizeImages } from "../../src/models/index.ts";
 
 const { values } = parseArgs({
   options: {
@@ -33,7 +36,8 @@ const { values } = parseArgs({
 });
 const device = findDevice(values.device);
 const [batch, tokens, heads, width, repeat] = [Number(values.batch), 197, 12, 768, Number(values.repeat)];
-const numbers = batch * tokens * width;
+const [side, patch] = [224, 16];
+const activations = batch * tokens * width;
 
 const on = { device };
 const norm = (size: number) => ({
@@ -48,7 +52,9 @@ interface Case {
   name: string;
   inputs: readonly Tensor[];
   compute: (inputs: Tensor[]) => Tensor[];
-  /** Bytes for each number of the width, forward and backward. */
+  /** How many there are: numbers of the width of all tokens, unless it says otherwise. */
+  numbers?: number;
+  /** Bytes for each of the numbers, forward and backward; 0 where there is no way back. */
   bytes: readonly [number, number];
   /** There is no plain operator for it. */
   oursAlone?: boolean;
@@ -76,7 +82,25 @@ const cases: readonly Case[] = [
     oursAlone: true,
   },
   { name: "quick gelu", inputs: [hidden], compute: ([x]) => [quickGelu(x!)], bytes: [16, 24] },
+  {
+    name: "bytes to patches",
+    inputs: [Tensor.from(new Uint8Array(batch * side * side * 3).fill(99), [batch, side, side, 3], on).keep()],
+    compute: ([bytes]) => [patchesOf(bytes!)],
+    numbers: batch * side * side * 3,
+    bytes: [3, 0],
+  },
 ];
+
+/** As the image tower cuts them, see `PatchEmbedding`; what it leaves to the product there, the cast, is here. */
+function patchesOf(bytes: Tensor): Tensor {
+  if (canCutPatches(device)) return cutPatches(bytes, colourScales(imagenetPreprocessing), patch);
+  const rows = side / patch;
+  return normalizeImages({ bytes, preprocessing: imagenetPreprocessing })
+    .reshape(batch, 3, rows, patch, rows, patch)
+    .permute(0, 2, 4, 1, 3, 5)
+    .reshape(batch, rows * rows, 3 * patch * patch)
+    .to("bfloat16");
+}
 
 /** Seconds of one call, the best of three rounds. */
 function seconds({ inputs, compute }: Case, back: boolean): number {
@@ -110,9 +134,14 @@ const operators = cases.map((one) => {
   const ways = Object.fromEntries(
     (one.oursAlone ? ["ours"] : ["ours", "plain"]).map((way) => {
       process.env["LACLIP_KERNELS"] = way === "ours" ? "on" : "off";
-      const [forward, both] = autocast<[number, number]>(device, "bfloat16", () => [seconds(one, false), seconds(one, true)]);
-      const [there, back] = one.bytes;
-      return [way, { forward: round((numbers * there) / forward), both: round((numbers * (there + back)) / both) }];
+      const { numbers = activations, bytes } = one;
+      const [there, back] = bytes;
+      const forward = autocast(device, "bfloat16", () => seconds(one, false));
+      const both = back === 0 ? undefined : autocast(device, "bfloat16", () => seconds(one, true));
+      return [
+        way,
+        { forward: round((numbers * there) / forward), ...(both !== undefined && { both: round((numbers * (there + back)) / both) }) },
+      ];
     }),
   );
   return { name: one.name, bytes: one.bytes, ...ways };

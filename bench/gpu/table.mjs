@@ -66,8 +66,8 @@ function cells({ name, program, outcome = {}, failed, note }, all) {
     return [name, program, "", "", "", "", "", "", "", "", "", [counts, remark].filter(Boolean).join("; ")];
   }
   if (program === "kernels") {
-    /** @param {{ forward: number, both: number } | undefined} way */
-    const rates = (way) => (way === undefined ? "none" : `${way.forward} and ${way.both}`);
+    /** @param {{ forward: number, both?: number } | undefined} way */
+    const rates = (way) => (way === undefined ? "none" : [way.forward, way.both].filter((rate) => rate !== undefined).join(" and "));
     const found = (outcome.gigabytesPerSecond ?? []).map(
       /** @param {Record<string, any>} one */ (one) => `${one.name}: ${rates(one.ours)}, plain ${rates(one.plain)}`,
     );

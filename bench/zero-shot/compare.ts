@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import sharp from "sharp";
 import { type ZeroShotClasses, classVectors, zeroShot } from "../../src/evaluation/index.ts";
-import { Clip, imagenetPreprocessing, byteImages, preset } from "../../src/models/index.ts";
+import { Clip, byteImages, imagenetPreprocessing, normalizeImages, preset } from "../../src/models/index.ts";
 import { noGrad, scope } from "../../src/torch/index.ts";
 
 const { values } = parseArgs({
@@ -42,7 +42,7 @@ try {
   const model = new Clip(preset(values.model), { seed: 1 });
   const size = model.config.vision.imageSize;
   const pixels = Uint8Array.from({ length: batch * size * size * 3 }, (_, i) => (i * 2654435761) % 251);
-  const ready = byteImages(pixels, batch, size, imagenetPreprocessing);
+  const ready = normalizeImages(byteImages(pixels, batch, size, imagenetPreprocessing));
   const classes: ZeroShotClasses = {
     names: Array.from({ length: classCount }, (_, i) => [`thing number ${i}`]),
     templates: Array.from({ length: templateCount }, (_, i) => `a photo of a {}, take ${i}.`),

@@ -140,6 +140,10 @@ describe("Clip", () => {
       for (const size of [16, 13])
         assert.throws(() => model.encodeImages(randn([1, 3, size, size])), { name: "UsageError", message: new RegExp(`${size}.*12`) });
       assert.throws(() => model.encodeImages(randn([1, 1, 12, 12])), { name: "UsageError", message: /\[1, 1, 12, 12\]/ });
+      assert.throws(() => model.encodeImages(byteImages(new Uint8Array(16 * 16 * 3), 1, 16, imagenetPreprocessing)), {
+        name: "UsageError",
+        message: /\[1, 16, 16, 3\]: the model takes \[batch, 12, 12, 3\]/,
+      });
     });
   });
 });

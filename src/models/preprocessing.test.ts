@@ -1,8 +1,8 @@
 /** Pixels to what the image tower reads. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { memoryInfo, scope } from "../torch/index.ts";
-import { type Preprocessing, byteImages, imagenetPreprocessing, normalizeImages, normalizedBytes } from "./preprocessing.ts";
+import { cutPatches, memoryInfo, scope } from "../torch/index.ts";
+import { type Preprocessing, byteImages, colourScales, imagenetPreprocessing, normalizeImages } from "./preprocessing.ts";
 
 test("each channel is (pixel / 255 - mean) / std, channels first, images one after the other", () => {
   scope(() => {
@@ -41,12 +41,15 @@ test("a number of pixels that makes no such images is refused", () => {
   });
 });
 
-test("what becomes of each byte is known beforehand, to the last bit", () => {
+test("every byte of every colour becomes the same number in one pass, to the last bit", () => {
   scope(() => {
     const bytes = Uint8Array.from({ length: 256 * 3 }, (_, i) => Math.floor(i / 3));
-    const images = normalizeImages(byteImages(bytes, 1, 16, imagenetPreprocessing));
-    const table = normalizedBytes(imagenetPreprocessing, "cpu");
-    assert.deepEqual(table.shape, [3, 256]);
-    assert.deepEqual(table.toArray(), images.toArray());
+    for (const preprocessing of [
+      imagenetPreprocessing,
+      { ...imagenetPreprocessing, mean: [0.5, 0.1, 0.9], std: [0.3, 1, 0.0071] } as const,
+    ]) {
+      const images = byteImages(bytes, 1, 16, preprocessing as Preprocessing);
+      assert.deepEqual(cutPatches(images.bytes, colourScales(images.preprocessing), 16).toArray(), normalizeImages(images).toArray());
+    }
   });
 });

@@ -16,7 +16,7 @@ import { LayerNorm, Mlp, Module, MultiheadAttention, SelfAttention, gelu, init, 
 import { UsageError } from "../support/index.ts";
 import { Tensor, arange, canCutPatches, cat, cutPatches, empty, ops, recomputed, scope, zeros } from "../torch/index.ts";
 import type { VisionConfig } from "./config.ts";
-import { type ByteImages, normalizeImages, normalizedBytes } from "./preprocessing.ts";
+import { type ByteImages, colourScales, normalizeImages } from "./preprocessing.ts";
 
 /** What each form calls its parts. */
 const forms = {
@@ -115,7 +115,7 @@ export class PatchEmbedding extends Module {
     if (!(images instanceof Tensor)) {
       const { bytes, preprocessing } = images;
       // The same numbers, in one pass.
-      if (canCutPatches(bytes.device)) return cutPatches(bytes, normalizedBytes(preprocessing, bytes.device), this.#patch, kept);
+      if (canCutPatches(bytes.device)) return cutPatches(bytes, colourScales(preprocessing), this.#patch, kept);
       return this.#cut(normalizeImages(images), kept);
     }
     const [batch, channels, height, width] = images.shape as [number, number, number, number];

@@ -1,6 +1,6 @@
 /**
- * Parts of a transformer block that are one pass over memory: on the CPU (native/src/fused.cc), on a GPU by kernels of our own
- * (native/src/fused-gpu.cc), and elsewhere plain operators.
+ * Parts of a transformer block, and the way from bytes to patches, in one pass over memory each: on the CPU (native/src/fused.cc, patches.cc), on
+ * a GPU by kernels of our own (native/src/fused-gpu.cc), and elsewhere plain operators.
  *
  * LACLIP_KERNELS=off keeps a GPU to plain operators, to see what the kernels bring, or should they fail somewhere.
  *
@@ -31,7 +31,7 @@ const fusedSoftmax = operator<(scores: Tensor, scale: number) => Tensor>("laclip
 
 const activate = operator<(x: Tensor, quick: boolean, bias: Tensor | null) => Tensor>("laclip::activate", "", "tensor");
 
-type CutPatches = (pixels: Tensor, table: Tensor, patch: number, kept: Tensor | null) => Tensor;
+type CutPatches = (pixels: Tensor, scale: readonly number[], shift: readonly number[], patch: number, kept: Tensor | null) => Tensor;
 const fusedCutPatches = operator<CutPatches>("laclip::cut_patches", "", "tensor");
 
 /** What the kernels' threads can hold, see native/src/fused-gpu.cc. */
@@ -179,20 +179,25 @@ export function scaledSoftmax(scores: Tensor, scale: number): Tensor {
   return fusedSoftmax(scores, scale);
 }
 
+/** What makes numbers of the bytes of red, green and blue. */
+export interface ColourScales {
+  scale: readonly [number, number, number];
+  shift: readonly [number, number, number];
+}
+
 /** Whether a device has `cutPatches`. */
 export function canCutPatches(device: string): boolean {
   return device === "cpu" || hasKernels(device);
 }
 
 /**
- * The patches of images, row by row, with other numbers in the place of bytes.
+ * The patches of images, row by row: of each byte, byte x scale + shift of its colour, in float32.
  * @param pixels uint8 `[B, S, S, 3]`
- * @param table float32 `[3, 256]`: what each byte of each colour becomes
  * @param patch pixels of a side
- * @param kept int64 `[B, K]`: the patches that are wanted. Default all
+ * @param kept int64 `[B, K]`: the patches that are wanted. Default all. On a GPU nothing checks that they exist
  * @returns `[B, K or (S / patch)^2, 3 x patch x patch]`, colour by colour, in the dtype of matrix products under autocast; on the CPU,
  *   float32 in the place of float16
  */
-export function cutPatches(pixels: Tensor, table: Tensor, patch: number, kept?: Tensor): Tensor {
-  return fusedCutPatches(pixels, table, patch, kept ?? null);
+export function cutPatches(pixels: Tensor, { scale, shift }: ColourScales, patch: number, kept?: Tensor): Tensor {
+  return fusedCutPatches(pixels, scale, shift, patch, kept ?? null);
 }

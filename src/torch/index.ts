@@ -9,7 +9,18 @@ export * from "./attention.ts";
 export { autocast, enableGrad, noGrad } from "./autograd.ts";
 export * from "./device.ts";
 export * from "./dtype.ts";
-export { type NormWeights, addNorm, canCutPatches, canFuse, cutPatches, gelu, linearThen, quickGelu, splitHeads } from "./fused.ts";
+export {
+  type ColourScales,
+  type NormWeights,
+  addNorm,
+  canCutPatches,
+  canFuse,
+  cutPatches,
+  gelu,
+  linearThen,
+  quickGelu,
+  splitHeads,
+} from "./fused.ts";
 export { Graph } from "./graph.ts";
 export { DisposedError, scope } from "./handle.ts";
 export { hasOperator, operator } from "./operator.ts";

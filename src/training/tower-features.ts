@@ -59,7 +59,7 @@ export function featuresOf(
     const from = (which - 1) * batchSize * bytes;
     const here = (): Uint8Array => chosen(which === 0 ? input.images : views!.subarray(from, from + batchSize * bytes), bytes);
     const wanted = there === undefined ? here() : which === 0 ? chosenThere(there.images) : chosenThere(there.views!, which - 1);
-    return byteImages(wanted, count, imageSize, preprocessing, device);
+    return wanted instanceof Tensor ? { bytes: wanted, preprocessing } : byteImages(wanted, count, imageSize, preprocessing, device);
   };
   const viewed = (which: 1 | 2): Tensor => model.imageFeatures(pixels(which), kept(which));
   /** Patches that are looked at: those of the images, then of one view and of the other. */

@@ -25,6 +25,8 @@ import {
   tensor,
   zeros,
 } from "../../src/torch/index.ts";
+import { PatchEmbedding } from "../../src/models/vision-transformer.ts";
+import { byteImages, imagenetPreprocessing, normalizeImages } from "../../src/models/index.ts";
 import { devices, unless } from "./devices.ts";
 
 const dtypes = ["float32", "bfloat16", "float16"] as const;
@@ -294,6 +296,7 @@ for (const tested of devices) {
     }
 
     test("patches of bytes in all dtypes, whole images and some places of them", unless(tested), () => {
+      const colours = { scale: [0.017, 0.0175, 0.0174], shift: [-2.1, -2, -1.8] } as const;
       for (const [side, patch] of [
         [12, 4],
         [32, 16],
@@ -309,19 +312,45 @@ for (const tested of devices) {
           scope(() => {
             const bytes = Uint8Array.from({ length: 3 * side * side * 3 }, (_, i) => (i * 89 + (i >> 8)) % 256);
             const pixels = Tensor.from(bytes, [3, side, side, 3]);
-            const table = randn([3, 256]);
             const places = (side / patch) ** 2;
             const kept = tensor([[places - 1], [0], [places >> 1]], { dtype: "int64" });
             for (const some of [undefined, kept]) {
-              const expected = cutPatches(pixels, table, patch, some).to(dtype);
-              const found = withProducts(dtype, () => cutPatches(pixels.to({ device }), table.to({ device }), patch, some?.to({ device })));
+              const expected = cutPatches(pixels, colours, patch, some).to(dtype);
+              const found = withProducts(dtype, () => cutPatches(pixels.to({ device }), colours, patch, some?.to({ device })));
               assert.equal(found.dtype, dtype);
               assert.deepEqual([found.shape, found.toArray()], [expected.shape, expected.toArray()], `${side}, ${patch}, ${dtype}`);
             }
             const none = Tensor.from(new Uint8Array(), [0, side, side, 3]).to({ device });
-            assert.deepEqual(cutPatches(none, table.to({ device }), patch).shape, [0, places, 3 * patch * patch]);
+            assert.deepEqual(cutPatches(none, colours, patch).shape, [0, places, 3 * patch * patch]);
           });
         }
+      }
+    });
+
+    test("an image tower reads bytes as it reads normalised images, to the last bit, with our kernels and without", unless(tested), () => {
+      const layer = new PatchEmbedding({ imageSize: 32, patchSize: 8, width: 12, depth: 1, heads: 1, qkNorm: false }).moveTo(device);
+      const pixels = Uint8Array.from({ length: 2 * 32 * 32 * 3 }, (_, i) => (i * 89 + (i >> 8)) % 256);
+      const kept = tensor([0, 15, 7, 7, 3, 1], { dtype: "int64" }).view(2, 3).to({ device });
+      try {
+        for (const kernels of ["on", "off"]) {
+          process.env["LACLIP_KERNELS"] = kernels;
+          // The stand-in's products go by no autocast.
+          for (const dtype of device.startsWith("cuda") ? dtypes : (["float32"] as const)) {
+            scope(() => {
+              const bytes = byteImages(pixels, 2, 32, imagenetPreprocessing, device);
+              for (const some of [undefined, kept]) {
+                const [ours, plain] = withProducts(dtype, () =>
+                  [bytes, normalizeImages(bytes)].map((images) => layer.forward(images, some)),
+                ) as [Tensor, Tensor];
+                assert.deepEqual([ours.dtype, ours.shape], [plain.dtype, plain.shape]);
+                assert.deepEqual(ours.toArray(), plain.toArray(), `${dtype}, kernels ${kernels}`);
+              }
+            });
+          }
+        }
+      } finally {
+        delete process.env["LACLIP_KERNELS"];
+        layer.dispose();
       }
     });
 

@@ -87,13 +87,13 @@ struct ActivateBackwardWithBias {
 
 struct CutPatches {
   const unsigned char* pixels;  // [images, side, side, 3]
-  const float* table;           // [3, 256]: what each byte of each colour becomes
   const long long* kept;        // [patches]: which patch of its image each one is, counted row by row; absent for all of them
   void* out;                    // [patches, 3, PATCH, PATCH]
   long long patches;            // of all images
   int each;                     // of an image
   int side;
   int columns;                  // patches of a row of an image
+  float scale[3], shift[3];     // of each colour
 };
 
 }  // namespace kernels

@@ -1,4 +1,4 @@
-// Images as bytes -> patches as the image tower's first product reads them: every byte becomes the number that a table has for it.
+// Images as bytes -> patches as the image tower's first product reads them, normalised.
 //
 // A block has one patch at a time. Its threads write neighbouring numbers, COLUMNS each; the bytes of a patch are few, and come from the cache
 // for all three colours.
@@ -17,9 +17,12 @@ KERNEL(cut_patches, CutPatches, 1024) {
       float out[COLUMNS_MOST];
       UNROLL for (int i = 0; i < COLUMNS; i++) {
         const int at = start + i, colour = at / area, y = at % area / PATCH, x = at % PATCH;
-        out[i] = at < size ? looked_up(a.table, 256 * colour, read_byte(corner, (y * a.side + x) * colours + colour)) : 0.0f;
+        // Chosen, not indexed: what a thread indexes by a number of its own lies in memory.
+        const float scale = colour == 0 ? a.scale[0] : colour == 1 ? a.scale[1] : a.scale[2];
+        const float shift = colour == 0 ? a.shift[0] : colour == 1 ? a.shift[1] : a.shift[2];
+        out[i] = at < size ? scaled(static_cast<float>(read_byte(corner, (y * a.side + x) * colours + colour)), scale, shift) : 0.0f;
       }
-      write(out, a.out, patch * size + start, size - start < COLUMNS ? size - start : COLUMNS, TYPE, WHOLE);
+      write(out, a.out, patch * size + start, size - start, TYPE, WHOLE);
     }
   }
 }

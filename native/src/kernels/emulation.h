@@ -54,11 +54,14 @@ void check_access(const void* from, long long bytes, bool writes, bool whole, in
 
 DEVICE int size_of(int type) { return type == kFloat32 ? 4 : 2; }
 
+// Numbers that a thread has at once: there an array of COLUMNS_MOST has COLUMNS.
+DEVICE int numbers_of(int count) { return constants.COLUMNS > 0 && constants.COLUMNS < count ? constants.COLUMNS : count; }
+
 template <int count>
 DEVICE void check_run(const void* memory, long long at, int there, int type, bool whole, bool writes) {
-  const int numbers = count < constants.COLUMNS || constants.COLUMNS == 0 ? count : constants.COLUMNS;
+  const int numbers = numbers_of(count);
   const int bytes = numbers * size_of(type);
-  check_access(static_cast<const char*>(memory) + at * size_of(type), (whole ? numbers : there < count ? there : count) * size_of(type), writes,
+  check_access(static_cast<const char*>(memory) + at * size_of(type), (whole || there > numbers ? numbers : there) * size_of(type), writes,
                whole, bytes < 16 ? bytes : 16);
 }
 
@@ -67,7 +70,7 @@ DEVICE void read(float (&to)[count], const void* from, long long at, int there, 
   for (int i = 0; i < count; i++) to[i] = 0.0f;
   if (there <= 0) return;
   check_run<count>(from, at, there, type, whole, false);
-  for (int i = 0; i < count && i < there; i++) {
+  for (int i = 0; i < numbers_of(count) && i < there; i++) {
     if (type == kFloat32) to[i] = static_cast<const float*>(from)[at + i];
     else if (type == kBFloat16) to[i] = static_cast<const c10::BFloat16*>(from)[at + i];
     else to[i] = static_cast<const c10::Half*>(from)[at + i];
@@ -78,7 +81,7 @@ template <int count>
 DEVICE void write(const float (&from)[count], void* to, long long at, int there, int type, bool whole) {
   if (there <= 0) return;
   check_run<count>(to, at, there, type, whole, true);
-  for (int i = 0; i < count && i < there; i++) {
+  for (int i = 0; i < numbers_of(count) && i < there; i++) {
     if (type == kFloat32) static_cast<float*>(to)[at + i] = from[i];
     else if (type == kBFloat16) static_cast<c10::BFloat16*>(to)[at + i] = from[i];
     else static_cast<c10::Half*>(to)[at + i] = from[i];
@@ -94,7 +97,11 @@ DEVICE T read_one(const T* values, long long at) {
 
 DEVICE int read_byte(const unsigned char* bytes, long long at) { return read_one(bytes, at); }
 DEVICE long long read_index(const long long* indices, long long at) { return read_one(indices, at); }
-DEVICE float looked_up(const float* table, int from, int entry) { return read_one(table, from + entry); }
+
+DEVICE float scaled(float x, float scale, float shift) {
+  const volatile float product = x * scale;
+  return product + shift;
+}
 
 }  // namespace kernels
 }  // namespace laclip

@@ -128,10 +128,12 @@ DEVICE void write(const float (&from)[count], void* to, long long at, int there,
   }
 }
 
-// Single values: a byte, a whole number, and an entry of a table of 256 that begins at `from`.
+// Single values: a byte, and a whole number.
 DEVICE int read_byte(const unsigned char* bytes, long long at) { return __ldg(bytes + at); }
 DEVICE long long read_index(const long long* indices, long long at) { return __ldg(indices + at); }
-DEVICE float looked_up(const float* table, int from, int entry) { return __ldg(table + from + entry); }
+
+// x * scale + shift, rounded after the product too, as two operators would.
+DEVICE float scaled(float x, float scale, float shift) { return __fadd_rn(__fmul_rn(x, scale), shift); }
 
 }  // namespace kernels
 }  // namespace laclip
