@@ -11,8 +11,6 @@ import {
   Tensor,
   addNorm,
   autocast,
-  canCutPatches,
-  cutPatches,
   deviceName,
   findDevice,
   gelu,
@@ -25,7 +23,7 @@ import {
   synchronize,
   zeros,
 } from "../../src/torch/index.ts";
-import { colourScales, imagenetPreprocessing, normalizeImages } from "../../src/models/index.ts";
+import { imagePatches, imagenetPreprocessing } from "../../src/models/index.ts";
 
 const { values } = parseArgs({
   options: {
@@ -85,22 +83,12 @@ const cases: readonly Case[] = [
   {
     name: "bytes to patches",
     inputs: [Tensor.from(new Uint8Array(batch * side * side * 3).fill(99), [batch, side, side, 3], on).keep()],
-    compute: ([bytes]) => [patchesOf(bytes!)],
+    // The cast of plain operators is left to the product elsewhere.
+    compute: ([bytes]) => [imagePatches({ bytes: bytes!, preprocessing: imagenetPreprocessing }, patch).to("bfloat16")],
     numbers: batch * side * side * 3,
     bytes: [3, 0],
   },
 ];
-
-/** As the image tower cuts them, see `PatchEmbedding`; what it leaves to the product there, the cast, is here. */
-function patchesOf(bytes: Tensor): Tensor {
-  if (canCutPatches(device)) return cutPatches(bytes, colourScales(imagenetPreprocessing), patch);
-  const rows = side / patch;
-  return normalizeImages({ bytes, preprocessing: imagenetPreprocessing })
-    .reshape(batch, 3, rows, patch, rows, patch)
-    .permute(0, 2, 4, 1, 3, 5)
-    .reshape(batch, rows * rows, 3 * patch * patch)
-    .to("bfloat16");
-}
 
 /** Seconds of one call, the best of three rounds. */
 function seconds({ inputs, compute }: Case, back: boolean): number {

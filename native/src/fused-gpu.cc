@@ -355,8 +355,8 @@ at::Tensor activate_on_gpu(const at::Tensor& x, bool quick, const OptionalTensor
   return Activation::apply(x, quick, bias);
 }
 
-void cut_patches_on_gpu(const PatchSizes& s, const at::Tensor& pixels, const float (&scale)[3], const float (&shift)[3], const at::Tensor& kept,
-                        const at::Tensor& out) {
+void cut_patches_on_gpu(const PatchSizes& s, const at::Tensor& pixels, const float (&scale)[3], const float (&shift)[3],
+                        const at::Tensor& kept, const at::Tensor& out) {
   const int64_t patches = s.images * s.each;
   TORCH_CHECK(patches < (int64_t{1} << 31), "images must have less than 2^31 patches, got ", patches);
   // 16 bytes, or 4 numbers where a patch has no multiple of that.
@@ -366,15 +366,15 @@ void cut_patches_on_gpu(const PatchSizes& s, const at::Tensor& pixels, const flo
                         {{"THREADS", std::min(whole_warps((s.numbers() + columns - 1) / columns), 256)},
                          {"COLUMNS", static_cast<int>(columns)},
                          {"TYPE", type_of(out.scalar_type())},
-                         {"PATCH", static_cast<int>(s.patch)},
+                         {"PATCH", static_cast<int>(s.patch_side)},
                          {"WHOLE", even({out}) && s.numbers() % columns == 0 ? 1 : 0}}};
-  kernels::CutPatches arguments{pixels.data_ptr<uint8_t>(),
+  const kernels::CutPatches arguments{pixels.data_ptr<uint8_t>(),
                                 kept.defined() ? reinterpret_cast<const long long*>(kept.data_ptr<int64_t>()) : nullptr,
                                 data(out),
                                 patches,
                                 static_cast<int>(s.each),
                                 static_cast<int>(s.side),
-                                static_cast<int>(s.columns),
+                                static_cast<int>(s.across),
                                 {scale[0], scale[1], scale[2]},
                                 {shift[0], shift[1], shift[2]}};
   launch(pixels.device(), call, blocks_for(patches, 4), &arguments, present({pixels, kept, out}));

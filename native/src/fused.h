@@ -23,14 +23,14 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> split_heads_on_gpu(const at::Tens
                                                                   double eps, const OptionalTensor& bias);
 at::Tensor activate_on_gpu(const at::Tensor& x, bool quick, const OptionalTensor& bias);
 
-// Square images of so many pixels a side, and square patches: `columns` of them beside each other, `each` of every image wanted.
+// Square images and patches, of so many pixels a side: `across` patches beside each other, `each` of every image wanted.
 struct PatchSizes {
-  int64_t images, side, patch, columns, each;
-  int64_t numbers() const { return 3 * patch * patch; }
+  int64_t images, side, patch_side, across, each;
+  int64_t numbers() const { return 3 * patch_side * patch_side; }
 };
 // pixels uint8[images, side, side, 3], kept int64[images, each] or undefined, out [images, each, numbers]; all lie without gaps. On a GPU it is
 // not checked that the places in `kept` exist, since that would have to wait for it.
-void cut_patches_on_gpu(const PatchSizes& sizes, const at::Tensor& pixels, const float (&scale)[3], const float (&shift)[3], const at::Tensor& kept,
-                        const at::Tensor& out);
+void cut_patches_on_gpu(const PatchSizes& sizes, const at::Tensor& pixels, const float (&scale)[3], const float (&shift)[3],
+                        const at::Tensor& kept, const at::Tensor& out);
 
 }  // namespace laclip

@@ -6,8 +6,6 @@
 #include <ATen/Parallel.h>
 #include <torch/library.h>
 
-#include <vector>
-
 #include "fused.h"
 
 namespace laclip {
@@ -24,14 +22,14 @@ void cut(const PatchSizes& s, const uint8_t* pixels, const at::Tensor& becomes_C
   at::parallel_for(0, s.images * s.each, 8, [&](int64_t begin, int64_t end) {
     for (int64_t patch = begin; patch < end; patch++) {
       const int64_t place = kept == nullptr ? patch % s.each : kept[patch];
-      const int64_t row = place / s.columns * s.patch, column = place % s.columns * s.patch;
-      const uint8_t* corner = pixels + ((patch / s.each * s.side + row) * s.side + column) * colours;
+      const int64_t top = place / s.across * s.patch_side, left = place % s.across * s.patch_side;
+      const uint8_t* corner = pixels + ((patch / s.each * s.side + top) * s.side + left) * colours;
       Number* to = out + patch * s.numbers();
       for (int colour = 0; colour < colours; colour++) {
         const Number* becomes = table + colour * values;
-        for (int64_t y = 0; y < s.patch; y++) {
+        for (int64_t y = 0; y < s.patch_side; y++) {
           const uint8_t* from = corner + y * s.side * colours + colour;
-          for (int64_t x = 0; x < s.patch; x++) *to++ = becomes[from[x * colours]];
+          for (int64_t x = 0; x < s.patch_side; x++) *to++ = becomes[from[x * colours]];
         }
       }
     }
@@ -42,7 +40,8 @@ void cut_on_cpu(const PatchSizes& s, const at::Tensor& pixels, const float (&sca
                 const at::Tensor& out) {
   const int64_t* const places = kept.defined() ? kept.data_ptr<int64_t>() : nullptr;
   for (int64_t i = 0; kept.defined() && i < kept.numel(); i++) {
-    TORCH_CHECK(places[i] >= 0 && places[i] < s.columns * s.columns, "kept has ", places[i], " where there are ", s.columns * s.columns, " patches");
+    const int64_t all = s.across * s.across;
+    TORCH_CHECK(places[i] >= 0 && places[i] < all, "kept has ", places[i], " where there are ", all, " patches");
   }
   // By the very operators that would else go over the images, so that not a bit differs.
   const auto of_colours = [](const float (&numbers)[3]) { return at::from_blob(const_cast<float*>(numbers), {colours, 1}, at::kFloat); };
@@ -51,7 +50,7 @@ void cut_on_cpu(const PatchSizes& s, const at::Tensor& pixels, const float (&sca
   else cut(s, pixels.data_ptr<uint8_t>(), becomes_CV, places, out.data_ptr<at::BFloat16>());
 }
 
-void check_colours(at::ArrayRef<double> given, const char* name, float (&to)[3]) {
+void take_colours(at::ArrayRef<double> given, const char* name, float (&to)[3]) {
   TORCH_CHECK(given.size() == colours, name, " must have a number for each colour, got ", given.size());
   for (int i = 0; i < colours; i++) to[i] = static_cast<float>(given[i]);
 }
@@ -63,15 +62,15 @@ at::Tensor cut_patches(const at::Tensor& given, at::ArrayRef<double> scales, at:
   const int64_t side = given.size(1);
   TORCH_CHECK(patch > 0 && side > 0 && side % patch == 0, "patches of ", patch, " pixels don't fill a side of ", side);
   float scale[3], shift[3];
-  check_colours(scales, "scale", scale);
-  check_colours(shifts, "shift", shift);
+  take_colours(scales, "scale", scale);
+  take_colours(shifts, "shift", shift);
   PatchSizes s{given.size(0), side, patch, side / patch, 0};
-  s.each = s.columns * s.columns;
+  s.each = s.across * s.across;
   at::Tensor kept;
   if (wanted.has_value()) {
-    TORCH_CHECK(wanted->scalar_type() == at::kLong && wanted->dim() == 2 && wanted->size(0) == s.images && wanted->device() == given.device(),
-                "kept must be int64[", s.images, ", patches] on ", given.device(), ", got ", wanted->scalar_type(), wanted->sizes(), " on ",
-                wanted->device());
+    const bool fits = wanted->scalar_type() == at::kLong && wanted->dim() == 2 && wanted->size(0) == s.images;
+    TORCH_CHECK(fits && wanted->device() == given.device(), "kept must be int64[", s.images, ", patches] on ", given.device(), ", got ",
+                wanted->scalar_type(), wanted->sizes(), " on ", wanted->device());
     kept = wanted->contiguous();
     s.each = kept.size(1);
   }

@@ -144,6 +144,10 @@ describe("Clip", () => {
         name: "UsageError",
         message: /\[1, 16, 16, 3\]: the model takes \[batch, 12, 12, 3\]/,
       });
+      assert.throws(() => model.encodeImages({ bytes: randn([1, 12, 12, 3]), preprocessing: imagenetPreprocessing }), {
+        name: "UsageError",
+        message: /float32: the model takes uint8/,
+      });
     });
   });
 });

@@ -11,4 +11,4 @@ export * from "./presets.ts";
 export * from "./resize-positions.ts";
 export { type TextLayout, takesPackedTexts } from "./text-transformer.ts";
 export * from "./view-head.ts";
-export { positionsName } from "./vision-transformer.ts";
+export { imagePatches, positionsName } from "./vision-transformer.ts";

@@ -17,6 +17,8 @@ export interface TowerKernels {
   fused: boolean;
   /** Whether that pass and the activations are kernels for a GPU: what is not normalised stays where it is, and nothing is between. */
   kernels: boolean;
+  /** Whether patches are made of bytes in one pass, see `cutPatches`. */
+  cuts: boolean;
   /** Whether attention keeps no scores. */
   withoutScores: boolean;
   /** Whether attention takes texts end to end; else it fills them up to the longest, see `Ragged`. */
@@ -59,17 +61,18 @@ export function imageMemory(
   patches = (vision.imageSize / vision.patchSize) ** 2,
 ): TowerMemory {
   const { width: W, heads, qkNorm, patchSize, form = "laclip", activation = "gelu" } = vision;
-  const { bytes: e, fused, kernels: own, withoutScores } = kernels;
+  const { bytes: e, fused, kernels: own, cuts, withoutScores } = kernels;
   const N = patches + 1;
   const pixels = 3 * patches * patchSize ** 2;
   const images = 3 * vision.imageSize ** 2; // bytes
+  const normalised = cuts ? 0 : 16 * images; // as a number, without its mean, and once more in planes
   let parts = 3 * e; // query, key and value, or what they are views of
   if (qkNorm) parts += fused ? (own ? 2 : 3) * e : e === 4 ? 8 : 8 + 2 * e;
   const scores = withoutScores ? 4 * heads * N : e * heads * N * N;
   const block = N * W * (8 + (2 + 1 + 8) * e + parts) + scores;
   const unkept = N * W * (4 + 3 * e + (fused && !own && !qkNorm ? 3 * e : 0) + (own || activation === "gelu" ? 0 : 8 * e)) + scores;
-  const passing = images + (blocks === 1 ? N * W * (4 + 5 * e) : Math.max(unkept, N * W * (8 + 5 * e)));
-  if (blocks === 0) return { ...none, passing: images + block + unkept };
+  const passing = images + Math.max(normalised, blocks === 1 ? N * W * (4 + 5 * e) : Math.max(unkept, N * W * (8 + 5 * e)));
+  if (blocks === 0) return { ...none, passing: images + Math.max(normalised, block + unkept) };
   // Its one query, and what follows, is nothing beside the keys and values of all.
   const last = N * W * (4 + e + 2 * e + (qkNorm ? (e === 4 ? 4 : 8 + e) + (withoutScores ? 0 : e) : 0));
   const embedded = blocks === vision.depth ? pixels * e + (form === "open-clip" ? 4 * N * W : 0) : 0;

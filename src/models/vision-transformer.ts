@@ -107,27 +107,29 @@ export class PatchEmbedding extends Module {
    * @param kept int64 `[B, K]`: patches to look at; then `[B, K, W]`. Default all
    */
   forward(images: Tensor | ByteImages, kept?: Tensor): Tensor {
-    return ops.linear(this.#cut(images, kept), this.#weight.flatten(1), this.#bias ?? null);
+    return ops.linear(imagePatches(images, this.#patch, kept), this.#weight.flatten(1), this.#bias ?? null);
   }
+}
 
-  /** -> `[B, P or K, 3 x patch x patch]` */
-  #cut(images: Tensor | ByteImages, kept: Tensor | undefined): Tensor {
-    if (!(images instanceof Tensor)) {
-      const { bytes, preprocessing } = images;
-      // The same numbers, in one pass.
-      if (canCutPatches(bytes.device)) return cutPatches(bytes, colourScales(preprocessing), this.#patch, kept);
-      return this.#cut(normalizeImages(images), kept);
-    }
-    const [batch, channels, height, width] = images.shape as [number, number, number, number];
-    const patch = this.#patch;
-    const [rows, columns] = [height / patch, width / patch];
-    const size = channels * patch * patch;
-    const patches = images
-      .reshape(batch, channels, rows, patch, columns, patch)
-      .permute(0, 2, 4, 1, 3, 5)
-      .reshape(batch, rows * columns, size);
-    return kept === undefined ? patches : rowsOf(patches, kept);
+/**
+ * `[B, 3, S, S]`, or bytes -> `[B, P or K, 3 x patch x patch]`; of bytes, in the dtype of matrix products where it comes for nothing.
+ * @param patch pixels of a side
+ * @param kept as of `PatchEmbedding.forward`
+ */
+export function imagePatches(images: Tensor | ByteImages, patch: number, kept?: Tensor): Tensor {
+  if (!(images instanceof Tensor)) {
+    const { bytes, preprocessing } = images;
+    // The same numbers, in one pass.
+    if (canCutPatches(bytes.device)) return cutPatches(bytes, colourScales(preprocessing), patch, kept);
+    return imagePatches(normalizeImages(images), patch, kept);
   }
+  const [batch, channels, height, width] = images.shape as [number, number, number, number];
+  const [rows, columns] = [height / patch, width / patch];
+  const patches = images
+    .reshape(batch, channels, rows, patch, columns, patch)
+    .permute(0, 2, 4, 1, 3, 5)
+    .reshape(batch, rows * columns, channels * patch * patch);
+  return kept === undefined ? patches : rowsOf(patches, kept);
 }
 
 /** `[B, P, X]` and int64 `[B, K]` -> `[B, K, X]` */
@@ -175,6 +177,9 @@ export class VisionTransformer extends Module {
     const [{ shape }, expected] = images instanceof Tensor ? [images, [3, size, size]] : [images.bytes, [size, size, 3]];
     if (shape.length !== 4 || shape.slice(1).join() !== expected.join()) {
       throw new UsageError(`Images of shape [${shape.join(", ")}]: the model takes [batch, ${expected.join(", ")}].`);
+    }
+    if (!(images instanceof Tensor) && images.bytes.dtype !== "uint8") {
+      throw new UsageError(`Bytes of images in ${images.bytes.dtype}: the model takes uint8, and normalises them itself.`);
     }
     let x_BNW = scope(() => this.#embed(images, kept));
     for (const block of this.#blocks.slice(0, -1)) x_BNW = this.#through(block, (x) => block.forward(x), x_BNW);

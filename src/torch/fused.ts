@@ -1,6 +1,6 @@
 /**
- * Parts of a transformer block, and the way from bytes to patches, in one pass over memory each: on the CPU (native/src/fused.cc, patches.cc), on
- * a GPU by kernels of our own (native/src/fused-gpu.cc), and elsewhere plain operators.
+ * Parts of a transformer block, and the way from bytes to patches, in one pass over memory each: on the CPU (native/src/fused.cc,
+ * patches.cc), on a GPU by kernels of our own (native/src/fused-gpu.cc), and elsewhere plain operators.
  *
  * LACLIP_KERNELS=off keeps a GPU to plain operators, to see what the kernels bring, or should they fail somewhere.
  *

@@ -15,7 +15,7 @@ import {
   textMemory,
   towerOf,
 } from "../models/index.ts";
-import { canFuse, keepsNoScores } from "../torch/index.ts";
+import { canCutPatches, canFuse, keepsNoScores } from "../torch/index.ts";
 import type { StepInput } from "./step.ts";
 import { type Precision, textLengths } from "./tower-features.ts";
 
@@ -75,6 +75,7 @@ export class StepMemory {
       bytes: precision === "fp32" ? 4 : 2,
       fused: canFuse({ device, dtype }),
       kernels: device !== "cpu" && canFuse({ device, dtype }),
+      cuts: canCutPatches(device),
       withoutScores: keepsNoScores({ device, dtype }),
       packed: takesPackedTexts(model.config, device),
     };

@@ -10,6 +10,7 @@ import {
   Tensor,
   addNorm,
   autocast,
+  canCutPatches,
   cutPatches,
   gelu,
   hasOperator,
@@ -26,7 +27,7 @@ import {
   zeros,
 } from "../../src/torch/index.ts";
 import { PatchEmbedding } from "../../src/models/vision-transformer.ts";
-import { byteImages, imagenetPreprocessing, normalizeImages } from "../../src/models/index.ts";
+import { type ByteImages, imagePatches, imagenetPreprocessing, normalizeImages } from "../../src/models/index.ts";
 import { devices, unless } from "./devices.ts";
 
 const dtypes = ["float32", "bfloat16", "float16"] as const;
@@ -330,20 +331,29 @@ for (const tested of devices) {
     test("an image tower reads bytes as it reads normalised images, to the last bit, with our kernels and without", unless(tested), () => {
       const layer = new PatchEmbedding({ imageSize: 32, patchSize: 8, width: 12, depth: 1, heads: 1, qkNorm: false }).moveTo(device);
       const pixels = Uint8Array.from({ length: 2 * 32 * 32 * 3 }, (_, i) => (i * 89 + (i >> 8)) % 256);
-      const kept = tensor([0, 15, 7, 7, 3, 1], { dtype: "int64" }).view(2, 3).to({ device });
+      const kept = tensor([0, 15, 7, 7, 3, 1], { dtype: "int64" }).view(2, 3);
       try {
         for (const kernels of ["on", "off"]) {
           process.env["LACLIP_KERNELS"] = kernels;
           // The stand-in's products go by no autocast.
           for (const dtype of device.startsWith("cuda") ? dtypes : (["float32"] as const)) {
             scope(() => {
-              const bytes = byteImages(pixels, 2, 32, imagenetPreprocessing, device);
+              assert.equal(canCutPatches(device), kernels === "on");
+              // Part of a larger tensor, as in training; and normalised on the processor.
+              const three = Tensor.from(Uint8Array.of(...pixels.subarray(0, pixels.length / 2), ...pixels), [3, 32, 32, 3]);
+              const [bytes, onProcessor] = [three.to({ device }), three].map((all) => ({
+                bytes: all.slice(0, 1, 3),
+                preprocessing: imagenetPreprocessing,
+              })) as [ByteImages, ByteImages];
+              const normalised = normalizeImages(onProcessor);
               for (const some of [undefined, kept]) {
+                const cut = withProducts(dtype, () => imagePatches(bytes, 8, some?.to({ device })).to(dtype));
+                const expected = imagePatches(normalised, 8, some).to(dtype);
+                assert.deepEqual([cut.shape, cut.toArray()], [expected.shape, expected.toArray()], `${dtype}, kernels ${kernels}`);
                 const [ours, plain] = withProducts(dtype, () =>
-                  [bytes, normalizeImages(bytes)].map((images) => layer.forward(images, some)),
+                  [bytes, normalised.to({ device })].map((images) => layer.forward(images, some?.to({ device }))),
                 ) as [Tensor, Tensor];
-                assert.deepEqual([ours.dtype, ours.shape], [plain.dtype, plain.shape]);
-                assert.deepEqual(ours.toArray(), plain.toArray(), `${dtype}, kernels ${kernels}`);
+                assert.deepEqual([ours.dtype, ours.toArray()], [plain.dtype, plain.toArray()], `${dtype}, kernels ${kernels}`);
               }
             });
           }

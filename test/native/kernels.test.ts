@@ -69,6 +69,19 @@ describe("CUDA's compiler", () => {
     assert.match(code, /\.visible \.entry activate_backward/);
   });
 
+  test("stores many bytes at once wherever a thread has them", skip, () => {
+    // By how many bytes: of four numbers in 16 bits, 8; else 16.
+    const wide = (constants: Record<string, number>): RegExp =>
+      constants["COLUMNS"] === 4 && constants["TYPE"] !== 0 ? /st\.global\S*\.v2\.[bu]32/ : /st\.global\S*\.v4\.[bfu]32/;
+    for (const architecture of ["compute_80", "compute_90"]) {
+      for (const file of Object.keys(forms)) {
+        for (const constants of [...choices(forms[file]!), ...choices(more[file]!)].filter(({ WHOLE }) => WHOLE === 1)) {
+          assert.match(compile(architecture, file, constants).toString("latin1"), wide(constants), `${file} ${JSON.stringify(constants)}`);
+        }
+      }
+    }
+  });
+
   test("is quoted with file and line where it finds a mistake", skip, () => {
     assert.throws(() => compile("sm_90", "add-norm", { THREADS: 96, CHANGE: 1, OUT: 1 }), /add-norm\.cu\(\d+\): error: .*WHOLE/);
     assert.throws(() => compile("sm_1", "add-norm", choices(forms["add-norm"]!)[0]!), /for sm_1: .*invalid value for --gpu-architecture/);

@@ -92,7 +92,7 @@ struct CutPatches {
   long long patches;            // of all images
   int each;                     // of an image
   int side;
-  int columns;                  // patches of a row of an image
+  int across;                   // patches beside each other in an image
   float scale[3], shift[3];     // of each colour
 };
 

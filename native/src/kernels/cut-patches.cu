@@ -11,8 +11,8 @@ KERNEL(cut_patches, CutPatches, 1024) {
   for (long long patch = block(); patch < a.patches; patch += blocks()) {
     const int image = static_cast<int>(patch) / a.each;
     const int place = a.kept == nullptr ? static_cast<int>(patch) % a.each : static_cast<int>(read_index(a.kept, patch));
-    const int row = place / a.columns * PATCH, column = place % a.columns * PATCH;
-    const unsigned char* corner = a.pixels + ((static_cast<long long>(image) * a.side + row) * a.side + column) * colours;
+    const int top = place / a.across * PATCH, left = place % a.across * PATCH;
+    const unsigned char* corner = a.pixels + ((static_cast<long long>(image) * a.side + top) * a.side + left) * colours;
     for (int start = thread() * COLUMNS; start < size; start += THREADS * COLUMNS) {
       float out[COLUMNS_MOST];
       UNROLL for (int i = 0; i < COLUMNS; i++) {
@@ -20,7 +20,7 @@ KERNEL(cut_patches, CutPatches, 1024) {
         // Chosen, not indexed: what a thread indexes by a number of its own lies in memory.
         const float scale = colour == 0 ? a.scale[0] : colour == 1 ? a.scale[1] : a.scale[2];
         const float shift = colour == 0 ? a.shift[0] : colour == 1 ? a.shift[1] : a.shift[2];
-        out[i] = at < size ? scaled(static_cast<float>(read_byte(corner, (y * a.side + x) * colours + colour)), scale, shift) : 0.0f;
+        out[i] = WHOLE || at < size ? scaled(static_cast<float>(read_byte(corner, (y * a.side + x) * colours + colour)), scale, shift) : 0.0f;
       }
       write(out, a.out, patch * size + start, size - start, TYPE, WHOLE);
     }

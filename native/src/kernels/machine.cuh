@@ -96,7 +96,8 @@ DEVICE void read(float (&to)[count], const void* from, long long at, int there, 
   }
 }
 
-// The way back; rounds to the nearest even.
+// The way back; rounds to the nearest even. Stored through functions of the machine: an ordinary store, in a loop, may be taken apart into narrow
+// ones.
 template <int count>
 DEVICE void write(const float (&from)[count], void* to, long long at, int there, int type, bool whole) {
   if (there <= 0) return;
@@ -104,7 +105,7 @@ DEVICE void write(const float (&from)[count], void* to, long long at, int there,
     float* target = static_cast<float*>(to) + at;
     if (whole) {
       UNROLL for (int i = 0; i < count; i += 4) {
-        *reinterpret_cast<float4*>(target + i) = make_float4(from[i], from[i + 1], from[i + 2], from[i + 3]);
+        __stwb(reinterpret_cast<float4*>(target + i), make_float4(from[i], from[i + 1], from[i + 2], from[i + 3]));
       }
     } else {
       UNROLL for (int i = 0; i < count; i++) {
@@ -119,11 +120,11 @@ DEVICE void write(const float (&from)[count], void* to, long long at, int there,
       if (i < there) target[i] = static_cast<unsigned short>(pack(from[i], 0.0f, type) & 0xFFFFu);
     }
   } else if (count == 4) {
-    *reinterpret_cast<uint2*>(target) = make_uint2(pack(from[0], from[1], type), pack(from[2], from[3], type));
+    __stwb(reinterpret_cast<uint2*>(target), make_uint2(pack(from[0], from[1], type), pack(from[2], from[3], type)));
   } else {
     UNROLL for (int i = 0; i < count; i += 8) {
-      *reinterpret_cast<uint4*>(target + i) = make_uint4(pack(from[i], from[i + 1], type), pack(from[i + 2], from[i + 3], type),
-                                                         pack(from[i + 4], from[i + 5], type), pack(from[i + 6], from[i + 7], type));
+      __stwb(reinterpret_cast<uint4*>(target + i), make_uint4(pack(from[i], from[i + 1], type), pack(from[i + 2], from[i + 3], type),
+                                                              pack(from[i + 4], from[i + 5], type), pack(from[i + 6], from[i + 7], type)));
     }
   }
 }
