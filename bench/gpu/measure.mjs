@@ -114,6 +114,14 @@ const recordedOrNot = (preset) => ({
   runs: [[], ["--graphs"], [], ["--graphs"]].map((more) => ours(preset, "256", ...more)),
 });
 
+// Few steps, since every kernel of them is looked at; with graphs and without, since without them the program is slowed down by being watched.
+/** @param {string} name @param {string} preset @param {string[]} more */
+const profiled = (name, preset, ...more) => ({
+  name: `${name}, batch 256, where the time goes`,
+  share: 40,
+  runs: [[], ["--graphs"]].map((way) => ours(preset, "256", ...more, ...way, "--profile", "--steps", small ? "2" : "5")),
+});
+
 /** @type {{ name: string, share: number, runs: Run[] }[]} */
 const parts = [
   {
@@ -126,6 +134,7 @@ const parts = [
         "test/gpu/packed-attention",
         "test/gpu/graphs",
         "test/gpu/parity",
+        "test/gpu/profile",
         "src/torch/device",
         "src/optim/adamw",
         "src/training/batch-feed",
@@ -156,6 +165,7 @@ const parts = [
       },
     ],
   },
+  profiled("B/16", "vit-b-16"),
   {
     name: "B/16, CLIP and LaCLIP, batch 512",
     share: 50,
@@ -170,6 +180,7 @@ const parts = [
   { name: "B/16, pictures from tars", share: 90, runs: [fed("tars", "256"), fed("tars", "1024")] },
   // In turn, twice: what a graph saves is the time in which the GPU waits for the program.
   recordedOrNot("vit-s-16"),
+  profiled("S/16", "vit-s-16"),
   { name: "B/16, batch 1,024", share: 110, runs: threeWays("vit-b-16", "1024") },
   { name: "whole runs and evaluation", share: 100, runs: [tests("test/gpu/runs", "test/gpu/evaluation")] },
   {
@@ -182,6 +193,7 @@ const parts = [
     share: 40,
     runs: ["loader", "device"].map((views) => ours("vit-b-16", "256", "--method", "slip", "--views", views)),
   },
+  profiled("B/16 SLIP", "vit-b-16", "--method", "slip", "--views", "device"),
   recordedOrNot("vit-b-16"),
   recordedOrNot("vit-b-32"),
   { name: "B/16, pictures from a table", share: 60, runs: [fed("table", "256"), fed("table", "1024")] },

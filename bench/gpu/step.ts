@@ -14,7 +14,17 @@ import { makeObjective } from "../../src/objectives/index.ts";
 import { AdamW } from "../../src/optim/index.ts";
 import { NativeError, Random } from "../../src/support/index.ts";
 import { ClipTokenizer, endOfText, startOfText } from "../../src/text/index.ts";
-import { countWaits, deviceMemory, deviceName, findDevice, hasOperator, setTf32, synchronize, torchInfo } from "../../src/torch/index.ts";
+import {
+  countWaits,
+  deviceMemory,
+  deviceName,
+  findDevice,
+  hasOperator,
+  setTf32,
+  startProfile,
+  synchronize,
+  torchInfo,
+} from "../../src/torch/index.ts";
 import {
   BatchFeed,
   LossScaler,
@@ -25,7 +35,9 @@ import {
   StepMemory,
   decayGroups,
   graphObstacle,
+  profileTables,
   sizesOf,
+  summarizeProfile,
   trainStep,
 } from "../../src/training/index.ts";
 
@@ -43,6 +55,8 @@ const { values } = parseArgs({
     recompute: { type: "boolean", default: false },
     /** Without kernels of our own. */
     plain: { type: "boolean", default: false },
+    /** Say where the time of the steps goes; they take longer then. */
+    profile: { type: "boolean", default: false },
     /** Record the step once and replay it. */
     graphs: { type: "boolean", default: false },
     steps: { type: "string", default: "20" },
@@ -159,6 +173,9 @@ const given: number[] = [];
 const losses: number[] = [];
 /** How often a step had to wait for the device: counted in the last step before those that are measured. */
 let waits: number | undefined;
+let endProfile: ReturnType<typeof startProfile> | undefined;
+/** Seconds in which steps that are profiled waited for their batch. */
+let waiting = 0;
 const common = {
   program: "laclip",
   torch: torchInfo().version,
@@ -172,6 +189,7 @@ const common = {
 try {
   let started = performance.now();
   for (let fed = await feed.next(); typeof fed !== "string"; fed = await feed.next()) {
+    if (losses.length >= warmup) waiting += (performance.now() - started) / 1000;
     const meanwhile = (): void => {
       given.push((performance.now() - started) / 1000);
       feed.bringNext();
@@ -182,6 +200,7 @@ try {
     else loss = take();
     feed.release(fed);
     if (losses.push(loss) >= warmup + steps) synchronize(device);
+    if (values.profile && losses.length === warmup) endProfile = startProfile(device);
     const now = performance.now();
     if (losses.length > warmup) {
       seconds.push((now - started) / 1000);
@@ -189,6 +208,7 @@ try {
     }
     started = now;
   }
+  const profile = endProfile && summarizeProfile(endProfile(), steps, waiting);
   const median = medianOf(seconds);
   print({
     ...common,
@@ -201,6 +221,7 @@ try {
     waits,
     recorded: graphs?.count ?? 0,
     ...(obstacle && { obstacle }),
+    ...(profile && { profile, profileTables: profileTables(profile) }),
     memory: deviceMemory(device) ?? null,
   });
 } catch (error) {

@@ -36,6 +36,10 @@ export function table(results) {
     if (row.split("|").length !== columns) throw new Error(`A row has not the columns of the table: ${row}`);
     lines.push(row);
   }
+  for (const { name, outcome } of results) {
+    if (outcome?.profileTables === undefined) continue;
+    lines.push("", `## ${name}${outcome.recorded ? ", with graphs" : ""}`, "", outcome.profileTables.trimEnd());
+  }
   return lines.join("\n");
 }
 
@@ -56,6 +60,7 @@ function cells({ name, program, outcome = {}, failed, note }, all) {
     outcome.obstacle && `no graphs: ${outcome.obstacle}`,
     note,
     feeding(outcome),
+    outcome.profile && "being watched takes time of its own; tables below",
   ]
     .filter(Boolean)
     .join("; ")

@@ -7,6 +7,7 @@
 #include "adamw.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/record_function.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/stack.h>
 #include <torch/version.h>
@@ -139,6 +140,8 @@ void update_by_operators(Lists& lists, const at::Tensor& step, const at::Tensor&
 // (weights, first moments, second moments: arrays of handles, step number from 1, lr, beta1, beta2, eps, weight decay): on the processor
 napi_value adamw_step(Call& call) {
   at::NoGradGuard no_grad;
+  // No operator: a profile would not have it.
+  RECORD_FUNCTION("laclip::adamw", c10::ArrayRef<const c10::IValue>());
   const double step = to_double(call.env, call[3]);
   const double lr = to_double(call.env, call[4]);
   const Constants c = constants_at(call, 5);

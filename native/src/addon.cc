@@ -8,6 +8,7 @@
 #include "graph.h"
 #include "guard.h"
 #include "kernels.h"
+#include "profile.h"
 #include "recompute.h"
 #include "runtime.h"
 #include "tensor.h"
@@ -97,6 +98,8 @@ NAPI_MODULE_INIT() {
     LACLIP_DECLARE("synchronize", synchronize);
     LACLIP_DECLARE("startWaitCount", start_wait_count);
     LACLIP_DECLARE("endWaitCount", end_wait_count);
+    LACLIP_DECLARE("startProfile", start_profile);
+    LACLIP_DECLARE("endProfile", end_profile);
     LACLIP_DECLARE("openGraph", open_graph);
     LACLIP_DECLARE("endGraph", end_graph);
     LACLIP_DECLARE("replayGraph", replay_graph);

@@ -43,6 +43,8 @@ export interface RunOptions {
   initial?: InitialModel | undefined;
   /** Minutes without a finished step after which that is said, and whether the process then saves and stops. Default 10 and false. */
   stall?: { minutes: number; exit: boolean } | undefined;
+  /** Steps whose time is looked at, see `StepProfiler`. Default none. */
+  profileSteps?: number | undefined;
   /** Tracking servers, see `trackerAddress`. */
   reportTo?: readonly string[];
 }
@@ -77,7 +79,20 @@ async function runOn(
   { samples, count, described }: OpenedData,
   objective: Objective,
   shape: ClipConfig,
-  { recipe, data, out, evaluators = [], device, group, signal, label, initial, stall, reportTo = [] }: RunOptions & { device: string },
+  {
+    recipe,
+    data,
+    out,
+    evaluators = [],
+    device,
+    group,
+    signal,
+    label,
+    initial,
+    stall,
+    profileSteps,
+    reportTo = [],
+  }: RunOptions & { device: string },
 ): Promise<RunResult> {
   const trackers = reportTo.map((text) => trackerAddress(text));
   const { training, optimizer: settings, images } = recipe;
@@ -144,6 +159,7 @@ async function runOn(
       spikeGuard: training.spikeGuard,
       skipSteps: training.skipSteps,
       stall,
+      profileSteps,
       evaluators,
       ...(signal === undefined ? {} : { signal }),
       ...(label === undefined ? {} : { label }),

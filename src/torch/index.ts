@@ -27,6 +27,7 @@ export { hasOperator, operator } from "./operator.ts";
 export type { ResultKind, Scalar } from "./operator.ts";
 export * as ops from "./operators.generated.ts";
 export { type ProductKind, peakFlops, peakOfName } from "./peak-flops.ts";
+export { type Profile, type ProfileEvent, startProfile } from "./profiler.ts";
 export { readNumbers } from "./readback.ts";
 export { recomputed } from "./recompute.ts";
 export * from "./runtime.ts";

@@ -83,6 +83,8 @@ export interface Native {
   synchronize(device: string): void;
   startWaitCount(device: string): void;
   endWaitCount(): number;
+  startProfile(device: string): void;
+  endProfile(): { names: string[]; events: Float64Array };
   openGraph(device: string): number;
   endGraph(graph: number): void;
   replayGraph(graph: number): void;

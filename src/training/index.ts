@@ -6,6 +6,7 @@ export { Faults } from "./faults.ts";
 export * from "./loss-scaler.ts";
 export * from "./parameter-groups.ts";
 export * from "./patch-choice.ts";
+export * from "./profile-summary.ts";
 export * from "./ranks.ts";
 export * from "./reporter.ts";
 export * from "./run-folder.ts";

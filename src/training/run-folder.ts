@@ -7,6 +7,7 @@
  *   checkpoints/       step-00000200/, ...; best, a link to the best of them
  *   splits.json        how steps were split to fit into memory; only when that was chosen
  *   skipped.json       steps that were passed over after numbers that were not finite; only when there were such
+ *   profile/           where the time of some steps went; only when that was asked for
  *   trackers.json      what a tracking server calls the run; only when there is one
  *   heartbeat.json     the last finished step and when that was
  *   model/             the finished model

@@ -22,6 +22,7 @@ import { Ranks } from "./ranks.ts";
 import { RunCourse } from "./run-course.ts";
 import { RunSaving } from "./run-saving.ts";
 import { Speedometer } from "./speedometer.ts";
+import { StepProfiler } from "./step-profiler.ts";
 import { StallWatch } from "./stall-watch.ts";
 import { StepGraphs, graphObstacle } from "./step-graphs.ts";
 import type { GuardState, Verdict } from "./step-guard.ts";
@@ -65,6 +66,7 @@ class Trainer {
   readonly #window = new MeasureWindow();
   readonly #speedometer: Speedometer;
   #graphs: StepGraphs | undefined;
+  readonly #profiler: StepProfiler | undefined;
   readonly #splits: StepSplits;
   /** Step that this start went on from. */
   #from = 0;
@@ -72,9 +74,11 @@ class Trainer {
   #evaluatedStep: number | undefined;
 
   constructor(options: TrainOptions, ranks: Ranks | undefined) {
-    const { totalSteps, run } = options;
+    const { totalSteps, run, profileSteps, device } = options;
     this.#options = options;
     this.#course = new RunCourse(options, ranks);
+    // One process's steps are like those of the others.
+    if (profileSteps !== undefined && this.#course.first) this.#profiler = new StepProfiler({ run: run.path, steps: profileSteps, device });
     this.#saving = new RunSaving(options, this.#course, this.#faults);
     this.#objective = this.#faults.wrap(options.objective, () => this.#course.step);
     this.#progress = new Progress({ label: options.label ?? "train", total: totalSteps, unit: "steps", start: 0 });
@@ -102,6 +106,7 @@ class Trainer {
       this.#course.firstSays(() => true); // a rank that ends well says that the model is there
     } finally {
       this.#progress.finish();
+      this.#profiler?.close();
       await this.#batches?.close();
       this.#graphs?.dispose();
       await this.#saving.close();
@@ -142,6 +147,7 @@ class Trainer {
     let asked = performance.now();
     while (this.#course.step < totalSteps) {
       if (await this.#passOver()) continue;
+      this.#profiler?.begins(this.#course.step);
       const batch = await this.#nextBatch();
       // All stop at the same step, whichever of them was asked to.
       if (this.#course.anySays(batch === "interrupted") || batch === "interrupted") await this.#stop();
@@ -236,6 +242,7 @@ class Trainer {
         "train/rewritten": batch.sources.filter((source) => source !== "original").length / batch.sources.length,
       });
     } else if (this.#course.first) recordLeftOut(run, this.#course.step, verdict, report, lr);
+    this.#profiler?.ends(this.#course.step, (given - asked) / 1000);
     this.#window.add({ "train/data_time": (given - asked) / 1000, "train/batch_time": (done - asked) / 1000 });
     if (this.#course.step % logEvery === 0 || this.#course.step === totalSteps) {
       const own = this.#window.take();

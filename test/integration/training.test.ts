@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
 import { after, before, describe, test } from "node:test";
 import { type Ended, NanoRuns, colours, plainPicture, startLaclip, until } from "./nano-runs.ts";
 
@@ -29,6 +30,27 @@ describe("training", () => {
     }
     assert.equal(runs.weights("same-a"), runs.weights("same-b"));
     assert.notEqual(runs.weights("same-a"), runs.weights("other"));
+  });
+
+  test("a run whose steps are profiled ends with the same weights, and says where their time went", async () => {
+    const { code, stderr } = await laclip(...trainArguments("profiled", "training.steps=10"), "--profile", "2");
+    assert.equal(code, 0, stderr);
+    const folder = join(root, "profiled", "profile");
+    const [tables, trace] = [readFileSync(join(folder, "steps-6-7.md"), "utf8"), readFileSync(join(folder, "steps-6-7.json.gz"))];
+    assert.match(stderr, /ms a step: .*steps-6-7\.md says more/);
+    assert.match(tables, /# Steps 6 to 7 on cpu\n/);
+    assert.match(tables, /\| matrix products \| [\d.]+ \| [\d.]+ % \| \d+ \|/);
+    const { traceEvents } = JSON.parse(gunzipSync(trace).toString()) as { traceEvents: { name: string }[] };
+    assert.equal(traceEvents.filter(({ name }) => name === "laclip::cut_patches").length, 2, "one in each step");
+    assert.equal((await laclip(...trainArguments("unprofiled", "training.steps=10"))).code, 0);
+    assert.equal(runs.weights("profiled"), runs.weights("unprofiled"));
+
+    const short = await laclip(...trainArguments("too-short", "training.steps=5"), "--profile", "2");
+    assert.equal(short.code, 0, short.stderr);
+    assert.match(short.stderr, /No step was recorded: that begins after 5 steps/);
+    const cut = await laclip(...trainArguments("cut-short", "training.steps=7"), "--profile", "20");
+    assert.equal(cut.code, 0, cut.stderr);
+    assert.match(readFileSync(join(root, "cut-short", "profile", "steps-6-7.md"), "utf8"), /the mean of 2;/);
   });
 
   test("a run that is killed and started again ends with the weights of one that was not", async () => {

@@ -49,6 +49,7 @@ interface TrainFlags {
   stallMinutes: number;
   stallExit?: boolean;
   imageThreads?: number;
+  profile?: number;
   reportTo: string[];
   printRecipe?: boolean;
   json?: boolean;
@@ -105,6 +106,11 @@ export function trainCommand(): Command {
       [] as string[],
     )
     .option("--image-threads <count>", "images decoded at once (default: the processors)", parseWhole(1))
+    .option(
+      "--profile <steps>",
+      "record so many steps, once the run is under way, and write where their time goes to profile/ in the run folder",
+      parseWhole(1),
+    )
     .option("--print-recipe", "print the recipe as JSON and stop")
     .action(run);
   return examples(
@@ -163,6 +169,7 @@ async function run(recipeName: string, flags: TrainFlags): Promise<void> {
     evaluators,
     reportTo: flags.reportTo,
     stall: { minutes: flags.stallMinutes, exit: flags.stallExit ?? false },
+    profileSteps: flags.profile,
     signal: interruptSignal("saving a checkpoint at the end of this step"),
   });
   if (group !== undefined && !group.first) return;
