@@ -114,12 +114,14 @@ const recordedOrNot = (preset) => ({
   runs: [[], ["--graphs"], [], ["--graphs"]].map((more) => ours(preset, "256", ...more)),
 });
 
-// Few steps, since every kernel of them is looked at; with graphs and without, since without them the program is slowed down by being watched.
+// Few steps, since every kernel of them is looked at; with graphs too, of steps that begin late enough for their shapes to have been recorded.
 /** @param {string} name @param {string} preset @param {string[]} more */
 const profiled = (name, preset, ...more) => ({
   name: `${name}, batch 256, where the time goes`,
   share: 40,
-  runs: [[], ["--graphs"]].map((way) => ours(preset, "256", ...more, ...way, "--profile", "--steps", small ? "2" : "5")),
+  runs: [[], ["--graphs"]].map((way) =>
+    ours(preset, "256", ...more, ...way, "--profile", "--warmup", small ? "4" : "16", "--steps", small ? "2" : "5"),
+  ),
 });
 
 /** @type {{ name: string, share: number, runs: Run[] }[]} */

@@ -220,6 +220,7 @@ try {
     losses,
     waits,
     recorded: graphs?.count ?? 0,
+    replays: graphs?.replays ?? 0,
     ...(obstacle && { obstacle }),
     ...(profile && { profile, profileTables: profileTables(profile) }),
     memory: deviceMemory(device) ?? null,

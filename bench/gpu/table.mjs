@@ -60,7 +60,7 @@ function cells({ name, program, outcome = {}, failed, note }, all) {
     outcome.obstacle && `no graphs: ${outcome.obstacle}`,
     note,
     feeding(outcome),
-    outcome.profile && "being watched takes time of its own; tables below",
+    outcome.profileTables && "being watched takes time of its own; tables below",
   ]
     .filter(Boolean)
     .join("; ")
@@ -91,7 +91,7 @@ function cells({ name, program, outcome = {}, failed, note }, all) {
     outcome.from && `from ${outcome.from}, batch ${outcome.batch}`,
     outcome.texts && outcome.texts !== "1" ? `K ${outcome.texts}` : "",
     outcome.method === "slip" && outcome.views === "device" ? "colours on the device" : "",
-    outcome.recorded ? `${outcome.recorded} graphs` : "",
+    outcome.recorded ? `${outcome.recorded} graphs, ${outcome.replays} replays` : "",
     outcome.micro ? `micro ${outcome.micro}` : "",
     outcome.recompute === true ? "blocks computed again" : "",
     outcome.plain ? "plain operators" : "",

@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/profiler_kineto.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <set>
 #include <unordered_map>
@@ -35,40 +36,63 @@ uint64_t duration_of(const Event& event, long) {
   return 1000 * static_cast<uint64_t>(event.durationUs());
 }
 
-bool recording = false;
+// What libkineto calls sorts of events: of its own list, those that are asked for here.
+enum Sort { kOperator = 0, kAnnotation = 1, kCopyOnDevice = 3, kFillOnDevice = 4, kKernel = 5 };
+
+bool works_on_device(const KinetoEvent& event) {
+  const auto sort = event.activityType();
+  return event.deviceType() != c10::DeviceType::CPU && (sort == kCopyOnDevice || sort == kFillOnDevice || sort == kKernel);
+}
+
+// libtorch's profiler is one for the process, and the thread that has started it ends it.
+std::atomic<bool> recording{false};
+thread_local bool begun_here = false;
 
 }  // namespace
 
 // (device): from now on the operators of this thread are recorded, and what they have a GPU do
 napi_value start_profile(Call& call) {
   using torch::profiler::impl::ActivityType;
-  if (recording) throw std::runtime_error("a profile is being recorded already");
   // The library beneath says on standard error that it begins and ends, unless it is told not to.
   setenv("KINETO_LOG_LEVEL", "6", /*overwrite=*/0);
   const c10::Device device(to_string(call.env, call[0]));
   std::set<ActivityType> activities{ActivityType::CPU};
   if (device.is_cuda()) activities.insert(ActivityType::CUDA);
   const torch::profiler::impl::ProfilerConfig config(torch::profiler::impl::ProfilerState::KINETO);
-  torch::autograd::profiler::prepareProfiler(config, activities);
-  torch::autograd::profiler::enableProfiler(config, activities);
-  recording = true;
+  if (recording.exchange(true)) throw std::runtime_error("a profile is being recorded already");
+  try {
+    torch::autograd::profiler::prepareProfiler(config, activities);
+    torch::autograd::profiler::enableProfiler(config, activities);
+  } catch (...) {
+    recording = false;
+    throw;
+  }
+  begun_here = true;
   return undefined(call.env);
 }
 
 // () -> { names, events }: for each event six numbers: which name, whether on the device (1) or the processor (0), stream or thread, start (after
 // that of the first) and duration in nanoseconds, and the operator that has caused it as the number of its event, or -1
 napi_value end_profile(Call& call) {
-  if (!recording) throw std::runtime_error("no profile is being recorded");
+  if (!begun_here) throw std::runtime_error("no profile is being recorded by this thread");
+  begun_here = false;
   recording = false;
   const auto result = torch::autograd::profiler::disableProfiler();
-  const std::vector<KinetoEvent>& events = result->events();
+  const std::vector<KinetoEvent>& all = result->events();
   constexpr size_t width = 6;
   std::unordered_map<std::string, uint32_t> numbers;
   std::unordered_map<uint64_t, size_t> by_correlation;
+  // What is on a device beside its work says it twice: spans of what was called around it.
+  std::vector<const KinetoEvent*> events;
   uint64_t first = UINT64_MAX;
-  for (size_t i = 0; i < events.size(); i++) {
-    first = std::min(first, start_of(events[i], 0));
-    if (events[i].deviceType() == c10::DeviceType::CPU && events[i].linkedCorrelationId() == 0) by_correlation[events[i].correlationId()] = i;
+  for (const KinetoEvent& event : all) {
+    const bool on_processor = event.deviceType() == c10::DeviceType::CPU;
+    if (!on_processor && !works_on_device(event)) continue;
+    // Calls of CUDA's own count from 1 as well.
+    const auto sort = event.activityType();
+    if (on_processor && (sort == kOperator || sort == kAnnotation)) by_correlation[event.correlationId()] = events.size();
+    first = std::min(first, start_of(event, 0));
+    events.push_back(&event);
   }
   napi_value found, names, buffer, array;
   void* memory = nullptr;
@@ -77,7 +101,8 @@ napi_value end_profile(Call& call) {
   check(env, napi_create_array(env, &names));
   check(env, napi_create_arraybuffer(env, events.size() * width * sizeof(double), &memory, &buffer));
   auto* row = static_cast<double*>(memory);
-  for (const KinetoEvent& event : events) {
+  for (const KinetoEvent* const one : events) {
+    const KinetoEvent& event = *one;
     const auto added = numbers.emplace(event.name(), static_cast<uint32_t>(numbers.size()));
     if (added.second) check(env, napi_set_element(env, names, added.first->second, from_string(env, added.first->first)));
     const bool on_device = event.deviceType() != c10::DeviceType::CPU;

@@ -22,7 +22,8 @@ const operator = (name: string, start: number, duration: number, lane = 1): Prof
 
 /** Kind of a single event. */
 function kindOf(event: ProfileEvent): string {
-  return summarizeProfile({ events: [event], seconds: 1 }, 1, 0).kinds[0]!.name;
+  const beside = kernel("of a GPU that works", 0, 0);
+  return summarizeProfile({ events: event.onDevice ? [event, beside] : [event], seconds: 1 }, 1, 0).longest[0]!.kind;
 }
 
 describe("a profile", () => {
@@ -63,7 +64,19 @@ describe("a profile", () => {
       for (const [name, by] of names) assert.equal(kindOf(kernel(name, 0, 1, by)), kind, name);
     }
     assert.equal(kindOf(operator("torch::autograd::CppNode<laclip::(anonymous namespace)::SplitHeads>", 0, 1)), "norms and heads");
-    assert.equal(kindOf(operator("MmBackward0", 0, 1)), "autograd itself");
+    for (const name of [
+      "MmBackward0",
+      "SumBackward0",
+      "autograd::engine::evaluate_function: SumBackward0",
+      "torch::autograd::AccumulateGrad",
+    ]) {
+      assert.equal(kindOf(operator(name, 0, 1)), "autograd itself", name);
+    }
+    assert.equal(kindOf(operator("aten::linalg_vector_norm", 0, 1)), "reductions");
+    assert.equal(kindOf(operator("aten::normal_", 0, 1)), "random numbers");
+    for (const name of ["aten::maximum", "aten::logical_and", "aten::eq"]) assert.equal(kindOf(operator(name, 0, 1)), "elementwise", name);
+    for (const name of ["aten::expand", "aten::_unsafe_view", "aten::view_as"])
+      assert.equal(kindOf(operator(name, 0, 1)), "views of tensors", name);
     assert.equal(kindOf(operator("aten::addmm", 0, 1)), "matrix products");
     assert.equal(kindOf(operator("aten::as_strided", 0, 1)), "views of tensors");
   });
@@ -131,12 +144,26 @@ describe("a profile", () => {
     assert.ok(shown.every(({ dur }) => dur === 1));
   });
 
+  test("of copies alone is one of the processor", () => {
+    const events = [operator("aten::copy_", 0, 5), kernel("Memcpy HtoD (Pinned -> Device)", 10, 20, "aten::copy_")];
+    const { of, busy } = summarizeProfile({ events, seconds: 1 }, 1, 0);
+    assert.deepEqual([of, Math.round(busy * 1e6)], ["processor", 5]);
+  });
+
+  test("tells kernels of one pattern apart", () => {
+    const pattern = (body: string): string =>
+      `void at::native::elementwise_kernel<128, 4, at::native::gpu_kernel_impl_nocast<at::native::BinaryFunctor<float, float, float, at::native::binary_internal::${body}<float> > >`;
+    const events = ["MulFunctor", "DivFunctor"].map((body, i) => kernel(pattern(body), i, 1));
+    const tables = profileTables(summarizeProfile({ events, seconds: 1 }, 1, 0));
+    for (const body of ["MulFunctor", "DivFunctor"]) assert.ok(tables.includes(body), tables);
+  });
+
   test("keeps a kernel's long name out of the way, and the table whole", () => {
     const events = [kernel(`void kernel<${"x|".repeat(200)}>`, 0, 1)];
     const line = profileTables(summarizeProfile({ events, seconds: 1 }, 1, 0))
       .split("\n")
-      .find((one) => one.includes("void kernel"))!;
+      .find((one) => one.includes("kernel<"))!;
     assert.equal(line.split("|").length, 7);
-    assert.ok(line.length < 160);
+    assert.ok(line.length < 200);
   });
 });

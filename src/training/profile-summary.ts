@@ -10,23 +10,29 @@ const kinds: readonly (readonly [kind: string, words: RegExp])[] = [
   ["attention", /attention|flash|fmha|sdpa|scaled_?softmax/i],
   ["optimiser", /adam|multi_tensor|_foreach|_amp_/i],
   ["matrix products", /gemm|gemv|cutlass|nvjet|xmma|cublas|mkldnn|(::|^| )(mm|addmm|bmm|baddbmm|matmul|linear|dot|convolution\w*)\b/i],
-  ["norms and heads", /add_?norm|split_?heads|layer_?norm|batch_?norm/i],
+  ["norms and heads", /add_?norm|split_?heads|layer_?norm|batch_?norm|GammaBeta/i],
   ["activations", /gelu|relu|threshold|activate|activation|sigmoid/i],
   ["patches", /cut_?patches/i],
-  ["rows by number", /embedding|index|gather|scatter|sort|unique|nonzero|where|masked/i],
-  ["softmax and loss", /softmax|nll|\blog|exp\b/i],
+  ["rows by number", /embedding|compute_grad_weight|krn_|index|gather|scatter|sort|unique|nonzero|where|masked/i],
+  ["softmax and loss", /softmax|nll_loss|(::|_)(log|exp|logsumexp|log1p)(_|\b)/i],
   [
     "copies and casts",
-    /memcpy|memset|copy|clone|::cat\b|CatArray|stack|fill|zero|ones|arange|full|repeat|expand|contiguous|_to_copy|empty/i,
+    /memcpy|memset|copy|clone|::cat\b|CatArray|stack|fill|zero|ones|arange|full|repeat|contiguous|empty|::item|_local_scalar/i,
   ],
-  ["reductions", /reduce|sum|mean|norm|max|min|\ball\b|isfinite|isnan/i],
-  ["elementwise", /elementwise|vectorized|::(add|sub|mul|div|neg|sqrt|rsqrt|pow|reciprocal|clamp)\w*/i],
-  ["autograd itself", /autograd|Backward\d*\b/],
+  ["reductions", /reduce|sum|mean|norm\b|(::|_)(a?max|a?min|argmax|all|any)\b|isfinite|isnan/i],
+  [
+    "elementwise",
+    /elementwise|vectorized|::(add|sub|mul|div|neg|abs|sqrt|rsqrt|pow|reciprocal|clamp|maximum|minimum|[gl][te]|eq|ne|logical|bitwise)\w*/i,
+  ],
+  ["random numbers", /normal_|uniform_|bernoulli|random|dropout/i],
   [
     "views of tensors",
-    /::(select|view|as_strided|slice|transpose|t|permute|detach|unsqueeze|squeeze|reshape|resolve_\w+|alias|narrow|split|chunk|unbind|flatten|to|result_type)\b/,
+    /::(_?(unsafe_)?view|select|as_strided|slice|transpose|t|permute|expand|detach|unsqueeze|squeeze|reshape|resolve_\w+|alias|narrow|split|chunk|unbind|flatten|to|result_type)(_as)?\b/i,
   ],
 ];
+
+/** What autograd does around the operators of a way back, which are called within. */
+const autograd = /^autograd::engine|^torch::autograd::(?!CppNode)|Backward\d*$/;
 
 /** Work of one sort, in one step of the mean. */
 export interface ProfiledWork {
@@ -57,9 +63,10 @@ export interface ProfileSummary {
  * @param waiting seconds of all the steps together in which batches were waited for
  */
 export function summarizeProfile({ events, seconds }: Profile, steps: number, waiting: number): ProfileSummary {
-  const onDevice = events.filter(({ onDevice }) => onDevice);
-  const of = onDevice.length > 0 ? "GPU" : "processor";
-  const work = of === "GPU" ? onDevice.map((event) => ({ event, own: event.duration })) : ownTimes(events);
+  const there = events.filter(({ onDevice }) => onDevice);
+  // Copies alone are no picture of what it did.
+  const of = there.some(({ name }) => !/^mem(cpy|set)/i.test(name)) ? "GPU" : "processor";
+  const work = of === "GPU" ? there.map((event) => ({ event, own: event.duration })) : ownTimes(events.filter(({ onDevice }) => !onDevice));
   const byKind = new Map<string, ProfiledWork>();
   const byName = new Map<string, ProfiledWork & { kind: string; operators: Set<string> }>();
   const add = (one: ProfiledWork, own: number): void => {
@@ -69,14 +76,14 @@ export function summarizeProfile({ events, seconds }: Profile, steps: number, wa
   for (const { event, own } of work) {
     const kind = kindOf(event);
     const { operator } = event;
-    const name = plainName(event);
+    const name = plainName(event.name);
     if (!byKind.has(kind)) byKind.set(kind, { name: kind, seconds: 0, calls: 0 });
     add(byKind.get(kind)!, own);
     const key = `${kind} ${name}`;
     if (!byName.has(key)) byName.set(key, { name, kind, operators: new Set(), seconds: 0, calls: 0 });
     const named = byName.get(key)!;
     add(named, own);
-    if (operator !== undefined) named.operators.add(operator);
+    if (operator !== undefined) named.operators.add(plainName(operator));
   }
   const longestFirst = <T extends ProfiledWork>(all: Iterable<T>): T[] => [...all].sort((a, b) => b.seconds - a.seconds);
   return {
@@ -119,9 +126,10 @@ export function profileTables(summary: ProfileSummary): string {
 /** More of them keep viewers busy for minutes. */
 const mostEvents = 200_000;
 
-/** The longest events, at most 200,000, as trace viewers read them: https://ui.perfetto.dev, chrome://tracing. */
+/** The events, at most 200,000 (the longest, those of a GPU first), as trace viewers read them: https://ui.perfetto.dev, chrome://tracing. */
 export function chromeTrace({ events }: Profile): string {
-  const shown = events.length <= mostEvents ? events : events.toSorted((a, b) => b.duration - a.duration).slice(0, mostEvents);
+  const weight = ({ onDevice, duration }: ProfileEvent): number => duration + (onDevice ? 1e12 : 0);
+  const shown = events.length <= mostEvents ? events : events.toSorted((a, b) => weight(b) - weight(a)).slice(0, mostEvents);
   const lanes = [
     { ph: "M", name: "process_name", pid: 0, tid: 0, args: { name: "operators" } },
     { ph: "M", name: "process_name", pid: 1, tid: 0, args: { name: "GPU" } },
@@ -130,7 +138,7 @@ export function chromeTrace({ events }: Profile): string {
     ...lanes,
     ...shown.map((event) => ({
       ph: "X",
-      name: plainName(event),
+      name: plainName(event.name),
       cat: kindOf(event),
       pid: event.onDevice ? 1 : 0,
       tid: event.lane,
@@ -142,12 +150,15 @@ export function chromeTrace({ events }: Profile): string {
   return `{"displayTimeUnit": "ms", "traceEvents": [\n${lines.join(",\n")}\n]}\n`;
 }
 
-/** Without the names around that of an operator of our own on its way back. */
-function plainName({ name }: ProfileEvent): string {
-  return name.replace(/^torch::autograd::CppNode<(?:.*::)?(\w+)>$/, "$1, backward");
+/** Without the names around that of an operator of our own on its way back, and without what all kernels of libtorch begin with. */
+function plainName(name: string): string {
+  return name
+    .replace(/^torch::autograd::CppNode<(?:.*::)?(\w+)>$/, "$1, backward")
+    .replaceAll(/^void |\(anonymous namespace\)::|at::native::/g, "");
 }
 
-function kindOf({ name, operator = "" }: ProfileEvent): string {
+function kindOf({ name, operator = "", onDevice }: ProfileEvent): string {
+  if (!onDevice && autograd.test(name)) return "autograd itself";
   const both = `${operator} ${name}`;
   return kinds.find(([, words]) => words.test(both))?.[0] ?? "other";
 }
@@ -188,5 +199,5 @@ function milliseconds(seconds: number): string {
 
 /** A kernel's name has all its types. */
 function cut(name: string): string {
-  return name.length <= 100 ? name : `${name.slice(0, 97)}...`;
+  return name.length <= 140 ? name : `${name.slice(0, 137)}...`;
 }

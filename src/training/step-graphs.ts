@@ -62,6 +62,7 @@ export class StepGraphs {
   readonly #recorded = new Map<string, RecordedStep>();
   readonly #seen = new Set<string>();
   #failed = false;
+  #replays = 0;
 
   constructor({ most = 4, tokenStep }: StepGraphsOptions = {}) {
     this.#most = most;
@@ -71,6 +72,11 @@ export class StepGraphs {
   /** Graphs that have been recorded. */
   get count(): number {
     return this.#recorded.size;
+  }
+
+  /** Steps that were given to the device by one call. */
+  get replays(): number {
+    return this.#replays;
   }
 
   /** The same batch in one of few shapes, before it is brought to the device. */
@@ -95,7 +101,9 @@ export class StepGraphs {
     const there = input.there ?? brought!;
     try {
       const recorded = this.#recordedFor(context, { ...input, there }, plan);
-      return recorded === undefined ? this.#anew(context, { ...input, there }, plan) : again(recorded, there, context, plan);
+      if (recorded === undefined) return this.#anew(context, { ...input, there }, plan);
+      this.#replays++;
+      return again(recorded, there, context, plan);
     } finally {
       if (brought !== undefined) disposeTensors(brought);
     }

@@ -9,78 +9,113 @@ import { chromeTrace, profileTables, summarizeProfile } from "./profile-summary.
 /** The first steps of a start compile kernels, fill the memory's pools and wait for the loader. */
 const unlikeOthers = 5;
 
+export interface StepProfilerOptions {
+  /** The run's folder. */
+  run: string;
+  /** How many are recorded. */
+  steps: number;
+  /** Where they compute. */
+  device: string;
+  /** Of the whole run. */
+  totalSteps: number;
+  /** After every so many steps something else comes in between: a checkpoint, an evaluation. */
+  periods: readonly number[];
+  /** Begins a profile. Default `startProfile`. */
+  start?: (device: string) => () => Profile;
+}
+
 /**
  * `profile/steps-6-10.md` has tables (`profileTables`), `profile/steps-6-10.json.gz` operators and kernels one by one for a viewer (`chromeTrace`).
- * Recording takes time of its own, so that a recorded step is somewhat slower than others.
+ * Recording takes time of its own, so that a recorded step is somewhat slower than others. A run does not end for what goes wrong here.
  */
 export class StepProfiler {
-  readonly #run: string;
-  readonly #wanted: number;
-  readonly #device: string;
-  #started: number | undefined;
-  #first = 0;
-  #steps = 0;
+  readonly #options: Required<StepProfilerOptions>;
+  /** Steps of this start. */
+  #taken = 0;
+  /** Numbers of the steps that were recorded. */
+  readonly #recorded: number[] = [];
   #waiting = 0;
   #end: (() => Profile) | undefined;
   #done = false;
 
-  /** @param options.run the run's folder @param options.steps how many @param options.device where the steps compute */
-  constructor({ run, steps, device }: { run: string; steps: number; device: string }) {
-    this.#run = run;
-    this.#wanted = steps;
-    this.#device = device;
+  constructor(options: StepProfilerOptions) {
+    this.#options = { start: startProfile, ...options };
   }
 
-  /** Before a step asks for its batch. @param step steps finished */
-  begins(step: number): void {
-    this.#started ??= step;
-    if (this.#done || this.#end !== undefined || step < this.#started + unlikeOthers) return;
-    this.#first = step + 1;
-    this.#end = startProfile(this.#device);
+  /**
+   * Before a step asks for its batch. A recording begins where enough steps follow with nothing in between.
+   * @param step steps finished
+   * @returns whether one began, which takes time of its own
+   */
+  begins(step: number): boolean {
+    if (this.#done || this.#end !== undefined || this.#taken < unlikeOthers) return false;
+    const { steps, totalSteps, periods } = this.#options;
+    const undisturbed = Math.min(...periods.map((period) => period - (step % period)));
+    const wanted = Math.min(steps, ...periods);
+    if (undisturbed < wanted && step + wanted < totalSteps) return false;
+    this.#guard(() => (this.#end = this.#options.start(this.#options.device)));
+    return true;
   }
 
   /** After a step. @param step its number @param waited seconds for its batch */
   ends(step: number, waited: number): void {
+    this.#taken++;
     if (this.#end === undefined) return;
-    this.#steps++;
+    this.#recorded.push(step);
     this.#waiting += waited;
-    if (step - this.#first + 1 >= this.#wanted) this.#write();
+    if (this.#recorded.length >= this.#options.steps) this.breakOff();
   }
 
-  /** With the run; writes what there is. */
+  /** Before anything that is no step, such as a checkpoint: what was recorded until now is written, and that is all. */
+  breakOff(): void {
+    const end = this.#end;
+    if (end === undefined) return;
+    this.#end = undefined;
+    this.#guard(() => {
+      const profile = end();
+      if (this.#recorded.length > 0) this.#write(profile);
+    });
+    this.#done ||= this.#recorded.length > 0;
+  }
+
+  /** At the end of the run, however that came. */
   close(): void {
-    if (this.#end !== undefined && this.#steps > 0) this.#write();
-    this.#end?.();
+    this.breakOff();
     if (!this.#done) log.warn(`No step was recorded: that begins after ${unlikeOthers} steps, since the first are unlike the others.`);
     this.#done = true;
   }
 
-  #write(): void {
-    const profile = this.#end!();
-    this.#end = undefined;
-    this.#done = true;
-    const summary = summarizeProfile(profile, this.#steps, this.#waiting);
-    const device = deviceName(this.#device) ?? this.#device;
-    if (worksAside(this.#device) && summary.of === "processor") {
-      log.warn(`What ${device} did could not be seen, so the profile is of the processor: CUDA's profiling library (CUPTI) gave nothing.`);
+  /** What does not work here is said, and not tried again. */
+  #guard(body: () => void): void {
+    try {
+      body();
+    } catch (error) {
+      this.#done = true;
+      log.warn(`No profile: ${error instanceof Error ? error.message : String(error)}`);
     }
-    const folder = join(this.#run, "profile");
-    const name = `steps-${this.#first}-${this.#first + this.#steps - 1}`;
+  }
+
+  #write(profile: Profile): void {
+    const { run, device: name } = this.#options;
+    const summary = summarizeProfile(profile, this.#recorded.length, this.#waiting);
+    const device = deviceName(name) ?? name;
+    if (worksAside(name) && summary.of === "processor") {
+      log.warn(
+        `What ${device} did could not be seen, so the profile is of the processor: CUDA's profiling library (CUPTI) has no kernels.`,
+      );
+    }
+    const folder = join(run, "profile");
+    const [first, last] = [this.#recorded[0]!, this.#recorded.at(-1)!];
+    const file = join(folder, `steps-${first}-${last}`);
     try {
       mkdirSync(folder, { recursive: true });
-      writeFileAtomic(join(folder, `${name}.json.gz`), gzipSync(chromeTrace(profile)));
-      writeFileAtomic(
-        join(folder, `${name}.md`),
-        `# Steps ${this.#first} to ${this.#first + this.#steps - 1} on ${device}\n\n${profileTables(summary)}`,
-      );
+      writeFileAtomic(`${file}.json.gz`, gzipSync(chromeTrace(profile)));
+      writeFileAtomic(`${file}.md`, `# Steps ${first} to ${last} on ${device}\n\n${profileTables(summary)}`);
     } catch (error) {
-      // A run does not end for this.
-      log.warn(`The profile can't be written: ${String(explainWriteFailure(error, folder))}`);
-      return;
+      throw explainWriteFailure(error, folder);
     }
     const most = summary.kinds.slice(0, 3).map(({ name: kind, seconds }) => `${kind} ${((100 * seconds) / summary.seconds).toFixed(0)} %`);
-    log.info(
-      `${(1000 * summary.seconds).toFixed(1)} ms a step: ${most.join(", ")}. ${join(folder, name)}.md says more; ui.perfetto.dev shows the .json.gz.`,
-    );
+    const milliseconds = (1000 * summary.seconds).toFixed(1);
+    log.info(`${milliseconds} ms a step: ${most.join(", ")}. ${file}.md says more; ui.perfetto.dev shows the .json.gz.`);
   }
 }

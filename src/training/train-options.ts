@@ -76,7 +76,7 @@ export interface TrainOptions {
   stall?: { minutes: number; exit: boolean } | undefined;
   /** Aborting it saves a checkpoint at the edge of the step and throws InterruptedError. */
   signal?: AbortSignal;
-  /** Steps to record once the run is under way, for where their time goes: see `StepProfiler`. Default none. */
+  /** Steps to record once the run is under way, for where their time goes: see `StepProfiler`. At most 100 fit well. Default none. */
   profileSteps?: number | undefined;
   /** Word at the start of progress lines. Default "train". */
   label?: string;

@@ -74,11 +74,18 @@ class Trainer {
   #evaluatedStep: number | undefined;
 
   constructor(options: TrainOptions, ranks: Ranks | undefined) {
-    const { totalSteps, run, profileSteps, device } = options;
+    const { totalSteps, run, profileSteps, device, checkpointEvery, evaluators = [] } = options;
     this.#options = options;
     this.#course = new RunCourse(options, ranks);
     // One process's steps are like those of the others.
-    if (profileSteps !== undefined && this.#course.first) this.#profiler = new StepProfiler({ run: run.path, steps: profileSteps, device });
+    if (profileSteps !== undefined && this.#course.first)
+      this.#profiler = new StepProfiler({
+        run: run.path,
+        steps: profileSteps,
+        device,
+        totalSteps,
+        periods: [checkpointEvery, ...evaluators.map(({ everySteps }) => everySteps)],
+      });
     this.#saving = new RunSaving(options, this.#course, this.#faults);
     this.#objective = this.#faults.wrap(options.objective, () => this.#course.step);
     this.#progress = new Progress({ label: options.label ?? "train", total: totalSteps, unit: "steps", start: 0 });
@@ -106,12 +113,12 @@ class Trainer {
       this.#course.firstSays(() => true); // a rank that ends well says that the model is there
     } finally {
       this.#progress.finish();
-      this.#profiler?.close();
       await this.#batches?.close();
       this.#graphs?.dispose();
       await this.#saving.close();
       this.#watch.close();
       run.sync();
+      this.#profiler?.close();
     }
     if (this.skipped > 0) log.info(`${this.skipped} of ${totalSteps} steps were left out; events.jsonl says why.`);
     if (this.skipped >= totalSteps) log.warn("No step changed the weights: this model has learnt nothing.");
@@ -147,7 +154,7 @@ class Trainer {
     let asked = performance.now();
     while (this.#course.step < totalSteps) {
       if (await this.#passOver()) continue;
-      this.#profiler?.begins(this.#course.step);
+      if (this.#profiler?.begins(this.#course.step) === true) asked = performance.now();
       const batch = await this.#nextBatch();
       // All stop at the same step, whichever of them was asked to.
       if (this.#course.anySays(batch === "interrupted") || batch === "interrupted") await this.#stop();
@@ -171,6 +178,7 @@ class Trainer {
     const { totalSteps, run } = this.#options;
     const next = Math.min(this.#course.over.next(this.#course.step), totalSteps);
     if (next === this.#course.step) return false;
+    this.#profiler?.breakOff();
     log.info(`Steps ${this.#course.step + 1} to ${next} are left out, with their data.`);
     run.record("passed over", this.#course.step, { to: next });
     this.#progress.skip(next - this.#course.step);
@@ -243,6 +251,7 @@ class Trainer {
       });
     } else if (this.#course.first) recordLeftOut(run, this.#course.step, verdict, report, lr);
     this.#profiler?.ends(this.#course.step, (given - asked) / 1000);
+    if (this.#course.step === totalSteps) this.#profiler?.breakOff();
     this.#window.add({ "train/data_time": (given - asked) / 1000, "train/batch_time": (done - asked) / 1000 });
     if (this.#course.step % logEvery === 0 || this.#course.step === totalSteps) {
       const own = this.#window.take();
@@ -267,6 +276,7 @@ class Trainer {
     this.#evaluatedStep = this.#course.step;
     const due = evaluators.filter(({ everySteps }) => this.#course.step % everySteps === 0 || this.#course.step === totalSteps);
     if (due.length === 0) return;
+    this.#profiler?.breakOff();
     this.#watch.phase("evaluation");
     if (this.#course.first) {
       const measures: Record<string, number> = {};
@@ -286,6 +296,7 @@ class Trainer {
    * @returns false when the run was rolled back
    */
   async #save({ wait = false, mayRollBack = false } = {}): Promise<boolean> {
+    this.#profiler?.breakOff();
     this.#watch.phase("checkpoint");
     if ((await this.#saving.save({ wait })) || !mayRollBack) return true;
     const { step } = this.#course;
@@ -299,6 +310,7 @@ class Trainer {
    */
   async #rollBack(good: number, why: string, loss: number): Promise<void> {
     const { run, checkpointEvery, rollbacks = 3 } = this.#options;
+    this.#profiler?.breakOff();
     await this.#saving.settled();
     const to = this.#course.step;
     if (this.#course.over.rollbacks >= rollbacks)

@@ -108,8 +108,8 @@ export function trainCommand(): Command {
     .option("--image-threads <count>", "images decoded at once (default: the processors)", parseWhole(1))
     .option(
       "--profile <steps>",
-      "record so many steps, once the run is under way, and write where their time goes to profile/ in the run folder",
-      parseWhole(1),
+      "record so many steps, once the run is under way, and write where their time goes to profile/ in the run folder (at most 100)",
+      parseWhole(1, 100),
     )
     .option("--print-recipe", "print the recipe as JSON and stop")
     .action(run);
