@@ -82,13 +82,13 @@ napi_value end_profile(Call& call) {
   constexpr size_t width = 6;
   std::unordered_map<std::string, uint32_t> numbers;
   std::unordered_map<uint64_t, size_t> by_correlation;
-  // What is on a device beside its work says it twice: spans of what was called around it.
+  // Work of a device comes with spans of what was called around it, which would count it twice.
   std::vector<const KinetoEvent*> events;
   uint64_t first = UINT64_MAX;
   for (const KinetoEvent& event : all) {
     const bool on_processor = event.deviceType() == c10::DeviceType::CPU;
     if (!on_processor && !works_on_device(event)) continue;
-    // Calls of CUDA's own count from 1 as well.
+    // Calls of CUDA have numbers of their own, which are as small.
     const auto sort = event.activityType();
     if (on_processor && (sort == kOperator || sort == kAnnotation)) by_correlation[event.correlationId()] = events.size();
     first = std::min(first, start_of(event, 0));

@@ -22,11 +22,11 @@ import { Ranks } from "./ranks.ts";
 import { RunCourse } from "./run-course.ts";
 import { RunSaving } from "./run-saving.ts";
 import { Speedometer } from "./speedometer.ts";
-import { StepProfiler } from "./step-profiler.ts";
 import { StallWatch } from "./stall-watch.ts";
 import { StepGraphs, graphObstacle } from "./step-graphs.ts";
 import type { GuardState, Verdict } from "./step-guard.ts";
 import type { StepSplit } from "./step-memory.ts";
+import { StepProfiler } from "./step-profiler.ts";
 import { StepSplits } from "./step-splits.ts";
 import { type StepInput, type StepJudge, type StepReport, trainStep } from "./step.ts";
 import { finiteOrText, loaderStart, recordLeftOut, recordStep, warnOfWaiting } from "./train-events.ts";
@@ -78,14 +78,10 @@ class Trainer {
     this.#options = options;
     this.#course = new RunCourse(options, ranks);
     // One process's steps are like those of the others.
-    if (profileSteps !== undefined && this.#course.first)
-      this.#profiler = new StepProfiler({
-        run: run.path,
-        steps: profileSteps,
-        device,
-        totalSteps,
-        periods: [checkpointEvery, ...evaluators.map(({ everySteps }) => everySteps)],
-      });
+    if (profileSteps !== undefined && this.#course.first) {
+      const periods = [checkpointEvery, ...evaluators.map(({ everySteps }) => everySteps)];
+      this.#profiler = new StepProfiler({ run: run.path, steps: profileSteps, device, totalSteps, periods });
+    }
     this.#saving = new RunSaving(options, this.#course, this.#faults);
     this.#objective = this.#faults.wrap(options.objective, () => this.#course.step);
     this.#progress = new Progress({ label: options.label ?? "train", total: totalSteps, unit: "steps", start: 0 });

@@ -122,8 +122,8 @@ describe("cached gradients", () => {
     const live: number[] = [];
     const watched = Object.create(model, {
       encodeImages: {
-        value: (images: Tensor): Tensor => {
-          seen.push(images.sizeOf(0));
+        value: (images: Parameters<typeof model.encodeImages>[0]): Tensor => {
+          seen.push((images instanceof Tensor ? images : images.bytes).sizeOf(0));
           live.push(memoryInfo().live);
           return model.encodeImages(images);
         },
