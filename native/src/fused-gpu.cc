@@ -369,14 +369,14 @@ void cut_patches_on_gpu(const PatchSizes& s, const at::Tensor& pixels, const flo
                          {"PATCH", static_cast<int>(s.patch_side)},
                          {"WHOLE", even({out}) && s.numbers() % columns == 0 ? 1 : 0}}};
   const kernels::CutPatches arguments{pixels.data_ptr<uint8_t>(),
-                                kept.defined() ? reinterpret_cast<const long long*>(kept.data_ptr<int64_t>()) : nullptr,
-                                data(out),
-                                patches,
-                                static_cast<int>(s.each),
-                                static_cast<int>(s.side),
-                                static_cast<int>(s.across),
-                                {scale[0], scale[1], scale[2]},
-                                {shift[0], shift[1], shift[2]}};
+                                      kept.defined() ? reinterpret_cast<const long long*>(kept.data_ptr<int64_t>()) : nullptr,
+                                      data(out),
+                                      patches,
+                                      static_cast<int>(s.each),
+                                      static_cast<int>(s.side),
+                                      static_cast<int>(s.across),
+                                      {scale[0], scale[1], scale[2]},
+                                      {shift[0], shift[1], shift[2]}};
   launch(pixels.device(), call, blocks_for(patches, 4), &arguments, present({pixels, kept, out}));
 }
 

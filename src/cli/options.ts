@@ -15,7 +15,7 @@ export function parseAmount(text: string): number {
   return value;
 }
 
-/** A reader of whole numbers from `minimum` up. */
+/** A reader of whole numbers from `minimum` up, or to `maximum`. */
 export function parseWhole(minimum: number, maximum = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
     const value = Number(text);

@@ -23,8 +23,8 @@ export interface Profile {
 }
 
 /**
- * Records what this thread's operators do until the function that it returns is called. That takes time of its own, some microseconds for
- * each operator.
+ * Records what this thread's operators do until the function that it returns is called. That takes time of its own
+ * for each operator.
  * @throws NativeError when a profile is recorded already
  */
 export function startProfile(device: string): () => Profile {

@@ -11,10 +11,7 @@ const root = mkdtempSync(join(tmpdir(), "laclip-profiler-"));
 let runs = 0;
 
 /** A run of so many steps, with a checkpoint after every period; returns the files and what was said. */
-function run(
-  options: Partial<StepProfilerOptions> & { totalSteps: number },
-  from = 0,
-): { files: string[]; said: string; starts: number; folder: string } {
+function run(options: Partial<StepProfilerOptions> & { totalSteps: number }, from = 0): { files: string[]; said: string; starts: number } {
   const folder = join(root, `run-${runs++}`);
   const write = mock.method(process.stderr, "write", () => true);
   let starts = 0;
@@ -34,7 +31,7 @@ function run(
     profiler.close();
     const said = write.mock.calls.map(({ arguments: [text] }) => String(text)).join("");
     const files = existsSync(join(folder, "profile")) ? readdirSync(join(folder, "profile")) : [];
-    return { files, said, starts, folder };
+    return { files, said, starts };
   } finally {
     write.mock.restore();
   }
