@@ -6,13 +6,7 @@
 #include <cstring>
 #include <limits>
 
-// The compiler makes a version for each instruction set and the loader picks one: a build also runs on an older machine. CMakeLists.txt
-// gives this file options of its own; what they give up (errno, traps) nobody looks at, and the results are those of IEEE arithmetic.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define LACLIP_VECTORISED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define LACLIP_VECTORISED
-#endif
+#include "vectorised.h"
 
 namespace laclip {
 
@@ -74,6 +68,10 @@ LACLIP_VECTORISED void narrow(const float* __restrict from, uint16_t* __restrict
 
 LACLIP_VECTORISED void add_rows(const float* a, const float* b, float* to, int64_t count) {
   for (int64_t i = 0; i < count; i++) to[i] = a[i] + b[i];
+}
+
+LACLIP_VECTORISED void scale_and_add(const float* x, float scale, const float* __restrict a, float* y, int64_t count) {
+  for (int64_t i = 0; i < count; i++) y[i] = x[i] * scale + a[i];
 }
 
 LACLIP_VECTORISED Moments moments(const float* __restrict x, int64_t count, float eps) {

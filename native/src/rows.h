@@ -12,6 +12,9 @@ void narrow(const float* from, uint16_t* to, int64_t count);
 // to = a + b
 void add_rows(const float* a, const float* b, float* to, int64_t count);
 
+// y = scale * x + a; y may be x.
+void scale_and_add(const float* x, float scale, const float* a, float* y, int64_t count);
+
 struct Moments {
   float mean;
   float rstd;  // 1 / sqrt(variance + eps)

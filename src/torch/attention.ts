@@ -1,8 +1,8 @@
 /**
- * Scaled dot-product attention, by the kernel that suits device, dtype and libtorch.
+ * Scaled dot-product attention, by the kernel that suits device and dtype.
  *
- * libtorch's fused kernel helps in float32 on CPU from 2.x on and hurts under bfloat16 autocast (its backward pass), so on the CPU it
- * is taken for float32 alone; 1.13 does not have it.
+ * In float32 on the CPU an operator of our own is faster than any of libtorch's (bench/attention.md). Under bfloat16 autocast the products
+ * are oneDNN's, one for all heads; libtorch's fused kernel hurts there (its backward pass).
  *
  * Rows of different lengths that lie end to end have kernels of their own, on GPUs: flash attention (Dao 2023) in 16 bits, the
  * memory-efficient kernel (Rabe & Staats 2021, as xFormers has it) in float32. libtorch knows the gradients of both.
@@ -16,15 +16,23 @@ import { Tensor, full } from "./tensor.ts";
 type Fused = (query: Tensor, key: Tensor, value: Tensor, mask: Tensor | null, dropout: number, isCausal: boolean) => Tensor;
 const fusedAttention = operator<Fused>("aten::scaled_dot_product_attention", "", "tensor");
 
+type OnProcessor = (query: Tensor, key: Tensor, value: Tensor, mask: Tensor | null) => Tensor;
+const onProcessor = operator<OnProcessor>("laclip::attention", "", "tensor");
+
 /** `[N, N]`: 0 on and below the diagonal, -infinity above: each token sees itself and those before it. */
 export function causalMask(tokens: number, device: string): Tensor {
   return ops.triu(full([tokens, tokens], -Infinity, { device }), 1);
 }
 
-/** Whether `attention` of such tensors remembers no scores for its gradient. */
-export function keepsNoScores({ device, dtype }: Pick<Tensor, "device" | "dtype">): boolean {
-  if (!hasOperator("aten::scaled_dot_product_attention")) return false;
-  return device.startsWith("cuda") || (device === "cpu" && dtype === "float32");
+/** Whether our operator for the CPU takes heads of width `depth`; see native/src/products.h. */
+function isForProcessor({ device, dtype }: Pick<Tensor, "device" | "dtype">, depth: number): boolean {
+  return device === "cpu" && dtype === "float32" && depth % 8 === 0;
+}
+
+/** Whether `attention` of such tensors, with heads of width `depth`, remembers no scores for its gradient. */
+export function keepsNoScores(tensors: Pick<Tensor, "device" | "dtype">, depth: number): boolean {
+  if (tensors.device.startsWith("cuda")) return hasOperator("aten::scaled_dot_product_attention");
+  return isForProcessor(tensors, depth);
 }
 
 /**
@@ -36,10 +44,10 @@ export function keepsNoScores({ device, dtype }: Pick<Tensor, "device" | "dtype"
  * @returns `[B, H, M, D]`
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, mask?: Tensor, causal = false): Tensor {
-  const there = hasOperator("aten::scaled_dot_product_attention");
+  if (isForProcessor(q, q.sizeOf(-1)) && v.dtype === "float32") return onProcessor(q, k, v, mask ?? null);
   // With a mask that has to be read, a GPU falls back to slower kernels.
-  if (there && q.device !== "cpu") return fusedAttention(q, k, v, causal ? null : (mask ?? null), 0, causal);
-  if (there && q.dtype === "float32" && v.dtype === "float32") return fusedAttention(q, k, v, mask ?? null, 0, false);
+  if (q.device !== "cpu" && hasOperator("aten::scaled_dot_product_attention"))
+    return fusedAttention(q, k, v, causal ? null : (mask ?? null), 0, causal);
   const scale = 1 / Math.sqrt(q.sizeOf(-1));
   if (!mask && canFuseSoftmax(q))
     return scaledSoftmax(q.matmul(k.transpose(-2, -1)), scale)

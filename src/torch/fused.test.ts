@@ -1,12 +1,13 @@
 /** The fused operators against the plain ones that they stand for: values, gradients, edges. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { attention, causalMask, keepsNoScores } from "./attention.ts";
 import { autocast, noGrad } from "./autograd.ts";
 import { type NormWeights, addNorm, cutPatches, gelu, linearThen, quickGelu, scaledSoftmax, splitHeads } from "./fused.ts";
 import { scope } from "./handle.ts";
 import * as ops from "./operators.generated.ts";
 import { manualSeed, setThreads, threads } from "./runtime.ts";
-import { Tensor, full, randn, tensor } from "./tensor.ts";
+import { Tensor, full, randn, tensor, zeros } from "./tensor.ts";
 
 /** A fresh leaf with the same numbers. */
 const leaf = (x: Tensor): Tensor => x.detach().clone().setRequiresGrad();
@@ -261,6 +262,115 @@ describe("the softmax of scaled scores", () => {
             .every((value) => Number.isNaN(value)),
         );
       }
+    });
+  });
+});
+
+describe("attention in float32", () => {
+  const plain = (q: Tensor, k: Tensor, v: Tensor, mask?: Tensor): Tensor => {
+    const scores = q.matmul(k.transpose(-2, -1)).mul(1 / Math.sqrt(q.sizeOf(-1)));
+    return (mask ? scores.add(mask) : scores).softmax(-1).matmul(v);
+  };
+  /** Query, key and value of 2 samples with 3 heads. */
+  const heads = (queries: number, keys: number, depth: number): Tensor[] =>
+    [queries, keys, keys].map((tokens) => randn([2, 3, tokens, depth]).mul(2));
+
+  for (const [queries, keys, depth] of [
+    [1, 1, 8],
+    [1, 17, 32],
+    [5, 5, 24],
+    [17, 17, 32],
+    [33, 9, 16],
+    [70, 101, 64],
+  ] as const) {
+    test(`is that of plain operators, with its gradients: ${queries} queries, ${keys} keys, ${depth} deep`, () => {
+      scope(() => {
+        const behind = tensor([0, -Infinity]).indexSelect(0, tensor([...Array<number>(keys - 1).fill(0), keys > 1 ? 1 : 0]).to("int64"));
+        const masks = [undefined, randn([2, 1, queries, keys]), behind.view(1, 1, 1, keys), randn([queries, 1])];
+        if (queries === keys) masks.push(causalMask(keys, "cpu"));
+        for (const mask of masks) {
+          compare(
+            heads(queries, keys, depth),
+            ([q, k, v]) => [attention(q!, k!, v!, mask)],
+            ([q, k, v]) => [plain(q!, k!, v!, mask)],
+            1e-5,
+          );
+        }
+      });
+    });
+  }
+
+  test("reads what does not lie in order, whose gradients do not either, and keeps no scores", () => {
+    scope(() => {
+      const turned = (x: Tensor): Tensor => x.permute(2, 1, 3, 0);
+      for (const read of [turned, (x: Tensor): Tensor => x.transpose(1, 2).contiguous().transpose(1, 2)]) {
+        compare(
+          read === turned ? [0, 1, 2].map(() => randn([16, 3, 2, 9])) : heads(9, 9, 16),
+          ([q, k, v]) => [attention(read(q!), read(k!), read(v!)).permute(3, 0, 2, 1)],
+          ([q, k, v]) => [plain(read(q!), read(k!), read(v!)).permute(3, 0, 2, 1)],
+          1e-5,
+        );
+      }
+      const [q, k, v] = heads(9, 9, 16) as [Tensor, Tensor, Tensor];
+      assert.doesNotThrow(
+        () => attention(q, k, v).transpose(1, 2).view(2, 9, 48),
+        "the next layer reads the heads of a token side by side",
+      );
+      assert.ok(keepsNoScores(q, 16) && !keepsNoScores(q, 12));
+    });
+  });
+
+  test("of heads that fit no vector is that of plain operators, with its gradients", () => {
+    scope(() => {
+      compare(
+        heads(7, 7, 12),
+        ([q, k, v]) => [attention(q!, k!, v!)],
+        ([q, k, v]) => [plain(q!, k!, v!)],
+        1e-5,
+      );
+    });
+  });
+
+  test("has the same bits with one thread and with several", () => {
+    scope(() => {
+      const before = threads();
+      const inputs = heads(40, 40, 64);
+      const sides = [1, 3].map((count) => {
+        setThreads(count);
+        const leaves = inputs.map(leaf);
+        const found = attention(...(leaves as [Tensor, Tensor, Tensor]));
+        found.mul(found.detach()).sum().backward();
+        return [found, ...leaves.map((x) => x.grad!)].map((x) => x.toArray());
+      });
+      setThreads(before);
+      assert.deepEqual(sides[0], sides[1]);
+    });
+  });
+
+  test("of a query that sees nothing is not a number, and of its neighbours is", () => {
+    scope(() => {
+      const [q, k, v] = heads(2, 3, 8) as [Tensor, Tensor, Tensor];
+      const found = attention(
+        q,
+        k,
+        v,
+        tensor([
+          [-Infinity, -Infinity, -Infinity],
+          [0, 0, 0],
+        ]),
+      );
+      assert.ok(found.slice(2, 0, 1).toArray().every(Number.isNaN) && !found.slice(2, 1).toArray().some(Number.isNaN));
+    });
+  });
+
+  test("says what does not fit", () => {
+    scope(() => {
+      const [q, k, v] = heads(4, 4, 16) as [Tensor, Tensor, Tensor];
+      assert.throws(() => attention(q, k, v.slice(2, 0, 3)), /k and v \[batch, heads, keys, depth\], got \[2, 3, 4, 16\]/);
+      assert.throws(() => attention(q, k.slice(3, 0, 8), v.slice(3, 0, 8)), /q must be \[batch, heads, queries, depth\]/);
+      assert.throws(() => attention(q, k.slice(2, 0, 0), v.slice(2, 0, 0)), /there must be queries and keys/);
+      assert.throws(() => attention(q, k, v, zeros([5])), /expand/i);
+      assert.throws(() => attention(q, k, v, zeros([4]).setRequiresGrad()), /the mask .* gets no gradient/);
     });
   });
 });

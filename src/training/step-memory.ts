@@ -76,7 +76,7 @@ export class StepMemory {
       fused: canFuse({ device, dtype }),
       kernels: device !== "cpu" && canFuse({ device, dtype }),
       cuts: canCutPatches(device),
-      withoutScores: keepsNoScores({ device, dtype }),
+      withoutScores: [model.config.vision, model.config.text].every(({ width, heads }) => keepsNoScores({ device, dtype }, width / heads)),
       packed: takesPackedTexts(model.config, device),
     };
     this.#blocks = { image: learningBlocks(model, "image"), text: learningBlocks(model, "text") };
