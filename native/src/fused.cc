@@ -5,6 +5,7 @@
 //   laclip::scaled_softmax softmax of scaled attention scores, on the CPU alone
 //   laclip::activate       GELU and QuickGELU, on a GPU alone
 //   laclip::cut_patches    images as bytes -> the patches of the image tower, in patches.cc
+//   laclip::attention      attention in float32, on the CPU alone, in attention.cc
 //
 // Here they are for the CPU; what is elsewhere goes to the kernels of fused-gpu.cc.
 //
