@@ -17,7 +17,13 @@ const { libtorch } = findLibtorch({ env, ownVenv: path.join(build, "venv") });
 if (libtorch === undefined) throw new Error("there is no libtorch to build against: name one in LACLIP_LIBTORCH");
 const context = { root, build, env, verbose: false, libtorch };
 const why = await addonStep.missing(context);
-if (why !== undefined) await addonStep.supply(context, why);
+if (why !== undefined) {
+  await addonStep.supply(context, why).catch(async (/** @type {Error} */ error) => {
+    // Of all headers those of NCCL change most from one PyTorch to the next, and one GPU does without.
+    process.stderr.write(`${error.message}\nonce more without NCCL\n`);
+    await addonStep.supply({ ...context, libtorch: { ...libtorch, withoutNccl: true } }, why);
+  });
+}
 
 const asked = 'import("./dist/src/images/index.js").then(({ imageEngine }) => console.log(imageEngine().libjpeg ?? ""))';
 const decoder = () => spawnSync(process.execPath, ["-e", asked], { cwd: root, encoding: "utf8" }).stdout.trim();

@@ -9,6 +9,7 @@
 #include <c10/core/Event.h>
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <torch/version.h>
 
 #include <cstdlib>
 #include <mutex>
@@ -244,6 +245,10 @@ napi_value set_deterministic(Call& call) {
   at::Context& context = at::globalContext();
   context.setDeterministicAlgorithms(on, /*warn_only=*/false);
   context.setDeterministicCuDNN(on);
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 2)
+  // It would fill with NaN whatever is about to be written, batches and outputs of our kernels too: as deterministic, and slower.
+  context.setDeterministicFillUninitializedMemory(false);
+#endif
   return undefined(call.env);
 }
 

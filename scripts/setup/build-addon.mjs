@@ -114,8 +114,8 @@ function glooHeaders({ kind, path: home, includeFolders }) {
  * The folder of NCCL's header: beside a CUDA wheel, or a toolkit's.
  * @param {import("./find-libtorch.mjs").Libtorch} libtorch
  */
-function ncclHeaders({ path: home, cuda }) {
-  if (cuda === null) return undefined;
+function ncclHeaders({ path: home, cuda, withoutNccl }) {
+  if (cuda === null || withoutNccl) return undefined;
   const folders = [path.join(path.dirname(home), "nvidia", "nccl", "include"), "/usr/local/cuda/include", "/usr/include"];
   return folders.find((folder) => existsSync(path.join(folder, "nccl.h")));
 }

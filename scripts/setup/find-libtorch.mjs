@@ -19,6 +19,7 @@ import { SetupError } from "./report.mjs";
  * @property {string | null} cuda version of CUDA that it was built with; null for a CPU build
  * @property {boolean} cxx11abi whether its strings are those of C++11 (wheels before 2.7 had the older ones)
  * @property {number} cxxStandard 17 or what its CMake package asks for, if that is more
+ * @property {boolean} [withoutNccl] leaves NCCL out of the addon; default: it is in where its header is
  */
 
 /** Oldest version that the addon builds against. */

@@ -11,7 +11,7 @@ import type { FeatureGroup } from "../nn/index.ts";
 import { noGrad, ops, scope, arange } from "../torch/index.ts";
 import type { LossReport, ObjectiveNeeds } from "./objective.ts";
 import { type LossPart, RowwiseObjective, type SharedFeatures, blocks } from "./rowwise-objective.ts";
-import { duplicateTexts, ownPlaces, ownTexts } from "./softmax-parts.ts";
+import { duplicateTexts, ofOwnTexts, ownPlaces } from "./softmax-parts.ts";
 
 export class SigmoidLoss extends RowwiseObjective {
   readonly name = "sigmoid";
@@ -44,7 +44,7 @@ export class SigmoidLoss extends RowwiseObjective {
       }
       let total = losses_RT.sum();
       if (shared.pairWeights_BK) {
-        const yes_RK = ops.gather(losses_RT, 1, ownTexts(shared, from, to));
+        const yes_RK = ofOwnTexts(losses_RT, shared, from, to);
         total = total.add(yes_RK.mul(shared.pairWeights_BK.slice(0, from, to).sub(1)).sum());
       }
       const loss = total.div(batch * texts);

@@ -75,8 +75,7 @@ function jointRows(shared: SharedFeatures, from: number, to: number, { maskDupli
       shared.images_BD.slice(0, from, to).matmul(texts_GKD.flatten(0, 1).t()).mul(shared.logitScale),
       () => (maskDuplicates ? duplicateTexts(shared, from, to) : undefined),
     );
-    const own_RK = ownTexts(shared, from, to);
-    const losses_RK = ops.gather(logits_RT.logSoftmax(-1), 1, own_RK).neg();
+    const losses_RK = ofOwnTexts(logits_RT.logSoftmax(-1), shared, from, to).neg();
     const right = noGrad(() => ops.floorDivideScalar(logits_RT.argmax(-1, true), texts).eq(places_R1).sum().div(batch));
     return report(weighted(losses_RK, shared.pairWeights_BK?.slice(0, from, to)).div(2 * batch * texts), "image", right);
   });
@@ -91,12 +90,13 @@ export function ownPlaces({ first, images_BD }: SharedFeatures, from: number, to
   return arange(first + from, first + to, { device: images_BD.device });
 }
 
-/** Places of own texts among those of all ranks, int64 `[R, K]`. */
-export function ownTexts(shared: SharedFeatures, from: number, to: number): Tensor {
-  return scope(() => {
-    const slots_K = arange(0, shared.texts, { device: shared.images_BD.device });
-    return ownPlaces(shared, from, to).unsqueeze(1).mul(shared.texts).add(slots_K);
-  });
+/**
+ * Of images against the texts of all ranks, what belongs to their own: `[R, T]` -> `[R, K]`. A diagonal of blocks and not a `gather`, whose
+ * gradient is added up in no fixed order on a GPU, or waits for the host to have one.
+ */
+export function ofOwnTexts(x_RT: Tensor, { first, texts }: SharedFeatures, from: number, to: number): Tensor {
+  const own_RRK = x_RT.view(to - from, -1, texts).slice(1, first + from, first + to);
+  return ops.diagonal(own_RRK, 0, 0, 1).t();
 }
 
 function weighted(losses: Tensor, weights: Tensor | undefined): Tensor {

@@ -122,8 +122,13 @@ export function packedAttention(q: Tensor, k: Tensor, v: Tensor, queries: Packed
   return out.squeeze(0);
 }
 
-/** The kernels have the arguments that they are given above from 2.6 on. */
+/** The kernels have the arguments that they are given above from 2.6 on. It is asked in every step, and libtorch's answer takes its time. */
+let kernels: boolean | undefined;
 function hasKernels(): boolean {
+  return (kernels ??= findKernels());
+}
+
+function findKernels(): boolean {
   if (!hasOperator("aten::_flash_attention_forward") || !hasOperator("aten::_efficient_attention_forward")) return false;
   const [major, minor] = native().libraryInfo().version.split(".").map(Number) as [number, number];
   return major > 2 || (major === 2 && minor >= 6);
