@@ -185,7 +185,7 @@ const parts = [
   recordedOrNot("vit-s-16"),
   profiled("S/16", "vit-s-16"),
   { name: "B/16, batch 1,024", share: 110, runs: threeWays("vit-b-16", "1024") },
-  { name: "whole runs and evaluation", share: 100, runs: [tests("test/gpu/runs", "test/gpu/evaluation")] },
+  { name: "whole runs and evaluation", share: 100, runs: [tests("test/gpu/runs", "test/gpu/evaluation", "test/gpu/kept-kernels")] },
   {
     name: "B/16, LaCLIP-MT, batch 512",
     share: 45,

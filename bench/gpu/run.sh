@@ -26,6 +26,7 @@ LACLIP_LIBTORCH=$("$python" -c 'import importlib.util as u; print(list(u.find_sp
 export LACLIP_LIBTORCH
 # Compiled kernels stay for the next program, and in this folder.
 TORCHINDUCTOR_CACHE_DIR=$PWD/build/gpu/inductor
-export TORCHINDUCTOR_CACHE_DIR
+LACLIP_KERNEL_CACHE=$PWD/build/gpu/kernels
+export TORCHINDUCTOR_CACHE_DIR LACLIP_KERNEL_CACHE
 node bench/gpu/build-addon.mjs
 exec node bench/gpu/measure.mjs --python "$python" --since "$since" "$@"

@@ -7,6 +7,7 @@
 #include "environment.h"
 #include "graph.h"
 #include "guard.h"
+#include "kept-code.h"
 #include "kernels.h"
 #include "profile.h"
 #include "recompute.h"
@@ -111,7 +112,10 @@ NAPI_MODULE_INIT() {
     LACLIP_DECLARE("setDeterministic", set_deterministic);
     LACLIP_DECLARE("standInDevice", stand_in_device);
     LACLIP_DECLARE("kernelProblem", kernel_problem);
+    LACLIP_DECLARE("keepKernels", keep_kernels);
+    LACLIP_DECLARE("kernelCompilations", kernel_compilations);
     LACLIP_DECLARE("compileKernels", compile_kernels);
+    LACLIP_DECLARE("keepCode", keep_code);
     LACLIP_DECLARE("standInMemory", stand_in_memory);
     LACLIP_DECLARE("memoryInfo", memory_info);
     LACLIP_DECLARE("startMemoryMeasure", start_memory_measure);

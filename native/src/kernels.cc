@@ -1,8 +1,8 @@
 // Kernels on their way to a device: compiled by NVRTC, loaded and started through the driver. A device that stands in for a GPU has them
 // emulated.
 //
-// Compiled code is kept by device, file and constants. Loading is no work that a CUDA graph can record: a step has to run once before it is
-// captured, as libtorch's own kernels want it.
+// What is loaded is kept by device, file and constants, and its code on disk. Loading is no work that a CUDA graph can record: a step has to
+// run once before it is captured, as libtorch's own kernels want it.
 #include "kernels.h"
 
 #include <c10/core/DeviceGuard.h>
@@ -29,7 +29,23 @@ namespace laclip {
 
 namespace {
 
+// Where compiled kernels are kept. Each thread of JavaScript names it when it loads the addon.
+struct Folder {
+  std::mutex mutex;
+  std::string name;
+};
+
+Folder& folder() {
+  static auto* const one = new Folder;
+  return *one;
+}
+
 #ifdef LACLIP_WITH_CUDA
+
+std::string folder_name() {
+  const std::lock_guard<std::mutex> lock(folder().mutex);
+  return folder().name;
+}
 
 int threads_of(const KernelCall& call) {
   for (const auto& constant : call.constants) {
@@ -104,9 +120,9 @@ Driver::Module compiled_for(c10::Device device, const KernelCall& call) {
   const cudaDeviceProp& properties = *at::cuda::getDeviceProperties(device.index());
   if (properties.major < 8) throw std::runtime_error("they take a GPU of compute capability 8.0 or later");
   const auto compiled = [&](const std::string& architecture) {
-    const std::string code = compile_source(compiler_library(), architecture, call);
     Driver::Module module = nullptr;
-    driver().check(driver().load(&module, code.c_str()), "loading a kernel");
+    use_compiled(compiler_library(), architecture, call, folder_name(),
+                 [&](const std::string& code) { driver().check(driver().load(&module, code.c_str()), "loading a kernel"); });
     return module;
   };
   try {
@@ -227,6 +243,15 @@ napi_value kernel_problem(Call& call) {
   return from_string(call.env, "there are none for " + device.str());
 }
 
+napi_value keep_kernels(Call& call) {
+  std::string name = to_string(call.env, call[0]);
+  const std::lock_guard<std::mutex> lock(folder().mutex);
+  folder().name = std::move(name);
+  return undefined(call.env);
+}
+
+napi_value kernel_compilations(Call& call) { return from_double(call.env, static_cast<double>(compilations())); }
+
 napi_value compile_kernels(Call& call) {
   const std::string path = to_string(call.env, call[0]);
   const std::string architecture = to_string(call.env, call[1]);
@@ -245,7 +270,8 @@ napi_value compile_kernels(Call& call) {
     names.push_back(to_string(call.env, name));
   }
   for (uint32_t i = 0; i < count; i++) what.constants.emplace_back(names[i].c_str(), static_cast<int>(values[i]));
-  const std::string code = compile_source(library, architecture, what);
+  std::string code;
+  use_compiled(library, architecture, what, to_string(call.env, call[5]), [&](const std::string& found) { code = found; });
   void* data;
   napi_value buffer;
   check(call.env, napi_create_arraybuffer(call.env, code.size(), &data, &buffer));

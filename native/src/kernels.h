@@ -1,4 +1,4 @@
-// Our own kernels for a GPU: compiled when they are first used, kept for the life of the process, and given to the device.
+// Our own kernels for a GPU: compiled when they are first used, or read from where an earlier process has left them, and given to the device.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -35,7 +35,12 @@ void launch(c10::Device device, const KernelCall& call, int64_t blocks, const Ar
 
 // (device) -> why our kernels don't run there, or undefined where they do
 napi_value kernel_problem(Call& call);
-// (path of a libnvrtc, architecture "sm_90", file, names of constants, their values) -> bytes of the compiled kernels
+// (folder): where compiled kernels are kept from one process to the next; "" for nowhere. Of the process.
+napi_value keep_kernels(Call& call);
+// () -> how often this process has had kernels compiled
+napi_value kernel_compilations(Call& call);
+// (path of a libnvrtc, architecture "sm_90", file, names of constants, their values, folder to keep them in or "") -> bytes of the
+// compiled kernels
 napi_value compile_kernels(Call& call);
 
 }  // namespace laclip

@@ -1,15 +1,19 @@
-// The sources of the kernels lie in the addon; NVRTC comes with every libtorch for CUDA. So no machine needs a CUDA compiler.
+// The sources of the kernels lie in the addon; NVRTC comes with every libtorch for CUDA. So no machine needs a CUDA compiler. Compiling takes
+// tenths of a second for each set of constants, so the code is kept on disk.
 //
 // Its functions are looked up by name and described here: their headers don't come with each libtorch, and their form has not changed since
 // CUDA 11.1.
 #include "nvrtc.h"
 
 #include <dlfcn.h>
+#include <sys/stat.h>
 
+#include <atomic>
 #include <cstring>
 #include <stdexcept>
 #include <vector>
 
+#include "kept-code.h"
 #include "kernel-sources.h"
 
 namespace laclip {
@@ -37,19 +41,23 @@ struct Compiler {
         ptx_size(symbol<decltype(ptx_size)>(library, "nvrtcGetPTXSize")),
         ptx(symbol<decltype(ptx)>(library, "nvrtcGetPTX")),
         words(symbol<decltype(words)>(library, "nvrtcGetErrorString")) {
-    open_builtins(library);
+    int major = 0, minor = 0;
+    check(symbol<int (*)(int*, int*)>(library, "nvrtcVersion")(&major, &minor), "asking for its version");
+    version = std::to_string(major) + "." + std::to_string(minor);
+    Dl_info place;
+    if (dladdr(reinterpret_cast<void*>(create), &place) != 0) path = place.dli_fname;
   }
 
   // NVRTC opens a second library by its name alone, and does not look beside itself, where a wheel has it. Opened before, it is found.
-  void open_builtins(void* library) const {
-    Dl_info place;
-    int major = 0, minor = 0;
-    const auto version = symbol<int (*)(int*, int*)>(library, "nvrtcVersion");
-    if (version(&major, &minor) != 0 || dladdr(reinterpret_cast<void*>(create), &place) == 0) return;
-    const std::string path = place.dli_fname;
-    const std::string name = "libnvrtc-builtins.so." + std::to_string(major) + "." + std::to_string(minor);
+  void open_builtins() const {
     // Where it is not there, NVRTC will say what it lacks.
-    dlopen((path.substr(0, path.rfind('/') + 1) + name).c_str(), RTLD_LAZY | RTLD_GLOBAL);
+    dlopen((path.substr(0, path.rfind('/') + 1) + "libnvrtc-builtins.so." + version).c_str(), RTLD_LAZY | RTLD_GLOBAL);
+  }
+
+  // What tells it from others. Corrected ones have the same version, and hardly the same size.
+  std::string name() const {
+    struct stat file {};
+    return "NVRTC " + version + (stat(path.c_str(), &file) == 0 ? " of " + std::to_string(file.st_size) + " bytes" : "");
   }
 
   void check(int code, const char* what) const {
@@ -66,6 +74,8 @@ struct Compiler {
   int (*ptx_size)(Program, size_t*);
   int (*ptx)(Program, char*);
   const char* (*words)(int);
+  std::string version;
+  std::string path;
 };
 
 // The file after what it builds on; their own #include lines lead nowhere here.
@@ -89,22 +99,16 @@ std::string whole_source(const char* file) {
   return source;
 }
 
-}  // namespace
+std::atomic<int64_t> compiled{0};
 
-std::string compile_source(void* library, const std::string& architecture, const KernelCall& call) {
-  const Compiler compiler(library);
-  const std::string source = whole_source(call.file);
-  std::vector<std::string> options = {"--gpu-architecture=" + architecture, "--std=c++17"};
-  for (const auto& constant : call.constants) {
-    options.push_back(std::string("--define-macro=") + constant.first + "=" + std::to_string(constant.second));
-    // Only for a processor is it more than a thread has.
-    if (std::strcmp(constant.first, "COLUMNS") == 0) options.push_back("--define-macro=COLUMNS_MOST=" + std::to_string(constant.second));
-  }
+std::string compile(const Compiler& compiler, const std::string& architecture, const char* file, const std::string& source,
+                    const std::vector<std::string>& options) {
+  compiler.open_builtins();
   std::vector<const char*> texts;
   for (const std::string& option : options) texts.push_back(option.c_str());
 
   Program program;
-  compiler.check(compiler.create(&program, source.c_str(), call.file, 0, nullptr, nullptr), "beginning");
+  compiler.check(compiler.create(&program, source.c_str(), file, 0, nullptr, nullptr), "beginning");
   struct Ending {
     const Compiler& compiler;
     Program program;
@@ -119,7 +123,7 @@ std::string compile_source(void* library, const std::string& architecture, const
       compiler.log(program, &log[0]);
       log.resize(length - 1);
     }
-    throw std::runtime_error(std::string("CUDA's compiler, on ") + call.file + " for " + architecture + ": " + compiler.words(outcome) +
+    throw std::runtime_error(std::string("CUDA's compiler, on ") + file + " for " + architecture + ": " + compiler.words(outcome) +
                              (log.empty() ? "" : ": " + log));
   }
   const bool virtual_machine = architecture.compare(0, 8, "compute_") == 0;
@@ -127,7 +131,29 @@ std::string compile_source(void* library, const std::string& architecture, const
   compiler.check((virtual_machine ? compiler.ptx_size : compiler.cubin_size)(program, &size), "reading its result");
   std::string code(size, 0);
   compiler.check((virtual_machine ? compiler.ptx : compiler.cubin)(program, &code[0]), "reading its result");
+  compiled++;
   return code;
 }
+
+}  // namespace
+
+void use_compiled(void* library, const std::string& architecture, const KernelCall& call, const std::string& folder,
+                  const std::function<void(const std::string&)>& use) {
+  const Compiler compiler(library);
+  const std::string source = whole_source(call.file);
+  std::vector<std::string> options = {"--gpu-architecture=" + architecture, "--std=c++17"};
+  for (const auto& constant : call.constants) {
+    options.push_back(std::string("--define-macro=") + constant.first + "=" + std::to_string(constant.second));
+    // Only for a processor is it more than a thread has.
+    if (std::strcmp(constant.first, "COLUMNS") == 0) options.push_back("--define-macro=COLUMNS_MOST=" + std::to_string(constant.second));
+  }
+  std::string key = compiler.name() + "\n";
+  for (const std::string& option : options) key += option + "\n";
+  key += source;
+  use_kept_code(
+      folder, key, [&] { return compile(compiler, architecture, call.file, source, options); }, use);
+}
+
+int64_t compilations() { return compiled; }
 
 }  // namespace laclip

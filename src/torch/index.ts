@@ -3,7 +3,7 @@
  *
  * Reading order: native.ts (the wall), handle.ts (how long tensors live), operator.ts (one boxed call), tensor.ts, autograd.ts.
  */
-export { type NativeHandle, asNativeError, buildRecord, defaultThreads, guard, native } from "./native.ts";
+export { type NativeHandle, asNativeError, buildRecord, defaultThreads, guard, kernelFolder, native } from "./native.ts";
 export type { BuildRecord } from "./native.ts";
 export * from "./attention.ts";
 export { autocast, enableGrad, noGrad } from "./autograd.ts";

@@ -7,7 +7,7 @@
  */
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { availableParallelism } from "node:os";
+import { availableParallelism, homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { NativeError, UsageError, readJson } from "../support/index.ts";
@@ -96,7 +96,17 @@ export interface Native {
   setDeterministic(on: boolean): void;
   standInDevice(): string;
   kernelProblem(device: string): string | undefined;
-  compileKernels(library: string, architecture: string, file: string, names: readonly string[], values: readonly number[]): ArrayBuffer;
+  keepKernels(folder: string): void;
+  kernelCompilations(): number;
+  compileKernels(
+    library: string,
+    architecture: string,
+    file: string,
+    names: readonly string[],
+    values: readonly number[],
+    folder: string,
+  ): ArrayBuffer;
+  keepCode(folder: string, key: string, made: string, refused: "none" | "kept" | "all"): string;
   standInMemory(bytes: number): void;
   memoryInfo(): { live: number; accountedBytes: number };
   startMemoryMeasure(): void;
@@ -181,7 +191,19 @@ function load(): Native {
     });
   }
   addon.setThreads(defaultThreads());
+  addon.keepKernels(kernelFolder());
   return addon;
+}
+
+/** Where compiled kernels are kept: LACLIP_KERNEL_CACHE, else `laclip/kernels` in the user's cache; "" where the user has none. */
+export function kernelFolder(): string {
+  try {
+    const { LACLIP_KERNEL_CACHE: named, XDG_CACHE_HOME: cache } = process.env;
+    return resolve(named || join(cache || join(homedir(), ".cache"), "laclip", "kernels"));
+  } catch {
+    // A user without an entry in the system's list has no home folder. Kernels are compiled in every process then.
+    return "";
+  }
 }
 
 /** LACLIP_THREADS, else OMP_NUM_THREADS, else the number of processors this process may use. libtorch's own default can be 1. */

@@ -3,9 +3,12 @@
  * beside a CUDA libtorch, in a toolkit, or where LACLIP_NVRTC says. Whether the kernels are right is for test/gpu/kernels.test.ts.
  */
 import assert from "node:assert/strict";
-import { existsSync, readdirSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { describe, test } from "node:test";
+import { after, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { buildRecord, native, torchInfo } from "../../src/torch/index.ts";
 
 /** A libnvrtc of this machine, or undefined. */
@@ -45,8 +48,9 @@ function choices(names: Record<string, readonly number[]>): Record<string, numbe
   return all;
 }
 
-function compile(architecture: string, file: string, constants: Record<string, number>): Buffer {
-  return Buffer.from(native().compileKernels(compiler!, architecture, file, Object.keys(constants), Object.values(constants)));
+/** @param folder where code is kept; "" for nowhere */
+function compile(architecture: string, file: string, constants: Record<string, number>, folder = ""): Buffer {
+  return Buffer.from(native().compileKernels(compiler!, architecture, file, Object.keys(constants), Object.values(constants), folder));
 }
 
 describe("CUDA's compiler", () => {
@@ -88,9 +92,77 @@ describe("CUDA's compiler", () => {
   });
 });
 
+describe("compiled kernels on disk", () => {
+  const root = mkdtempSync(join(tmpdir(), "laclip-kernels-"));
+  after(() => rmSync(root, { recursive: true, force: true }));
+  const constants = choices(forms["activation"]!)[0]!;
+
+  /** How often the compiler works in `body`. */
+  function compilations(body: () => unknown): number {
+    const before = native().kernelCompilations();
+    body();
+    return native().kernelCompilations() - before;
+  }
+
+  test("are compiled by the first process alone", skip, () => {
+    const folder = join(root, "processes");
+    const program = fileURLToPath(new URL("programs/compile-kernels.js", import.meta.url));
+    const [first, second] = [1, 2].map(
+      () => JSON.parse(execFileSync(process.execPath, [program, compiler!, folder], { encoding: "utf8" })) as Record<string, number>,
+    );
+    assert.equal(first!["compilations"], 1);
+    assert.deepEqual(second, { ...first, compilations: 0 });
+  });
+
+  test("are compiled again for other constants, another architecture, another kernel", skip, () => {
+    const folder = join(root, "others");
+    const others: [string, string, Record<string, number>][] = [
+      ["sm_90", "activation", constants],
+      ["sm_80", "activation", constants],
+      ["compute_80", "activation", constants],
+      ["sm_90", "activation", { ...constants, QUICK: 1 - constants["QUICK"]! }],
+      ["sm_90", "cut-patches", choices(forms["cut-patches"]!)[0]!],
+    ];
+    const codes = others.map((other) => compile(...other, folder).toString("latin1"));
+    assert.equal(new Set(codes).size, others.length);
+    assert.equal(readdirSync(folder).length, others.length);
+    const again = (): string[] => others.map((other) => compile(...other, folder).toString("latin1"));
+    assert.equal(
+      compilations(() => assert.deepEqual(again(), codes)),
+      0,
+    );
+  });
+
+  test("are compiled again where the file is damaged, and where nothing can be kept", skip, () => {
+    const folder = join(root, "damaged");
+    const code = compile("sm_90", "activation", constants, folder);
+    const path = join(folder, readdirSync(folder)[0]!);
+    const bytes = readFileSync(path);
+    truncateSync(path, bytes.length - 1);
+    assert.equal(
+      compilations(() => assert.deepEqual(compile("sm_90", "activation", constants, folder), code)),
+      1,
+    );
+    assert.deepEqual(readFileSync(path), bytes);
+    writeFileSync(join(root, "file"), "");
+    for (const none of ["", join(root, "file"), "/proc/laclip"]) {
+      const twice = (): void => [1, 2].forEach(() => assert.deepEqual(compile("sm_90", "activation", constants, none), code));
+      assert.equal(compilations(twice), 2);
+    }
+  });
+
+  test("are not kept where there is a mistake", skip, () => {
+    const folder = join(root, "mistake");
+    for (let time = 0; time < 2; time++) {
+      assert.throws(() => compile("sm_90", "add-norm", { THREADS: 96, CHANGE: 1, OUT: 1 }, folder), /add-norm\.cu\(\d+\): error: .*WHOLE/);
+    }
+    assert.equal(existsSync(folder), false);
+  });
+});
+
 test("what is no compiler, or no kernel, is said", () => {
-  assert.throws(() => native().compileKernels("/no/such/library.so", "sm_90", "add-norm", [], []), /library\.so/);
-  assert.throws(() => native().compileKernels("libc.so.6", "sm_90", "add-norm", [], []), /no nvrtcCreateProgram/);
+  assert.throws(() => native().compileKernels("/no/such/library.so", "sm_90", "add-norm", [], [], ""), /library\.so/);
+  assert.throws(() => native().compileKernels("libc.so.6", "sm_90", "add-norm", [], [], ""), /no nvrtcCreateProgram/);
 });
 
 test("a device without the kernels has a reason", () => {
