@@ -3,7 +3,19 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { describe, test } from "node:test";
 import { loadTensors } from "../nn/index.ts";
-import { type Tensor, autocast, manualSeed, measureMemory, memoryInfo, noGrad, ops, randn, scope, tensor } from "../torch/index.ts";
+import {
+  type Tensor,
+  autocast,
+  manualSeed,
+  measureMemory,
+  memoryInfo,
+  noGrad,
+  ops,
+  randn,
+  scope,
+  startProfile,
+  tensor,
+} from "../torch/index.ts";
 import { Clip } from "./clip.ts";
 import type { ClipConfig } from "./config.ts";
 import { byteImages, imagenetPreprocessing, normalizeImages } from "./preprocessing.ts";
@@ -115,6 +127,23 @@ describe("Clip", () => {
       assert.equal(memoryInfo().live, live + 2);
     });
     assert.deepEqual(memoryInfo(), before);
+  });
+
+  test("blocks leave all adding to norms and attention; without gradients, more of them take no more memory", () => {
+    const forward = (depth: number): { additions: number; peak: number } =>
+      withModel(
+        (model) => {
+          const [images, texts] = [randn([4, 3, 12, 12]), ids([[3, 7, 19]])];
+          const encode = (): unknown => noGrad(() => [model.encodeImages(images), model.encodeTexts(texts)]);
+          const end = startProfile("cpu");
+          encode();
+          const additions = end().events.filter(({ name }) => name === "aten::add").length;
+          return { additions, peak: measureMemory(() => scope(encode)).peak };
+        },
+        // Of this width, heads have an attention that adds its mask within one operator.
+        { ...config, vision: { ...config.vision, depth }, text: { ...config.text, width: 48, depth } },
+      );
+    assert.deepEqual(forward(6), forward(3));
   });
 
   test("sizes that make no model are refused with their names", () => {

@@ -15,11 +15,14 @@ import {
   MultiheadAttention,
   Ragged,
   type RaggedSize,
+  type Residual,
   gelu,
   init,
   quickGelu,
   raggedLayout,
   raggedSize,
+  summed,
+  throughBlocks,
 } from "../nn/index.ts";
 import { UsageError } from "../support/index.ts";
 import { Tensor, ops, packsAttention, recomputed, scope } from "../torch/index.ts";
@@ -48,22 +51,22 @@ class Block extends Module {
     init.normal(this.#mlp.contract.weight, residualStd);
   }
 
-  /** `[T, W]` float32 -> `[T, W]` float32 */
-  forward(x_TW: Tensor, ragged: Ragged): Tensor {
-    const [same_TW, normed_TW] = this.#norm1.add(x_TW);
-    return this.#feedForward(same_TW, this.#attention.forwardRagged(normed_TW, ragged));
+  /** `[T, W]` -> `[T, W]` */
+  forward(x_TW: Residual, ragged: Ragged): Residual {
+    const [sum_TW, normed_TW] = this.#norm1.add(x_TW);
+    return this.#feedForward([sum_TW, this.#attention.forwardRagged(normed_TW, ragged)]);
   }
 
-  /** `[T, W]` float32 -> `[B, W]` float32: the last token of each text of `forward`, without computing the others. */
-  forwardLast(x_TW: Tensor, ragged: Ragged): Tensor {
-    const [same_TW, normed_TW] = this.#norm1.add(x_TW);
+  /** `[T, W]` -> `[B, W]`: the last token of each text of `forward`, without computing the others. */
+  forwardLast(x_TW: Residual, ragged: Ragged): Residual {
+    const [sum_TW, normed_TW] = this.#norm1.add(x_TW);
     const last = (x: Tensor): Tensor => x.indexSelect(0, ragged.lasts);
-    return this.#feedForward(last(same_TW), this.#attention.forwardRagged(normed_TW, ragged, last(normed_TW)));
+    return this.#feedForward([last(sum_TW), this.#attention.forwardRagged(normed_TW, ragged, last(normed_TW))]);
   }
 
-  #feedForward(x: Tensor, change: Tensor): Tensor {
-    const [sum, normed] = this.#norm2.add(x, change);
-    return sum.add(this.#mlp.forward(normed));
+  #feedForward(x: Residual): Residual {
+    const [sum, normed] = this.#norm2.add(x);
+    return [sum, this.#mlp.forward(normed)];
   }
 }
 
@@ -85,18 +88,18 @@ export class TextTransformer extends Module {
   }
 
   /**
-   * `[T, W]` -> `[B, W]`: the last token of each text; the last block computes no other.
+   * `[T, W]` float32 -> `[B, W]`: the last token of each text; the last block computes no other.
    * @param describe makes anew what the blocks know of the texts
    */
-  forward(x_TW: Tensor, ragged: Ragged, layout: Tensor, describe: (layout: Tensor) => Ragged): Tensor {
-    const last = this.#blocks.length - 1;
-    const through = (block: Block, i: number, x: Tensor, of: Ragged): Tensor =>
-      i < last ? block.forward(x, of) : block.forwardLast(x, of);
-    return this.#blocks.reduce((x, block, i) => {
-      if (!this.recomputes) return scope(() => through(block, i, x, ragged));
-      // What the blocks know of the texts is gone by the backward pass; it costs next to nothing to make anew.
-      return recomputed((again, same) => through(block, i, again, describe(same)), [x, layout], block.parameters());
-    }, x_TW);
+  forward(x_TW: Tensor, ragged: Ragged, layout: Tensor, describe: (layout: Tensor) => Ragged): Residual {
+    const last = this.#blocks.at(-1);
+    const forward = (block: Block, x: Residual, of: Ragged): Residual => (block === last ? block.forwardLast(x, of) : block.forward(x, of));
+    return throughBlocks(this.#blocks, x_TW, (block, x) => {
+      if (!this.recomputes) return forward(block, x, ragged);
+      // Of a block that is computed again its input is kept: one tensor is less than sum and change. What the blocks know of the texts is gone by
+      // the backward pass; it costs next to nothing to make anew.
+      return [recomputed((sum, same) => summed(forward(block, [sum], describe(same))), [summed(x), layout], block.parameters())];
+    });
   }
 }
 
@@ -128,7 +131,7 @@ export function encodeTokens({ config, embedding, positions, transformer, norm }
     const describe = (of: Tensor): Ragged => new Ragged(of, size, packs);
     const ragged = describe(layout);
     const x_TW = scope(() => embedding.forward(ragged.pack(ids)).add(ops.embedding(positions, ragged.positions)));
-    return norm.forward(transformer.forward(x_TW, ragged, layout, describe));
+    return norm.forward(summed(transformer.forward(x_TW, ragged, layout, describe)));
   });
 }
 

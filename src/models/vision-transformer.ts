@@ -12,7 +12,19 @@
  * Shapes: B batch, P patches, K patches that are looked at, N = P + 1 or K + 1 tokens, W width. The residual stream is float32 also under
  * autocast.
  */
-import { LayerNorm, Mlp, Module, MultiheadAttention, SelfAttention, gelu, init, quickGelu } from "../nn/index.ts";
+import {
+  LayerNorm,
+  Mlp,
+  Module,
+  MultiheadAttention,
+  type Residual,
+  SelfAttention,
+  gelu,
+  init,
+  quickGelu,
+  summed,
+  throughBlocks,
+} from "../nn/index.ts";
 import { UsageError } from "../support/index.ts";
 import { Tensor, arange, canCutPatches, cat, cutPatches, empty, ops, recomputed, scope, zeros } from "../torch/index.ts";
 import type { VisionConfig } from "./config.ts";
@@ -70,21 +82,21 @@ class Block extends Module {
     this.#mlp = this.child("mlp", new Mlp(width, 4 * width, activation === "gelu" ? gelu : quickGelu, names.mlp));
   }
 
-  /** `[B, N, W]` float32 -> `[B, N, W]` float32 */
-  forward(x_BNW: Tensor): Tensor {
-    const [same_BNW, normed_BNW] = this.#norm1.add(x_BNW);
-    return this.#feedForward(same_BNW, this.#attend(normed_BNW));
+  /** `[B, N, W]` -> `[B, N, W]` */
+  forward(x_BNW: Residual): Residual {
+    const [sum_BNW, normed_BNW] = this.#norm1.add(x_BNW);
+    return this.#feedForward([sum_BNW, this.#attend(normed_BNW)]);
   }
 
-  /** `[B, N, W]` float32 -> `[B, 1, W]` float32: the first token of `forward`, without computing the others. */
-  forwardFirst(x_BNW: Tensor): Tensor {
-    const [same_BNW, normed_BNW] = this.#norm1.add(x_BNW);
-    return this.#feedForward(same_BNW.slice(1, 0, 1), this.#attend(normed_BNW, normed_BNW.slice(1, 0, 1)));
+  /** `[B, N, W]` -> `[B, 1, W]`: the first token of `forward`, without computing the others. */
+  forwardFirst(x_BNW: Residual): Residual {
+    const [sum_BNW, normed_BNW] = this.#norm1.add(x_BNW);
+    return this.#feedForward([sum_BNW.slice(1, 0, 1), this.#attend(normed_BNW, normed_BNW.slice(1, 0, 1))]);
   }
 
-  #feedForward(x: Tensor, change: Tensor): Tensor {
-    const [sum, normed] = this.#norm2.add(x, change);
-    return sum.add(this.#mlp.forward(normed));
+  #feedForward(x: Residual): Residual {
+    const [sum, normed] = this.#norm2.add(x);
+    return [sum, this.#mlp.forward(normed)];
   }
 }
 
@@ -181,15 +193,19 @@ export class VisionTransformer extends Module {
     if (!(images instanceof Tensor) && images.bytes.dtype !== "uint8") {
       throw new UsageError(`Bytes of images in ${images.bytes.dtype}: the model takes uint8, and normalises them itself.`);
     }
-    let x_BNW = scope(() => this.#embed(images, kept));
-    for (const block of this.#blocks.slice(0, -1)) x_BNW = this.#through(block, (x) => block.forward(x), x_BNW);
-    // Only the class token is read at the end: the last block need not compute the others, some 6 % of a B/16 step.
-    const last = this.#blocks.at(-1)!;
-    return scope(() => this.#norm.forward(this.#through(last, (x) => last.forwardFirst(x), x_BNW).squeeze(1)));
+    return scope(() => {
+      const x_BNW = scope(() => this.#embed(images, kept));
+      const x_B1W = throughBlocks(this.#blocks, x_BNW, (block, x) => this.#through(block, x));
+      return this.#norm.forward(summed(x_B1W).squeeze(1));
+    });
   }
 
-  #through(block: Block, forward: (x: Tensor) => Tensor, x: Tensor): Tensor {
-    return this.recomputes ? recomputed(forward, [x], block.parameters()) : scope(() => forward(x));
+  #through(block: Block, x: Residual): Residual {
+    // Only the class token is read at the end: the last block need not compute the others, some 6 % of a B/16 step.
+    const forward = (stream: Residual): Residual => (block === this.#blocks.at(-1) ? block.forwardFirst(stream) : block.forward(stream));
+    if (!this.recomputes) return forward(x);
+    // Of a block that is computed again its input is kept: one tensor is less than sum and change.
+    return [recomputed((sum) => summed(forward([sum])), [summed(x)], block.parameters())];
   }
 
   /** -> `[B, N, W]` float32 */

@@ -6,4 +6,5 @@ export * from "./feature-group.ts";
 export * as init from "./init.ts";
 export * from "./layers.ts";
 export * from "./module.ts";
+export * from "./residual.ts";
 export * from "./state-files.ts";

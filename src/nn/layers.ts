@@ -2,6 +2,7 @@
 import { type NormWeights, Tensor, addNorm, empty, linearThen, ones, ops, scope, zeros } from "../torch/index.ts";
 import { fanInUniform, normal } from "./init.ts";
 import { Module } from "./module.ts";
+import type { Residual } from "./residual.ts";
 
 /** y = x weight^T + bias. Initialised as torch.nn.Linear. */
 export class Linear extends Module {
@@ -45,13 +46,11 @@ export class LayerNorm extends Module implements NormWeights {
   }
 
   /**
-   * A step of a residual stream: see `addNorm`.
-   * @param residual `[..., width]` float32
-   * @param change `[..., width]`; default none
-   * @returns the sum, float32, and its norm, for matrix products
+   * What a part of a block takes of the residual stream: see `addNorm`.
+   * @returns the sum, with the change that was still to be added, and its norm, for matrix products
    */
-  add(residual: Tensor, change?: Tensor): [sum: Tensor, normed: Tensor] {
-    return addNorm(residual, change, this);
+  add([sum, change]: Residual): [sum: Tensor, normed: Tensor] {
+    return addNorm(sum, change, this);
   }
 }
 
