@@ -4,6 +4,7 @@
  * Which operators there are follows vision-transformer.ts and text-transformer.ts; what they keep depends on the kernels that compute them.
  * What the last blocks need not compute is not kept. All is in bytes; N tokens, W width, H heads.
  */
+import type { AttentionKeeps } from "../torch/index.ts";
 import type { Tower } from "./freeze.ts";
 import { towerOf } from "./freeze.ts";
 import type { Clip } from "./clip.ts";
@@ -19,8 +20,8 @@ export interface TowerKernels {
   kernels: boolean;
   /** Whether patches are made of bytes in one pass, see `cutPatches`. */
   cuts: boolean;
-  /** Whether attention keeps no scores. */
-  withoutScores: boolean;
+  /** What attention keeps beside query, key and value, see `attentionKeeps`. */
+  attention: AttentionKeeps;
   /** Whether attention takes texts end to end; else it fills them up to the longest, see `Ragged`. */
   packed: boolean;
 }
@@ -61,20 +62,20 @@ export function imageMemory(
   patches = (vision.imageSize / vision.patchSize) ** 2,
 ): TowerMemory {
   const { width: W, heads, qkNorm, patchSize, form = "laclip", activation = "gelu" } = vision;
-  const { bytes: e, fused, kernels: own, cuts, withoutScores } = kernels;
+  const { bytes: e, fused, kernels: own, cuts, attention } = kernels;
   const N = patches + 1;
   const pixels = 3 * patches * patchSize ** 2;
   const images = 3 * vision.imageSize ** 2; // bytes
   const normalised = cuts ? 0 : 16 * images; // as a number, without its mean, and once more in planes
   let parts = 3 * e; // query, key and value, or what they are views of
   if (qkNorm) parts += fused ? (own ? 2 : 3) * e : e === 4 ? 8 : 8 + 2 * e;
-  const scores = withoutScores ? 4 * heads * N : e * heads * N * N;
+  const scores = { scores: e * heads * N * N, sums: 4 * heads * N, nothing: 0 }[attention];
   const block = N * W * (8 + (2 + 1 + 8) * e + parts) + scores;
   const unkept = N * W * (4 + 3 * e + (fused && !own && !qkNorm ? 3 * e : 0) + (own || activation === "gelu" ? 0 : 8 * e)) + scores;
   const passing = images + Math.max(normalised, blocks === 1 ? N * W * (4 + 5 * e) : Math.max(unkept, N * W * (8 + 5 * e)));
   if (blocks === 0) return { ...none, passing: images + Math.max(normalised, block + unkept) };
   // Its one query, and what follows, is nothing beside the keys and values of all.
-  const last = N * W * (4 + e + 2 * e + (qkNorm ? (e === 4 ? 4 : 8 + e) + (withoutScores ? 0 : e) : 0));
+  const last = N * W * (4 + e + 2 * e + (qkNorm ? (e === 4 ? 4 : 8 + e) + (attention === "scores" ? e : 0) : 0));
   const embedded = blocks === vision.depth ? pixels * e + (form === "open-clip" ? 4 * N * W : 0) : 0;
   return {
     kept: embedded + (blocks - 1) * block + last,
@@ -97,17 +98,18 @@ export function textMemory(
   blocks: number,
   { tokens, texts, longest }: { tokens: number; texts: number; longest: number },
 ): TowerMemory {
-  const { bytes: e, fused, kernels: own, withoutScores, packed } = kernels;
+  const { bytes: e, fused, kernels: own, attention, packed } = kernels;
   const padded = packed ? 0 : texts * longest;
-  const parts = padded * W * e * (withoutScores || (fused && !own) ? 5 : 4);
+  const parts = padded * W * e * { scores: fused && !own ? 5 : 4, sums: 5, nothing: 3 }[attention];
   const ofScores = 4 * padded * heads * longest;
-  const scores = packed ? 4 * tokens * heads : withoutScores ? 4 * padded * heads : e === 4 ? ofScores : 1.5 * ofScores;
+  const ofAttention = { scores: e === 4 ? ofScores : 1.5 * ofScores, sums: 4 * padded * heads, nothing: 0 };
+  const scores = packed ? 4 * tokens * heads : ofAttention[attention];
   // As of an image; query, key and value are there before they are filled up.
   const block = tokens * W * (8 + (2 + 1 + 8 + 3) * e) + parts + scores;
   const unkept =
     tokens * W * (4 + 2 * e + (own || activation === "gelu" ? 0 : 8 * e)) +
     padded * W * (fused && !own ? 5 : 2) * e +
-    (withoutScores ? 0 : 2 * ofScores);
+    (attention === "scores" ? 2 * ofScores : 0);
   const passing = blocks === 1 ? tokens * W * (4 + 5 * e) : Math.max(unkept, tokens * W * (8 + 5 * e) + padded * W * 4 * e);
   if (blocks === 0) return { ...none, passing: block + unkept };
   const last = tokens * W * (4 + e) + (packed ? tokens : padded) * W * 2 * e + texts * W * (8 + 12 * e);

@@ -29,10 +29,16 @@ function isForProcessor({ device, dtype }: Pick<Tensor, "device" | "dtype">, dep
   return device === "cpu" && dtype === "float32" && depth % 8 === 0;
 }
 
-/** Whether `attention` of such tensors, with heads of width `depth`, remembers no scores for its gradient. */
-export function keepsNoScores(tensors: Pick<Tensor, "device" | "dtype">, depth: number): boolean {
-  if (tensors.device.startsWith("cuda")) return hasOperator("aten::scaled_dot_product_attention");
-  return isForProcessor(tensors, depth);
+/**
+ * What `attention` remembers for its gradient beside query, key and value: the scores of all queries and keys; its result and a sum for each
+ * query; nothing.
+ */
+export type AttentionKeeps = "scores" | "sums" | "nothing";
+
+/** What `attention` of such tensors remembers, with heads of width `depth`. */
+export function attentionKeeps(tensors: Pick<Tensor, "device" | "dtype">, depth: number): AttentionKeeps {
+  if (isForProcessor(tensors, depth)) return "nothing";
+  return isGpu(tensors.device) && hasOperator("aten::scaled_dot_product_attention") ? "sums" : "scores";
 }
 
 /**

@@ -1,7 +1,7 @@
 /** The fused operators against the plain ones that they stand for: values, gradients, edges. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { attention, causalMask, keepsNoScores } from "./attention.ts";
+import { attention, attentionKeeps, causalMask } from "./attention.ts";
 import { autocast, noGrad } from "./autograd.ts";
 import { type NormWeights, addNorm, cutPatches, gelu, linearThen, quickGelu, scaledSoftmax, splitHeads } from "./fused.ts";
 import { scope } from "./handle.ts";
@@ -316,7 +316,10 @@ describe("attention in float32", () => {
         () => attention(q, k, v).transpose(1, 2).view(2, 9, 48),
         "the next layer reads the heads of a token side by side",
       );
-      assert.ok(keepsNoScores(q, 16) && !keepsNoScores(q, 12));
+      assert.deepEqual(
+        [16, 12].map((depth) => attentionKeeps(q, depth)),
+        ["nothing", "scores"],
+      );
     });
   });
 

@@ -226,6 +226,7 @@ describe("handles that mean no tensor", () => {
       "tf32",
       "gpuProblem",
       "standInDevice",
+      "kernelCompilations",
     ];
     const withoutArguments = new Set([...reads, "clearAutocastCache", "startMemoryMeasure", "endMemoryMeasure"]);
     for (const [name, call] of Object.entries(addon)) {

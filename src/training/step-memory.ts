@@ -15,7 +15,7 @@ import {
   textMemory,
   towerOf,
 } from "../models/index.ts";
-import { canCutPatches, canFuse, keepsNoScores } from "../torch/index.ts";
+import { type AttentionKeeps, type DType, attentionKeeps, canCutPatches, canFuse } from "../torch/index.ts";
 import type { StepInput } from "./step.ts";
 import { type Precision, textLengths } from "./tower-features.ts";
 
@@ -76,7 +76,7 @@ export class StepMemory {
       fused: canFuse({ device, dtype }),
       kernels: device !== "cpu" && canFuse({ device, dtype }),
       cuts: canCutPatches(device),
-      withoutScores: [model.config.vision, model.config.text].every(({ width, heads }) => keepsNoScores({ device, dtype }, width / heads)),
+      attention: attentionOf(model, { device, dtype }),
       packed: takesPackedTexts(model.config, device),
     };
     this.#blocks = { image: learningBlocks(model, "image"), text: learningBlocks(model, "text") };
@@ -123,6 +123,12 @@ export class StepMemory {
     const atEnd = gradients + (back === 0 ? 0 : image.first + back);
     return this.#narrowed + features + Math.max(image.kept + image.passing, toText, atLoss, throughImages, atEnd);
   }
+}
+
+/** What attention keeps in both towers, or in the one where it keeps more. */
+function attentionOf({ config }: Clip, tensors: { device: string; dtype: DType }): AttentionKeeps {
+  const kept = [config.vision, config.text].map(({ width, heads }) => attentionKeeps(tensors, width / heads));
+  return kept.includes("scores") ? "scores" : kept[0]!;
 }
 
 /** What a tower holds. */
