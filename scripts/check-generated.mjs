@@ -19,7 +19,10 @@ export const generatedFrom = "1.13";
  * @type {Record<string, string>}
  */
 export const knownExceptions = {
+  "aten::cholesky": "removed in 2.14, `linalg_cholesky` takes its place",
   "aten::frobenius_norm": "without a dimension: removed, `frobenius_norm.dim` with an empty list is the same",
+  "aten::qr": "removed in 2.14, `linalg_qr` takes its place",
+  "aten::qr.Q": "removed in 2.14, `linalg_qr` takes its place",
   "aten::symeig": "removed, `linalg_eigh` takes its place",
   "aten::symeig.e": "removed, `linalg_eigh` takes its place",
 };

@@ -19,6 +19,7 @@ const context = { root, build, env, verbose: false, libtorch };
 const why = await addonStep.missing(context);
 if (why !== undefined) {
   await addonStep.supply(context, why).catch(async (/** @type {Error} */ error) => {
+    if (libtorch.cuda === null) throw error;
     // Of all headers those of NCCL change most from one PyTorch to the next, and one GPU does without.
     process.stderr.write(`${error.message}\nonce more without NCCL\n`);
     await addonStep.supply({ ...context, libtorch: { ...libtorch, withoutNccl: true } }, why);

@@ -222,10 +222,11 @@ const least = small ? 5 : 12;
  */
 function compileAhead() {
   const { command, args } = theirs("best", "vit-b-16", "256");
-  const program = spawn(command, [...args, "--warmup", "1", "--steps", "1"], { cwd: root, stdio: "ignore", detached: true });
+  const all = ["-s", "KILL", "200", command, ...args, "--warmup", "1", "--steps", "1"];
+  const program = spawn("timeout", all, { cwd: root, stdio: "ignore", detached: true });
   const ended = new Promise((resolve) => program.on("exit", resolve).on("error", resolve));
   return async () => {
-    await Promise.race([ended, sleep(40_000, undefined, { ref: false })]);
+    await Promise.race([ended, sleep(Math.min(40, left()) * 1000, undefined, { ref: false })]);
     // The whole group, since compilers are processes of their own.
     if (program.pid !== undefined) spawnSync("kill", ["-KILL", "--", `-${program.pid}`]);
   };

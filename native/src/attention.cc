@@ -93,8 +93,13 @@ class Attention : public torch::autograd::Function<Attention> {
                           const OptionalTensor& given_mask) {
     const at::Tensor q = side_by_side(given_q), k = side_by_side(given_k), v = side_by_side(given_v);
     const Sizes sizes(q, k);
-    const at::Tensor mask =
-        given_mask.has_value() ? side_by_side(given_mask->expand({sizes.batch, sizes.heads, sizes.queries, sizes.keys})) : at::Tensor();
+    at::Tensor mask;
+    if (given_mask.has_value()) {
+      // Numbers are put side by side before they are repeated for all heads: what is kept stays as small as it came.
+      std::vector<int64_t> of_keys = given_mask->sizes().vec();
+      of_keys.back() = sizes.keys;
+      mask = side_by_side(given_mask->expand(of_keys)).expand({sizes.batch, sizes.heads, sizes.queries, sizes.keys});
+    }
     // Laid out as the next layer reads it, with the heads of a token side by side.
     const at::Tensor out = at::empty({sizes.batch, sizes.queries, sizes.heads, sizes.depth}, q.options()).transpose(1, 2);
     const Shares shares{sizes, mask};
@@ -113,6 +118,7 @@ class Attention : public torch::autograd::Function<Attention> {
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    TORCH_CHECK(!at::GradMode::is_enabled(), "attention on the CPU has no second derivative");
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &mask = saved[3];
     const at::Tensor of_out = side_by_side(gradients[0]);
@@ -154,8 +160,11 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
               "q must be [batch, heads, queries, depth], k and v [batch, heads, keys, depth], got ", q.sizes(), ", ", k.sizes(), " and ", v.sizes());
   TORCH_CHECK(q.size(3) > 0 && q.size(3) % product_lanes == 0, "depth must be a multiple of ", product_lanes, ", got ", q.size(3));
   TORCH_CHECK(q.size(2) > 0 && k.size(2) > 0, "there must be queries and keys");
-  TORCH_CHECK(!mask.has_value() || (mask->device().is_cpu() && mask->scalar_type() == at::kFloat && !mask->requires_grad()),
-              "the mask must be float32 on the CPU, and gets no gradient");
+  if (mask.has_value()) {
+    TORCH_CHECK(mask->device().is_cpu() && mask->scalar_type() == at::kFloat && mask->dim() > 0, "the mask must be float32 on the CPU, got ",
+                mask->scalar_type(), mask->sizes(), " on ", mask->device());
+    TORCH_CHECK(!at::GradMode::is_enabled() || !mask->requires_grad(), "the mask gets no gradient");
+  }
   return Attention::apply(q, k, v, mask);
 }
 

@@ -54,10 +54,10 @@ struct Compiler {
     dlopen((path.substr(0, path.rfind('/') + 1) + "libnvrtc-builtins.so." + version).c_str(), RTLD_LAZY | RTLD_GLOBAL);
   }
 
-  // What tells it from others. Corrected ones have the same version, and hardly the same size.
+  // What tells it from others. Corrected ones have the same version, and hardly the same size. Empty where it can't be told.
   std::string name() const {
     struct stat file {};
-    return "NVRTC " + version + (stat(path.c_str(), &file) == 0 ? " of " + std::to_string(file.st_size) + " bytes" : "");
+    return stat(path.c_str(), &file) == 0 ? "NVRTC " + version + " of " + std::to_string(file.st_size) + " bytes" : "";
   }
 
   void check(int code, const char* what) const {
@@ -147,11 +147,12 @@ void use_compiled(void* library, const std::string& architecture, const KernelCa
     // Only for a processor is it more than a thread has.
     if (std::strcmp(constant.first, "COLUMNS") == 0) options.push_back("--define-macro=COLUMNS_MOST=" + std::to_string(constant.second));
   }
-  std::string key = compiler.name() + "\n";
+  const std::string name = compiler.name();
+  std::string key = name + "\n";
   for (const std::string& option : options) key += option + "\n";
   key += source;
   use_kept_code(
-      folder, key, [&] { return compile(compiler, architecture, call.file, source, options); }, use);
+      name.empty() ? "" : folder, key, [&] { return compile(compiler, architecture, call.file, source, options); }, use);
 }
 
 int64_t compilations() { return compiled; }

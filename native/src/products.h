@@ -16,7 +16,7 @@ struct Left {
 
 // to = left x right, or to += left x right if `adds`. Shapes: R rows, S summed over, C columns, a multiple of `product_lanes`.
 // left [R, S], right [S, C] with `right_row` numbers from one row to the next, to [R, C] with `to_row`. Sums run over S from the first to the
-// last, however many threads and whatever vectors there are.
+// last, so nothing depends on the number of threads.
 void product(Left left, const float* right, int64_t right_row, float* to, int64_t to_row, int64_t rows, int64_t summed, int64_t columns,
              bool adds = false);
 

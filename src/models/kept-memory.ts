@@ -71,7 +71,10 @@ export function imageMemory(
   if (qkNorm) parts += fused ? (own ? 2 : 3) * e : e === 4 ? 8 : 8 + 2 * e;
   const scores = { scores: e * heads * N * N, sums: 4 * heads * N, nothing: 0 }[attention];
   const block = N * W * (8 + (2 + 1 + 8) * e + parts) + scores;
-  const unkept = N * W * (4 + 3 * e + (fused && !own && !qkNorm ? 3 * e : 0) + (own || activation === "gelu" ? 0 : 8 * e)) + scores;
+  // The change that the block before has left to add lies there to the end of the block.
+  const unkept =
+    N * W * (4 + 4 * e + (attention === "scores" && fused && !own && !qkNorm ? 3 * e : 0) + (own || activation === "gelu" ? 0 : 8 * e)) +
+    scores;
   const passing = images + Math.max(normalised, blocks === 1 ? N * W * (4 + 5 * e) : Math.max(unkept, N * W * (8 + 5 * e)));
   if (blocks === 0) return { ...none, passing: images + Math.max(normalised, block + unkept) };
   // Its one query, and what follows, is nothing beside the keys and values of all.
@@ -107,7 +110,7 @@ export function textMemory(
   // As of an image; query, key and value are there before they are filled up.
   const block = tokens * W * (8 + (2 + 1 + 8 + 3) * e) + parts + scores;
   const unkept =
-    tokens * W * (4 + 2 * e + (own || activation === "gelu" ? 0 : 8 * e)) +
+    tokens * W * (4 + 3 * e + (own || activation === "gelu" ? 0 : 8 * e)) +
     padded * W * (fused && !own ? 5 : 2) * e +
     (attention === "scores" ? 2 * ofScores : 0);
   const passing = blocks === 1 ? tokens * W * (4 + 5 * e) : Math.max(unkept, tokens * W * (8 + 5 * e) + padded * W * 4 * e);

@@ -91,8 +91,8 @@ export function ownPlaces({ first, images_BD }: SharedFeatures, from: number, to
 }
 
 /**
- * Of images against the texts of all ranks, what belongs to their own: `[R, T]` -> `[R, K]`. A diagonal of blocks and not a `gather`, whose
- * gradient is added up in no fixed order on a GPU, or waits for the host to have one.
+ * Of images against the texts of all ranks, what belongs to their own: `[R, T]` -> `[R, K]`. A diagonal of blocks and not a `gather`: for that
+ * one's gradient, in deterministic mode, older libtorches copy from the host, which no CUDA graph records.
  */
 export function ofOwnTexts(x_RT: Tensor, { first, texts }: SharedFeatures, from: number, to: number): Tensor {
   const own_RRK = x_RT.view(to - from, -1, texts).slice(1, first + from, first + to);

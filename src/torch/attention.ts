@@ -1,8 +1,8 @@
 /**
  * Scaled dot-product attention, by the kernel that suits device and dtype.
  *
- * In float32 on the CPU an operator of our own is faster than any of libtorch's (bench/attention.md). Under bfloat16 autocast the products
- * are oneDNN's, one for all heads; libtorch's fused kernel hurts there (its backward pass).
+ * In float32 on the CPU an operator of our own is faster than libtorch's up to about a thousand tokens (bench/attention.md). Under bfloat16
+ * autocast the products are oneDNN's, one for all heads; libtorch's fused kernel hurts there (its backward pass).
  *
  * Rows of different lengths that lie end to end have kernels of their own, on GPUs: flash attention (Dao 2023) in 16 bits, the
  * memory-efficient kernel (Rabe & Staats 2021, as xFormers has it) in float32. libtorch knows the gradients of both.
@@ -45,7 +45,7 @@ export function attentionKeeps(tensors: Pick<Tensor, "device" | "dtype">, depth:
  * softmax(q k^T / sqrt(D)) v for each head. Shapes: B batch, H heads, M queries, N tokens, D head width.
  * @param q `[B, H, M, D]`
  * @param k `[B, H, N, D]`, as `v`
- * @param mask added to the scores, broadcast to `[B, H, M, N]`; -infinity hides a token
+ * @param mask added to the scores, broadcast to `[B, H, M, N]`; -infinity hides a token. Float32 where `q` is, and gets no gradient
  * @param causal says that the mask is `causalMask`, so that a kernel which knows of that need not read it. Default false
  * @returns `[B, H, M, D]`
  */

@@ -373,7 +373,7 @@ describe("attention in float32", () => {
       assert.throws(() => attention(q, k.slice(3, 0, 8), v.slice(3, 0, 8)), /q must be \[batch, heads, queries, depth\]/);
       assert.throws(() => attention(q, k.slice(2, 0, 0), v.slice(2, 0, 0)), /there must be queries and keys/);
       assert.throws(() => attention(q, k, v, zeros([5])), /expand/i);
-      assert.throws(() => attention(q, k, v, zeros([4]).setRequiresGrad()), /the mask .* gets no gradient/);
+      assert.throws(() => attention(q, k, v, zeros([4]).setRequiresGrad()), /the mask gets no gradient/);
     });
   });
 });

@@ -8,7 +8,7 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism, homedir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { dirname, isAbsolute, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { NativeError, UsageError, readJson } from "../support/index.ts";
 
@@ -199,7 +199,10 @@ function load(): Native {
 export function kernelFolder(): string {
   try {
     const { LACLIP_KERNEL_CACHE: named, XDG_CACHE_HOME: cache } = process.env;
-    return resolve(named || join(cache || join(homedir(), ".cache"), "laclip", "kernels"));
+    if (named) return resolve(named);
+    // The standard wants a relative path to be ignored.
+    const caches = cache && isAbsolute(cache) ? cache : join(homedir(), ".cache");
+    return isAbsolute(caches) ? join(caches, "laclip", "kernels") : "";
   } catch {
     // A user without an entry in the system's list has no home folder. Kernels are compiled in every process then.
     return "";
