@@ -16,7 +16,7 @@ import { basename, join } from "node:path";
 import { SkippedImages, shardIndexName, shardIndexStride, writeShardIndex } from "../data/index.ts";
 import type { Pairs, SampleTable } from "../data/index.ts";
 import { makeFolder } from "../formats/index.ts";
-import { FolderLock, InterruptedError, LaclipError, Progress, Random, UsageError, log, writeFileAtomic } from "../support/index.ts";
+import { DataError, FolderLock, InterruptedError, Progress, Random, UsageError, log, writeFileAtomic } from "../support/index.ts";
 import { OpenShard, sizeInTar } from "./open-shard.ts";
 import { PackRecord, shardName } from "./pack-record.ts";
 import type { PackHead, PackSettings, PackedShard } from "./pack-record.ts";
@@ -263,7 +263,7 @@ class Packing {
       const image = await storedImage(this.#samples.image(row), this.#samples.imageAsWritten(row), this.#options);
       return { position, row, image };
     } catch (error) {
-      if (!LaclipError.is(error)) throw error;
+      if (!(error instanceof DataError)) throw error;
       return { position, row, image: error.message };
     }
   }

@@ -9,7 +9,7 @@ import { decodeImage, encodeJpeg, encodePng, imageFormat, readImageHeader } from
 import type { ImageFormat } from "../images/index.ts";
 import { captionKey, imageInput } from "../data/index.ts";
 import type { ImageSource, Sample, SampleTable } from "../data/index.ts";
-import { DataError } from "../support/index.ts";
+import { DataError, explainReadFailure } from "../support/index.ts";
 
 /** How images are stored. */
 export interface StoredImageOptions {
@@ -73,10 +73,7 @@ async function readImageFile(path: string, name: string): Promise<Buffer> {
     if (size > largestFile) throw tooLarge(name, size);
     return await readFile(path);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === undefined || code.startsWith("ERR_")) throw error;
-    const reason = code === "ENOENT" ? "no such file" : code === "EISDIR" ? "a folder, not an image" : `can't be read (${code})`;
-    throw new DataError(`${name}: ${reason}.`, { cause: error });
+    throw explainReadFailure(error, name);
   }
 }
 

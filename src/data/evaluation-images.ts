@@ -10,7 +10,7 @@ import {
   type Interpolation,
   type Pixels,
 } from "../images/index.ts";
-import { LaclipError } from "../support/index.ts";
+import { DataError } from "../support/index.ts";
 import { type FilePart, imageInput, type RawPixels, rawPixels } from "./image-source.ts";
 import { InFlight } from "./in-flight.ts";
 import type { UnreadableImage } from "./skipped-images.ts";
@@ -86,7 +86,7 @@ export class EvaluationImages {
           try {
             return await viewOf(item, { size, interpolation, maxPixels });
           } catch (error) {
-            if (!LaclipError.is(error)) throw error;
+            if (!(error instanceof DataError)) throw error;
             unreadable.push({ row: start + i, reason: error.message });
             return undefined;
           }

@@ -4,7 +4,7 @@
 import { closeSync, openSync, read } from "node:fs";
 import { promisify } from "node:util";
 import type { Pixels } from "../images/index.ts";
-import { DataError } from "../support/index.ts";
+import { DataError, explainReadFailure } from "../support/index.ts";
 
 /** Bytes within a file. */
 export interface FilePart {
@@ -46,7 +46,7 @@ class OpenFiles {
       const bytes = Buffer.allocUnsafeSlow(size);
       for (let at = 0; at < size;) {
         const { bytesRead } = await readAsync(entry.file, bytes, at, size - at, offset + at).catch((error: unknown) => {
-          throw unreadable(error, path, name);
+          throw explainReadFailure(error, `${name}: ${path}`);
         });
         if (bytesRead === 0) throw new DataError(`${name}: the file ends before it (${path}).`, { mend: "Fetch or copy the file again." });
         at += bytesRead;
@@ -76,15 +76,8 @@ function openFile(path: string, name: string): number {
   try {
     return openSync(path, "r");
   } catch (error) {
-    throw unreadable(error, path, name);
+    throw explainReadFailure(error, `${name}: ${path}`);
   }
-}
-
-function unreadable(error: unknown, path: string, name: string): DataError {
-  const { code } = error as NodeJS.ErrnoException;
-  return new DataError(`${name}: ${code === "ENOENT" ? `${path} is not there` : `${path} can't be read (${code ?? String(error)})`}.`, {
-    cause: error,
-  });
 }
 
 const openFiles = new OpenFiles();

@@ -221,6 +221,16 @@ test("a program that forgets to close its loader still ends, and one that fails 
   await assert.rejects(run(process.execPath, program("await loader.next(); throw new Error('on purpose');")), /on purpose/);
 });
 
+test("a process that has no open files left ends with that reason: no image counts as broken", async () => {
+  const [flag, evaluate, body] = program(`
+    import { openSync } from "node:fs";
+    await loader.next();
+    try { for (;;) openSync("/dev/null"); } catch { /* all are taken */ }
+    try { for (;;) await loader.next(); } catch (error) { console.log(error.constructor.name, error.message, loader.skipped.count); }`);
+  const { stdout } = await run("sh", ["-c", 'ulimit -n 200; exec "$@"', "sh", process.execPath, flag!, evaluate!, body!]);
+  assert.match(stdout, /^LaclipError .*\.jpg: this process has too many open files to read it\. 0\n$/);
+});
+
 test("Ctrl-C is the program's to handle: loading goes on until it closes", async () => {
   const child = spawn(
     process.execPath,

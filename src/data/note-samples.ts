@@ -5,7 +5,7 @@
  */
 import { closeSync, openSync, readSync } from "node:fs";
 import { scanTar } from "../formats/index.ts";
-import { DataError } from "../support/index.ts";
+import { DataError, explainReadFailure } from "../support/index.ts";
 import { imageExtensions } from "./caption-table.ts";
 import type { FilePart } from "./image-source.ts";
 import { textMembers } from "./member-texts.ts";
@@ -98,9 +98,7 @@ function openTar(tar: string): number {
   try {
     return openSync(tar, "r");
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const reason = code === "ENOENT" ? "no such file" : `this tar can't be read (${code ?? String(error)})`;
-    throw new DataError(`${tar}: ${reason}.`, { cause: error });
+    throw explainReadFailure(error, tar);
   }
 }
 

@@ -20,7 +20,7 @@ import {
   trainingView,
   trainingViewInto,
 } from "../images/index.ts";
-import { DataError, LaclipError, Random } from "../support/index.ts";
+import { DataError, Random } from "../support/index.ts";
 import type { ClipTokenizer } from "../text/index.ts";
 import { sameTextKey } from "./same-text-key.ts";
 import { type CaptionChoice, type CaptionRules, chooseCaptions } from "./captions.ts";
@@ -235,7 +235,7 @@ export class TrainingBatches {
         put(pixels, draw, target);
         return undefined;
       } catch (error) {
-        if (!LaclipError.is(error)) throw error;
+        if (!(error instanceof DataError)) throw error;
         this.#unreadable.set(sample.number, error.message);
         return error.message;
       }

@@ -4,7 +4,7 @@
  * Object arrays are refused: they are Python pickles, which may run any program when they are loaded.
  */
 import { readFileSync } from "node:fs";
-import { DataError, invariant } from "../support/index.ts";
+import { DataError, explainReadFailure, invariant } from "../support/index.ts";
 import { writeParts } from "./write-parts.ts";
 
 const types = {
@@ -40,7 +40,7 @@ export function readNpy(path: string): NpyArray {
   try {
     bytes = readFileSync(path);
   } catch (error) {
-    throw new DataError(`${path}: can't be read (${(error as Error).message}).`, { cause: error });
+    throw explainReadFailure(error, path);
   }
   if (bytes.length < 12 || !bytes.subarray(0, magic.length).equals(magic))
     throw new DataError(`${path}: no .npy file: its first bytes are others.`);

@@ -8,7 +8,7 @@
  */
 import { readFile } from "node:fs/promises";
 import sharp, { type Sharp } from "sharp";
-import { DataError } from "../support/index.ts";
+import { DataError, explainReadFailure } from "../support/index.ts";
 import { type JpegHeader, jpegHeader } from "./header.ts";
 import { decodeNetpbm, netpbmHeader } from "./netpbm.ts";
 import { jpegAddon, outcomes, owned, writeDecodePlan } from "./native.ts";
@@ -104,10 +104,7 @@ export async function readImageFile(path: string, name = path): Promise<Uint8Arr
   try {
     return await readFile(path);
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    const reason =
-      code === "ENOENT" ? "no such file" : code === "EISDIR" ? "a folder, not an image" : `can't be read (${code ?? String(error)})`;
-    throw new DataError(`${name}: ${reason}.`, { cause: error });
+    throw explainReadFailure(error, name);
   }
 }
 

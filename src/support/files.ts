@@ -74,6 +74,32 @@ export function explainWriteFailure(error: unknown, path: string): unknown {
   return error;
 }
 
+/** What the system itself is short of: it tells nothing of the file that was to be read. */
+const shortages: Record<string, [what: string, mend: string]> = {
+  ENOMEM: ["there is not enough memory to read it", "End other programs, or read fewer files at once."],
+  EMFILE: ["this process has too many open files to read it", "Raise the limit (ulimit -n), then start the same command again."],
+  ENFILE: ["this machine has too many open files to read it", "End other programs, then start the same command again."],
+};
+
+/**
+ * Why a file can't be read, so that the reader can act: a `DataError` where the file is to blame, a plain `LaclipError` where the system is,
+ * since a file must not count as broken for that. Errors without a code are left unchanged.
+ * @param name of the file in messages
+ * @param mend what to do about a file that is missing or can't be read
+ */
+export function explainReadFailure(error: unknown, name: string, mend?: string): unknown {
+  const code = (error as NodeJS.ErrnoException | undefined)?.code;
+  if (typeof code !== "string") return error;
+  const shortage = shortages[code];
+  if (shortage) return new LaclipError(`${name}: ${shortage[0]}.`, { mend: shortage[1], cause: error });
+  const reason = {
+    ENOENT: "no such file",
+    EISDIR: "a folder, expected a file",
+    ERR_FS_FILE_TOO_LARGE: "more than 2 GiB, which can't be read at once",
+  }[code];
+  return new DataError(`${name}: ${reason ?? `can't be read (${code})`}.`, { ...(mend !== undefined && { mend }), cause: error });
+}
+
 /**
  * The text of a file, without the byte order mark that some editors put before it.
  * @param what names the kind of file in messages ("recipe", "manifest")

@@ -1,7 +1,7 @@
 /** Lists of labels in .mat files: numbers and texts by variable or by field of a struct, or an error that says what is there instead. */
 import { readFileSync } from "node:fs";
 import { type MatValue, readMat } from "../../formats/index.ts";
-import { DataError } from "../../support/index.ts";
+import { DataError, explainReadFailure } from "../../support/index.ts";
 
 /** A .mat file that was read. */
 export class MatLists {
@@ -15,11 +15,7 @@ export class MatLists {
     try {
       bytes = readFileSync(path);
     } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code;
-      throw new DataError(`${path}: ${code === "ENOENT" ? "no such list" : `can't be read (${code})`}.`, {
-        mend: "Fetch it again.",
-        cause: error,
-      });
+      throw explainReadFailure(error, path, "Fetch it again.");
     }
     this.#variables = readMat(bytes, path);
   }

@@ -5,7 +5,7 @@
  */
 import { readFileSync, statSync } from "node:fs";
 import type { EvaluationItem, RawPixels } from "../../data/index.ts";
-import { DataError } from "../../support/index.ts";
+import { DataError, explainReadFailure } from "../../support/index.ts";
 import type { DatasetFiles } from "./dataset-files.ts";
 
 /** How the records of a file look. */
@@ -23,11 +23,7 @@ export function readBatch(files: DatasetFiles, name: string): Uint8Array {
   try {
     return readFileSync(files.at(name));
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    throw new DataError(`${files.at(name)}: ${code === "ENOENT" ? "no such file" : `can't be read (${code})`}.`, {
-      mend: "Unpack the download again.",
-      cause: error,
-    });
+    throw explainReadFailure(error, files.at(name), "Unpack the download again.");
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { closeSync, createReadStream, openSync, readSync } from "node:fs";
 import { HashedKeys } from "../../data/index.ts";
-import { DataError } from "../../support/index.ts";
+import { DataError, explainReadFailure } from "../../support/index.ts";
 
 /** What became of a request: the body of its answer, or what went wrong. */
 export type BatchResult = { readonly body: unknown } | { readonly error: string };
@@ -100,7 +100,7 @@ function open(path: string): number {
   try {
     return openSync(path, "r");
   } catch (error) {
-    throw new DataError(`${path}: can't be read (${(error as NodeJS.ErrnoException).code}).`, { cause: error });
+    throw explainReadFailure(error, path);
   }
 }
 
