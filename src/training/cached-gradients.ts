@@ -6,7 +6,7 @@
  * all features are computed once without gradient, micro-batch by micro-batch; the loss gives the gradient at each of them, in blocks of
  * as many rows; then each micro-batch passes through the towers again, and its part of that gradient back through them. The sums are
  * those of the whole batch: negatives are never lost, unlike when losses of small batches are added up. The price is one more forward
- * pass.
+ * pass. The towers meet in the loss alone, so each goes forth and back by itself, and what both remember is never there at once.
  *
  * Images are dealt to micro-batches by the length of their texts, so that attention has little to fill up (bench/length-groups.bench.ts).
  * Which text is where changes nothing but rounding: features go back to their places before the loss sees them.
@@ -15,7 +15,7 @@
  *
  * With several processes each has its own micro-batches, and the gradients are exchanged once, with the pass that completes them.
  */
-import { learns } from "../models/index.ts";
+import { type Tower, learns } from "../models/index.ts";
 import { UsageError } from "../support/index.ts";
 import type { LossReport, ObjectiveInput } from "../objectives/index.ts";
 import { Tensor, cat, noGrad, randomState, scope, setRandomState } from "../torch/index.ts";
@@ -37,45 +37,69 @@ export function backwardWhole(context: StepContext, input: StepInput): LossRepor
   });
 }
 
-/** The same loss and gradients, with the activations of at most `microBatch` images and their texts in memory at a time. */
+const towers = ["image", "text"] as const;
+
+/** A tower's first pass over a micro-batch, without gradient. */
+interface Pass {
+  tower: Tower;
+  /** Of the generator, before it: what is drawn at random in a tower must be the same both times. */
+  state: Tensor;
+  /** In float32. */
+  features: Partial<TowerFeatures>;
+}
+
+/**
+ * The same loss and gradients, with the activations of at most `microBatch` images or their texts in memory at a time: one tower goes forth
+ * and back before the other begins.
+ */
 export function backwardCached(context: StepContext, input: StepInput, microBatch: number): LossReport {
   if (!(microBatch >= 1)) throw new UsageError(`A micro-batch must have at least 1 image, got ${microBatch}.`);
   return scope(() => {
+    const { device, model, ranks } = context;
     const deal = dealByLength(input, microBatch);
-    // What is drawn at random in a tower must be the same both times.
-    const states: Tensor[] = [];
-    const parts = deal.map((members) => {
-      states.push(randomState(context.device));
-      return noGrad(() => scope(() => mapFeatures((x) => x.to("float32"), towerFeatures(context, input, members))));
-    });
+    const passes = deal.map((members) =>
+      towers.map((tower): Pass => {
+        const state = randomState(device);
+        const features = noGrad(() => scope(() => mapFeatures((x) => x.to("float32"), featuresOf(context, input, [tower], members))));
+        return { tower, state, features };
+      }),
+    );
+    const after = randomState(device);
+
     const dealt = deal.flat();
     const places = dealt.map((_, image) => image).toSorted((a, b) => dealt[a]! - dealt[b]!);
-    const leaves = mapFeatures((...rows) => scope(() => select(cat(rows), places).setRequiresGrad()), parts[0]!, ...parts.slice(1));
-    for (const part of parts) mapFeatures((x) => (x.dispose(), x), part);
+    const leavesOf = (tower: Tower): Partial<TowerFeatures> => {
+      const [first, ...others] = passes.flat().flatMap((pass) => (pass.tower === tower ? [pass.features] : []));
+      return mapFeatures((...rows) => scope(() => select(cat(rows), places).setRequiresGrad()), first!, ...others);
+    };
+    const leaves = { ...leavesOf("image"), ...leavesOf("text") } as TowerFeatures;
+    for (const { features } of passes.flat()) mapFeatures((x) => (x.dispose(), x), features);
 
-    const { ranks } = context;
     const report = context.objective.backwardByRows(objectiveInput(context, input, leaves), microBatch, context.scaler?.scale);
     const gradients = mapFeatures((leaf) => leaf.grad!, leaves);
-    // A tower that is frozen as a whole need not be passed through again.
-    const towers = { image: learns(context.model, "image"), text: learns(context.model, "text") };
-    deal.forEach((members, i) => {
-      scope(() => {
-        setRandomState(states[i]!, context.device);
-        const features = featuresOf(context, input, towers, members);
-        const products: Tensor[] = [];
-        mapFeatures(
-          (feature, gradient) => {
-            products.push(feature.mul(select(gradient, members, gradient.sizeOf(0) / input.batchSize)).sum());
-            return feature;
-          },
-          features,
-          gradients,
-        );
-        const product = products.reduce((a, b) => a.add(b));
-        if (i === deal.length - 1) ranks?.arm();
-        product.backward();
-      });
-    });
+    for (const [i, members] of deal.entries()) {
+      if (i === deal.length - 1) ranks?.arm();
+      // In the order of a backward pass through both.
+      for (const { tower, state } of passes[i]!.toReversed()) {
+        // One that is frozen as a whole need not be passed through again.
+        if (!learns(model, tower)) continue;
+        scope(() => {
+          setRandomState(state, device);
+          const features = featuresOf(context, input, [tower], members);
+          const products: Tensor[] = [];
+          mapFeatures(
+            (feature, gradient) => {
+              products.push(feature.mul(select(gradient, members, gradient.sizeOf(0) / input.batchSize)).sum());
+              return feature;
+            },
+            features,
+            gradients,
+          );
+          products.reduce((a, b) => a.add(b)).backward();
+        });
+      }
+    }
+    setRandomState(after, device);
     ranks?.finish();
     return withoutGradient(report);
   });

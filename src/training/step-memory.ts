@@ -62,9 +62,9 @@ export class StepMemory {
   readonly #model: Clip;
   readonly #kernels: TowerKernels;
   readonly #blocks: Record<Tower, number>;
-  /** Gradients by tower, the largest of them, and weights as matrix products take them. */
+  /** Gradients by tower, the largest of each, and weights as matrix products take them. */
   readonly #gradients: Record<Tower, number> = { image: 0, text: 0 };
-  #largest = 0;
+  readonly #largest: Record<Tower, number> = { image: 0, text: 0 };
   #narrowed = 0;
   #others = 0;
 
@@ -85,9 +85,12 @@ export class StepMemory {
       if (!parameter.requiresGrad) continue;
       const bytes = 4 * parameter.size;
       const tower = towerOf(name);
-      if (tower === undefined) this.#others += bytes;
-      else this.#gradients[tower] += bytes;
-      this.#largest = Math.max(this.#largest, bytes);
+      if (tower === undefined) {
+        this.#others += bytes;
+      } else {
+        this.#gradients[tower] += bytes;
+        this.#largest[tower] = Math.max(this.#largest[tower], bytes);
+      }
     }
   }
 
@@ -111,12 +114,13 @@ export class StepMemory {
     const gradients = this.#gradients.image + this.#gradients.text + this.#others;
     // A frozen tower is gone through once, before there are gradients.
     const back = this.#blocks.image === 0 ? 0 : image.passing;
-    const toText = image.kept + text.kept + text.passing;
     if (!whole) {
-      // The text tower's part of the backward pass comes first, then its gradients are added to those of the parts before.
-      const passes = gradients + Math.max(toText, image.kept + Math.max(back, this.#largest));
-      return features + Math.max(loss + this.#others, this.#narrowed + Math.max(image.passing, passes));
+      // One tower at a time goes forth and back; each of its gradients is added to that of the parts before.
+      const through = (tower: Held, name: Tower): number =>
+        this.#blocks[name] === 0 ? tower.passing : gradients + tower.kept + Math.max(tower.passing, this.#largest[name]);
+      return features + Math.max(loss + this.#others, this.#narrowed + Math.max(through(image, "image"), through(text, "text")));
     }
+    const toText = image.kept + text.kept + text.passing;
     const atLoss = image.kept + text.kept + loss;
     const throughImages = image.kept + back + this.#gradients.text + this.#others;
     // When the first block is gone through, the last one of all, all other gradients are there.

@@ -25,19 +25,19 @@ export interface TowerFeatures {
   secondViews?: Tensor;
 }
 
-/**
- * float32 unless autocast makes it something smaller.
- * @param members places of images in the batch; their texts are cut to the longest of theirs. Default: the whole batch as it is
- */
-export function towerFeatures(context: StepContext, input: StepInput, members?: readonly number[]): TowerFeatures {
-  return featuresOf(context, input, { image: true, text: true }, members) as TowerFeatures;
+/** Those of a whole batch; float32 unless autocast makes them something smaller. */
+export function towerFeatures(context: StepContext, input: StepInput): TowerFeatures {
+  return featuresOf(context, input, ["image", "text"]) as TowerFeatures;
 }
 
-/** The same of those towers alone that are asked for. */
+/**
+ * The same of some towers alone.
+ * @param members places of images in the batch; their texts are cut to the longest of theirs. Default: the whole batch as it is
+ */
 export function featuresOf(
   { model, preprocessing, precision, device }: StepContext,
   input: StepInput,
-  towers: Readonly<Record<Tower, boolean>>,
+  towers: readonly Tower[],
   members?: readonly number[],
 ): Partial<TowerFeatures> {
   const { batchSize, tokenLength, textsPerImage = 1, views, viewColours, patches, there } = input;
@@ -86,9 +86,9 @@ export function featuresOf(
   return scope(() =>
     inPrecision(precision, device, (): Partial<TowerFeatures> => {
       const features: Partial<TowerFeatures> = {};
-      if (towers.image) features.images = model.encodeImages(pixels(0), kept(0));
-      if (towers.text) features.texts = model.encodeTexts(...tokens());
-      if (!towers.image || views === undefined || model.viewHead === undefined) return features;
+      if (towers.includes("image")) features.images = model.encodeImages(pixels(0), kept(0));
+      if (towers.includes("text")) features.texts = model.encodeTexts(...tokens());
+      if (!towers.includes("image") || views === undefined || model.viewHead === undefined) return features;
       return { ...features, firstViews: viewed(1), secondViews: viewed(2) };
     }),
   );
