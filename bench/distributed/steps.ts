@@ -12,7 +12,7 @@ import { ClipLoss } from "../../src/objectives/index.ts";
 import { AdamW } from "../../src/optim/index.ts";
 import { Random } from "../../src/support/index.ts";
 import { endOfText, startOfText } from "../../src/text/index.ts";
-import { threads, torchInfo } from "../../src/torch/index.ts";
+import { asNumbers, noGrad, threads, torchInfo } from "../../src/torch/index.ts";
 import { type StepContext, type StepRanks, decayGroups, trainStep } from "../../src/training/index.ts";
 
 const { values } = parseArgs({
@@ -51,7 +51,7 @@ const ranks: StepRanks | undefined = reducer && {
     if (!overlapped) reducer.arm();
     reducer.finish();
   },
-  means: (numbers) => group.means(numbers),
+  means: (values) => noGrad(() => group.mean_(asNumbers(values))),
 };
 const context: StepContext = {
   model,

@@ -263,6 +263,10 @@ napi_value close_group(Call& call) {
     group = std::move(found->second);
     all.groups.erase(found);
   }
+#ifdef LACLIP_WITH_NCCL
+  // Its threads would otherwise still watch over the connections while the process takes itself apart.
+  if (auto* nccl = dynamic_cast<c10d::ProcessGroupNCCL*>(group->communicator.get())) nccl->shutdown();
+#endif
   return undefined(call.env);
 }
 

@@ -101,7 +101,8 @@ class Reducer {
     const at::Tensor gradient = parameter.grad();
     // All ranks run the same graph, so a parameter without a gradient here has none anywhere, and stays without.
     if (gradient.defined()) {
-      at::mul_out(place, gradient, at::scalar_tensor(1.0 / group_->ranks, gradient.options()));
+      // A number of the host beside a gradient of a device goes with the call; on the device, it would be one more kernel.
+      at::mul_out(place, gradient, at::scalar_tensor(1.0 / group_->ranks, gradient.options().device(c10::kCPU)));
       parameter.mutable_grad() = place;
     } else {
       place.zero_();

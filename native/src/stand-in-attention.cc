@@ -58,6 +58,10 @@ void attention_kernel(const c10::OperatorHandle& kernel, torch::jit::Stack* stac
     const at::TensorOptions numbers = at::TensorOptions().dtype(c10::kLong);
     torch::jit::Stack results;
     if (backward) {
+      // Flash attention's own room, of which estimates of memory must know: rows begin at a new tile each.
+      const at::Tensor room = narrow ? at::empty({rows[0].size(0) + 128 * (starts_q.size(0) - 1), rows[0].size(1), rows[0].size(2)},
+                                                 at::TensorOptions().dtype(c10::kFloat).device(c10::DeviceType::PrivateUse1))
+                                     : at::Tensor();
       const at::Tensor gradient = tensor(narrow ? "grad_out" : "grad_out_"), out = tensor("out");
       const auto found = packed_attention_backward(narrow ? gradient : gradient.squeeze(0), rows[0], rows[1], rows[2],
                                                    narrow ? out : out.squeeze(0), starts_q, starts_k, causal);

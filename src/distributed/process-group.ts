@@ -3,7 +3,8 @@
  *
  * Every rank must ask for the same operations in the same order; each returns when all have. They run in libtorch's c10d (native/src/
  * distributed.cc): Gloo between CPUs, NCCL between GPUs. A rank that dies makes the operations of the others fail at once where the
- * connection breaks, else after the time-out; the error names operation and rank.
+ * connection breaks, else after the time-out. With Gloo the error names operation and rank. NCCL's operations only wait on the GPU, so that
+ * nothing is thrown here: PyTorch's watchdog aborts the process.
  */
 import { NativeError, UsageError } from "../support/index.ts";
 import { Tensor, asNativeError, native, noGrad, scope, tensor, worksAside } from "../torch/index.ts";

@@ -4,7 +4,7 @@
  * Which operators there are follows vision-transformer.ts and text-transformer.ts; what they keep depends on the kernels that compute them.
  * What the last blocks need not compute is not kept. All is in bytes; N tokens, W width, H heads.
  */
-import type { AttentionKeeps } from "../torch/index.ts";
+import type { AttentionKeeps, Workspace } from "../torch/index.ts";
 import type { Tower } from "./freeze.ts";
 import { towerOf } from "./freeze.ts";
 import type { Clip } from "./clip.ts";
@@ -22,8 +22,8 @@ export interface TowerKernels {
   cuts: boolean;
   /** What attention keeps beside query, key and value, see `attentionKeeps`. */
   attention: AttentionKeeps;
-  /** Whether attention takes texts end to end; else it fills them up to the longest, see `Ragged`. */
-  packed: boolean;
+  /** Where attention takes texts end to end: what its backward pass has for itself. Else it fills them up to the longest, see `Ragged`. */
+  packed: Workspace | undefined;
 }
 
 /** What a tower keeps of some of its inputs. */
@@ -113,7 +113,8 @@ export function textMemory(
     tokens * W * (4 + 3 * e + (own || activation === "gelu" ? 0 : 8 * e)) +
     padded * W * (fused && !own ? 5 : 2) * e +
     (attention === "scores" ? 2 * ofScores : 0);
-  const passing = blocks === 1 ? tokens * W * (4 + 5 * e) : Math.max(unkept, tokens * W * (8 + 5 * e) + padded * W * 4 * e);
+  const atAttention = packed === undefined ? 0 : W * (tokens * (4 + 4 * e + packed.token) + texts * packed.row);
+  const passing = blocks === 1 ? tokens * W * (4 + 5 * e) : Math.max(unkept, atAttention, tokens * W * (8 + 5 * e) + padded * W * 4 * e);
   if (blocks === 0) return { ...none, passing: block + unkept };
   const last = tokens * W * (4 + e) + (packed ? tokens : padded) * W * 2 * e + texts * W * (8 + 12 * e);
   return { kept: (blocks - 1) * block + last, inputs: blocks * 4 * tokens * W, block: blocks === 1 ? last : block, passing };

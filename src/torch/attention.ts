@@ -7,6 +7,8 @@
  * Rows of different lengths that lie end to end have kernels of their own, on GPUs: flash attention (Dao 2023) in 16 bits, the
  * memory-efficient kernel (Rabe & Staats 2021, as xFormers has it) in float32. libtorch knows the gradients of both.
  */
+import { UsageError } from "../support/index.ts";
+import type { DType } from "./dtype.ts";
 import { canFuseSoftmax, scaledSoftmax } from "./fused.ts";
 import { native } from "./native.ts";
 import { hasOperator, operator } from "./operator.ts";
@@ -108,6 +110,20 @@ export function packsAttention(device: string, depth: number): boolean {
   return isGpu(device) ? hasKernels() && isRecent(device) : true;
 }
 
+/** Memory that a backward pass has for itself, in bytes for each number of the width: of each token, and of each row. */
+export interface Workspace {
+  token: number;
+  row: number;
+}
+
+/** That of `packedAttention`. Flash attention adds up the gradients of queries in float32, in tiles of 128, of which each row has one more. */
+export function packedWorkspace(dtype: DType): Workspace {
+  return hasKernels() && dtype !== "float32" ? { token: 4, row: 4 * 128 } : { token: 0, row: 0 };
+}
+
+/** Rows of a batch that a GPU's kernels for attention take at once: the most that a grid of theirs can have in that direction. */
+export const mostAttentionRows = 65_535;
+
 /**
  * `attention` within each of many rows, which lie end to end. Shapes: M queries and N keys of all rows, H heads, D head width.
  * @param q `[M, H, D]`, float32, float16 or bfloat16; the last dimension contiguous
@@ -115,14 +131,21 @@ export function packsAttention(device: string, depth: number): boolean {
  * @param queries, keys the rows of both; there are as many of each
  * @param causal each token sees itself and those before it in its row: rows of queries and keys are the same. Default false
  * @returns `[M, H, D]`
+ * @throws UsageError for more than {@link mostAttentionRows}, of which a GPU would only say that its configuration is invalid
  */
 export function packedAttention(q: Tensor, k: Tensor, v: Tensor, queries: PackedRows, keys: PackedRows, causal = false): Tensor {
+  const rows = queries.starts.size - 1;
+  if (rows > mostAttentionRows) {
+    throw new UsageError(`Attention on ${q.device} takes at most ${mostAttentionRows} texts at once, got ${rows}.`, {
+      mend: "Pass them through the model in parts; in training, by a smaller training.microBatch.",
+    });
+  }
   if (!hasKernels()) return looped(q, k, v, queries.starts, keys.starts, causal);
   if (q.dtype !== "float32") {
     return flash(q, k, v, queries.starts, keys.starts, queries.longest, keys.longest, 0, causal, false)[0];
   }
-  const rows = [q, k, v].map((x) => x.unsqueeze(0)) as [Tensor, Tensor, Tensor];
-  const found = efficient(...rows, null, queries.starts, keys.starts, queries.longest, keys.longest, 0, causal ? 1 : 0, true);
+  const batches = [q, k, v].map((x) => x.unsqueeze(0)) as [Tensor, Tensor, Tensor];
+  const found = efficient(...batches, null, queries.starts, keys.starts, queries.longest, keys.longest, 0, causal ? 1 : 0, true);
   // The last two are numbers, not handles.
   const [out] = found.slice(0, 4).map((handle) => new Tensor(handle)) as [Tensor];
   return out.squeeze(0);

@@ -28,7 +28,7 @@ export type { ResultKind, Scalar } from "./operator.ts";
 export * as ops from "./operators.generated.ts";
 export { type ProductKind, peakFlops, peakOfName } from "./peak-flops.ts";
 export { type Profile, type ProfileEvent, startProfile } from "./profiler.ts";
-export { readNumbers } from "./readback.ts";
+export { asNumbers, readNumbers } from "./readback.ts";
 export { recomputed } from "./recompute.ts";
 export * from "./runtime.ts";
 export * from "./tensor.ts";

@@ -2,8 +2,12 @@
 import { scope } from "./handle.ts";
 import { type Tensor, cat } from "./tensor.ts";
 
-/** The values of tensors of one element each, floats on one device, in one transfer. */
+/** `[numbers]`, float64, without gradient: what is in tensors of one dimension or none, floats on one device, one after the other. */
+export function asNumbers(tensors: readonly Tensor[]): Tensor {
+  return scope(() => cat(tensors.map((tensor) => tensor.detach().to("float64").reshape(-1))));
+}
+
+/** The same on the host, in one transfer. */
 export function readNumbers(tensors: readonly Tensor[]): number[] {
-  if (tensors.every(({ device }) => device === "cpu")) return tensors.map((tensor) => tensor.item());
-  return scope(() => cat(tensors.map((tensor) => tensor.detach().to("float64").reshape(1))).toArray());
+  return scope(() => asNumbers(tensors).toArray());
 }

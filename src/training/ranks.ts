@@ -8,7 +8,7 @@
 import { GradientReducer, type ProcessGroup } from "../distributed/index.ts";
 import type { Module } from "../nn/index.ts";
 import type { AdamW } from "../optim/index.ts";
-import { noGrad } from "../torch/index.ts";
+import { type Tensor, asNumbers, noGrad } from "../torch/index.ts";
 import type { StepRanks } from "./step.ts";
 
 export class Ranks implements StepRanks {
@@ -52,13 +52,13 @@ export class Ranks implements StepRanks {
     return this.#reducer.bytes;
   }
 
-  means(values: readonly number[]): number[] {
-    return this.#group.means(values);
+  means(values: readonly Tensor[]): Tensor {
+    return noGrad(() => this.#group.mean_(asNumbers(values)));
   }
 
   /** The means by their names, which must be the same on all ranks, in the same order. */
   meansByName(values: Readonly<Record<string, number>>): Record<string, number> {
-    const means = this.means(Object.values(values));
+    const means = this.#group.means(Object.values(values));
     return Object.fromEntries(Object.keys(values).map((name, i) => [name, means[i]!]));
   }
 

@@ -35,7 +35,8 @@ export class Speedometer {
 
   /**
    * Measures since the last call, by the names of events: `train/tflops`, 10^12 operations a second of this process; `train/mfu`, the share
-   * of the device's peak, where that is known; `train/device_memory`, bytes of a GPU's memory in tensors at most since the start.
+   * of the device's peak, where that is known; `train/device_memory`, bytes of a GPU's memory in tensors at most, since the
+   * start or the last step that was watched to choose its split.
    * @param seconds a step's, on average
    */
   take(seconds: number): Record<string, number> {

@@ -15,7 +15,7 @@ import {
   textMemory,
   towerOf,
 } from "../models/index.ts";
-import { type AttentionKeeps, type DType, attentionKeeps, canCutPatches, canFuse } from "../torch/index.ts";
+import { type AttentionKeeps, type DType, attentionKeeps, canCutPatches, canFuse, packedWorkspace } from "../torch/index.ts";
 import type { StepInput } from "./step.ts";
 import { type Precision, textLengths } from "./tower-features.ts";
 
@@ -77,7 +77,7 @@ export class StepMemory {
       kernels: device !== "cpu" && canFuse({ device, dtype }),
       cuts: canCutPatches(device),
       attention: attentionOf(model, { device, dtype }),
-      packed: takesPackedTexts(model.config, device),
+      packed: takesPackedTexts(model.config, device) ? packedWorkspace(dtype) : undefined,
     };
     this.#blocks = { image: learningBlocks(model, "image"), text: learningBlocks(model, "text") };
     for (const [name, parameter] of model.namedParameters()) {

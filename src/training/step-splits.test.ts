@@ -68,6 +68,14 @@ describe("the fastest split that fits", () => {
   });
 });
 
+test("no part has more images than a device takes at once, unless the settings say so", () => {
+  const parts = possibleSplits(8192, {}, "device", 3000).map(({ microBatch }) => microBatch);
+  assert.equal(Math.max(...parts), 2736);
+  assert.deepEqual(possibleSplits(8192, { microBatch: 4096, recomputeBlocks: true }, "device", 3000), [
+    { microBatch: 4096, recomputeBlocks: true },
+  ]);
+});
+
 test("a batch of a few thousand is split into a few sizes, and all of them can be chosen", () => {
   const splits = possibleSplits(8192, {}, "device");
   const sizesThere = [...new Set(splits.map(({ microBatch }) => microBatch))].toSorted((a, b) => b - a);

@@ -21,7 +21,16 @@ import {
   sha256,
   writeFileAtomic,
 } from "../support/index.ts";
-import { deviceMemory, isOutOfMemory, measureMemory, randomState, releaseMemory, resetPeakMemory, setRandomState } from "../torch/index.ts";
+import {
+  deviceMemory,
+  isOutOfMemory,
+  measureMemory,
+  mostAttentionRows,
+  randomState,
+  releaseMemory,
+  resetPeakMemory,
+  setRandomState,
+} from "../torch/index.ts";
 import { StepMemory, type StepSizes, type StepSplit, sizesOf } from "./step-memory.ts";
 import type { StepInput } from "./step.ts";
 import type { TrainOptions } from "./train-options.ts";
@@ -55,10 +64,13 @@ function cost({ microBatch, recomputeBlocks }: StepSplit, batchSize: number, kin
   return passes * Math.max(1, Math.min(enough[kind], batchSize) / microBatch);
 }
 
-/** Ways to split a step that the settings allow, the fastest first; of equals, those of larger parts. */
-export function possibleSplits(batchSize: number, settings: SplitSettings, kind: keyof typeof enough): StepSplit[] {
+/**
+ * Ways to split a step that the settings allow, the fastest first; of equals, those of larger parts.
+ * @param most images of a part, where the settings leave that open. Default no limit
+ */
+export function possibleSplits(batchSize: number, settings: SplitSettings, kind: keyof typeof enough, most = Infinity): StepSplit[] {
   const { microBatch = "auto", recomputeBlocks = "auto" } = settings;
-  const sizes = microBatch === "auto" ? partSizes(batchSize) : [Math.min(microBatch, batchSize)];
+  const sizes = microBatch === "auto" ? partSizes(batchSize).filter((size) => size <= most) : [Math.min(microBatch, batchSize)];
   const ways = recomputeBlocks === "auto" ? [false, true] : [recomputeBlocks];
   return ways
     .flatMap((recompute) => sizes.map((size) => ({ microBatch: size, recomputeBlocks: recompute })))
@@ -108,6 +120,8 @@ export class StepSplits {
   readonly #options: Options;
   readonly #kind: keyof typeof enough;
   readonly #first: boolean;
+  /** Images at once, by the texts that attention takes at once, less the one that fills up what is recorded. */
+  #most = Infinity;
   /** In the order of their steps. */
   #entries: Entry[] = [];
   #begun = false;
@@ -168,6 +182,7 @@ export class StepSplits {
   #begin(step: number, input: StepInput): void {
     const { group, device, model, precision } = this.#options;
     this.#begun = true;
+    this.#most = this.#kind === "processor" ? Infinity : Math.floor((mostAttentionRows - 1) / (input.textsPerImage ?? 1));
     const { microBatch = "auto", recomputeBlocks = "auto" } = this.#options;
     /** Where memory is no matter. */
     const plain = {
@@ -201,7 +216,7 @@ export class StepSplits {
     const remembered = readSplits(run.splits);
     this.#entries = remembered.splits;
     this.#factor = remembered.factor ?? 1;
-    const { split, fits } = chooseSplit(possibleSplits(batchSize, this.#options, this.#kind), peak, this.#budget);
+    const { split, fits } = chooseSplit(possibleSplits(batchSize, this.#options, this.#kind, this.#most), peak, this.#budget);
     const before = this.#entries.findLast(({ from }) => from <= step) ?? (step > 0 ? { from: 0, ...plain } : undefined);
     if (!fits) log.warn(`Even ${words(split)} may take ${inBytes(peak(split))}, and there are ${there} of memory for a step.`);
     if (before !== undefined && this.#allows(before) && (peak(before) <= this.#budget || same(before, split))) {
@@ -221,8 +236,9 @@ export class StepSplits {
       );
     } else if (!same(split, plain)) {
       log.info(
-        `Steps with ${words(plain)} would take ${inBytes(peak(plain))} of memory, and there are ${there}: they have ${words(split)}, ` +
-          `some ${inBytes(peak(split))}.`,
+        (peak(plain) > this.#budget
+          ? `Steps with ${words(plain)} would take ${inBytes(peak(plain))} of memory, and there are ${there}`
+          : `A GPU takes at most ${mostAttentionRows} texts at once`) + `: they have ${words(split)}, some ${inBytes(peak(split))}.`,
       );
       if (group === undefined) this.#lookFrom(step, step + looks);
     } else if (asked) {
@@ -255,7 +271,7 @@ export class StepSplits {
     const sizes = this.#sizes(input);
     const estimate = (split: StepSplit): number => this.#memory!.peak(sizes, split);
     this.#factor = seen / estimate(entry);
-    const splits = possibleSplits(input.batchSize, this.#options, this.#kind);
+    const splits = possibleSplits(input.batchSize, this.#options, this.#kind, this.#most);
     const { split, fits } = chooseSplit(splits, (one) => this.#factor * estimate(one), this.#budget);
     const faster = fits && cost(split, input.batchSize, this.#kind) < 0.97 * cost(entry, input.batchSize, this.#kind);
     // A device says when its memory is full; a machine ends the process.
@@ -275,7 +291,7 @@ export class StepSplits {
     const sizes = this.#sizes(input);
     const peak = (split: StepSplit): number => this.#factor * this.#memory!.peak(sizes, split);
     this.#budget = Math.min(this.#budget, 0.8 * peak(failed));
-    const { split } = chooseSplit(possibleSplits(input.batchSize, this.#options, this.#kind), peak, this.#budget);
+    const { split } = chooseSplit(possibleSplits(input.batchSize, this.#options, this.#kind, this.#most), peak, this.#budget);
     this.#looks = 0;
     this.#lookUntil = undefined;
     return peak(split) < 0.98 * peak(failed) ? split : undefined;

@@ -8,7 +8,7 @@ import type { Clip, Preprocessing } from "../models/index.ts";
 import type { FeatureGroup } from "../nn/index.ts";
 import type { Objective } from "../objectives/index.ts";
 import type { AdamW } from "../optim/index.ts";
-import { isOutOfMemory, readNumbers, scope } from "../torch/index.ts";
+import { type Tensor, isOutOfMemory, readNumbers, scope } from "../torch/index.ts";
 import { backwardCached } from "./cached-gradients.ts";
 import type { LossScaler } from "./loss-scaler.ts";
 import { type StepFindings, type StepLimits, findGradients, update } from "./step-findings.ts";
@@ -47,7 +47,8 @@ export interface StepRanks {
   arm(): void;
   /** Returns when every gradient is the mean over ranks. */
   finish(): void;
-  means(values: readonly number[]): number[];
+  /** `[values]`, float64: the mean of each scalar over ranks. The device need not be waited for. */
+  means(values: readonly Tensor[]): Tensor;
 }
 
 export interface StepContext {
@@ -165,8 +166,8 @@ function readStep(
 ): Omit<StepReport, "updated"> & { leftOut?: boolean } {
   const names = Object.keys(metrics);
   const own = [loss, ...Object.values(metrics)];
-  const numbers = readNumbers([...own, logScale, ...[logitBias, norm, leftOut].flatMap((value) => value ?? [])]);
-  const [meanLoss, ...measured] = ranks?.means(numbers.slice(0, own.length)) ?? numbers;
+  const numbers = readNumbers([...(ranks ? [ranks.means(own)] : own), logScale, ...[logitBias, norm, leftOut].flatMap((one) => one ?? [])]);
+  const [meanLoss, ...measured] = numbers;
   const [scale, ...more] = numbers.slice(own.length);
   const found = Object.fromEntries(names.map((name, i) => [name, measured[i]!]));
   if (logitBias !== undefined) found["logit_bias"] = more.shift()!;

@@ -4,7 +4,18 @@
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { Graph, type Tensor, countWaits, full, ops, releaseMemory, scope, setDeterministic, tensor } from "../../src/torch/index.ts";
+import {
+  Graph,
+  type Tensor,
+  asNumbers,
+  countWaits,
+  full,
+  ops,
+  releaseMemory,
+  scope,
+  setDeterministic,
+  tensor,
+} from "../../src/torch/index.ts";
 import {
   LossScaler,
   StepGraphs,
@@ -361,7 +372,7 @@ test("what keeps steps from being recorded is said", unless(standIn), () => {
   const context = smallContext({ settings: objectives["clip"]!.settings });
   const { device } = standIn;
   const { model } = context;
-  const ranks = { arm: () => {}, finish: () => {}, means: (values: readonly number[]) => [...values] };
+  const ranks = { arm: () => {}, finish: () => {}, means: asNumbers };
   const asked = { model, device, ranks: undefined, microBatch: undefined };
   assert.equal(graphObstacle(asked), undefined);
   assert.match(graphObstacle({ ...asked, device: "cpu" })!, /processor/);

@@ -10,12 +10,17 @@ import {
   Tensor,
   attention,
   causalMask,
+  deviceMemory,
   hasOperator,
   manualSeed,
+  mostAttentionRows,
+  native,
   operator,
   packedAttention,
+  packedWorkspace,
   packsAttention,
   randn,
+  resetPeakMemory,
   scope,
   tensor,
 } from "../../src/torch/index.ts";
@@ -109,6 +114,49 @@ describe("attention over rows that lie end to end", () => {
         });
       }
     }
+
+    test(`on ${tested.name}, as many rows as the kernels take; more are refused`, unless(tested), () => {
+      scope(() => {
+        const attend = (rows: number): Tensor => {
+          const x = randn([rows, 1, 8]).to({ device, dtype: "bfloat16" }).setRequiresGrad();
+          const ends = {
+            starts: int32(
+              Array.from({ length: rows + 1 }, (_, i) => i),
+              device,
+            ),
+            longest: 1,
+          };
+          packedAttention(x, x, x, ends, ends, true).sum().backward();
+          return x.grad!;
+        };
+        // A row of one token passes on its value.
+        assert.equal(attend(mostAttentionRows).sub(1).abs().max().item(), 0);
+        assert.throws(() => attend(mostAttentionRows + 1), /at most 65535 texts at once, got 65536/);
+      });
+    });
+
+    test(`on ${tested.name}, the backward pass has the memory for itself that estimates reckon with`, unless(tested), () => {
+      scope(() => {
+        if (tested === standIn) native().standInMemory(1e12);
+        const [rows, width] = [200, 2 * 64];
+        const ends = {
+          starts: int32(
+            Array.from({ length: rows + 1 }, (_, i) => i),
+            device,
+          ),
+          longest: 1,
+        };
+        const x = randn([rows, 2, 64]).to({ device, dtype: "bfloat16" }).setRequiresGrad();
+        const sum = packedAttention(x, x, x, ends, ends, true).sum();
+        const before = deviceMemory(device)!.allocated;
+        resetPeakMemory(device);
+        sum.backward();
+        const { token, row } = packedWorkspace("bfloat16");
+        const others = (deviceMemory(device)!.peak - before) / width - rows * (token + row);
+        assert.ok(others >= 0 && others < 20 * rows, `${others / rows} bytes for each token beside it`);
+        if (tested === standIn) native().standInMemory(0);
+      });
+    });
 
     test(`on ${tested.name}, spare tokens change nothing of the others, and have gradients of zero`, unless(tested), () => {
       scope(() => {

@@ -17,7 +17,7 @@ import {
   smoke,
   zeroShotEvaluator,
 } from "../../recipes/index.ts";
-import { UsageError, formatDuration, log, setLogLevel } from "../../support/index.ts";
+import { InterruptedError, UsageError, formatDuration, log, setLogLevel } from "../../support/index.ts";
 import { deviceName, worksAside } from "../../torch/index.ts";
 import { command, examples, print } from "../command.ts";
 import { deviceFlag, deviceOfFlag } from "../device-option.ts";
@@ -171,7 +171,12 @@ async function run(recipeName: string, flags: TrainFlags): Promise<void> {
     stall: { minutes: flags.stallMinutes, exit: flags.stallExit ?? false },
     profileSteps: flags.profile,
     signal: interruptSignal("saving a checkpoint at the end of this step"),
+  }).catch((error: unknown) => {
+    // All were stopped together. After any other failure, one may be amid an operation that never ends.
+    if (error instanceof InterruptedError) group?.close();
+    throw error;
   });
+  group?.close();
   if (group !== undefined && !group.first) return;
   const { steps, seconds, alreadyFinished, skipped } = result;
   log.info(alreadyFinished ? `${flags.out}: this run is finished already.` : `Trained ${steps} steps in ${formatDuration(seconds)}.`);
