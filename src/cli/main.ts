@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /** The command line: takes the arguments apart, runs the command, ends with its exit code. */
+import { fstatSync, writeSync } from "node:fs";
 import { Command, CommanderError } from "commander";
-import { exitCodes } from "../support/index.ts";
+import { exitCodes, explainWriteFailure } from "../support/index.ts";
 import { commands } from "./command-list.ts";
 import { report } from "./command.ts";
 import { version } from "./version.ts";
@@ -39,9 +40,20 @@ function override(build: () => Command, name: string): Command {
   return built;
 }
 
+// Of what is written to a file, Node takes no notice when a disk that is nearly full takes the beginning alone.
+if (fstatSync(1).isFile()) {
+  process.stdout._write = (chunk: Buffer, _encoding, done) => {
+    try {
+      for (let at = 0; at < chunk.length;) at += writeSync(1, chunk, at);
+      done();
+    } catch (error) {
+      done(error as Error);
+    }
+  };
+}
+
 // A reader that has seen enough (`| head`) closes the pipe: that is no failure.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
-  process.exit(process.exitCode ?? exitCodes.done);
+  process.exit(error.code === "EPIPE" ? (process.exitCode ?? exitCodes.done) : report(explainWriteFailure(error, "standard output")));
 });
 process.exitCode = await main(process.argv.slice(2));

@@ -2,9 +2,9 @@
  * The file of a page that a command will write at its end, made sure of at its beginning: after an hour of work is no time to find
  * that there is no place for it.
  */
-import { accessSync, constants, mkdirSync, statSync } from "node:fs";
+import { accessSync, constants, statSync } from "node:fs";
 import { dirname } from "node:path";
-import { UsageError, explainWriteFailure } from "../support/index.ts";
+import { UsageError, explainWriteFailure, makeFolder } from "../support/index.ts";
 
 /**
  * Makes the folder that a page goes into, where there is none.
@@ -17,7 +17,7 @@ export function preparePage(path: string | undefined): void {
     throw new UsageError(`${path}: this is a folder; the page goes into one file.`, { mend: "Name a file: --html page.html." });
   }
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    makeFolder(dirname(path));
     accessSync(dirname(path), constants.W_OK);
   } catch (error) {
     throw explainWriteFailure(error, path);

@@ -15,8 +15,17 @@ import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
 import { SkippedImages, shardIndexName, shardIndexStride, writeShardIndex } from "../data/index.ts";
 import type { Pairs, SampleTable } from "../data/index.ts";
-import { makeFolder } from "../formats/index.ts";
-import { DataError, FolderLock, InterruptedError, Progress, Random, UsageError, log, writeFileAtomic } from "../support/index.ts";
+import {
+  DataError,
+  FolderLock,
+  InterruptedError,
+  Progress,
+  Random,
+  UsageError,
+  log,
+  makeFolder,
+  writeFileAtomic,
+} from "../support/index.ts";
 import { OpenShard, sizeInTar } from "./open-shard.ts";
 import { PackRecord, shardName } from "./pack-record.ts";
 import type { PackHead, PackSettings, PackedShard } from "./pack-record.ts";

@@ -5,10 +5,20 @@
  * renamed; only then is the log removed. Where both are found, the part counts. The first thing a writer does is to cut a torn last
  * line off the log and read which rewrites are there.
  */
-import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { jsonlToParquet } from "../formats/index.ts";
-import { DataError, FolderLock, explainWriteFailure, invariant, log, sha256, syncFolder, writeFileAtomic } from "../support/index.ts";
+import {
+  DataError,
+  FolderLock,
+  explainWriteFailure,
+  invariant,
+  log,
+  makeFolder,
+  sha256,
+  syncFolder,
+  writeFileAtomic,
+} from "../support/index.ts";
 import type { BitSet } from "./bit-set.ts";
 import type { CaptionsFingerprint } from "./captions-fingerprint.ts";
 import { FinishedRewrites } from "./finished-rewrites.ts";
@@ -79,8 +89,8 @@ export class RewritesWriter {
     refuseForeignFolder(path);
     let lock: FolderLock;
     try {
-      mkdirSync(join(path, "parts"), { recursive: true });
-      mkdirSync(join(path, "log"), { recursive: true });
+      makeFolder(join(path, "parts"));
+      makeFolder(join(path, "log"));
       lock = await FolderLock.acquire(join(path, "lock"), "rewrites folder", { signal: options.signal });
     } catch (error) {
       throw explainWriteFailure(error, path);

@@ -5,10 +5,10 @@
  * demo says so at once: found out later, it would already have drawn another world over the one that the finished runs belong to. A
  * folder of other things is refused as soon, rather than when the report is to be written over them.
  */
-import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { emojiClip } from "../recipes/index.ts";
-import { DataError, FolderLock, UsageError, explainWriteFailure, readJson } from "../support/index.ts";
+import { DataError, FolderLock, UsageError, makeFolder, readJson } from "../support/index.ts";
 import { chooseConcepts, drawnConcepts } from "./emoji-world.ts";
 import { refuseForeignReport, reportFiles } from "./report.ts";
 
@@ -29,11 +29,7 @@ export interface DemoSettings {
 export function takeDemoFolder(settings: DemoSettings): FolderLock {
   const { out } = settings;
   refuseForeignFolder(out);
-  try {
-    mkdirSync(out, { recursive: true });
-  } catch (error) {
-    throw explainWriteFailure(error, out);
-  }
+  makeFolder(out);
   const lock = FolderLock.take(join(out, "lock"), "demo");
   try {
     refuseOtherSettings(settings);

@@ -13,13 +13,23 @@
  * A folder whose manifest fits and whose files are unharmed is used as it is; any other world is drawn again beside it and swapped in.
  * A folder that holds anything else is somebody's own and refused.
  */
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import sharp from "sharp";
 import { csvLine } from "../formats/index.ts";
-import { DataError, Progress, UsageError, explainWriteFailure, log, readJson, sha256, writeFileAtomic } from "../support/index.ts";
+import {
+  DataError,
+  Progress,
+  UsageError,
+  explainWriteFailure,
+  log,
+  makeFolder,
+  readJson,
+  sha256,
+  writeFileAtomic,
+} from "../support/index.ts";
 import { type Concept, readConcepts } from "./concepts.ts";
 import { type DrawingStyle, type StyleName, drawingStyles } from "./drawing-styles.ts";
 import { packageVersions } from "./emoji-packages.ts";
@@ -199,7 +209,7 @@ async function replaceFolder(folder: string, fill: (beside: string) => Promise<v
   const before = `${beside}-before`;
   rmSync(beside, { recursive: true, force: true });
   try {
-    mkdirSync(beside, { recursive: true });
+    makeFolder(beside);
     await fill(beside);
     // Deleted in its place, an end in the middle would leave half a world that looks like somebody's own files.
     if (existsSync(folder)) renameSync(folder, before);
@@ -226,8 +236,8 @@ async function drawWorld(
   const drawings = ([...trainingStyles, heldOutStyle] as const).flatMap((style) =>
     concepts.map((concept) => ({ style: styles[style], concept })),
   );
-  for (const style of trainingStyles) mkdirSync(join(folder, "images", style), { recursive: true });
-  for (const { hexcode } of concepts) mkdirSync(join(folder, "held-out", hexcode), { recursive: true });
+  for (const style of trainingStyles) makeFolder(join(folder, "images", style));
+  for (const { hexcode } of concepts) makeFolder(join(folder, "held-out", hexcode));
   const progress = new Progress({ label: "draw", total: drawings.length, unit: "pictures" });
   await inParallel(2 * availableParallelism(), drawings, async ({ style, concept }) => {
     const path = style.name === heldOutStyle ? `held-out/${concept.hexcode}/${style.name}.png` : imagePath(style.name, concept);

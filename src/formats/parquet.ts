@@ -85,9 +85,20 @@ export async function copyToParquet(connection: DuckDBConnection, query: string,
     renameSync(beside, path);
   } catch (error) {
     rmSync(beside, { force: true });
-    // The database reports a full disk in words only.
-    const full = error instanceof Error && /no space left on device|disk quota/i.test(error.message);
-    throw explainWriteFailure(full ? Object.assign(new Error(error.message), { code: "ENOSPC" }) : error, path);
+    throw explainDatabaseWriting(error, path);
   }
   syncFolder(dirname(path));
 }
+
+/** Why DuckDB could not write: it gives the system's reason in words only. */
+export function explainDatabaseWriting(error: unknown, path: string): unknown {
+  const said = error instanceof Error ? error.message : "";
+  const code = [...systemReasons].find(([words]) => words.test(said))?.[1];
+  return explainWriteFailure(code === undefined ? error : Object.assign(new Error(said), { code }), path);
+}
+
+const systemReasons = new Map([
+  [/no space left on device|disk quota/i, "ENOSPC"],
+  [/read-only file system/i, "EROFS"],
+  [/permission denied/i, "EACCES"],
+]);

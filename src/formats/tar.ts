@@ -285,6 +285,8 @@ export class TarWriter {
     const packed = pack as unknown as Readable;
     (compressed(path) ? packed.pipe(createGzip()) : packed).pipe(this.#stream);
     this.#done = finished(this.#stream);
+    // Its error is that of the stream, which is told of where the next member is added or the archive ended.
+    pack.on("error", () => {});
     this.#done.catch((error: unknown) => {
       this.#failure = error;
       // Without this, a member that is being written would wait for ever for room on a full disk.

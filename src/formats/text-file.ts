@@ -1,7 +1,7 @@
 /**
  * Long text written piece by piece: a file that is there whole or not at all, or a stream that is somebody else's.
  */
-import { createWriteStream, mkdirSync, renameSync, rmSync } from "node:fs";
+import { createWriteStream, renameSync, rmSync } from "node:fs";
 import type { WriteStream } from "node:fs";
 import { dirname } from "node:path";
 import type { Writable } from "node:stream";
@@ -72,18 +72,6 @@ export async function writeText(stream: Writable, text: string): Promise<void> {
     };
     stream.once("drain", settle).once("error", settle);
   });
-}
-
-/**
- * Makes a folder for results, and those above it.
- * @throws DataError when there is a file in its place
- */
-export function makeFolder(path: string): void {
-  try {
-    mkdirSync(path, { recursive: true });
-  } catch (error) {
-    throw explainPlace(error, path);
-  }
 }
 
 /** A place that can't be written to, said so that the reader can act; other errors unchanged. */

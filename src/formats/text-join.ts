@@ -5,9 +5,9 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { DuckDBAppender, DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
-import { explainWriteFailure, invariant } from "../support/index.ts";
+import { invariant } from "../support/index.ts";
 import { collectGarbage } from "./collect-garbage.ts";
-import { copyToParquet } from "./parquet.ts";
+import { copyToParquet, explainDatabaseWriting } from "./parquet.ts";
 import { explainPlace } from "./text-file.ts";
 
 /** A key and a text. */
@@ -62,46 +62,64 @@ export class TextJoin {
     } catch (error) {
       throw explainPlace(error, beside);
     }
-    const database = await DuckDBInstance.create(join(folder, "join.duckdb"), {
-      ...limits,
-      temp_directory: join(folder, "spilled"),
-      preserve_insertion_order: "false",
-      autoinstall_known_extensions: "false",
-      autoload_known_extensions: "false",
-    });
-    const connection = await database.connect();
-    const appenders: DuckDBAppender[] = [];
-    for (const table of ["rows", ...Array.from({ length: columns }, (_, i) => `texts${i}`)]) {
-      await connection.run(`CREATE TABLE ${table} (key VARCHAR, text VARCHAR${table === "rows" ? ", place BIGINT" : ""})`);
-      appenders.push(await connection.createAppender(table));
+    let database: DuckDBInstance | undefined;
+    try {
+      database = await DuckDBInstance.create(join(folder, "join.duckdb"), {
+        ...limits,
+        temp_directory: join(folder, "spilled"),
+        preserve_insertion_order: "false",
+        autoinstall_known_extensions: "false",
+        autoload_known_extensions: "false",
+      });
+      const connection = await database.connect();
+      const appenders: DuckDBAppender[] = [];
+      for (const table of ["rows", ...Array.from({ length: columns }, (_, i) => `texts${i}`)]) {
+        await connection.run(`CREATE TABLE ${table} (key VARCHAR, text VARCHAR${table === "rows" ? ", place BIGINT" : ""})`);
+        appenders.push(await connection.createAppender(table));
+      }
+      return new TextJoin(folder, database, connection, appenders as [DuckDBAppender, ...DuckDBAppender[]]);
+    } catch (error) {
+      database?.closeSync();
+      rmSync(folder, { recursive: true, force: true });
+      throw explainDatabaseWriting(error, folder);
     }
-    return new TextJoin(folder, database, connection, appenders as [DuckDBAppender, ...DuckDBAppender[]]);
   }
 
-  /** Adds rows, after those that are there. */
+  /** Adds rows, after those that are there. @throws LaclipError when the disk is full */
   addRows(rows: readonly KeyedText[]): void {
-    for (const { key, text } of rows) {
-      this.#rows.appendVarchar(key);
-      this.#rows.appendVarchar(text);
-      this.#rows.appendBigInt(BigInt(this.#count++));
-      this.#rows.endRow();
+    try {
+      for (const { key, text } of rows) {
+        this.#rows.appendVarchar(key);
+        this.#rows.appendVarchar(text);
+        this.#rows.appendBigInt(BigInt(this.#count++));
+        this.#rows.endRow();
+      }
+    } catch (error) {
+      throw explainDatabaseWriting(error, this.#folder);
     }
   }
 
-  /** Adds a text to a column, in any order. Where a key has several, the first in order of code units is taken. */
+  /**
+   * Adds a text to a column, in any order. Where a key has several, the first in order of code units is taken.
+   * @throws LaclipError when the disk is full
+   */
   addText(column: number, { key, text }: KeyedText): void {
     const appender = this.#columns[column];
     invariant(appender, `a text join has no column ${column}`);
-    appender.appendVarchar(key);
-    appender.appendVarchar(text);
-    appender.endRow();
+    try {
+      appender.appendVarchar(key);
+      appender.appendVarchar(text);
+      appender.endRow();
+    } catch (error) {
+      throw explainDatabaseWriting(error, this.#folder);
+    }
   }
 
   /** All rows in the order in which they were added, some thousands at a time. Nothing can be added after it was asked for. */
   async *rows(): AsyncGenerator<JoinedRow[]> {
-    const query = this.#query(["key", "text", ...this.#columns.map((_, i) => `text${i}`)]);
     let count = 0;
     try {
+      const query = this.#query(["key", "text", ...this.#columns.map((_, i) => `text${i}`)]);
       const result = await this.#connection.stream(query);
       for (let chunks = 1; ; chunks++) {
         const chunk = await result.fetchChunk();
@@ -112,10 +130,11 @@ export class TextJoin {
         yield keys!.map((key, row) => ({ key: key!, text: own![row]!, texts: others.map((column) => column[row] ?? undefined) }));
       }
     } catch (error) {
-      throw explainFull(error, this.#folder);
+      throw explainDatabaseWriting(error, this.#folder);
     }
     // A result that fails on its way may end without a word.
-    if (count !== this.#count) throw explainFull(new Error(`${count} of ${this.#count} rows came back from the join`), this.#folder);
+    if (count !== this.#count)
+      throw explainDatabaseWriting(new Error(`${count} of ${this.#count} rows came back from the join`), this.#folder);
   }
 
   /**
@@ -124,7 +143,13 @@ export class TextJoin {
    * @returns number of rows
    */
   async writeParquet(path: string, names: readonly [key: string, text: string, ...texts: string[]]): Promise<number> {
-    await copyToParquet(this.#connection, this.#query(names), path);
+    let query: string;
+    try {
+      query = this.#query(names);
+    } catch (error) {
+      throw explainDatabaseWriting(error, this.#folder);
+    }
+    await copyToParquet(this.#connection, query, path);
     return this.#count;
   }
 
@@ -144,10 +169,4 @@ export class TextJoin {
     this.#database.closeSync();
     rmSync(this.#folder, { recursive: true, force: true });
   }
-}
-
-/** The database reports a full disk in words only. */
-function explainFull(error: unknown, path: string): unknown {
-  const full = error instanceof Error && /no space left on device|disk quota/i.test(error.message);
-  return explainWriteFailure(full ? Object.assign(new Error(error.message), { code: "ENOSPC" }) : error, path);
 }

@@ -4,10 +4,10 @@
  * A file is a sequence of records: length (uint64), its masked CRC-32C, the bytes of an `Event` message, their masked CRC-32C. The
  * few fields of `Event` and `Summary` that scalars need are written by hand (tensorflow/core/util/event.proto, framework/summary.proto).
  */
-import { closeSync, fsyncSync, mkdirSync, openSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { explainWriteFailure, invariant } from "../support/index.ts";
+import { explainWriteFailure, invariant, makeFolder } from "../support/index.ts";
 
 /** What is not taken from the machine, for tests and for events of the past. */
 export interface TfeventsOptions {
@@ -37,7 +37,7 @@ export class TfeventsWriter {
     const now = wallTime();
     const name = `events.out.tfevents.${String(Math.floor(now)).padStart(10, "0")}.${hostname()}.${process.pid}`;
     try {
-      mkdirSync(folder, { recursive: true });
+      makeFolder(folder);
       [this.path, this.#file] = createNew(folder, name);
     } catch (error) {
       throw explainWriteFailure(error, folder);

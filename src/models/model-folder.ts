@@ -2,13 +2,13 @@
  * A model on disk: `laclip.json` (architecture and image preparation) and `model.safetensors` (weights in LaCLIP's names).
  * Both are read by every command that takes `--model`.
  */
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { type StoredTensor, writeSafetensors } from "../formats/index.ts";
 import { loadTensors, storedTensors } from "../nn/index.ts";
 import type { Tensor } from "../torch/index.ts";
-import { DataError, ModelFormatError, readJson, writeFileAtomic } from "../support/index.ts";
+import { DataError, ModelFormatError, makeFolder, readJson, writeFileAtomic } from "../support/index.ts";
 import { type ClipConfig, clipConfigSchema } from "./config.ts";
 import { Clip } from "./clip.ts";
 import { preprocessingSchema, type Preprocessing } from "./preprocessing.ts";
@@ -46,7 +46,7 @@ export function modelFiles({ model, preprocessing }: LoadedModel): ModelFiles {
 
 /** Writes the folder; the weights first, so that a folder with `laclip.json` is whole. */
 export function saveModel(folder: string, loaded: LoadedModel): void {
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const { tensors, texts } = modelFiles(loaded);
   for (const [name, stored] of Object.entries(tensors)) writeSafetensors(join(folder, name), stored);
   for (const [name, text] of Object.entries(texts)) writeFileAtomic(join(folder, name), text);

@@ -2,8 +2,19 @@
  * Files that are either whole or not there: written beside their place, synced, renamed.
  */
 import { createHash } from "node:crypto";
-import { closeSync, createReadStream, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
-import { dirname } from "node:path";
+import {
+  closeSync,
+  createReadStream,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import { dirname, resolve } from "node:path";
 import { DataError, LaclipError, UsageError } from "./errors.ts";
 
 /** Replaces `path` by `content` in one step: a reader, or a crash at any moment, sees the old file or the new one. */
@@ -41,6 +52,31 @@ export function syncFolder(folder: string): void {
   }
 }
 
+/**
+ * Makes a folder and those above it, where they are not there yet.
+ * @throws UsageError when a file lies in its place, LaclipError when the disk is full or not to be written to
+ */
+export function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch (error) {
+    throw explainWriteFailure(reasonOf(error, path), path);
+  }
+}
+
+/** Why a folder can't be made. With its parents, Node says of a disk that is read-only that there is no such folder; alone, the true reason. */
+function reasonOf(error: unknown, path: string): unknown {
+  if ((error as NodeJS.ErrnoException).code !== "ENOENT") return error;
+  let topmost = resolve(path);
+  while (!existsSync(dirname(topmost))) topmost = dirname(topmost);
+  try {
+    mkdirSync(topmost);
+    return error;
+  } catch (reason) {
+    return reason;
+  }
+}
+
 /** A full disk, a missing permission, a file where a folder belongs: said so that the reader can act; other errors unchanged. */
 export function explainWriteFailure(error: unknown, path: string): unknown {
   const code = (error as NodeJS.ErrnoException | undefined)?.code;
@@ -51,7 +87,7 @@ export function explainWriteFailure(error: unknown, path: string): unknown {
     });
   }
   if (code === "EACCES" || code === "EROFS" || code === "EPERM") {
-    return new LaclipError(`${path}: no permission to write there.`, {
+    return new LaclipError(`${path}: ${code === "EROFS" ? "the disk is read-only" : "no permission to write there"}.`, {
       mend: "Choose another folder, or change its permissions.",
       cause: error,
     });

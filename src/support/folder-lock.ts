@@ -128,8 +128,14 @@ export class FolderLock {
   static #attempt(path: string, what: string): FolderLock | Holder {
     const own = describeSelf();
     const beside = `${path}.${own.pid}-${own.token}`;
-    writeFileSynced(beside, `${JSON.stringify(own)}\n`);
-    const file = openSync(beside, "r");
+    let file: number;
+    try {
+      writeFileSynced(beside, `${JSON.stringify(own)}\n`);
+      file = openSync(beside, "r");
+    } catch (error) {
+      rmSync(beside, { force: true });
+      throw explainWriteFailure(error, path);
+    }
     let taken = false;
     try {
       for (let tries = 0; tries < 5; tries++) {

@@ -4,11 +4,11 @@
  * The folder is written beside its place, its manifest last; then it is synced and renamed. A kill at any point leaves the checkpoints
  * that were there, and at most a folder that the next start sweeps away.
  */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type StoredTensor, writeSafetensors } from "../formats/index.ts";
-import { explainWriteFailure, sha256File, syncFolder, writeFileSynced } from "../support/index.ts";
+import { explainWriteFailure, makeFolder, sha256File, syncFolder, writeFileSynced } from "../support/index.ts";
 
 /** Name of the file with the SHA-256 of all others. */
 export const manifestFile = "manifest.json";
@@ -42,7 +42,7 @@ export async function writeCheckpoint({ root, name, tensors, texts, faults = {} 
   };
   try {
     rmSync(beside, { recursive: true, force: true });
-    mkdirSync(beside, { recursive: true });
+    makeFolder(beside);
     reached();
     if (faults.slow !== undefined) await sleep(faults.slow);
     for (const [file, stored] of Object.entries(tensors)) {

@@ -12,10 +12,19 @@
  *   heartbeat.json     the last finished step and when that was
  *   model/             the finished model
  */
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { TfeventsWriter } from "../formats/index.ts";
-import { FolderLock, UsageError, explainWriteFailure, isRecord, readJson, warnOnce, writeFileAtomic } from "../support/index.ts";
+import {
+  FolderLock,
+  UsageError,
+  explainWriteFailure,
+  isRecord,
+  makeFolder,
+  readJson,
+  warnOnce,
+  writeFileAtomic,
+} from "../support/index.ts";
 
 /** One line of `events.jsonl`. Measurements carry open_clip's names: `train/loss`, `train/lr`, ... */
 export interface RunEvent {
@@ -51,11 +60,7 @@ export class RunFolder {
    */
   static open(path: string, config: object, free: readonly string[] = []): RunFolder {
     const text = `${JSON.stringify(config, null, 2)}\n`;
-    try {
-      mkdirSync(path, { recursive: true });
-    } catch (error) {
-      throw explainWriteFailure(error, path);
-    }
+    makeFolder(path);
     const lock = FolderLock.take(join(path, "lock"), "run folder");
     try {
       keepConfig(path, text, free);

@@ -1,8 +1,8 @@
 /** Records some steps of a run and writes where their time went into its folder. */
-import { mkdirSync } from "node:fs";
+
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { explainWriteFailure, log, writeFileAtomic } from "../support/index.ts";
+import { explainWriteFailure, log, makeFolder, writeFileAtomic } from "../support/index.ts";
 import { type Profile, deviceName, startProfile, worksAside } from "../torch/index.ts";
 import { chromeTrace, profileTables, summarizeProfile } from "./profile-summary.ts";
 
@@ -108,7 +108,7 @@ export class StepProfiler {
     const [first, last] = [this.#recorded[0]!, this.#recorded.at(-1)!];
     const file = join(folder, `steps-${first}-${last}`);
     try {
-      mkdirSync(folder, { recursive: true });
+      makeFolder(folder);
       writeFileAtomic(`${file}.json.gz`, gzipSync(chromeTrace(profile)));
       writeFileAtomic(`${file}.md`, `# Steps ${first} to ${last} on ${device}\n\n${profileTables(summary)}`);
     } catch (error) {

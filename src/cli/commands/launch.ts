@@ -5,14 +5,14 @@
  * print is shown with their ranks before it and kept in a file for each. When one dies, the others are ended too: they would wait for it.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { createWriteStream, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { createWriteStream, mkdtempSync, rmSync } from "node:fs";
 import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
-import { UsageError, exitCodes, explainWriteFailure, log } from "../../support/index.ts";
+import { UsageError, exitCodes, log, makeFolder } from "../../support/index.ts";
 import { defaultThreads } from "../../torch/index.ts";
 import { command, examples } from "../command.ts";
 import { parseWhole } from "../options.ts";
@@ -58,11 +58,7 @@ async function run(words: readonly string[], { processes, logs }: LaunchFlags): 
   }
   const folder = logs ?? logsOf(words);
   if (folder !== undefined) {
-    try {
-      mkdirSync(folder, { recursive: true });
-    } catch (error) {
-      throw explainWriteFailure(error, folder);
-    }
+    makeFolder(folder);
   }
   const meeting = mkdtempSync(join(tmpdir(), "laclip-launch-"));
   try {

@@ -5,12 +5,12 @@
  * others are looked through once: on this machine from header to header, elsewhere from front to back. What was found is kept in the
  * user's cache folder, as long as the tar does not change.
  */
-import { mkdirSync, readFileSync, statSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import { readTar, scanTar } from "../../formats/index.ts";
-import { DataError, Progress, log, sha256, warnOnce, writeFileAtomic } from "../../support/index.ts";
+import { DataError, Progress, log, makeFolder, sha256, warnOnce, writeFileAtomic } from "../../support/index.ts";
 import { besideTar, folderOfTar, indexBeside, readIfThere } from "../index-beside.ts";
 import { fileNameOf, isAddress, shownAddress } from "../remote/address.ts";
 import { type Shard } from "../remote/list-shards.ts";
@@ -166,7 +166,7 @@ function fromCache(file: string): { samples: number; offsets: number[] } | undef
 
 function intoCache(folder: string, file: string, found: { samples: number; offsets: number[] }): void {
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     writeFileAtomic(file, JSON.stringify({ version: 1, ...found }));
   } catch (error) {
     log.debug(`The count of a tar could not be kept in ${folder}: ${(error as Error).message}`);

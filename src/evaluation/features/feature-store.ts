@@ -12,11 +12,11 @@
  *
  * A folder may be deleted at any time: the features are made again.
  */
-import { appendFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { type StoredTensor, readSafetensors, writeSafetensors } from "../../formats/index.ts";
-import { FolderLock, explainWriteFailure, log, sha256, sha256File, writeFileAtomic } from "../../support/index.ts";
+import { FolderLock, explainWriteFailure, log, makeFolder, sha256, sha256File, writeFileAtomic } from "../../support/index.ts";
 
 /** Everything that features depend on. */
 export interface FeatureKey {
@@ -93,11 +93,7 @@ export class FeatureStore {
       for (const line of known) yield readChunk(entry, line);
       return;
     }
-    try {
-      mkdirSync(entry, { recursive: true });
-    } catch (error) {
-      throw explainWriteFailure(error, entry);
-    }
+    makeFolder(entry);
     const lock = await FolderLock.acquire(join(entry, "lock"), "feature entry");
     try {
       // Another process may have gone on in the meantime.

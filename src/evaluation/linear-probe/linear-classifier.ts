@@ -6,11 +6,11 @@
  *
  * Shapes: N rows, D features, K classes.
  */
-import { mkdirSync } from "node:fs";
+
 import { join } from "node:path";
 import { z } from "zod";
 import { readSafetensors, writeSafetensors } from "../../formats/index.ts";
-import { DataError, ModelFormatError, readJson, sha256, writeFileAtomic } from "../../support/index.ts";
+import { DataError, ModelFormatError, makeFolder, readJson, sha256, writeFileAtomic } from "../../support/index.ts";
 import { Tensor, noGrad, ops, scope } from "../../torch/index.ts";
 import type { FeatureScaling } from "./softmax-objective.ts";
 
@@ -117,7 +117,7 @@ export class LinearClassifier {
 
   /** Writes the folder; the weights first, so that a folder with `classifier.json` is whole. */
   save(folder: string, description: ClassifierDescription): void {
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     const stored = (tensor: Tensor): { dtype: "F32"; shape: number[]; data: Uint8Array } => {
       const values = tensor.toFloat32Array();
       return { dtype: "F32", shape: tensor.shape, data: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) };

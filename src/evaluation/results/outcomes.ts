@@ -6,10 +6,10 @@
  *   NAME.items.parquet          classification: item, label, rank, guess1.. guess5, score1.. score5, confidence, probability
  *                               otherwise: item, and a column for each metric that the items have a value for
  */
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { type TableValue, readTable, writeParquet } from "../../formats/index.ts";
-import { DataError, sha256File } from "../../support/index.ts";
+import { DataError, makeFolder, sha256File } from "../../support/index.ts";
 import type { Prediction } from "../zero-shot.ts";
 import { itemName } from "./items-hash.ts";
 import { type EvaluationResult, type ResultDetails, type StoredResult, resultPlace } from "./result.ts";
@@ -96,7 +96,7 @@ async function write(
   rows: number,
 ): Promise<NonNullable<ResultDetails["perItem"]>> {
   const path = `${resultPlace(folder, result)}.items.parquet`;
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   await writeParquet(path, types, [{ rows, columns }]);
   return { file: basename(path), sha256: await sha256File(path), rows };
 }

@@ -4,10 +4,10 @@
  *
  * CLIP_benchmark reads every `.json` of a folder as a result. So nothing else in such a folder may end in `.json`.
  */
-import { existsSync, mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
+import { existsSync, readdirSync, renameSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
-import { DataError, LaclipError, isRecord, readText, sha256, writeFileAtomic } from "../../support/index.ts";
+import { DataError, LaclipError, isRecord, makeFolder, readText, sha256, writeFileAtomic } from "../../support/index.ts";
 
 /** Names of tasks as they stand in result files: CLIP_benchmark's, and for few-shot episodes, which it has not, one of our own. */
 export const taskNames = {
@@ -135,7 +135,7 @@ export function setAside(path: string, { laclip }: EvaluationResult): string {
   const folder = dirname(path);
   const made = (laclip?.created ?? statSync(path).mtime.toISOString()).replaceAll(":", "-");
   const aside = join(folder, replacedFolder, slug(made));
-  mkdirSync(aside, { recursive: true });
+  makeFolder(aside);
   const stem = basename(path, ".json");
   // The result last: without it the others are passed over, and a result without them is an error.
   for (const name of [`${stem}.wrong.jsonl`, laclip?.perItem?.file, `${stem}.json`]) {
@@ -157,7 +157,7 @@ export function writeResult(folder: string, result: EvaluationResult): string {
   const path = `${resultPlace(folder, result)}.json`;
   // Checked before and not after: a metric that is NaN would stand in the file as null, and nobody would ask why.
   const checked = checkResult(result, path);
-  mkdirSync(dirname(path), { recursive: true });
+  makeFolder(dirname(path));
   writeFileAtomic(path, `${JSON.stringify(checked, null, 2)}\n`);
   return path;
 }

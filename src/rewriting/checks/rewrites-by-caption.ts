@@ -5,11 +5,11 @@
  * dealt into small files by the hash of the id, so that what belongs together lies in the same one; then one after the other is read
  * (a grace join).
  */
-import { appendFileSync, createReadStream, mkdirSync, rmSync } from "node:fs";
+import { appendFileSync, createReadStream, rmSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Rewrite, RewritesFolder } from "../../data/index.ts";
-import { explainWriteFailure } from "../../support/index.ts";
+import { explainWriteFailure, makeFolder } from "../../support/index.ts";
 import { placeOf } from "./caption-sample.ts";
 import type { CaptionRow, CaptionsInput } from "../captions/captions-input.ts";
 import { isEmpty } from "../captions/captions-survey.ts";
@@ -49,7 +49,7 @@ export async function* rewritesByCaption(
   }
   try {
     rmSync(working, { recursive: true, force: true });
-    mkdirSync(working, { recursive: true });
+    makeFolder(working);
     await deal(working, "rewrites", parts, folder.read());
     await deal(working, "captions", parts, captions.rows());
     for (let part = 0; part < parts; part++)

@@ -6,8 +6,8 @@
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { TextFile, makeFolder } from "../../formats/index.ts";
-import { DataError } from "../../support/index.ts";
+import { TextFile } from "../../formats/index.ts";
+import { DataError, makeFolder } from "../../support/index.ts";
 import { paperSampling, ungrouped } from "./engine.ts";
 import type { EngineDescription, Outcome, RewriteEngine, RewriteGroup, RewriteRequest, SamplingOptions } from "./engine.ts";
 import type { BatchResults } from "./batch-results.ts";

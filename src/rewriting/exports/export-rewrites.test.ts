@@ -6,7 +6,7 @@ import { after, test } from "node:test";
 import { RewritesWriter, openRewritesFolder } from "../../data/index.ts";
 import type { Rewrite, RewritesFolder } from "../../data/index.ts";
 import { readTable } from "../../formats/index.ts";
-import { DataError } from "../../support/index.ts";
+import { DataError, UsageError } from "../../support/index.ts";
 import { openCaptions } from "../captions/captions-input.ts";
 import { exportLines, exportRows } from "./export-rewrites.ts";
 import { rewritesStatistics } from "../statistics/statistics.ts";
@@ -88,7 +88,7 @@ test("a place that can't be written is an error about that place", async () => {
   );
   await assert.rejects(
     exportLines(await prepare(), { captions: await openCaptions(captions), out: join(folder, "file") }),
-    (error) => error instanceof DataError && /EEXIST/.test(error.message),
+    (error) => error instanceof UsageError && /a file lies where a folder belongs/.test(error.message),
   );
 });
 

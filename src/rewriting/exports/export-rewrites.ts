@@ -6,7 +6,8 @@ import { dirname, join } from "node:path";
 import type { Writable } from "node:stream";
 import { captionKey } from "../../data/index.ts";
 import type { Rewrite, RewritesFolder } from "../../data/index.ts";
-import { TextFile, csvLine, makeFolder, writeText } from "../../formats/index.ts";
+import { TextFile, csvLine, writeText } from "../../formats/index.ts";
+import { makeFolder } from "../../support/index.ts";
 import { withAlignedRewrites } from "./aligned-rewrites.ts";
 import type { AlignOptions } from "./aligned-rewrites.ts";
 

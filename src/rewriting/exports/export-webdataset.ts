@@ -23,9 +23,9 @@ import {
   shownAddress,
 } from "../../data/index.ts";
 import type { RewritesFolder } from "../../data/index.ts";
-import { TarWriter, makeFolder } from "../../formats/index.ts";
+import { TarWriter } from "../../formats/index.ts";
 import type { TarHeader } from "../../formats/index.ts";
-import { DataError, FolderLock, Progress, UsageError, readJson, writeFileAtomic } from "../../support/index.ts";
+import { DataError, FolderLock, Progress, UsageError, makeFolder, readJson, writeFileAtomic } from "../../support/index.ts";
 import { refuseStopped, withAlignedRewrites } from "./aligned-rewrites.ts";
 import type { AlignOptions, AlignedRewrites, AlignedRow } from "./aligned-rewrites.ts";
 import type { CaptionsInput } from "../captions/captions-input.ts";

@@ -5,7 +5,7 @@
  * order of the shards, without passing the texts through JavaScript, in a folder beside `out` that takes its place in one step. So a
  * merge can be stopped anywhere and started again, and the same shards give the same files.
  */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { existsSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import {
@@ -27,6 +27,7 @@ import {
   InterruptedError,
   Progress,
   explainWriteFailure,
+  makeFolder,
   readJson,
   syncFolder,
   writeFileAtomic,
@@ -161,7 +162,7 @@ async function* keysOf(path: string, segment: string): AsyncGenerator<Pick<Rewri
 async function write(pieces: readonly Piece[], manifest: RewritesManifest, options: MergeOptions): Promise<void> {
   const { out, rowsPerPart = 200_000, signal } = options;
   const beside = join(dirname(out), `.${basename(out)}.merging`);
-  await asWriting(out, () => mkdirSync(join(beside, "parts"), { recursive: true }));
+  await asWriting(out, () => makeFolder(join(beside, "parts")));
   const lock = await FolderLock.acquire(join(beside, "lock"), "merged folder", { signal });
   const progress = new Progress({ label: "merge", total: pieces.reduce((sum, { rows }) => sum + rows, 0), unit: "rewrites" });
   try {
@@ -173,7 +174,7 @@ async function write(pieces: readonly Piece[], manifest: RewritesManifest, optio
         await joinPieces(group, partPath(beside, String(i).padStart(6, "0")));
         progress.advance(group.reduce((sum, { rows }) => sum + rows, 0));
       }
-      mkdirSync(join(beside, "log"), { recursive: true });
+      makeFolder(join(beside, "log"));
       writeFileAtomic(join(beside, recordName), `${JSON.stringify(recordOf(beside, Object.keys(manifest.sources)))}\n`);
       writeFileAtomic(join(beside, "manifest.json"), `${JSON.stringify(manifest, undefined, 2)}\n`);
       lock.release();
