@@ -66,6 +66,8 @@ const ours = (preset, batch, ...more) => ({
     ...more,
   ],
 });
+/** The arguments of PyTorch that are not compiled. */
+const eager = ["--compile-mode", "none"];
 /** @param {"repository" | "best"} way @param {string} preset @param {string} batch @returns {Run} */
 function theirs(way, preset, batch) {
   const args = [path.join(here, "reference.py"), "--way", way, "--device", values.device];
@@ -76,8 +78,8 @@ function theirs(way, preset, batch) {
   return {
     program,
     command: values.python,
-    args: [...args, ...(small ? ["--compile", "none"] : [])],
-    otherwise: [...args, "--compile", "none"],
+    args: [...args, ...(small ? eager : [])],
+    otherwise: [...args, ...eager],
   };
 }
 /** @param {"table" | "tars"} from @param {string} batch @returns {Run} */
@@ -205,8 +207,8 @@ const parts = [
   { name: "L/16, batch 256", share: 120, runs: threeWays("vit-l-16", "256") },
   {
     name: "B/16, other precisions, batch 256",
-    share: 40,
-    runs: ["fp16", "fp32"].map((wide) => ours("vit-b-16", "256", "--precision", wide)),
+    share: 55,
+    runs: [["fp16"], ["fp32"], ["fp32", "--tf32"]].map((precise) => ours("vit-b-16", "256", "--precision", ...precise)),
   },
   { name: "B/16, blocks computed again, batch 2,048", share: 25, runs: [ours("vit-b-16", "2048", "--recompute")] },
   // float16 is no precision of a processor.

@@ -58,6 +58,8 @@ const { values } = parseArgs({
     micro: { type: "string" },
     precision: { type: "string", default: "bf16" },
     recompute: { type: "boolean", default: false },
+    /** Products of float32 in TF32, which libtorch and the recipes leave off. */
+    tf32: { type: "boolean", default: false },
     /** Without kernels of our own. */
     plain: { type: "boolean", default: false },
     /** Say where the time of the steps goes; they take longer then. */
@@ -71,7 +73,7 @@ const { values } = parseArgs({
 
 if (values.plain) process.env["LACLIP_KERNELS"] = "off";
 const device = findDevice(values.device);
-setTf32(true);
+if (values.tf32) setTf32(true);
 const [batchSize, texts, steps, warmup] = [values.batch, values.texts, values.steps, values.warmup].map(Number) as [
   number,
   number,

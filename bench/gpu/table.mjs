@@ -87,6 +87,7 @@ function cells({ name, program, outcome = {}, failed, note }, all) {
   const own = beside.find((other) => other.program === "laclip" && other.outcome?.["train/tflops"] !== undefined)?.outcome;
   const setting = [
     outcome.precision,
+    outcome.tf32 ? "TF32" : "",
     outcome.method,
     outcome.from && `from ${outcome.from}, batch ${outcome.batch}`,
     outcome.texts && outcome.texts !== "1" ? `K ${outcome.texts}` : "",
