@@ -104,7 +104,8 @@ function cells({ name, program, outcome = {}, failed, note }, all) {
   const halves = ["bf16", "fp16"];
   const comparable =
     counted?.precision === outcome.precision || (halves.includes(counted?.precision) && halves.includes(outcome.precision));
-  const mfu = comparable && counted?.["train/mfu"] !== undefined ? 100 * counted["train/mfu"] * speed : undefined;
+  const mfu =
+    comparable && outcome.imagesPerSecond && counted?.["train/mfu"] !== undefined ? 100 * counted["train/mfu"] * speed : undefined;
   return [
     name,
     program,
