@@ -230,6 +230,8 @@ def main():
     precision = args.precision or (("bf16" if best else "fp16") if cuda else "fp32")
     if args.tf32:
         torch.set_float32_matmul_precision("high")
+    # As in LaCLIP's trainer.
+    torch.backends.cudnn.benchmark = True
     torch.manual_seed(0)
     model = Clip(args.preset, fused=best).to(device).train()
     decayed = [p for p in model.parameters() if p.ndim >= 2]
