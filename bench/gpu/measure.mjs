@@ -5,7 +5,8 @@
  *   node bench/gpu/measure.mjs --device cuda --budget 480 --out gpu-results
  *
  * Each part has a share of the time; what does not fit is left out, and said. `--small` runs every part with tiny models, to see on a
- * processor that all of it works. `--only WORD` runs the parts whose name holds it.
+ * processor that all of it works. `--only WORD` runs the parts whose name holds it, and may come several times. `--parts` says which parts
+ * there are, in their order, with their shares, and what all of these are together.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -24,21 +25,24 @@ const { values } = parseArgs({
     since: { type: "string" },
     out: { type: "string", default: process.env["OUT"] ?? "gpu-results" },
     small: { type: "boolean", default: false },
-    /** Runs only the parts whose name holds this. */
-    only: { type: "string", default: "" },
+    /** Runs only the parts whose name holds one of these. */
+    only: { type: "string", multiple: true, default: [] },
+    /** Prints the parts, and runs none. */
+    parts: { type: "boolean", default: false },
   },
 });
 const here = path.dirname(fileURLToPath(import.meta.url));
 const root = path.resolve(here, "../..");
 const out = path.resolve(values.out);
-const { small } = values;
+const { small, only } = values;
 const end = (values.since === undefined ? Date.now() : Number(values.since) * 1000) + Number(values.budget) * 1000;
 const left = () => (end - Date.now()) / 1000;
 
 /**
  * One program of a part.
- * @typedef {{ program: string, command: string, args: string[], otherwise?: string[], env?: Record<string, string> }} Run
- * `otherwise`: arguments with which it is tried again when it fails or takes too long
+ * @typedef {{ program: string, command: string, args: string[], otherwise?: string[], attempt?: boolean }} Run
+ * `otherwise`: arguments with which it is tried again when it fails or takes too long; `attempt`: that it does is a finding like others, and
+ * the call has not failed
  */
 
 const precision = values.device === "cpu" ? "fp32" : "bf16";
@@ -66,6 +70,8 @@ const ours = (preset, batch, ...more) => ({
     ...more,
   ],
 });
+/** Keeps PyTorch from compiling. */
+const eager = ["--compile-mode", "none"];
 /** @param {"repository" | "best"} way @param {string} preset @param {string} batch @returns {Run} */
 function theirs(way, preset, batch) {
   const args = [path.join(here, "reference.py"), "--way", way, "--device", values.device];
@@ -76,9 +82,14 @@ function theirs(way, preset, batch) {
   return {
     program,
     command: values.python,
-    args: [...args, ...(small ? ["--compile", "none"] : [])],
-    otherwise: [...args, "--compile", "none"],
+    args: [...args, ...(small ? eager : [])],
+    otherwise: [...args, ...eager],
   };
+}
+/** The best way with CUDA's graphs, which record the launches of a step; what it is eagerly, another part says. @returns {Run} */
+function theirsRecorded() {
+  const { otherwise: _, ...run } = theirs("best", "vit-b-16", "256");
+  return { ...run, args: [...run.args, ...(small ? [] : ["--compile-mode", "reduce-overhead"])], attempt: true };
 }
 /** @param {"table" | "tars"} from @param {string} batch @returns {Run} */
 const fed = (from, batch) => ({
@@ -105,8 +116,12 @@ const tests = (...files) => ({
   command: process.execPath,
   args: ["--test", "--test-reporter=tap", "--test-concurrency=4", ...files.map((file) => path.join("dist", `${file}.test.js`))],
 });
-/** @param {string} preset @param {string} batch */
-const threeWays = (preset, batch) => [ours(preset, batch), theirs("repository", preset, batch), theirs("best", preset, batch)];
+/** @param {string} preset @param {string} batch @param {string[]} more of ours */
+const threeWays = (preset, batch, ...more) => [
+  ours(preset, batch, ...more),
+  theirs("repository", preset, batch),
+  theirs("best", preset, batch),
+];
 
 /** @param {string} preset */
 const recordedOrNot = (preset) => ({
@@ -205,12 +220,25 @@ const parts = [
   { name: "L/16, batch 256", share: 120, runs: threeWays("vit-l-16", "256") },
   {
     name: "B/16, other precisions, batch 256",
-    share: 40,
-    runs: ["fp16", "fp32"].map((wide) => ours("vit-b-16", "256", "--precision", wide)),
+    share: 55,
+    runs: [["fp16"], ["fp32"], ["fp32", "--tf32"]].map((precise) => ours("vit-b-16", "256", "--precision", ...precise)),
   },
   { name: "B/16, blocks computed again, batch 2,048", share: 25, runs: [ours("vit-b-16", "2048", "--recompute")] },
+  // Compiling comes last in its part, and ends with the share of it.
+  { name: "B/16, PyTorch with CUDA graphs, batch 256", share: 110, runs: [ours("vit-b-16", "256"), theirsRecorded()] },
+  { name: "S/16, batch 256", share: 100, runs: threeWays("vit-s-16", "256") },
+  { name: "B/32, batch 256", share: 100, runs: threeWays("vit-b-32", "256") },
+  { name: "L/16, batch 128", share: 120, runs: threeWays("vit-l-16", "128") },
+  // Where the whole batch does not fit, ours takes micro-batches, and PyTorch's rows say that memory has ended.
+  { name: "L/16, batch 512", share: 140, runs: threeWays("vit-l-16", "512", "--micro", "auto") },
   // float16 is no precision of a processor.
 ].map((part) => (values.device === "cpu" ? { ...part, runs: part.runs.filter(({ args }) => !args.includes("fp16")) } : part));
+
+if (values.parts) {
+  for (const { name, share } of parts) process.stdout.write(`${String(share).padStart(4)} s  ${name}\n`);
+  process.stdout.write(`${parts.reduce((sum, { share }) => sum + share, 0)} s in all\n`);
+  process.exit();
+}
 
 /** Least seconds worth starting a program for. */
 const least = small ? 5 : 12;
@@ -236,9 +264,9 @@ function compileAhead() {
 const results = [];
 mkdirSync(out, { recursive: true });
 for (const { name, share, runs } of parts) {
-  if (!name.includes(values.only)) continue;
+  if (only.length > 0 && !only.some((word) => name.includes(word))) continue;
   const until = Math.min(end, Date.now() + share * (small ? 10 : 1) * 1000);
-  const compiled = name === "correctness" && values.only === "" ? compileAhead() : undefined;
+  const compiled = name === "correctness" && only.length === 0 ? compileAhead() : undefined;
   for (const [i, run] of runs.entries()) {
     const seconds = (until - Date.now()) / 1000;
     // One that hangs must not take the time of those behind it.
@@ -293,6 +321,7 @@ function measure(name, run, limit) {
   if (answer.status === 0) return { name, program, seconds, outcome: JSON.parse(output.trim().split("\n").at(-1) ?? "") };
   const failed = why(answer, first);
   const remaining = limit - seconds;
+  if (run.attempt) return { name, program, seconds, note: `without a result: ${failed}` };
   if (otherwise === undefined || remaining < least) return { name, program, seconds, failed };
   const again = measure(name, { program, command, args: otherwise }, remaining);
   return { ...again, seconds: seconds + again.seconds, note: `not compiled: ${failed}` };

@@ -2,7 +2,7 @@
 # The whole benchmark on a machine with a GPU, in one call: unpacks what pack.sh packed, builds the addon against the PyTorch of python3, and
 # measures. README.md beside this file says what. It needs python3 with PyTorch, CMake and a C++ compiler, CUDA's headers, and no network.
 #
-#   sh bench/gpu/run.sh [--device cuda] [--budget SECONDS] [--out FOLDER] [--small] [--only WORD]
+#   sh bench/gpu/run.sh [--device cuda] [--budget SECONDS] [--out FOLDER] [--small] [--only WORD ...]
 set -eu
 since=$(date +%s)
 cd "$(dirname "$0")/../.."

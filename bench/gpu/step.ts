@@ -33,8 +33,12 @@ import {
   StepGraphs,
   type StepInput,
   StepMemory,
+  type StepSplit,
+  chooseSplit,
   decayGroups,
   graphObstacle,
+  memoryForSteps,
+  possibleSplits,
   profileTables,
   sizesOf,
   summarizeProfile,
@@ -50,9 +54,12 @@ const { values } = parseArgs({
     /** Who changes the colours of SLIP's views: "loader", and they come with the pixels; or "device", and the step has to. */
     views: { type: "string", default: "loader" },
     batch: { type: "string", default: "256" },
+    /** Images in the towers at once; "auto": what memory decides, blocks computed again included, as `laclip train` has it. */
     micro: { type: "string" },
     precision: { type: "string", default: "bf16" },
     recompute: { type: "boolean", default: false },
+    /** Products of float32 in TF32, which libtorch and the recipes leave off. */
+    tf32: { type: "boolean", default: false },
     /** Without kernels of our own. */
     plain: { type: "boolean", default: false },
     /** Say where the time of the steps goes; they take longer then. */
@@ -66,7 +73,7 @@ const { values } = parseArgs({
 
 if (values.plain) process.env["LACLIP_KERNELS"] = "off";
 const device = findDevice(values.device);
-setTf32(true);
+if (values.tf32) setTf32(true);
 const [batchSize, texts, steps, warmup] = [values.batch, values.texts, values.steps, values.warmup].map(Number) as [
   number,
   number,
@@ -123,8 +130,12 @@ function stepInput(step: number): StepInput {
 }
 
 const model = new Clip(shape, { seed: 1 }).moveTo(device);
-model.recomputesBlocks = values.recompute;
 const optimizer = new AdamW(decayGroups(model, 0.5), { betas: [0.9, 0.98], eps: 1e-8 });
+const stepMemory = new StepMemory({ model, device, precision });
+const split =
+  values.micro === "auto" ? fittingSplit() : { microBatch: Number(values.micro ?? batchSize), recomputeBlocks: values.recompute };
+model.recomputesBlocks = split.recomputeBlocks;
+const microBatch = split.microBatch < batchSize ? split.microBatch : undefined;
 const objective = makeObjective(
   slip
     ? { name: "slip", scale: 1, temperature: 0.1 }
@@ -140,12 +151,10 @@ const context = {
   precision,
   device,
   scaler: precision === "fp16" ? new LossScaler() : undefined,
-  ...(values.micro === undefined ? {} : { microBatch: Number(values.micro) }),
+  ...(microBatch === undefined ? {} : { microBatch }),
 };
 
-const obstacle = values.graphs
-  ? graphObstacle({ ...context, ranks: undefined, microBatch: values.micro === undefined ? undefined : Number(values.micro) })
-  : undefined;
+const obstacle = values.graphs ? graphObstacle({ ...context, ranks: undefined, microBatch }) : undefined;
 const graphs = values.graphs && obstacle === undefined ? new StepGraphs() : undefined;
 
 /** The batches of all steps, as a loader gives them. */
@@ -155,12 +164,9 @@ const source = {
   },
   close: async () => await Promise.resolve(),
 };
-const split = { microBatch: Number(values.micro ?? batchSize), recomputeBlocks: values.recompute };
 // Weights, moments, two batches and a step.
 const estimate =
-  (deviceMemory(device)?.allocated ?? 0) +
-  2 * (slip ? 3 : 1) * pixelsOf[0]!.images.length +
-  new StepMemory({ model, device, precision }).peak(sizesOf(stepInput(0)), split);
+  (deviceMemory(device)?.allocated ?? 0) + 2 * (slip ? 3 : 1) * pixelsOf[0]!.images.length + stepMemory.peak(sizesOf(stepInput(0)), split);
 const toInput = (step: Batch): StepInput => {
   const input = stepInput(step as unknown as number);
   return graphs?.prepare(input, model) ?? input;
@@ -182,6 +188,8 @@ const common = {
   node: process.versions.node,
   gpu: deviceName(device) ?? device,
   ...values,
+  micro: microBatch?.toString(),
+  recompute: split.recomputeBlocks,
   sdpa: hasOperator("aten::scaled_dot_product_attention"),
   parameters: model.parameterCount,
   estimate,
@@ -231,6 +239,13 @@ try {
 } finally {
   graphs?.dispose();
   await feed.close();
+}
+
+/** The fastest way to split a step that fits by the estimate, where weights and moments are on the device already. */
+function fittingSplit(): StepSplit {
+  const input = stepInput(0);
+  const splits = possibleSplits(batchSize, {}, device === "cpu" ? "processor" : "device");
+  return chooseSplit(splits, (one) => stepMemory.peak(sizesOf(input), one), memoryForSteps({ model, device }, input)).split;
 }
 
 function medianOf(numbers: readonly number[]): number {

@@ -87,6 +87,7 @@ function cells({ name, program, outcome = {}, failed, note }, all) {
   const own = beside.find((other) => other.program === "laclip" && other.outcome?.["train/tflops"] !== undefined)?.outcome;
   const setting = [
     outcome.precision,
+    outcome.tf32 ? "TF32" : "",
     outcome.method,
     outcome.from && `from ${outcome.from}, batch ${outcome.batch}`,
     outcome.texts && outcome.texts !== "1" ? `K ${outcome.texts}` : "",
@@ -103,7 +104,8 @@ function cells({ name, program, outcome = {}, failed, note }, all) {
   const halves = ["bf16", "fp16"];
   const comparable =
     counted?.precision === outcome.precision || (halves.includes(counted?.precision) && halves.includes(outcome.precision));
-  const mfu = comparable && counted?.["train/mfu"] !== undefined ? 100 * counted["train/mfu"] * speed : undefined;
+  const mfu =
+    comparable && outcome.imagesPerSecond && counted?.["train/mfu"] !== undefined ? 100 * counted["train/mfu"] * speed : undefined;
   return [
     name,
     program,

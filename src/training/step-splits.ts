@@ -345,7 +345,10 @@ function readSplits(path: string): z.infer<typeof fileSchema> {
 }
 
 /** Bytes that a step may take now, where weights and moments, and the first batch, are there already: the least of all processes. */
-function memoryForSteps({ device, model, group }: Options, { images, views }: StepInput): number {
+export function memoryForSteps(
+  { device, model, group }: Pick<Options, "device" | "model" | "group">,
+  { images, views }: StepInput,
+): number {
   const batch = images.length + (views?.length ?? 0);
   const memory = deviceMemory(device);
   if (memory !== undefined) {
