@@ -179,7 +179,7 @@ export function checkSkipped(
   if (rows === 0) throw new DataError(`${name}: there are no ${what} in it.`);
   const count = skipped.emptyCaptions + skipped.missingImages;
   if (count === 0) return;
-  const share = `${count} of ${rows} ${what} (${((count / rows) * 100).toPrecision(2)} %)`;
+  const share = `${count} of ${rows} ${what} (${Number(((count / rows) * 100).toPrecision(2))} %)`;
   const details = `${skipped.emptyCaptions} without a caption, ${skipped.missingImages} without ${image}`;
   const examples = skipped.examples.map((example) => `\n  ${example}`).join("");
   if (count > rows * maximum) {

@@ -53,7 +53,7 @@ export class SkippedImages {
   }
 
   #summary(): string {
-    return `${this.count} of ${this.#total} images can't be read (${((this.count / this.#total) * 100).toPrecision(2)} %)`;
+    return `${this.count} of ${this.#total} images can't be read (${Number(((this.count / this.#total) * 100).toPrecision(2))} %)`;
   }
 
   #list(): string {

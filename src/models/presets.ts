@@ -67,7 +67,7 @@ export interface PresetChanges {
 /** The preset's shape with changes. @throws UsageError for an unknown name */
 export function preset(name: string, changes: PresetChanges = {}): ClipConfig {
   if (!Object.hasOwn(presets, name)) {
-    throw new UsageError(`There is no model "${name}".`, { mend: `Models: ${nearest(name, Object.keys(presets), 9).join(", ")}.` });
+    throw new UsageError(`There is no model "${name}".`, { mend: `Models: ${nearest(name, Object.keys(presets), Infinity).join(", ")}.` });
   }
   const base: ClipConfig = presets[name as PresetName];
   return {

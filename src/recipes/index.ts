@@ -50,6 +50,6 @@ export function findRecipe(nameOrFile: string): Recipe {
   if (Object.hasOwn(recipes, nameOrFile)) return recipes[nameOrFile]!;
   if (nameOrFile.endsWith(".json") || existsSync(nameOrFile)) return parseRecipe(readJson(nameOrFile, "recipe"), nameOrFile);
   throw new UsageError(`There is no recipe "${nameOrFile}", and no file of that name.`, {
-    mend: `Recipes: ${nearest(nameOrFile, Object.keys(recipes), 9).join(", ")}.`,
+    mend: `Recipes: ${nearest(nameOrFile, Object.keys(recipes), 9).join(", ")} and ${Object.keys(recipes).length - 9} more, see docs/training.md.`,
   });
 }

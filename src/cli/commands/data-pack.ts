@@ -54,7 +54,7 @@ export function packCommand(): Command {
       "store larger images as JPEGs with a shorter side of so many pixels (default: all as they are)",
       parseWhole(1),
     )
-    .option("--quality <1..100>", "of the JPEGs that --resize makes (default: 95)", parseWhole(1))
+    .option("--quality <1..100>", "of the JPEGs that --resize makes (default: 95)", parseWhole(1, 100))
     .addOption(
       new Option("--order <order>", "mix the samples, so that neighbours are not alike, or keep them as they come")
         .choices(["shuffled", "table"])

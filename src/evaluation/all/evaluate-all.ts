@@ -6,7 +6,7 @@
  */
 import { join } from "node:path";
 import { existsSync } from "node:fs";
-import { LaclipError, UsageError, log } from "../../support/index.ts";
+import { LaclipError, UsageError, log, makeFolder } from "../../support/index.ts";
 import type { EvaluationDataset, RetrievalDataset } from "../datasets/index.ts";
 import { type ClassifiedItem, writeClassifiedItems, writeItemValues } from "../results/outcomes.ts";
 import {
@@ -147,6 +147,8 @@ export async function runTask(
 ): Promise<{ result: EvaluationResult; classified: readonly ClassifiedItem[] | undefined }> {
   const { task, dataset, protocol, mainMetric, dataHash, seed, classes, root, checked } = plan;
   const bare = { dataset, model: model.name, pretrained: "", task: taskNames[task], metrics: {}, language: "en" };
+  // A place that can't be written to is told before the work, not after it.
+  if (out !== undefined) makeFolder(out);
   const started = performance.now();
   const outcome = await plan.run();
   const seconds = (performance.now() - started) / 1000;

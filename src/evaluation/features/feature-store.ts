@@ -16,7 +16,7 @@ import { appendFileSync, existsSync, readFileSync, renameSync, rmSync } from "no
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { type StoredTensor, readSafetensors, writeSafetensors } from "../../formats/index.ts";
-import { FolderLock, explainWriteFailure, log, makeFolder, sha256, sha256File, writeFileAtomic } from "../../support/index.ts";
+import { FolderLock, LaclipError, explainWriteFailure, log, makeFolder, sha256, sha256File, writeFileAtomic } from "../../support/index.ts";
 
 /** Everything that features depend on. */
 export interface FeatureKey {
@@ -76,6 +76,18 @@ export class FeatureStore {
     this.folder = folder;
   }
 
+  #makeEntry(entry: string): void {
+    try {
+      makeFolder(entry);
+    } catch (error) {
+      if (!LaclipError.is(error)) throw error;
+      throw new LaclipError(error.message, {
+        mend: "Keep features elsewhere (--features FOLDER, or LACLIP_FEATURES), or not at all (--no-features).",
+        cause: error,
+      });
+    }
+  }
+
   /** Where the features of a key are. */
   entry({ key, name }: Pick<FeatureRequest, "key" | "name">): string {
     const hash = sha256(JSON.stringify([key.model, key.data, key.transform])).slice(0, 16);
@@ -93,7 +105,7 @@ export class FeatureStore {
       for (const line of known) yield readChunk(entry, line);
       return;
     }
-    makeFolder(entry);
+    this.#makeEntry(entry);
     const lock = await FolderLock.acquire(join(entry, "lock"), "feature entry");
     try {
       // Another process may have gone on in the meantime.
