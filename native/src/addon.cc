@@ -117,6 +117,7 @@ NAPI_MODULE_INIT() {
     LACLIP_DECLARE("compileKernels", compile_kernels);
     LACLIP_DECLARE("keepCode", keep_code);
     LACLIP_DECLARE("standInMemory", stand_in_memory);
+    LACLIP_DECLARE("standInWorksAside", stand_in_works_aside);
     LACLIP_DECLARE("memoryInfo", memory_info);
     LACLIP_DECLARE("startMemoryMeasure", start_memory_measure);
     LACLIP_DECLARE("endMemoryMeasure", end_memory_measure);

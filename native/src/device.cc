@@ -55,11 +55,11 @@ MemoryOfDevice memory_of(c10::Device device) {
 // The stream of a device on which batches come while its other streams compute.
 c10::Stream copying_stream(const c10::impl::VirtualGuardImpl& impl, c10::Device device) {
   static std::mutex mutex;
-  static auto* const streams = new std::unordered_map<c10::DeviceIndex, c10::Stream>;
+  static auto* const streams = new std::unordered_map<c10::Device, c10::Stream>;
   const std::lock_guard<std::mutex> lock(mutex);
-  const auto found = streams->find(device.index());
+  const auto found = streams->find(device);
   if (found != streams->end()) return found->second;
-  return streams->emplace(device.index(), impl.getStreamFromGlobalPool(device)).first->second;
+  return streams->emplace(device, impl.getStreamFromGlobalPool(device)).first->second;
 }
 
 // Where waits are counted just now, and what was counted before.
@@ -88,7 +88,8 @@ at::Generator generator_of(c10::Device device) {
 at::Tensor upload(const at::Tensor& host, c10::Device device, bool ahead) {
   if (device.is_cpu()) return host;
   refuse_while_recording("a tensor from the host");
-  if (!ahead || !device.is_cuda()) return host.to(device, host.scalar_type(), /*non_blocking=*/true);
+  const bool has_streams = device.is_cuda() || device.type() == c10::DeviceType::PrivateUse1;
+  if (!ahead || !has_streams) return host.to(device, host.scalar_type(), /*non_blocking=*/true);
   const c10::impl::VirtualGuardImpl impl(device.type());
   if (!device.has_index()) device = impl.getDevice();
   const c10::Stream present = impl.getStream(device);

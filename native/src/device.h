@@ -35,5 +35,6 @@ napi_value move_tensor(Call& call);
 napi_value set_deterministic(Call& call);
 napi_value stand_in_device(Call& call);
 napi_value stand_in_memory(Call& call);
+napi_value stand_in_works_aside(Call& call);
 
 }  // namespace laclip

@@ -18,6 +18,7 @@
 #include "emulate.h"
 #include "kernels/arguments.h"
 #include "nvrtc.h"
+#include "stand-in-memory.h"
 #include "stand-in.h"
 
 #ifdef LACLIP_WITH_CUDA
@@ -212,6 +213,7 @@ void launch_bytes(c10::Device device, const KernelCall& call, int64_t blocks, co
   }
 #endif
   if (device.type() != c10::DeviceType::PrivateUse1) throw std::runtime_error(std::string(call.name) + ": no kernel for " + device.str());
+  for (const at::Tensor& tensor : memory) use_on_stream(tensor);
   emulate(call, blocks, arguments, memory);
   const char* const first = static_cast<const char*>(arguments);
   done_on_stand_in([call, blocks, same = std::vector<char>(first, first + bytes), memory] { emulate(call, blocks, same.data(), memory); });

@@ -8,7 +8,6 @@
 #include <ATen/EmptyTensor.h>
 #include <ATen/NativeFunctions.h>
 #include <ATen/core/dispatch/Dispatcher.h>
-#include <c10/core/Allocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/library.h>
 #include <torch/version.h>
@@ -22,23 +21,20 @@
 #include <cstring>
 #include <functional>
 #include <limits>
-#include <new>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "convert.h"
 #include "device.h"
 #include "graph.h"
+#include "stand-in-memory.h"
 #include "stand-in.h"
 
 namespace laclip {
 
 namespace {
 
-constexpr c10::DeviceType kKind = c10::DeviceType::PrivateUse1;
-const c10::Device kPlace(kKind, 0);
-
-bool on_it(const at::Tensor& tensor) { return tensor.device().type() == kKind; }
+bool on_it(const at::Tensor& tensor) { return tensor.device().type() == kStandIn.type(); }
 
 // Where a GPU would have kept the program waiting for it.
 std::atomic<int64_t> waits{0};
@@ -55,50 +51,9 @@ std::atomic<Recording*> recording{nullptr};
 // To be called wherever a GPU keeps the program waiting.
 void wait_here(const std::string& op) {
   if (recording.load() != nullptr) throw std::runtime_error(op + ": operation not permitted when stream is capturing");
+  finish_stream();
   waits++;
 }
-
-// How much memory it has, 0 for as much as there is, and what of it is in tensors, now and at most.
-std::atomic<size_t> limit{0};
-std::atomic<size_t> allocated{0};
-std::atomic<size_t> most_allocated{0};
-
-// Before every piece of memory stands how long it is.
-constexpr size_t kHead = 64;
-
-void free_memory(void* data) {
-  if (data == nullptr) return;
-  char* const start = static_cast<char*>(data) - kHead;
-  allocated -= *reinterpret_cast<size_t*>(start);
-  std::free(start);
-}
-
-struct StandInAllocator final : c10::Allocator {
-  static c10::DataPtr make(size_t bytes) {
-    if (bytes == 0) return {nullptr, nullptr, &free_memory, kPlace};
-    const size_t now = allocated += bytes;
-    if (limit != 0 && now > limit) {
-      allocated -= bytes;
-      TORCH_CHECK_WITH(OutOfMemoryError, false, "The stand-in is out of memory. Tried to allocate ", bytes, " bytes, ", now - bytes, " of ",
-                       limit.load(), " are in use.");
-    }
-    for (size_t before = most_allocated; before < now && !most_allocated.compare_exchange_weak(before, now);) {
-    }
-    char* const start = static_cast<char*>(std::malloc(bytes + kHead));
-    if (start == nullptr) throw std::bad_alloc();
-    *reinterpret_cast<size_t*>(start) = bytes;
-    return {start + kHead, start + kHead, &free_memory, kPlace};
-  }
-#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 3)
-  c10::DataPtr allocate(size_t bytes) override { return make(bytes); }
-  void copy_data(void* to, const void* from, size_t count) const override { std::memcpy(to, from, count); }
-#else
-  c10::DataPtr allocate(size_t bytes) const override { return make(bytes); }
-#endif
-  c10::DeleterFnPtr raw_deleter() const override { return &free_memory; }
-};
-
-StandInAllocator allocator;
 
 // Takes note of what a recording makes.
 at::Tensor noted(at::Tensor made) {
@@ -108,32 +63,15 @@ at::Tensor noted(at::Tensor made) {
 
 at::Tensor make_empty(c10::IntArrayRef sizes, c10::optional<c10::ScalarType> dtype, c10::optional<c10::Layout>, c10::optional<c10::Device>,
                       c10::optional<bool>, c10::optional<c10::MemoryFormat> format) {
-  return noted(at::detail::empty_generic(sizes, &allocator, c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
+  return noted(at::detail::empty_generic(sizes, &stand_in_allocator(), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
                                          dtype.value_or(c10::kFloat), format));
 }
 
 at::Tensor make_strided(c10::IntArrayRef sizes, c10::IntArrayRef strides, c10::optional<c10::ScalarType> dtype, c10::optional<c10::Layout>,
                         c10::optional<c10::Device>, c10::optional<bool>) {
-  return noted(at::detail::empty_strided_generic(sizes, strides, &allocator, c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
+  return noted(at::detail::empty_strided_generic(sizes, strides, &stand_in_allocator(), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
                                                  dtype.value_or(c10::kFloat)));
 }
-
-// One device and one stream, on which work is done as soon as it is given: there is nothing to wait for.
-struct Guard final : c10::impl::DeviceGuardImplInterface {
-  c10::DeviceType type() const override { return kKind; }
-  c10::Device exchangeDevice(c10::Device) const override { return kPlace; }
-  c10::Device getDevice() const override { return kPlace; }
-  void setDevice(c10::Device) const override {}
-  void uncheckedSetDevice(c10::Device) const noexcept override {}
-  c10::Stream getStream(c10::Device) const noexcept override { return c10::Stream(c10::Stream::DEFAULT, kPlace); }
-  c10::Stream exchangeStream(c10::Stream) const noexcept override { return c10::Stream(c10::Stream::DEFAULT, kPlace); }
-  c10::DeviceIndex deviceCount() const noexcept override { return 1; }
-  void record(void**, const c10::Stream&, const c10::DeviceIndex, const c10::EventFlag) const override {}
-  void block(void*, const c10::Stream&) const override {}
-  bool queryEvent(void*) const override { return true; }
-  bool queryStream(const c10::Stream&) const override { return true; }
-  void synchronizeStream(const c10::Stream&) const override {}
-};
 
 #ifdef LACLIP_STAND_IN_HOOKS
 // What newer libtorches ask of a kind of device. Which of these are virtual differs between versions.
@@ -151,9 +89,10 @@ struct Hooks final : at::PrivateUse1HooksInterface {
 };
 #endif
 
-// The same memory as a tensor of the processor.
+// The same memory as a tensor of the processor, for work of this thread's stream.
 at::Tensor shown(const at::Tensor& tensor) {
   if (!on_it(tensor)) return tensor;
+  use_on_stream(tensor);
   return at::from_blob(tensor.data_ptr(), tensor.sizes(), tensor.strides(), at::TensorOptions().dtype(tensor.scalar_type()));
 }
 
@@ -165,17 +104,21 @@ at::Tensor brought(const at::Tensor& tensor) {
 
 at::Tensor& copy_between(at::Tensor& to, const at::Tensor& from, bool aside) {
   Recording* const now = recording.load();
+  const at::Tensor there = shown(to), here = shown(from);
   // A graph must not read what the host may have changed by the time.
   if (!on_it(to) || (!on_it(from) && (!aside || now != nullptr))) wait_here("copy_");
-  shown(to).copy_(shown(from));
+  there.copy_(here);
   if (now != nullptr) now->work.emplace_back([to, from] { shown(to).copy_(shown(from)); });
   return to;
 }
 
 c10::Scalar read_one(const at::Tensor& tensor) {
+  const at::Tensor here = shown(tensor);
   wait_here("_local_scalar_dense");
-  return shown(tensor).item();
+  return here.item();
 }
+
+void tell_of_stream(at::Tensor& tensor, c10::Stream stream) { stand_in_guard().recordDataPtrOnStream(tensor.storage().data_ptr(), stream); }
 
 const at::Tensor& resize_here(const at::Tensor& tensor, c10::IntArrayRef sizes, c10::optional<c10::MemoryFormat>) {
   int64_t count = 1;
@@ -183,7 +126,7 @@ const at::Tensor& resize_here(const at::Tensor& tensor, c10::IntArrayRef sizes, 
   c10::StorageImpl* storage = tensor.storage().unsafeGetStorageImpl();
   const size_t needed = static_cast<size_t>(count + tensor.storage_offset()) * tensor.element_size();
   if (storage->nbytes() < needed) {
-    c10::DataPtr larger = StandInAllocator::make(needed);
+    c10::DataPtr larger = stand_in_allocator().allocate(needed);
     if (storage->nbytes() > 0) std::memcpy(larger.get(), tensor.storage().data(), storage->nbytes());
     storage->set_data_ptr(std::move(larger));
     storage->set_nbytes(needed);
@@ -211,7 +154,7 @@ class Shown {
       }
       return list;
     }
-    if (value.isDevice() && value.toDevice().type() == kKind) return c10::Device(c10::kCPU);
+    if (value.isDevice() && value.toDevice().type() == kStandIn.type()) return c10::Device(c10::kCPU);
     return value;
   }
 
@@ -260,7 +203,7 @@ class Shown {
     if (!on_it(tensor)) {
       // Single numbers may come from the processor, as on a GPU.
       if (tensor.dim() == 0) return tensor;
-      throw std::runtime_error(op_ + ": tensors on two devices, " + kPlace.str() + " and " + tensor.device().str());
+      throw std::runtime_error(op_ + ": tensors on two devices, " + kStandIn.str() + " and " + tensor.device().str());
     }
     // An empty one may be there to be filled, and has to be given memory then.
     const at::Tensor here = tensor.numel() == 0 ? at::empty(tensor.sizes(), tensor.scalar_type()) : shown(tensor);
@@ -313,9 +256,9 @@ bool depends_on_values(const c10::OperatorHandle& op, const std::vector<c10::IVa
 void through(const c10::OperatorHandle& op, torch::jit::Stack* stack, const Compute& compute) {
   const size_t count = op.schema().arguments().size();
   const std::vector<c10::IValue> given(stack->end() - static_cast<std::ptrdiff_t>(count), stack->end());
-  if (depends_on_values(op, given)) wait_here(op.schema().name());
   Shown arguments(op.schema().name());
   for (size_t i = stack->size() - count; i < stack->size(); i++) (*stack)[i] = arguments.show((*stack)[i]);
+  if (depends_on_values(op, given)) wait_here(op.schema().name());
   compute(op, stack);
   arguments.settle();
   const size_t first = stack->size() - op.schema().returns().size();
@@ -384,13 +327,14 @@ void register_stand_in() {
   at::RegisterPrivateUse1HooksInterface(new Hooks);
   c10::register_privateuse1_backend("standin");
 #endif
-  c10::SetAllocator(kKind, &allocator);
-  static const c10::impl::DeviceGuardImplRegistrar guard(kKind, new Guard);
+  c10::SetAllocator(kStandIn.type(), &stand_in_allocator());
+  static const c10::impl::DeviceGuardImplRegistrar guard(kStandIn.type(), &stand_in_guard());
   static torch::Library own(torch::Library::IMPL, "aten", c10::DispatchKey::PrivateUse1, __FILE__, __LINE__);
   own.impl("empty.memory_format", TORCH_FN(make_empty));
   own.impl("empty_strided", TORCH_FN(make_strided));
   own.impl("copy_", TORCH_FN(copy_between));
   own.impl("_local_scalar_dense", TORCH_FN(read_one));
+  own.impl("record_stream", TORCH_FN(tell_of_stream));
   own.impl("resize_", TORCH_FN(resize_here));
   own.impl("as_strided", TORCH_FN(at::native::as_strided_tensorimpl));
   own.impl("view", TORCH_FN(at::native::view));
@@ -413,22 +357,7 @@ napi_value stand_in_device(Call& call) {
   // Registered, it would be the one accelerator that libtorch knows of, and backward passes on a GPU would fail.
   if (at::hasCUDA() && at::getNumGPUs() > 0) throw std::runtime_error("there is a GPU, for which nothing need stand in");
   register_stand_in();
-  return from_string(call.env, kPlace.str());
+  return from_string(call.env, kStandIn.str());
 }
-
-// (bytes): how much memory it has from now on; 0 for as much as there is
-napi_value stand_in_memory(Call& call) {
-  const double bytes = to_double(call.env, call[0]);
-  if (!(bytes >= 0)) throw std::runtime_error("memory of the stand-in: expected 0 bytes or more");
-  limit = static_cast<size_t>(bytes);
-  return undefined(call.env);
-}
-
-MemoryOfDevice memory_of_stand_in() {
-  const size_t total = limit, now = allocated;
-  return {now, most_allocated, now, total > now ? total - now : 0, total};
-}
-
-void reset_peak_of_stand_in() { most_allocated = allocated.load(); }
 
 }  // namespace laclip

@@ -226,6 +226,7 @@ describe("handles that mean no tensor", () => {
       "tf32",
       "gpuProblem",
       "standInDevice",
+      "standInWorksAside",
       "kernelCompilations",
     ];
     const withoutArguments = new Set([...reads, "clearAutocastCache", "startMemoryMeasure", "endMemoryMeasure"]);

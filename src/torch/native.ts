@@ -108,6 +108,7 @@ export interface Native {
   ): ArrayBuffer;
   keepCode(folder: string, key: string, made: string, refused: "none" | "kept" | "all"): string;
   standInMemory(bytes: number): void;
+  standInWorksAside(): number;
   memoryInfo(): { live: number; accountedBytes: number };
   startMemoryMeasure(): void;
   endMemoryMeasure(): { bytes: number; peak: number };
