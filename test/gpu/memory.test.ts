@@ -73,7 +73,7 @@ describe("a run in too little memory", unless(standIn), () => {
     assert.equal(microBatch, batch, "with plenty of it, whole batches");
     // What there is without weights, moments and batch is known from what was left for a step.
     const others = plenty - Number(memory) / 0.85;
-    tight = others + (0.75 * Number(estimate)) / 0.85;
+    tight = others + (0.8 * Number(estimate)) / 0.85;
     await train("tight", tight);
   });
   after(() => {
