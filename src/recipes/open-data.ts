@@ -91,6 +91,10 @@ export async function openData(recipe: Recipe, data: RunData, workFolder: string
   if (!readsRewrites(recipe) && data.rewrites !== undefined) {
     log.warn(`${data.rewrites} is not used: this recipe trains on the original captions alone (captions.choose=original).`);
   }
+  // What else is said of reading tars changes nothing of a table, whose samples come at random in any case.
+  if (!tars && recipe.data?.samplesPerEpoch !== undefined) {
+    log.warn(`${data.file}: data.samplesPerEpoch is not used: it is for tars, and an epoch has every sample of a table once.`);
+  }
   return tars
     ? await openTars(recipe, data, workFolder)
     : await openTable(recipe, await openPairs({ ...data, workFolder }), data, workFolder);

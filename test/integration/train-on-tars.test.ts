@@ -166,11 +166,7 @@ test("what does not fit is refused before anything is trained", async () => {
     [["--data", join(root, "nowhere")], 3, /nowhere: no such file or folder/],
     [["--data", data, "--json-text-key", "caption"], 2, /text keys are for tars/],
     [["--data", shards, "--json-text-key", "a;b", "--json-text-key-probs", "1"], 2, /2 keys, and --json-text-key-probs 1 weights/],
-    [
-      ["--data", shards, "--caption-column", "nothing"],
-      3,
-      /45 of 45 samples \(1e\+2 %\) can't be used|can't be used: 45 without a caption/,
-    ],
+    [["--data", shards, "--caption-column", "nothing"], 3, /45 of 45 samples \(100 %\) can't be used: 45 without a caption/],
     [["--data", shards, "--caption-column", "nothing", "--set", "data.order=shards"], 3, /none of the first 45 samples can be used/],
     [["--data", join(shards, "{00000..00009}.tar")], 3, /6 of 10 tars are missing/],
     [["--data", shards, "--set", "captions.choose=weighted"], 2, /no weights were given/],
