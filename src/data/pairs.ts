@@ -196,6 +196,8 @@ function refuseRepeated(
   if (count === 0) return;
   const first = ids.map((id) => JSON.stringify(id)).join(", ");
   throw new DataError(`${name}: ${count} of ${rows} ids (${idsFrom}) were there before. First: ${first}.`, {
-    mend: "Give each row an id of its own (a column `id`), or remove the repeated rows.",
+    mend:
+      "Give each row an id of its own (a column `id`, or with `--id-column hash:NAME,NAME` a hash of columns that tell the rows apart), " +
+      "or remove the repeated rows.",
   });
 }

@@ -74,7 +74,7 @@ export async function surveyCaptions(
       } else if (words.at(number) === word) repeated++;
       else {
         throw new DataError(`${path}: ${where ?? `row ${row}`}: the id ${JSON.stringify(id)} occurs twice with different captions.`, {
-          mend: "Ids join rewrites to captions. Name a column with --id-column whose values are unique.",
+          mend: "Ids join rewrites to captions. Name a column with --id-column whose values are unique, or columns with `hash:NAME,NAME`.",
         });
       }
       if (second === undefined) continue;
