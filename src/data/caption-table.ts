@@ -155,8 +155,12 @@ export async function* readCaptionRows(table: CaptionTable, from = 0, withBytes 
     // Millions of rows pass here: no second object for each.
     yield captions.map((text, i) => {
       const [row, id, image, caption] = [before + i + 1, idOf(i), asText(images?.[i]), written(text, i, captionColumn)];
-      if (bytes) return { row, id, image, caption, bytes: bytes[i] instanceof Uint8Array ? bytes[i] : undefined };
-      return seconds ? { row, id, image, caption, second: written(seconds[i], i, secondColumn!) } : { row, id, image, caption };
+      const second = seconds && written(seconds[i], i, secondColumn!);
+      if (bytes) {
+        const own = bytes[i] instanceof Uint8Array ? bytes[i] : undefined;
+        return second === undefined ? { row, id, image, caption, bytes: own } : { row, id, image, caption, bytes: own, second };
+      }
+      return second === undefined ? { row, id, image, caption } : { row, id, image, caption, second };
     });
     before += batch.rows;
   }

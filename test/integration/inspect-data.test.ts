@@ -227,5 +227,5 @@ test("images that lie in a parquet file are looked at, as those that the table n
   const { samples, images, shown } = await inspectData({ path: file, show: 12, pictures: true });
   assert.equal(samples, 12);
   assert.deepEqual([images.broken, images.formats, images.repeated], [1, { jpeg: 6, png: 5 }, 2]);
-  assert.equal(shown.filter(({ picture: small }) => small !== undefined).length, 11);
+  assert.equal(shown.filter(({ picture: small }) => small?.jpeg !== undefined).length, 11);
 });
