@@ -173,6 +173,11 @@ export function describeIds({ header, idColumn, imageColumn, captionColumn, hash
   return header ? describeHash(hashColumns) : "a hash of the image's address";
 }
 
+/** What to do about a row of the table that has no id. */
+export function mendIds({ captionColumn }: CaptionTable): string {
+  return `Fill it in, or name another column with --id-column; \`--id-column hash:${captionColumn}\` takes a hash of the caption as id.`;
+}
+
 /** The column that has one of these names, in any case; the first name that there is. */
 export function findColumn(known: readonly string[], names: readonly string[]): string | undefined {
   return names.map((name) => known.find((column) => column.toLowerCase() === name)).find((column) => column !== undefined);

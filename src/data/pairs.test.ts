@@ -194,6 +194,8 @@ test("parquet that holds its images, as Hugging Face stores them: read once, the
   await connection.run(
     `COPY (SELECT '${blob}'::BLOB AS image, 'words number ' || i AS caption FROM range(3) AS r(i)) TO '${join(folder, "plain.parquet")}' (FORMAT parquet)`,
   );
+  const nameless = join(folder, "nameless.parquet");
+  await connection.run(`COPY (SELECT {'bytes': '${blob}'::BLOB, 'path': NULL::VARCHAR} AS image, 'a dog' AS text) TO '${nameless}'`);
   connection.closeSync();
   const { samples, skipped } = await openPairs({ file, maximumSkipped: 0.2, workFolder: folder });
   assert.deepEqual([samples.length, skipped.missingImages], [7, 1]);
@@ -201,6 +203,13 @@ test("parquet that holds its images, as Hugging Face stores them: read once, the
   assert.deepEqual([sample.id, sample.captions[0]!.text], ["7.jpg", "caption of 7"]);
   assert.deepEqual(Buffer.from((await imageInput(sample.image)) as Uint8Array), bytes);
   assert.equal(imageName(sample.image), "7.jpg");
+  await assert.rejects(openPairs({ file: nameless }), (error: unknown) => {
+    assert.ok(error instanceof DataError && /row 1 has no id \(column "image\.path"\)/.test(error.message));
+    const [, idColumn] = /`--id-column (\S+)`/.exec(error.mend!)!;
+    assert.equal(idColumn, "hash:text");
+    return true;
+  });
+  assert.equal((await openPairs({ file: nameless, idColumn: "hash:text" })).samples.at(0).id, hashedId("a dog"));
   const plain = await openPairs({ file: join(folder, "plain.parquet") });
   assert.equal(plain.samples.at(2).id, hashedId("words number 2"));
   const settings = { batchSize: 4, imageSize: 16, seed: 1, choose: "original", totalSteps: 1 } as const;

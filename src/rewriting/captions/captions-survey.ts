@@ -63,7 +63,7 @@ export async function surveyCaptions(
       }
       if (id === "")
         throw new DataError(`${path}: ${where ?? `row ${row}`} has no id.`, {
-          mend: "Fill in its id, or name another column with --id-column.",
+          mend: "Fill in its id, or name another column with --id-column; `--id-column hash:NAME` takes a hash of a column, such as the caption's.",
         });
       const word = fingerprint.add(id, caption);
       const known = numbers.size;
