@@ -110,7 +110,7 @@ test("a row that can't be read is named by its line and what is wrong with it, w
 
 test("a jsonl or parquet that breaks off late is not read as if it ended there", async () => {
   const lines = Array.from({ length: 30_000 }, (_, i) => `{"id":"${i}","caption":"caption ${i}"}\n`).join("");
-  await assert.rejects(rows(write("late.jsonl", `${lines}{"id":\n${lines}`)), /late\.jsonl: .*line 3000[12]/);
+  await assert.rejects(rows(write("late.jsonl", `${lines}{"id":\n${lines}`)), /late\.jsonl: line 30001 can't be read: unexpected/);
   const path = join(folder, "late.parquet");
   await writeParquet(path, { id: "text" }, [{ rows: 50_000, columns: { id: Array.from({ length: 50_000 }, (_, i) => sha256(`${i}`)) } }]);
   const bytes = readFileSync(path);
@@ -237,4 +237,31 @@ test("a list of records with bytes is no column of images", async () => {
     ),
   );
   assert.deepEqual([...(await bytesColumns(path))], [["image", { bytes: "image.bytes", path: "image.path" }]]);
+});
+
+test("a line of jsonl that can't be read is named by its number in the file", async () => {
+  const good = (count: number): string => Array.from({ length: count }, (_, i) => `{"a": "caption ${i}"}\n`).join("");
+  const bad = '{"a": x}\n';
+  const faults: readonly [name: string, content: string | Buffer, says: RegExp][] = [
+    ["first", bad + good(5), /: line 1 can't be read: unexpected character, byte 7 of it\. It begins: "\{\\"a\\": x\}"/],
+    ["second", good(1) + bad + good(5), /: line 2 can't be read/],
+    ["last", good(5) + bad, /: line 6 can't be read/],
+    ["torn", `${good(5)}{"a": "x`, /: line 6 can't be read: unexpected end of data, byte 9 of it\. It begins: "\{\\"a\\": \\"x"/],
+    ["blank", `\n${good(2)}\n  \n\t\r\n${good(1)}   ${bad}${good(2)}`, /: line 8 can't be read: unexpected character, byte 10 of it/],
+    ["windows", `${good(2)}\n${bad}${good(2)}`.replaceAll("\n", "\r\n"), /: line 4 can't be read/],
+    ["twice", `${good(2)}\n{"a": 1, "a": 2}\n`, /: line 4 can't be read: .*has duplicate key "a"/],
+    ["two", `${good(2)}{"a": 1} {"a": 2}\n${good(2)}`, /: line 3 can't be read: unexpected content after document, byte/],
+    ["latin", Buffer.from(`${good(2)}{"a": "caf\xe9"}\n`, "latin1"), /: line 3 can't be read: invalid UTF-8/],
+    ["long", `${good(2)}{"a": "${"x".repeat(1000)}\n`, /: line 3 can't be read: .*It begins: "\{\\"a\\": \\"x{93}\.\.\."\./],
+    ["large", `${good(70_000)}\n\n${good(70_000)}${bad}${good(70_000)}${bad}`, /: line 140003 can't be read/],
+  ];
+  for (const [name, content, says] of faults) {
+    for (const path of [write(`line-${name}.jsonl`, content), write(`line-${name}.jsonl.gz`, gzipSync(content))]) {
+      await assert.rejects(rows(path), (error: unknown) => {
+        assert.ok(error instanceof DataError && error.message.startsWith(`${path}: line `), String(error));
+        assert.match(error.message, says);
+        return true;
+      });
+    }
+  }
 });
