@@ -79,7 +79,7 @@ export async function openInspected({ show, seed, ...options }: InspectedDataOpt
     repeatedIds: 0,
     packed: {},
     shown: new Map(drawn.map((row) => [row, []])),
-    images: imagesOf(samples),
+    images: imagesOf(samples, () => true),
   };
 }
 
@@ -184,16 +184,17 @@ async function openTars(path: string, given: TarKeys, drawing: { show: number; s
   const pairs = { file: shownShards(path), rows, skipped, fingerprint: packedFrom ?? fingerprint.finish(), samples, rowOf };
   const shown = new Map(collector.shown.sort((a, b) => a.row - b.row).map(({ row, texts }) => [row, texts]));
   const repeatedIds = samples.length - rowOf.size;
-  return { kind: "tars", pairs, tars: shards.length, damaged, repeatedIds, packed, shown, images: imagesOf(samples) };
+  return { kind: "tars", pairs, tars: shards.length, damaged, repeatedIds, packed, shown, images: imagesOf(samples, isPlainTar) };
 }
 
 type Images = ReturnType<InspectedData["images"]>;
 
-function imagesOf(samples: SampleTable): InspectedData["images"] {
+/** @param atAnyPlace whether any part of a file can be read at once */
+function imagesOf(samples: SampleTable, atAnyPlace: (file: string) => boolean): InspectedData["images"] {
   return async function* (rows) {
     for (let at = 0; at < rows.length;) {
       const source = samples.image(rows[at]!);
-      if (typeof source === "string" || source instanceof Uint8Array || isPlainTar(source.file)) {
+      if (typeof source === "string" || source instanceof Uint8Array || atAnyPlace(source.file)) {
         yield { row: rows[at]!, bytes: await orError(readImage(source, samples.imageAsWritten(rows[at]!))) };
         at++;
         continue;

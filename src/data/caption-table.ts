@@ -124,19 +124,19 @@ export async function openCaptionTable(options: CaptionTableOptions): Promise<Ca
  * The rows of a table, some thousands at a time, in its order.
  * @param from row to begin with, 0 the first
  * @param withBytes whether images that the table holds are read too
+ * @throws DataError when a row can't be read, or a column that is read as text holds lists, records or, for captions, bytes
  */
 export async function* readCaptionRows(table: CaptionTable, from = 0, withBytes = false): AsyncGenerator<CaptionRow[]> {
   const { file, header, imageColumn, captionColumn, idColumn, hashColumns, secondColumn } = table;
   const bytesColumn = withBytes ? table.bytesColumn : undefined;
-  const columns = [
-    ...new Set(
-      [captionColumn, imageColumn, idColumn, ...(hashColumns ?? []), secondColumn, bytesColumn].filter((name) => name !== undefined),
-    ),
+  const flat = [
+    ...new Set([captionColumn, imageColumn, idColumn, ...(hashColumns ?? []), secondColumn].filter((name) => name !== undefined)),
   ];
+  const columns = bytesColumn === undefined ? flat : [...new Set([...flat, bytesColumn])];
   // Conceptual Captions' tsv knows no quotes: one that opens a caption is part of it.
   const quoted = header || imageColumn !== undefined;
   let before = from;
-  for await (const batch of readTable(file, { columns, header, quoted, from })) {
+  for await (const batch of readTable(file, { columns, flat, header, quoted, from })) {
     const captions = batch.columns[captionColumn]!;
     const images = imageColumn === undefined ? undefined : batch.columns[imageColumn]!;
     const ids = hashColumns ? undefined : idColumn === undefined ? images! : batch.columns[idColumn]!;
@@ -145,13 +145,22 @@ export async function* readCaptionRows(table: CaptionTable, from = 0, withBytes 
       const parts = hashColumns!.map((name) => asText(batch.columns[name]![i]));
       return parts.includes("") ? "" : hashedId(...parts);
     };
+    const written = (value: TableValue | undefined, i: number, column: string): string => {
+      if (!(value instanceof Uint8Array)) return asText(value);
+      const mend = "Write text there: in DuckDB, decode(...) makes it of UTF-8. Or name another column.";
+      throw new DataError(`${file}: row ${before + i + 1} has bytes in column "${column}"; expected text.`, { mend });
+    };
     const bytes = bytesColumn === undefined ? undefined : batch.columns[bytesColumn]!;
     const seconds = secondColumn === undefined ? undefined : batch.columns[secondColumn]!;
     // Millions of rows pass here: no second object for each.
     yield captions.map((text, i) => {
-      const [row, id, image, caption] = [before + i + 1, idOf(i), asText(images?.[i]), asText(text)];
-      if (bytes) return { row, id, image, caption, bytes: bytes[i] instanceof Uint8Array ? bytes[i] : undefined };
-      return seconds ? { row, id, image, caption, second: asText(seconds[i]) } : { row, id, image, caption };
+      const [row, id, image, caption] = [before + i + 1, idOf(i), asText(images?.[i]), written(text, i, captionColumn)];
+      const second = seconds && written(seconds[i], i, secondColumn!);
+      if (bytes) {
+        const own = bytes[i] instanceof Uint8Array ? bytes[i] : undefined;
+        return second === undefined ? { row, id, image, caption, bytes: own } : { row, id, image, caption, bytes: own, second };
+      }
+      return second === undefined ? { row, id, image, caption } : { row, id, image, caption, second };
     });
     before += batch.rows;
   }
@@ -162,6 +171,11 @@ export function describeIds({ header, idColumn, imageColumn, captionColumn, hash
   if (!hashColumns) return `column "${idColumn ?? imageColumn}"`;
   if (hashColumns.length === 1 && hashColumns[0] === captionColumn) return "a hash of the caption";
   return header ? describeHash(hashColumns) : "a hash of the image's address";
+}
+
+/** What to do about a row of the table that has no id. */
+export function mendIds({ captionColumn }: CaptionTable): string {
+  return `Fill it in, or name another column with --id-column; \`--id-column hash:${captionColumn}\` takes a hash of the caption as id.`;
 }
 
 /** The column that has one of these names, in any case; the first name that there is. */

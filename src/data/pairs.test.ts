@@ -152,6 +152,35 @@ test("a broken jsonl line is a data error", async () => {
   await assert.rejects(openPairs({ file: table("bad.jsonl", '{"image":"img/0.jpg","caption":"a b"}\n{"image":\n') }), DataError);
 });
 
+test("a caption, an id or an image path that is a list or a record is refused, whichever column it comes from", async () => {
+  for (const [row, options, says] of [
+    ['{"image": "img/0.jpg", "caption": ["x y"]}', {}, /column "caption" holds lists/],
+    ['{"image": "img/0.jpg", "caption": {"en": "x"}}', {}, /column "caption" holds records/],
+    ['{"image": ["img/0.jpg"], "caption": "x"}', {}, /column "image" holds lists/],
+    ['{"image": "img/0.jpg", "caption": "x", "id": ["a"]}', {}, /column "id" holds lists/],
+    ['{"image": "img/0.jpg", "caption": "x", "urls": ["a"]}', { idColumn: "hash:urls" }, /column "urls" holds lists/],
+    ['{"image": "img/0.jpg", "caption": "x", "blip": ["a"]}', { secondColumn: "blip" }, /column "blip" holds lists/],
+  ] as const) {
+    const file = table("nested.jsonl", `${row}\n`);
+    await assert.rejects(openPairs({ file, ...options }), (error: unknown) => {
+      assert.ok(error instanceof DataError && /name another column/.test(error.mend!));
+      assert.match(error.message, says);
+      return true;
+    });
+  }
+  const file = table("beside.jsonl", '{"image": "img/0.jpg", "caption": "x", "tags": ["a", "b"]}\n');
+  assert.deepEqual(await captions(file), ["x"]);
+});
+
+test("bytes in place of a caption are refused", async () => {
+  const file = join(folder, "bytes.parquet");
+  const { DuckDBInstance } = await import("@duckdb/node-api");
+  const connection = await (await DuckDBInstance.create()).connect();
+  await connection.run(`COPY (SELECT 'img/0.jpg' AS image, 'a dog'::BLOB AS caption) TO '${file}'`);
+  connection.closeSync();
+  await assert.rejects(openPairs({ file }), /row 1 has bytes in column "caption"; expected text/);
+});
+
 test("parquet that holds its images, as Hugging Face stores them: read once, then any of them at any time", async () => {
   const bytes = readFileSync(photo);
   const { DuckDBInstance } = await import("@duckdb/node-api");
@@ -165,6 +194,8 @@ test("parquet that holds its images, as Hugging Face stores them: read once, the
   await connection.run(
     `COPY (SELECT '${blob}'::BLOB AS image, 'words number ' || i AS caption FROM range(3) AS r(i)) TO '${join(folder, "plain.parquet")}' (FORMAT parquet)`,
   );
+  const nameless = join(folder, "nameless.parquet");
+  await connection.run(`COPY (SELECT {'bytes': '${blob}'::BLOB, 'path': NULL::VARCHAR} AS image, 'a dog' AS text) TO '${nameless}'`);
   connection.closeSync();
   const { samples, skipped } = await openPairs({ file, maximumSkipped: 0.2, workFolder: folder });
   assert.deepEqual([samples.length, skipped.missingImages], [7, 1]);
@@ -172,6 +203,13 @@ test("parquet that holds its images, as Hugging Face stores them: read once, the
   assert.deepEqual([sample.id, sample.captions[0]!.text], ["7.jpg", "caption of 7"]);
   assert.deepEqual(Buffer.from((await imageInput(sample.image)) as Uint8Array), bytes);
   assert.equal(imageName(sample.image), "7.jpg");
+  await assert.rejects(openPairs({ file: nameless }), (error: unknown) => {
+    assert.ok(error instanceof DataError && /row 1 has no id \(column "image\.path"\)/.test(error.message));
+    const [, idColumn] = /`--id-column (\S+)`/.exec(error.mend!)!;
+    assert.equal(idColumn, "hash:text");
+    return true;
+  });
+  assert.equal((await openPairs({ file: nameless, idColumn: "hash:text" })).samples.at(0).id, hashedId("a dog"));
   const plain = await openPairs({ file: join(folder, "plain.parquet") });
   assert.equal(plain.samples.at(2).id, hashedId("words number 2"));
   const settings = { batchSize: 4, imageSize: 16, seed: 1, choose: "original", totalSteps: 1 } as const;

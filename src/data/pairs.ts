@@ -7,7 +7,15 @@ import { existsSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { DataError, UsageError, log } from "../support/index.ts";
 import { annotatedImages, annotationFiles, annotationIdsFrom, annotationRows, isAnnotated } from "./annotation-rows.ts";
-import { type CaptionTableOptions, describeIds, isTableFolder, noImageColumn, openCaptionTable, readCaptionRows } from "./caption-table.ts";
+import {
+  type CaptionTableOptions,
+  describeIds,
+  isTableFolder,
+  mendIds,
+  noImageColumn,
+  openCaptionTable,
+  readCaptionRows,
+} from "./caption-table.ts";
 import { type CaptionsFingerprint, FingerprintBuilder } from "./captions-fingerprint.ts";
 import { HeldImages } from "./held-images.ts";
 import { HashedKeys } from "./hashed-keys.ts";
@@ -66,7 +74,7 @@ export async function openPairs(options: OpenPairsOptions): Promise<Pairs> {
   const rows = readCaptionRows(table, 0, held !== undefined);
   const imageFolder = resolve(options.images ?? dirname(table.file));
   const places = `Image paths are taken relative to ${imageFolder}.`;
-  const about = { name: table.file, imageFolder, idsFrom: describeIds(table), what: "rows", places, held };
+  const about = { name: table.file, imageFolder, idsFrom: describeIds(table), idMend: mendIds(table), what: "rows", places, held };
   return await collectPairs(rows, about, options);
 }
 
@@ -79,6 +87,7 @@ async function openAnnotatedPairs(options: OpenPairsOptions): Promise<Pairs> {
     name: resolve(file),
     imageFolder,
     idsFrom: annotationIdsFrom(options),
+    idMend: "Fill it in, or name another key with --id-column.",
     what: "annotations",
     places: `The image of an annotation is looked for as SUBREDDIT/IMAGE_ID.jpg in ${imageFolder}, by RedCaps' keys "subreddit" and "image_id".`,
   };
@@ -103,6 +112,8 @@ interface PairsSource {
   imageFolder: string;
   /** Where its ids come from, in words. */
   idsFrom: string;
+  /** What to do about a row without one. */
+  idMend: string;
   /** What its rows are. */
   what: string;
   /** Where images are looked for, as a sentence. */
@@ -113,7 +124,7 @@ interface PairsSource {
 
 async function collectPairs(
   batches: AsyncIterable<PairRow[]>,
-  { name, imageFolder, idsFrom, what, places, held }: PairsSource,
+  { name, imageFolder, idsFrom, idMend, what, places, held }: PairsSource,
   { maximumSkipped = 0.01, checkImages = true, workFolder }: OpenPairsOptions,
 ): Promise<Pairs> {
   if (!existsSync(imageFolder)) throw new DataError(`${imageFolder}: no such folder of images.`);
@@ -147,7 +158,7 @@ async function collectPairs(
         skip(where, image === "" ? "no image path" : `no file ${image}`);
         continue;
       }
-      if (id === "") throw new DataError(`${name}: ${place(where)} has no id (${idsFrom}).`);
+      if (id === "") throw new DataError(`${name}: ${place(where)} has no id (${idsFrom}).`, { mend: idMend });
       builder.add(id, held ? held.add(bytes!, image || place(where)) : image, caption);
       const known = rowOf.size;
       rowOf.intern(id);
@@ -196,6 +207,8 @@ function refuseRepeated(
   if (count === 0) return;
   const first = ids.map((id) => JSON.stringify(id)).join(", ");
   throw new DataError(`${name}: ${count} of ${rows} ids (${idsFrom}) were there before. First: ${first}.`, {
-    mend: "Give each row an id of its own (a column `id`), or remove the repeated rows.",
+    mend:
+      "Give each row an id of its own (a column `id`, or with `--id-column hash:NAME,NAME` a hash of columns that tell the rows apart), " +
+      "or remove the repeated rows.",
   });
 }

@@ -3,7 +3,7 @@
  *
  * Shapes: N images, T texts of all of them together, D joint width.
  */
-import { evaluationBatches } from "../data/index.ts";
+import { type FilePart, evaluationBatches } from "../data/index.ts";
 import { type ByteImages, type LoadedModel, byteImages } from "../models/index.ts";
 import { unitRows } from "../nn/index.ts";
 import { ClipTokenizer } from "../text/index.ts";
@@ -11,8 +11,10 @@ import { Tensor, cat, noGrad, ops, scope } from "../torch/index.ts";
 
 /** An image and the texts it is compared with. */
 export interface ScoredImage {
-  /** Path of the image file. */
+  /** What the image is called: path of its file, or where else it is. */
   readonly image: string;
+  /** Where it is when it has no file of its own. Default: the file `image`. */
+  readonly source?: FilePart;
   readonly texts: readonly string[];
 }
 
@@ -58,7 +60,7 @@ export class ImageTextScorer {
     const scores: (ImageTextScore | undefined)[] = items.map(() => undefined);
     if (items.length === 0) return [];
     const batches = evaluationBatches(
-      items.map(({ image }, label) => ({ path: image, label })),
+      items.map(({ image, source }, label) => ({ path: image, label, ...(source ? { source } : {}) })),
       { size, interpolation: preprocessing.interpolation, batchSize: this.#batchSize, maximumSkipped: 1, report: false },
     );
     try {

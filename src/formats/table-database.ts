@@ -1,6 +1,7 @@
 /** The database behind tables: one in memory for the process, loaded when the first table is touched; and its words for mistakes. */
 import type { DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
 import { DataError, LaclipError } from "../support/index.ts";
+import { type JsonFault, findJsonLine, jsonFault } from "./json-line.ts";
 
 let database: Promise<DuckDBInstance> | undefined;
 
@@ -46,6 +47,8 @@ export async function guarded<T>(path: string, work: () => Promise<T>): Promise<
         cause: error,
       });
     }
+    const fault = jsonFault(error.message.replaceAll("\r", ""));
+    if (fault !== undefined) throw await jsonError(path, fault, error);
     const said = error.message
       .split(/\n\s*\n|\n(?=LINE \d)|\nThe search space/)[0]!
       .replace(/\s+/g, " ")
@@ -55,6 +58,21 @@ export async function guarded<T>(path: string, work: () => Promise<T>): Promise<
       cause: error,
     });
   }
+}
+
+async function jsonError(path: string, fault: JsonFault, cause: Error): Promise<DataError> {
+  const found = await findJsonLine(fault);
+  const text = found?.start.toString() ?? "";
+  // The database counts bytes behind the space that a line begins with.
+  const at = fault.byte === undefined ? "" : `, byte ${fault.byte + (/^\s*/.exec(text)?.[0].length ?? 0)} of it`;
+  const begins = found === undefined ? "" : ` It begins: ${JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}...` : text)}.`;
+  const where = found === undefined ? `line ${fault.record} of those that are not empty` : `line ${found.line}`;
+  return new DataError(`${path}: ${where} can't be read: ${fault.reason}${at}.${begins}`, {
+    mend: /UTF-8/.test(fault.reason)
+      ? "Convert the file, for instance with `iconv -f WINDOWS-1252 -t UTF-8`, or mend that line."
+      : "Each line is a JSON object of its own. Mend that line, or check that the file is complete.",
+    cause,
+  });
 }
 
 /** Brackets, stars and question marks in a name are meant as such, never as a pattern. */

@@ -11,6 +11,8 @@ export type TableFormat = "csv" | "tsv" | "jsonl" | "parquet";
 export interface ReadTableOptions {
   /** Columns to read, in any order; `image.bytes` is the field `bytes` of a column `image` of records. Default: all. */
   columns?: readonly string[];
+  /** Columns of these that must hold one value in each row: lists and records are refused. Default: none. */
+  flat?: readonly string[];
   /** csv and tsv: whether the first line holds names. Without one, columns are named `column0`, `column1`, ... Default true. */
   header?: boolean;
   /** csv and tsv: whether quotes around a field are not part of it. Default true. */
@@ -93,9 +95,9 @@ export function tableSource(path: string, options: Omit<ReadTableOptions, "colum
   };
 }
 
-/** A jsonl file with columns of these types, in the words of a query. */
-export function jsonReader(path: string, columns: Readonly<Record<string, ColumnType>>): string {
-  const types = Object.entries(columns).map(([name, type]) => `${literal(name)}: '${sqlTypes[type]}'`);
+/** A jsonl file with columns of these types, in the words of a query; `json` leaves values as they stand in the file. */
+export function jsonReader(path: string, columns: Readonly<Record<string, ColumnType | "json">>): string {
+  const types = Object.entries(columns).map(([name, type]) => `${literal(name)}: '${type === "json" ? "JSON" : sqlTypes[type]}'`);
   return `read_json(${literal(glob(path))}, format='newline_delimited', maximum_object_size=${longestRow}, columns={${types.join(", ")}})`;
 }
 

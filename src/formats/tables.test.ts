@@ -6,8 +6,9 @@ import { after, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { DataError, sha256 } from "../support/index.ts";
 import { jsonlToParquet, writeParquet } from "./parquet.ts";
+import { literal, withConnection } from "./table-database.ts";
 import { type ReadTableOptions, tableFormat } from "./table-source.ts";
-import { type TableValue, readTable, tableColumns } from "./tables.ts";
+import { type TableValue, bytesColumns, readTable, tableColumns } from "./tables.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-tables-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -109,7 +110,7 @@ test("a row that can't be read is named by its line and what is wrong with it, w
 
 test("a jsonl or parquet that breaks off late is not read as if it ended there", async () => {
   const lines = Array.from({ length: 30_000 }, (_, i) => `{"id":"${i}","caption":"caption ${i}"}\n`).join("");
-  await assert.rejects(rows(write("late.jsonl", `${lines}{"id":\n${lines}`)), /late\.jsonl: .*line 3000[12]/);
+  await assert.rejects(rows(write("late.jsonl", `${lines}{"id":\n${lines}`)), /late\.jsonl: line 30001 can't be read: unexpected/);
   const path = join(folder, "late.parquet");
   await writeParquet(path, { id: "text" }, [{ rows: 50_000, columns: { id: Array.from({ length: 50_000 }, (_, i) => sha256(`${i}`)) } }]);
   const bytes = readFileSync(path);
@@ -172,4 +173,95 @@ test("a wrong column, file or format is named, with the columns there are", asyn
     (error) => error instanceof DataError && /fake\.parquet/.test(error.message),
   );
   await assert.rejects(rows(folder, { format: "csv" }), /this is a folder/);
+});
+
+test("a column that must be flat holds no lists and no records; the query that the message gives makes one of it", async () => {
+  const nested = join(folder, "it's nested.parquet");
+  const columns = `['a dog', 'a cat'] AS "the caption", {'en': 'x', 'de': 'y'} AS record, map {'en': 'x'} AS map, 7 AS number, 'a,b' AS plain`;
+  await withConnection(nested, (connection) => connection.run(`COPY (SELECT ${columns}) TO ${literal(nested)}`));
+  const lines = write("nested.jsonl", '{"the caption": ["a dog", "a cat"], "record": {"en": "x"}, "number": 7, "plain": "a,b"}\n');
+  for (const path of [nested, lines]) {
+    for (const [column, says, expected] of [
+      ["the caption", /column "the caption" holds lists \(VARCHAR\[\]\); expected one text in each row/, ["a dog", "a cat"]],
+      ["record", /column "record" holds records \(STRUCT\(en VARCHAR/, ["x"]],
+    ] as const) {
+      const error = await rows(path, { flat: [column] }).then(
+        () => assert.fail(`${path}: ${column} was read`),
+        (caught: unknown) => caught,
+      );
+      assert.ok(error instanceof DataError && error.message.startsWith(`${path}: `));
+      assert.match(error.message, says);
+      const query = /COPY .* TO 'rows.parquet'/.exec(error.mend!)![0];
+      const mended = join(folder, "mended.parquet");
+      rmSync(mended, { force: true });
+      await withConnection(path, (connection) => connection.run(query.replace("'rows.parquet'", literal(mended))));
+      assert.deepEqual(
+        (await rows(mended, { flat: [column] })).map((row) => row[column]),
+        expected,
+      );
+    }
+    assert.equal((await rows(path, { columns: ["number", "plain"], flat: ["number", "plain"] })).length, 1);
+    assert.equal((await rows(path, { flat: ["plain"] })).length, 1);
+  }
+  await assert.rejects(rows(nested, { flat: ["map"] }), /column "map" holds records \(MAP\(VARCHAR, VARCHAR\)\)/);
+});
+
+test("in jsonl, lists and records are told from texts that look like them, in a mixed column and behind any number of texts", async () => {
+  const mixed = write("mixed.jsonl", '{"a": "plain"}\n{"a": 7}\n{"a": "[1, 2]"}\n{"a": "{}"}\n{"a": true}\n{"a": null}\n{"a": 1.5}\n');
+  const said = ["plain", "7", "[1, 2]", "{}", "true", null, "1.5"];
+  assert.deepEqual(
+    (await rows(mixed, { flat: ["a"] })).map(({ a }) => a),
+    said,
+  );
+  const texts = Array.from({ length: 50_000 }, (_, i) => `{"a": "[caption ${i}]"}\n`).join("");
+  assert.equal((await rows(write("texts.jsonl", texts), { flat: ["a"] })).length, 50_000);
+  for (const [name, content, says] of [
+    ["list.jsonl", '{"a": "[1]"}\n{"a": ["x y"]}\n', /list\.jsonl: row 2 has a list in column "a": \["x y"\]; expected one text/],
+    ["object.jsonl", '{"a": 7}\n{"a": "x"}\n{"a": {"en": "x"}}\n', /row 3 has an object in column "a": \{"en":"x"\}/],
+    ["late-list.jsonl", `${texts}{"a": ["x y"]}\n`, /row 50001 has a list/],
+    ["empty-list.jsonl", '{"a": "x"}\n{"a": []}\n', /row 2 has a list/],
+  ] as const) {
+    await assert.rejects(rows(write(name, content), { flat: ["a"] }), (error: unknown) => {
+      assert.ok(error instanceof DataError && error.mend !== undefined);
+      assert.match(error.message, says);
+      return true;
+    });
+  }
+});
+
+test("a list of records with bytes is no column of images", async () => {
+  const path = join(folder, "several.parquet");
+  await withConnection(path, (connection) =>
+    connection.run(
+      `COPY (SELECT [{'bytes': 'x'::BLOB, 'path': 'p'}] AS images, {'bytes': 'x'::BLOB, 'path': 'p'} AS image) TO ${literal(path)}`,
+    ),
+  );
+  assert.deepEqual([...(await bytesColumns(path))], [["image", { bytes: "image.bytes", path: "image.path" }]]);
+});
+
+test("a line of jsonl that can't be read is named by its number in the file", async () => {
+  const good = (count: number): string => Array.from({ length: count }, (_, i) => `{"a": "caption ${i}"}\n`).join("");
+  const bad = '{"a": x}\n';
+  const faults: readonly [name: string, content: string | Buffer, says: RegExp][] = [
+    ["first", bad + good(5), /: line 1 can't be read: unexpected character, byte 7 of it\. It begins: "\{\\"a\\": x\}"/],
+    ["second", good(1) + bad + good(5), /: line 2 can't be read/],
+    ["last", good(5) + bad, /: line 6 can't be read/],
+    ["torn", `${good(5)}{"a": "x`, /: line 6 can't be read: unexpected end of data, byte 9 of it\. It begins: "\{\\"a\\": \\"x"/],
+    ["blank", `\n${good(2)}\n  \n\t\r\n${good(1)}   ${bad}${good(2)}`, /: line 8 can't be read: unexpected character, byte 10 of it/],
+    ["windows", `${good(2)}\n${bad}${good(2)}`.replaceAll("\n", "\r\n"), /: line 4 can't be read/],
+    ["twice", `${good(2)}\n{"a": 1, "a": 2}\n`, /: line 4 can't be read: .*has duplicate key "a"/],
+    ["two", `${good(2)}{"a": 1} {"a": 2}\n${good(2)}`, /: line 3 can't be read: unexpected content after document, byte/],
+    ["latin", Buffer.from(`${good(2)}{"a": "caf\xe9"}\n`, "latin1"), /: line 3 can't be read: invalid UTF-8/],
+    ["long", `${good(2)}{"a": "${"x".repeat(1000)}\n`, /: line 3 can't be read: .*It begins: "\{\\"a\\": \\"x{93}\.\.\."\./],
+    ["large", `${good(70_000)}\n\n${good(70_000)}${bad}${good(70_000)}${bad}`, /: line 140003 can't be read/],
+  ];
+  for (const [name, content, says] of faults) {
+    for (const path of [write(`line-${name}.jsonl`, content), write(`line-${name}.jsonl.gz`, gzipSync(content))]) {
+      await assert.rejects(rows(path), (error: unknown) => {
+        assert.ok(error instanceof DataError && error.message.startsWith(`${path}: line `), String(error));
+        assert.match(error.message, says);
+        return true;
+      });
+    }
+  }
 });

@@ -9,6 +9,7 @@ import { dirname } from "node:path";
 import type { DuckDBConnection, DuckDBValue } from "@duckdb/node-api";
 import { DataError, invariant, nearest } from "../support/index.ts";
 import { collectGarbage } from "./collect-garbage.ts";
+import { FlatColumns } from "./flat-columns.ts";
 import { connect, glob, guarded, identifier, literal, withConnection } from "./table-database.ts";
 import { type ReadTableOptions, describe, fieldsOf, tableFormat, tableSource, types } from "./table-source.ts";
 
@@ -36,7 +37,8 @@ export async function tableColumns(path: string, options: Omit<ReadTableOptions,
 /**
  * Reads a table in batches of about 2,000 rows, in file order.
  * In csv and tsv an empty field is the empty text; in jsonl and parquet a missing value is null.
- * @throws DataError when the file or a column is missing (it lists the columns there are), or a row can't be read
+ * @throws DataError when the file or a column is missing (it lists the columns there are), a row can't be read, or a column that must be
+ *   flat holds lists or records
  */
 export async function* readTable(path: string, options: ReadTableOptions = {}): AsyncGenerator<TableBatch> {
   const source = tableSource(path, options);
@@ -47,10 +49,13 @@ export async function* readTable(path: string, options: ReadTableOptions = {}): 
     const fields = new Map(wanted.some((column) => !known.includes(column)) ? await guarded(path, () => fieldsOf(connection, source)) : []);
     for (const column of wanted) if (!known.includes(column) && !fields.has(column)) throw missingColumn(path, column, known);
     if (wanted.length === 0) return;
+    const { flat = [] } = options;
+    const flatColumns = await FlatColumns.of(connection, path, source, flat);
     const textual = source.format === "csv" || source.format === "tsv";
     // Columns are named by position in the query, so that any name a file may use needs no further care in JavaScript objects.
     const query = `SELECT ${wanted.map((column) => fields.get(column) ?? identifier(column)).join(", ")} FROM ${source.typed(known)} OFFSET ${options.from ?? 0}`;
     for await (const chunk of streamColumns(connection, path, query, wanted.length)) {
+      for (const column of flat) await flatColumns.check(column, chunk[wanted.indexOf(column)]!);
       const columns: Record<string, readonly TableValue[]> = Object.create(null) as Record<string, readonly TableValue[]>;
       chunk.forEach((values, i) => (columns[wanted[i]!] = values.map((value) => plain(value, textual))));
       yield { rows: chunk[0]!.length, columns };
@@ -158,7 +163,8 @@ export async function bytesColumns(path: string): Promise<Map<string, { bytes: s
   await withConnection(path, async (connection) => {
     for (const [name, type] of await types(connection, source)) {
       if (type === "BLOB") found.set(name, { bytes: name });
-      if (/^STRUCT\(.*\bbytes\b"? BLOB/.test(type)) {
+      // Not a list of such records: whose image would it be?
+      if (/^STRUCT\(.*\bbytes\b"? BLOB.*\)$/.test(type)) {
         found.set(name, { bytes: `${name}.bytes`, ...(/\bpath\b"? VARCHAR/.test(type) ? { path: `${name}.path` } : {}) });
       }
     }

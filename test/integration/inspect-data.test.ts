@@ -213,3 +213,19 @@ test("the command prints text or JSON, and writes the page", () => {
   assert.equal(run("--sample", "0").status, 2);
   assert.equal(spawnSync(process.execPath, [program, "inspect", "data", join(folder, "nowhere.csv")]).status, 3);
 });
+
+test("images that lie in a parquet file are looked at, as those that the table names", async () => {
+  const file = join(folder, "held.parquet");
+  const { DuckDBInstance } = await import("@duckdb/node-api");
+  const connection = await (await DuckDBInstance.create()).connect();
+  const rows = Array.from({ length: 12 }, (_, i) => i);
+  const image = (i: number): string => `(SELECT content FROM read_blob('${join(table, `images/${i}.jpg`)}'))`;
+  const values = rows.map((i) => `('id.${i}', ${i === 11 ? "'<html>404'::BLOB" : image(i)}, 'picture ${i}')`).join(", ");
+  const columns = "id, {'bytes': bytes, 'path': id || '.jpg'} AS image, text";
+  await connection.run(`COPY (SELECT ${columns} FROM (VALUES ${values}) rows(id, bytes, text)) TO '${file}'`);
+  connection.closeSync();
+  const { samples, images, shown } = await inspectData({ path: file, show: 12, pictures: true });
+  assert.equal(samples, 12);
+  assert.deepEqual([images.broken, images.formats, images.repeated], [1, { jpeg: 6, png: 5 }, 2]);
+  assert.equal(shown.filter(({ picture: small }) => small?.jpeg !== undefined).length, 11);
+});

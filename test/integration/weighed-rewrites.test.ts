@@ -5,11 +5,12 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 import sharp from "sharp";
 import { RewritesWriter, chooseCaption, isUsable, joinRewrites, openPairs, openRewritesFolder } from "../../src/data/index.ts";
 import type { Rewrite } from "../../src/data/index.ts";
@@ -17,6 +18,7 @@ import { ImageTextScorer } from "../../src/evaluation/index.ts";
 import { Clip, imagenetPreprocessing, preset, saveModel } from "../../src/models/index.ts";
 import type { CheckSummary, RewritesStatistics } from "../../src/rewriting/index.ts";
 import { readEvents } from "../../src/training/index.ts";
+import { writeTar } from "./tar-files.ts";
 
 const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 const root = mkdtempSync(join(tmpdir(), "laclip-weighed-"));
@@ -125,6 +127,39 @@ test("each policy does with the model's cosines what its formula says", async ()
   const { stdout } = await laclip("rewrites", "stats", join(root, "weighed"), "--json");
   const { sources: statistics } = JSON.parse(stdout) as RewritesStatistics;
   assert.ok(statistics.every(({ meanWeight, made }) => meanWeight < 1 && made.images!["policy"] === "down-weight"));
+});
+
+test("images that lie in a parquet file or in tars are looked at there, whatever stands beside under their names", async () => {
+  const fit = await differences();
+  const inside = join(root, "inside");
+  mkdirSync(inside);
+  const [parquet, tar] = [join(inside, "held.parquet"), join(inside, "plain.tar")];
+  const { DuckDBInstance } = await import("@duckdb/node-api");
+  const connection = await (await DuckDBInstance.create()).connect();
+  const rows = colours.map((colour) => `('${id(colour)}', '${colour}')`).join(", ");
+  const columns = `id, {'bytes': content, 'path': colour || '.png'} AS image, 'a picture of ' || colour AS caption`;
+  const files = `read_blob('${root}/*.png') files ON files.filename = '${root}/' || colour || '.png'`;
+  await connection.run(`COPY (SELECT ${columns} FROM (VALUES ${rows}) rows(id, colour) JOIN ${files}) TO '${parquet}'`);
+  connection.closeSync();
+  // Another picture of that name, which a path would lead to.
+  for (const colour of colours) copyFileSync(join(root, "red.png"), join(inside, `${colour}.png`));
+  const members = colours.flatMap((colour): [string, string | Buffer][] => [
+    [`${id(colour)}.png`, readFileSync(join(root, `${colour}.png`))],
+    [`${id(colour)}.txt`, `a picture of ${colour}`],
+  ]);
+  await writeTar(tar, members);
+  writeFileSync(`${tar}.gz`, gzipSync(readFileSync(tar)));
+  const ofCaptions = [...(await cosinesOf())].filter(([key]) => key.endsWith(" original")).map(([, cosine]) => cosine);
+  const mean = ofCaptions.reduce((sum, cosine) => sum + cosine) / ofCaptions.length;
+  for (const [i, file] of [parquet, tar, `${tar}.gz`].entries()) {
+    const given = ["--captions", file, "--model", model];
+    const { summary, rows: kept } = await check(`inside-${i}`, ...given);
+    assert.deepEqual([summary.images!.images, summary.images!.unreadable, summary.images!.compared], [8, 0, 24], file);
+    for (const [key, rewrite] of kept) assert.ok(Math.abs(rewrite.fit! - fit.get(key)!) < 1e-4, `${file}: ${key}`);
+    await check(`inside-mean-${i}`, ...given, "--policy", "weigh-pairs");
+    const { manifest } = await openRewritesFolder(join(root, `inside-mean-${i}`));
+    assert.ok(Math.abs(Number(manifest.sources["one"]!.images!["mean"]) - mean) < 1e-4, file);
+  }
 });
 
 test("training draws the texts of a sample in proportion to their weights", async () => {

@@ -43,7 +43,7 @@ export function isTable(path: string): boolean {
 /**
  * Reads a table; paths of images are relative to it.
  * @param files takes what is missing
- * @throws DataError when a column is missing, a row has no image or no class, a class has no name, or images are not there (unless
+ * @throws DataError when a column is missing, a row has no image or no class, or a list of them, a class has no name, or images are not there (unless
  *   `incomplete`)
  */
 export async function openLabelledTable(file: string, options: LabelledTableOptions, files: DatasetFiles): Promise<OpenedLayout> {
@@ -65,7 +65,8 @@ export async function openLabelledTable(file: string, options: LabelledTableOpti
   let held: HeldImages | undefined;
   let row = 0;
   const columns = [...new Set([imageColumn, inside?.bytes, labelColumn, splitColumn].filter((name) => name !== undefined))];
-  for await (const batch of readTable(file, { columns })) {
+  const flat = columns.filter((name) => name !== inside?.bytes);
+  for await (const batch of readTable(file, { columns, flat })) {
     for (let i = 0; i < batch.rows; i++) {
       row++;
       const image = imageColumn === undefined ? "" : text(batch.columns[imageColumn]![i]);

@@ -26,13 +26,13 @@ import {
   readCaptionRows,
   shownShards,
 } from "../../data/index.ts";
-import type { CaptionTable } from "../../data/index.ts";
+import type { CaptionTable, FilePart, HeldImages } from "../../data/index.ts";
 import { tableColumns } from "../../formats/index.ts";
 import { DataError, LaclipError, UsageError } from "../../support/index.ts";
 import { surveyCaptions } from "./captions-survey.ts";
 import type { CaptionsSurvey } from "./captions-survey.ts";
 import { readLines } from "./text-lines.ts";
-import { tarIdsFrom, tarRows } from "./webdataset-captions.ts";
+import { tarIdsFrom, tarRows, tarRowsWithImages } from "./webdataset-captions.ts";
 
 /** A caption to rewrite. */
 export interface CaptionRow {
@@ -43,6 +43,8 @@ export interface CaptionRow {
   readonly second?: string;
   /** Path of its image as the table has it; "" where the row, or the table, has none. */
   readonly image?: string;
+  /** Where its image is, of those that `rowsWithImages` gives; null where there is none. */
+  readonly stored?: FilePart | null;
   /** Where it stands, in words, in data sets of several files; a row of a table is known by its number. */
   readonly where?: string;
 }
@@ -73,6 +75,12 @@ export interface CaptionsInput {
   /** All rows in file order, in batches, from row `from` on (default 0, the first). */
   rows(from?: number): AsyncGenerator<CaptionRow[]>;
   /**
+   * All rows with their images, where these lie together with the captions, in a parquet file or in tars; undefined where they don't.
+   * @param held takes images of which not any part can be read where it lies
+   * @param wanted whether the image of a row is needed, by its number from 0. Default: all are.
+   */
+  rowsWithImages?(held: HeldImages, wanted?: (row: number) => boolean): AsyncGenerator<CaptionRow[]>;
+  /**
    * Reads everything once: counts, fingerprint, checks.
    * @param signal gives up
    * @throws DataError when an id is empty or stands for two different captions, InterruptedError when stopped
@@ -99,14 +107,20 @@ export async function openCaptions(path: string, options: CaptionsOptions = {}):
     const given = idColumn === undefined ? await defaultIdColumn(shards.map(({ address }) => address)) : idColumn;
     const columns = given === undefined ? options : { ...options, idColumn: given };
     const tars = shards.map(({ address }) => ({ path: address, rows: () => tarRows(address, columns) }));
-    return { ...input(shownShards(path), tarIdsFrom(columns), (from = 0) => without(from, inTurn(tars))), tars, secondFrom };
+    const rowsWithImages: CaptionsInput["rowsWithImages"] = async function* (held, wanted = () => true) {
+      let row = 0;
+      for (const { address } of shards) yield* tarRowsWithImages(address, columns, { held, wanted: () => wanted(row++) });
+    };
+    const rows = (from = 0): AsyncGenerator<CaptionRow[]> => without(from, inTurn(tars));
+    return { ...input(shownShards(path), tarIdsFrom(columns), rows), rowsWithImages, tars, secondFrom };
   }
   if (kind === "annotations") {
     const files = annotationFiles(path);
     return { ...input(path, annotationIdsFrom(options), (from = 0) => without(from, annotatedCaptions(files, options))), secondFrom };
   }
   const table = await openTable(path, options);
-  return { ...input(table.file, describeIds(table), (from) => tableRows(table, from)), secondFrom };
+  const inside = table.bytesColumn === undefined ? {} : { rowsWithImages: heldRows.bind(undefined, table) };
+  return { ...input(table.file, describeIds(table), (from) => tableRows(table, from)), ...inside, secondFrom };
 }
 
 type Kind = "table" | "lines" | "tars" | "annotations";
@@ -165,6 +179,19 @@ async function openTable(path: string, options: CaptionsOptions): Promise<Captio
 async function* tableRows(table: CaptionTable, from?: number): AsyncGenerator<CaptionRow[]> {
   for await (const batch of readCaptionRows(table, from))
     yield batch.map(({ id, caption, image, second }) => (second === undefined ? { id, caption, image } : { id, caption, image, second }));
+}
+
+async function* heldRows(
+  table: CaptionTable,
+  held: HeldImages,
+  wanted: (row: number) => boolean = () => true,
+): AsyncGenerator<CaptionRow[]> {
+  for await (const batch of readCaptionRows(table, 0, true)) {
+    yield batch.map(({ row, id, caption, image, bytes, second }) => {
+      const stored = bytes && wanted(row - 1) ? held.add(bytes, `${table.file}, row ${row}`) : null;
+      return second === undefined ? { id, caption, image, stored } : { id, caption, image, stored, second };
+    });
+  }
 }
 
 async function* inTurn(tars: NonNullable<CaptionsInput["tars"]>): AsyncGenerator<CaptionRow[]> {

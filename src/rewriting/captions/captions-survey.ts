@@ -63,7 +63,7 @@ export async function surveyCaptions(
       }
       if (id === "")
         throw new DataError(`${path}: ${where ?? `row ${row}`} has no id.`, {
-          mend: "Fill in its id, or name another column with --id-column.",
+          mend: "Fill in its id, or name another column with --id-column; `--id-column hash:NAME` takes a hash of a column, such as the caption's.",
         });
       const word = fingerprint.add(id, caption);
       const known = numbers.size;
@@ -74,7 +74,7 @@ export async function surveyCaptions(
       } else if (words.at(number) === word) repeated++;
       else {
         throw new DataError(`${path}: ${where ?? `row ${row}`}: the id ${JSON.stringify(id)} occurs twice with different captions.`, {
-          mend: "Ids join rewrites to captions. Name a column with --id-column whose values are unique.",
+          mend: "Ids join rewrites to captions. Name a column with --id-column whose values are unique, or columns with `hash:NAME,NAME`.",
         });
       }
       if (second === undefined) continue;

@@ -15,8 +15,8 @@ import type { CaptionRow, CaptionsInput } from "./captions-input.ts";
  */
 export async function withSecondCaptions(captions: CaptionsInput, folder: RewritesFolder, source: string): Promise<CaptionsInput> {
   const { numbers, texts, fingerprint } = await readTexts(folder, source);
-  async function* attached(from?: number): AsyncGenerator<CaptionRow[]> {
-    for await (const batch of captions.rows(from)) {
+  async function* attached(batches: AsyncIterable<CaptionRow[]>): AsyncGenerator<CaptionRow[]> {
+    for await (const batch of batches) {
       yield batch.map((row) => {
         const number = numbers.get(row.id);
         return { ...row, second: number === undefined ? "" : texts.at(number) };
@@ -26,7 +26,8 @@ export async function withSecondCaptions(captions: CaptionsInput, folder: Rewrit
   return {
     ...captions,
     secondFrom: `source "${source}" of ${folder.path}`,
-    rows: attached,
+    rows: (from) => attached(captions.rows(from)),
+    ...(captions.rowsWithImages ? { rowsWithImages: (held, wanted) => attached(captions.rowsWithImages!(held, wanted)) } : {}),
     survey: async (signal) => {
       const survey = await captions.survey(signal);
       folder.assertMadeFor(survey.fingerprint, captions.path);

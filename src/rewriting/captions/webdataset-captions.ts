@@ -6,12 +6,15 @@ import {
   describeHash,
   fileNameOf,
   hashedColumns,
+  imageSuffixes,
+  isPlainTar,
+  noteSamples,
   readTarSamples,
   shownAddress,
   textMembers,
   textUnder,
 } from "../../data/index.ts";
-import type { TarSample } from "../../data/index.ts";
+import type { HeldImages, TarSample } from "../../data/index.ts";
 import type { CaptionRow, CaptionsOptions } from "./captions-input.ts";
 
 /** Samples handed on at a time. */
@@ -35,6 +38,33 @@ export async function* tarRows(tar: string, options: CaptionsOptions): AsyncGene
   let batch: CaptionRow[] = [];
   for await (const sample of readTarSamples(tar, textMembers)) {
     batch.push(tarRow(tar, sample, options));
+    if (batch.length < batchSize) continue;
+    yield batch;
+    batch = [];
+  }
+  if (batch.length > 0) yield batch;
+}
+
+/**
+ * The same with the images: of a plain tar where they lie in it, of any other in `held`. They are the samples' first.
+ * @param wanted asked for each sample in turn, whether its image is needed
+ */
+export async function* tarRowsWithImages(
+  tar: string,
+  options: CaptionsOptions,
+  { held, wanted }: { held: HeldImages; wanted: () => boolean },
+): AsyncGenerator<CaptionRow[]> {
+  const samples = isPlainTar(tar) ? noteSamples(tar) : readTarSamples(tar, new Set([...textMembers, ...imageSuffixes]));
+  let batch: CaptionRow[] = [];
+  for await (const sample of samples) {
+    const members = "texts" in sample ? sample.texts : sample.members;
+    const row = tarRow(tar, { key: sample.key, members }, options);
+    let stored: CaptionRow["stored"] = null;
+    if (wanted()) {
+      const bytes = [...members].find(([suffix]) => imageSuffixes.has(suffix))?.[1];
+      stored = "image" in sample ? (sample.image ?? null) : bytes ? held.add(bytes, row.where!) : null;
+    }
+    batch.push({ ...row, stored });
     if (batch.length < batchSize) continue;
     yield batch;
     batch = [];

@@ -5,10 +5,11 @@
  * work nor on where it was interrupted. A model looks at some captions from all over the data set for it.
  */
 import { isAbsolute, join } from "node:path";
+import { HeldImages } from "../../data/index.ts";
 import type { RewritesFolder } from "../../data/index.ts";
 import { DataError, UsageError } from "../../support/index.ts";
 import type { CaptionRow, CaptionsInput } from "../captions/captions-input.ts";
-import type { ImageTextScorer } from "./image-policies.ts";
+import type { ImageTextScorer, ImageTexts } from "./image-policies.ts";
 
 /** Captions that are looked at, about: the mean of so many is known to a thousandth. */
 const looked = 4096;
@@ -59,13 +60,14 @@ async function* measured({ captions, count, images }: CaptionMeanOptions, scorer
   let row = 0;
   let waiting: CaptionRow[] = [];
   const score = async (): Promise<number[]> => {
-    const items = waiting.map((caption) => ({ image: imagePath(images, caption), texts: [caption.caption] }));
+    const items = waiting.map((caption) => ({ ...imageOf(images, caption)!, texts: [caption.caption] }));
     waiting = [];
     return (await scorer.score(items)).flatMap((found) => ("cosines" in found ? [found.cosines[0]!] : []));
   };
-  for await (const batch of captions.rows()) {
+  const isLooked = (at: number): boolean => at % every === 0;
+  for await (const batch of captions.rowsWithImages?.(new HeldImages(), isLooked) ?? captions.rows()) {
     for (const caption of batch) {
-      if (row++ % every !== 0 || (caption.image ?? "") === "" || caption.caption.trim() === "") continue;
+      if (!isLooked(row++) || imageOf(images, caption) === undefined || caption.caption.trim() === "") continue;
       waiting.push(caption);
       if (waiting.length >= atOnce) yield* await score();
     }
@@ -73,7 +75,14 @@ async function* measured({ captions, count, images }: CaptionMeanOptions, scorer
   yield* await score();
 }
 
-/** Where the image of a caption is. @param folder that relative paths are relative to */
-export function imagePath(folder: string, { image = "" }: CaptionRow): string {
-  return isAbsolute(image) ? image : join(folder, image);
+/**
+ * Where the image of a caption is; undefined where it has none. A row that was read together with its image has no other: a file that is
+ * called as the row says may be of something else.
+ * @param folder that relative paths are relative to
+ */
+export function imageOf(folder: string, caption: CaptionRow): Omit<ImageTexts, "texts"> | undefined {
+  const { image = "", stored } = caption;
+  if (stored) return { image: stored.name, source: stored };
+  if (image === "" || "stored" in caption) return undefined;
+  return { image: isAbsolute(image) ? image : join(folder, image) };
 }

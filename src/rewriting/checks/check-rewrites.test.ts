@@ -4,10 +4,11 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, w
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { RewritesWriter, captionsFingerprint, openRewritesFolder } from "../../data/index.ts";
+import { HeldImages, RewritesWriter, captionsFingerprint, imageInput, openRewritesFolder } from "../../data/index.ts";
 import type { Rewrite, RewritesFolder } from "../../data/index.ts";
 import { DataError, InterruptedError, LaclipError, UsageError } from "../../support/index.ts";
 import { openCaptions } from "../captions/captions-input.ts";
+import { withSecondCaptions } from "../captions/second-captions.ts";
 import { checkRewrites } from "./check-rewrites.ts";
 import type { CheckRewritesOptions } from "./check-rewrites.ts";
 import { defaultChecks, setCheck } from "./checks.ts";
@@ -256,6 +257,38 @@ test("without a look at images, weights and flags of an earlier one stay", async
   await check(await openRewritesFolder(weighed), again);
   assert.deepEqual(await rowsOf(again), await rowsOf(weighed));
   assert.equal((await openRewritesFolder(again)).manifest.sources["one"]!.images!["policy"], "down-weight");
+});
+
+test("a row of a parquet file without its image has none, though a file is called as it says; also where captions are dealt", async () => {
+  const table = join(temporary, "held.parquet");
+  writeFileSync(join(temporary, "c.jpg"), "not that one");
+  const { DuckDBInstance } = await import("@duckdb/node-api");
+  const connection = await (await DuckDBInstance.create()).connect();
+  const values = captions.map(({ id, caption }) => `('${id}', ${id === "c" ? "NULL" : `'${id}'::BLOB`}, '${caption}')`).join(", ");
+  const columns = "id, {'bytes': bytes, 'path': id || '.jpg'} AS image, caption";
+  await connection.run(`COPY (SELECT ${columns} FROM (VALUES ${values}) rows(id, bytes, caption)) TO '${table}'`);
+  connection.closeSync();
+  const texts = captions.map(({ id, caption }) => ({ id, source: "one", text: `${caption} there` }));
+  const folder = await folderOf(captions, texts);
+  const withSeconds = await withSecondCaptions(await openCaptions(table), folder, "one");
+  for await (const batch of withSeconds.rowsWithImages!(new HeldImages()))
+    for (const { id, second } of batch) assert.equal(second, texts.find((one) => one.id === id)!.text);
+  for await (const batch of (await openCaptions(table, { secondColumn: "id" })).rowsWithImages!(new HeldImages()))
+    for (const { id, second } of batch) assert.equal(second, id);
+  for (const captionsAtOnce of [100, 1]) {
+    const seen: string[] = [];
+    const score: ImageTextScorer["score"] = async (items) => {
+      for (const { source } of items) seen.push(String(await imageInput(source!)));
+      return items.map(() => ({ cosines: [0.2, 0.3] }));
+    };
+    const { images } = await check(folder, fresh(), {
+      captions: await openCaptions(table),
+      comparison: { policy: { kind: "keep", delta: 0.05 }, scorer: { model: "m", modelHash: "1", score }, maximumSkipped: 0.5 },
+      captionsAtOnce,
+    });
+    assert.deepEqual(seen.toSorted(), ["a", "b"]);
+    assert.deepEqual([images!.images, images!.unreadable], [2, 1]);
+  }
 });
 
 test("too many unreadable images end the work", async () => {

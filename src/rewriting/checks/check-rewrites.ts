@@ -4,10 +4,10 @@
  */
 import { existsSync, realpathSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { RewritesWriter, SkippedImages, isRewritesFolder, isUsable, readManifest } from "../../data/index.ts";
+import { HeldImages, RewritesWriter, SkippedImages, isRewritesFolder, isUsable, readManifest } from "../../data/index.ts";
 import type { Rewrite, RewriteSource, RewritesFolder } from "../../data/index.ts";
 import { DataError, InterruptedError, Progress, UsageError } from "../../support/index.ts";
-import { imagePath, meanCaptionCosine } from "./caption-mean.ts";
+import { imageOf, meanCaptionCosine } from "./caption-mean.ts";
 import type { CaptionsInput } from "../captions/captions-input.ts";
 import { CheckSubject } from "./check-subject.ts";
 import { rewriteChecks } from "./check-table.ts";
@@ -108,7 +108,8 @@ export async function checkRewrites(options: CheckRewritesOptions): Promise<Chec
     const check = new Check({ ...options, ...(comparison ? { comparison } : {}) }, writer, { outputs, total });
     const working = join(out, "working");
     const { captionsAtOnce } = options;
-    for await (const batch of rewritesByCaption(folder, captions, { working, ...(captionsAtOnce ? { captionsAtOnce } : {}) })) {
+    const held = comparison?.scorer && captions.rowsWithImages ? new HeldImages(out) : undefined;
+    for await (const batch of rewritesByCaption(folder, captions, { held, working, ...(captionsAtOnce ? { captionsAtOnce } : {}) })) {
       for (let at = 0; at < batch.length; at += imagesAtOnce) {
         if (signal?.aborted) {
           throw new InterruptedError(`Stopped. What was looked at is saved in ${out}.`, {
@@ -279,12 +280,13 @@ class Check {
     const withImage = all.filter(({ caption, rewrites }) => {
       // Where captions are weighed too, those of which nothing else is left to train on matter most.
       const usable = policy.kind === "weigh-pairs" || rewrites.some(isUsable);
-      if (usable && (caption.image ?? "") === "") this.#noImage(`${caption.id}: its row names no image`);
-      return usable && (caption.image ?? "") !== "";
+      const found = imageOf(this.#imageFolder, caption) !== undefined;
+      if (usable && !found) this.#noImage(`${caption.id}: its row ${"stored" in caption ? "holds" : "names"} no image`);
+      return usable && found;
     });
     const scores = await scorer.score(
       withImage.map(({ caption, rewrites }) => ({
-        image: imagePath(this.#imageFolder, caption),
+        ...imageOf(this.#imageFolder, caption)!,
         texts: [caption.caption, ...rewrites.filter(isUsable).map(({ text }) => text)],
       })),
     );

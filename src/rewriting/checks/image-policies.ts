@@ -15,7 +15,7 @@
  *
  * This room knows no tensors: whoever has a model hands in a scorer.
  */
-import type { Rewrite } from "../../data/index.ts";
+import type { FilePart, Rewrite } from "../../data/index.ts";
 import { isUsable } from "../../data/index.ts";
 
 /** What follows from the cosines. */
@@ -28,8 +28,10 @@ export type ImagePolicy =
 
 /** An image and texts that may describe it. */
 export interface ImageTexts {
-  /** Path of the image file. */
+  /** What the image is called: path of its file, or where else it is. */
   readonly image: string;
+  /** Where it is when it has no file of its own. Default: the file `image`. */
+  readonly source?: FilePart;
   readonly texts: readonly string[];
 }
 

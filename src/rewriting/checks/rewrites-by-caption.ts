@@ -8,7 +8,7 @@
 import { appendFileSync, createReadStream, rmSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import type { Rewrite, RewritesFolder } from "../../data/index.ts";
+import type { HeldImages, Rewrite, RewritesFolder } from "../../data/index.ts";
 import { explainWriteFailure, makeFolder } from "../../support/index.ts";
 import { placeOf } from "./caption-sample.ts";
 import type { CaptionRow, CaptionsInput } from "../captions/captions-input.ts";
@@ -24,6 +24,8 @@ export interface RewrittenCaption extends CaptionRow {
 export interface ByCaptionOptions {
   /** Captions that are in memory at a time, about. Default 20,000. */
   captionsAtOnce?: number;
+  /** Takes images that lie with the captions; given, captions come with theirs. Default: nobody looks at images. */
+  held?: HeldImages | undefined;
   /** Folder for the small files; made when it is needed, and removed at the end. */
   working: string;
 }
@@ -38,20 +40,21 @@ const bufferSize = 1 << 16;
 export async function* rewritesByCaption(
   folder: RewritesFolder,
   captions: CaptionsInput,
-  { captionsAtOnce = 20_000, working }: ByCaptionOptions,
+  { captionsAtOnce = 20_000, held, working }: ByCaptionOptions,
 ): AsyncGenerator<RewrittenCaption[]> {
   const { dataset, shard } = folder.manifest;
   const expected = shard ? shard.to - shard.from : dataset.count;
   const parts = Math.ceil(expected / captionsAtOnce);
+  const rows = (held && captions.rowsWithImages?.(held)) ?? captions.rows();
   if (parts <= 1) {
-    yield* together(folder, captions.rows(), folder.read());
+    yield* together(folder, rows, folder.read());
     return;
   }
   try {
     rmSync(working, { recursive: true, force: true });
     makeFolder(working);
     await deal(working, "rewrites", parts, folder.read());
-    await deal(working, "captions", parts, captions.rows());
+    await deal(working, "captions", parts, rows);
     for (let part = 0; part < parts; part++)
       yield* together(folder, dealt<CaptionRow>(working, "captions", part), dealt<Rewrite>(working, "rewrites", part));
   } finally {

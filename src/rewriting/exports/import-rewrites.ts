@@ -261,7 +261,7 @@ async function* tableTexts(
   const [sourceColumn, flagsColumn] = [findColumn(known, ["source"]), findColumn(known, ["flags"])];
   const wanted = [idColumn, column, sourceColumn, flagsColumn].filter((name) => name !== undefined);
   let row = 0;
-  for await (const { rows, columns } of readTable(path, { columns: [...new Set(wanted)] })) {
+  for await (const { rows, columns } of readTable(path, { columns: [...new Set(wanted)], flat: [idColumn, column] })) {
     for (let i = 0; i < rows; i++) {
       row++;
       if (sourceColumn !== undefined && columns[sourceColumn]![i] !== source) continue;

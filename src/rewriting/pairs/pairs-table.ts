@@ -76,7 +76,7 @@ function tableOf({ pairs, triples, groups }: PairSource): Record<string, string>
 async function readRows(path: string, columns: readonly string[]): Promise<Row[]> {
   const rows: Row[] = [];
   let number = 0;
-  for await (const batch of readTable(path, { columns })) {
+  for await (const batch of readTable(path, { columns, flat: columns })) {
     for (let i = 0; i < batch.rows; i++) {
       const texts = Object.fromEntries(columns.map((column) => [column, asText(batch.columns[column]![i])]));
       number++;
