@@ -39,6 +39,7 @@ export type { ReadShardOptions } from "./remote/read-shard.ts";
 export type { BytesOptions, OpenedBytes } from "./remote/resumed-bytes.ts";
 export * from "./text-column.ts";
 export * from "./labelled-folder.ts";
+export { type ListedImages, openImageFolder, openImageTable } from "./listed-images.ts";
 export * from "./loader.ts";
 export * from "./evaluation-images.ts";
 export * from "./training-batches.ts";

@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { after, mock, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { decodeImage, evaluationImage } from "../images/index.ts";
 import { DataError } from "../support/index.ts";
 import { type EvaluationBatch, itemPixels } from "./evaluation-images.ts";
 import { evaluationBatches, openLabelledFolder } from "./labelled-folder.ts";
+import { openImageFolder } from "./listed-images.ts";
 
 const fixtures = fileURLToPath(new URL("../../../test/parity/images/files/", import.meta.url));
 const root = mkdtempSync(join(tmpdir(), "laclip-labelled-"));
@@ -219,4 +220,34 @@ test("what fails in the thread for reasons of its own reaches the consumer", asy
   const stream = evaluationBatches([{ path: undefined as unknown as string, label: 0 }], { size: 8, batchSize: 1 });
   await assert.rejects(stream.next(), /undefined/);
   await stream.close();
+});
+
+/** What goes to standard error meanwhile. */
+function warnings(work: () => void): string {
+  let said = "";
+  const write = mock.method(process.stderr, "write", (text: string) => {
+    said += text;
+    return true;
+  });
+  try {
+    work();
+  } finally {
+    write.mock.restore();
+  }
+  return said;
+}
+
+test("files that are passed over by their names are counted, one of them is named, and those that are hidden are left out", () => {
+  const path = dataset(["cat", "tree"]);
+  copyFileSync(join(fixtures, "photo.jpg"), join(path, "cat", "noext"));
+  writeFileSync(join(path, "cat", ".DS_Store"), "");
+  for (const open of [openLabelledFolder, openImageFolder]) {
+    const said = warnings(() => assert.equal(open(path).items.length, 4));
+    assert.match(said, /: passed over 3 files whose names don't end as images' do \(\.jpg, .*\), for instance cat\/noext\.\n$/);
+  }
+  for (const file of ["cat/noext", "cat/notes.md", "tree/notes.md"]) rmSync(join(path, file));
+  assert.equal(
+    warnings(() => openLabelledFolder(path)),
+    "",
+  );
 });

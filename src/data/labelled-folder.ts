@@ -6,13 +6,14 @@
  * Folders that are called by WordNet numbers, all or some of ImageNet's, need no names: the numbers say which classes they are.
  */
 import { existsSync, readdirSync, statSync } from "node:fs";
-import { extname, join, relative, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { DataError } from "../support/index.ts";
 import { BatchStream } from "./batch-stream.ts";
 import { imageExtensions } from "./caption-table.ts";
 import { areWordNetNumbers, classList } from "./class-lists.ts";
 import { firstFew, readClassNames, readTemplates } from "./class-names.ts";
 import { type EvaluationBatch, EvaluationImages, type EvaluationItem, type EvaluationSettings } from "./evaluation-images.ts";
+import { imagesBelow, reportOthers } from "./listed-images.ts";
 
 /** Classes and images of a data set that was opened. */
 export interface LabelledFolder {
@@ -51,7 +52,8 @@ export function openLabelledFolder(folder: string, options: LabelledFolderOption
   if (folders.length === 0) {
     throw new DataError(`${path}: there is no class folder in it.`, { mend: "Put the images of each class into a folder of its own." });
   }
-  const items = folders.flatMap((name, label) => imagesBelow(join(path, name)).map((image) => ({ path: image, label })));
+  const below = folders.map((name) => ({ name, ...imagesBelow(join(path, name)) }));
+  const items = below.flatMap(({ name, images }, label) => images.map((image) => ({ path: join(path, name, image), label })));
   const filled = new Set(items.map(({ label }) => label));
   const empty = folders.filter((_, label) => !filled.has(label));
   if (empty.length > 0) {
@@ -59,6 +61,10 @@ export function openLabelledFolder(folder: string, options: LabelledFolderOption
       mend: `Images end in ${[...imageExtensions].join(", ")}. Fill these folders or remove them.`,
     });
   }
+  reportOthers(
+    path,
+    below.flatMap(({ name, others }) => others.map((other) => join(name, other))),
+  );
   const names = options.classes === undefined ? ownNames(path, folders) : readClassNames(options.classes, folders);
   const ownTemplates = join(path, "templates.txt");
   const templates = options.templates ?? (existsSync(ownTemplates) ? ownTemplates : undefined);
@@ -92,14 +98,6 @@ function isFolder(path: string): boolean {
   const found = statSync(path, { throwIfNoEntry: false });
   if (found === undefined) throw new DataError(`${path}: this link leads nowhere.`, { mend: "Mend the link, or remove it." });
   return found.isDirectory();
-}
-
-function imagesBelow(folder: string): string[] {
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => !entry.isDirectory() && imageExtensions.has(extname(entry.name).toLowerCase()))
-    .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
-    .sort()
-    .map((name) => join(folder, name));
 }
 
 function ownNames(path: string, folders: readonly string[]): string[][] {

@@ -171,6 +171,18 @@ describe("scores by the command line", () => {
     assert.ok(Math.abs(Math.hypot(...first) - 1) < 1e-5);
     const names = readFileSync(join(root, "images.names.txt"), "utf8").trim().split("\n");
     assert.deepEqual([names.length, names[0]], [40, join("blue", "0.png")]);
+    const held = join(root, "held.parquet");
+    const { DuckDBInstance } = await import("@duckdb/node-api");
+    const connection = await (await DuckDBInstance.create()).connect();
+    const files = `read_blob('${data}/test/*/*.png')`;
+    // Beside the table, the paths that it gives lead to nothing.
+    const records = `{'bytes': content, 'path': filename[${join(data, "test").length + 2}:]} AS image`;
+    await connection.run(`COPY (SELECT ${records} FROM ${files} ORDER BY filename) TO '${held}'`);
+    connection.closeSync();
+    const inside = await laclip("embed", "images", held, "--model", model, "--out", join(root, "held.npy"), "--normalise");
+    assert.equal(inside.code, 0, inside.stderr);
+    assert.deepEqual(Array.from(readNpy(join(root, "held.npy")).data as Float32Array), Array.from(values as Float32Array));
+    assert.deepEqual(readFileSync(join(root, "held.names.txt"), "utf8").trim().split("\n"), names);
     const parquet = join(root, "texts.parquet");
     const texts = await laclip("embed", "texts", join(data, "captions.csv"), "--model", model, "--out", parquet);
     assert.equal(texts.code, 0, texts.stderr);

@@ -1,8 +1,8 @@
 /** `laclip embed`: features of images or texts, for other programs. */
-import { existsSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
-import { extname, join, resolve } from "node:path";
+import { existsSync, renameSync, rmSync, statSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { Command, Option } from "commander";
-import { captionColumns, findColumn, imageExtensions } from "../../data/index.ts";
+import { type ListedImages, captionColumns, findColumn, imageColumns, openImageFolder, openImageTable } from "../../data/index.ts";
 import {
   type EvaluatedModel,
   type ImageFeatureKind,
@@ -42,9 +42,6 @@ interface EmbedTextsFlags extends EmbedFlags {
   textColumn?: string;
 }
 
-/** Names under which tables have their images. */
-const imageColumns = ["image", "filepath", "path", "image_path", "file", "filename"];
-
 export function embedCommand(): Command {
   // Without it, `--json` after a subcommand would be taken for this command's own.
   const built = new Command("embed").description("features of images or texts").enablePositionalOptions();
@@ -54,7 +51,10 @@ export function embedCommand(): Command {
 function imagesCommand(): Command {
   const built = command("images", "features of the images in a folder or a table");
   addEmbedFlags(
-    built.argument("<path>", "a folder, with all images below it; or a table (csv, tsv, jsonl, parquet) with a column of paths"),
+    built.argument(
+      "<path>",
+      "a folder, with all images below it; or a table (csv, tsv, jsonl, parquet) with a column of paths, or of images",
+    ),
     64,
   )
     .addOption(
@@ -62,7 +62,7 @@ function imagesCommand(): Command {
         .choices(imageFeatureKinds)
         .default("joint"),
     )
-    .option("--image-column <name>", `column with the image path (default: ${imageColumns.slice(0, 3).join(", ")}, ...)`)
+    .option("--image-column <name>", `column with the image, or its path (default: ${imageColumns.slice(0, 3).join(", ")}, ...)`)
     .option("--images <folder>", "folder that a table's paths are relative to (default: the table's folder)")
     .option("--max-skipped <share>", "share of images that may be unreadable", parseShare, 0.01)
     .action(embedImages);
@@ -103,9 +103,7 @@ function addEmbedFlags(target: Command, batchSize: number): Command {
 
 async function embedImages(path: string, flags: EmbedImagesFlags): Promise<void> {
   checkOut(flags.out, path);
-  const names = await imageNames(path, flags);
-  const root = statSync(path).isDirectory() ? path : (flags.images ?? join(path, ".."));
-  const items = names.map((name, label) => ({ path: resolve(root, name), label }));
+  const { names, items } = await listedImages(path, flags);
   await withModel(flags, async (model, common) => {
     const { feature: kind, maxSkipped: maximumSkipped } = flags;
     const { features, rows, skipped } = await imageFeatures(model, items, { ...common, kind, maximumSkipped });
@@ -124,7 +122,7 @@ async function embedImages(path: string, flags: EmbedImagesFlags): Promise<void>
 
 async function embedTexts(path: string, flags: EmbedTextsFlags): Promise<void> {
   checkOut(flags.out, path);
-  const texts = tableFormat(path) === undefined ? textLines(path) : await column(path, flags.textColumn, captionColumns);
+  const texts = tableFormat(path) === undefined ? textLines(path) : await textColumn(path, flags.textColumn);
   await withModel(flags, async (model, common) => {
     const features = await textFeatures(model, texts, common);
     try {
@@ -174,34 +172,30 @@ function namesFile(out: string): string {
   return out.replace(/\.npy$/i, ".names.txt");
 }
 
-async function imageNames(path: string, { imageColumn }: EmbedImagesFlags): Promise<string[]> {
+async function listedImages(path: string, { imageColumn, images }: EmbedImagesFlags): Promise<ListedImages> {
   const found = statSync(path, { throwIfNoEntry: false });
   if (found === undefined) throw new DataError(`${path}: no such folder or table.`);
-  if (!found.isDirectory()) return await column(path, imageColumn, imageColumns);
-  const names = readdirSync(path, { recursive: true, encoding: "utf8" })
-    .filter((name) => imageExtensions.has(extname(name).toLowerCase()))
-    .sort();
-  if (names.length === 0) {
-    throw new DataError(`${path}: there is no image in it.`, { mend: `Images end in ${[...imageExtensions].join(", ")}.` });
-  }
-  return names;
+  if (found.isDirectory()) return openImageFolder(path);
+  if (tableFormat(path) === undefined) throw noTable(path);
+  return await openImageTable(path, { imageColumn, images });
 }
 
-async function column(path: string, asked: string | undefined, usual: readonly string[]): Promise<string[]> {
-  if (tableFormat(path) === undefined)
-    throw new DataError(`${path}: expected a folder, or a table that ends in .csv, .tsv, .jsonl or .parquet.`);
+function noTable(path: string): DataError {
+  return new DataError(`${path}: expected a folder, or a table that ends in .csv, .tsv, .jsonl or .parquet.`);
+}
+
+async function textColumn(path: string, asked: string | undefined): Promise<string[]> {
   const known = await tableColumns(path);
-  const name = asked ?? findColumn(known, usual);
+  const name = asked ?? findColumn(known, captionColumns);
   if (name === undefined) {
-    const what = usual === imageColumns ? "image" : "text";
     throw new DataError(
-      `${path}: which column holds the ${what}? Expected one of: ${usual.join(", ")}. Its columns are: ${known.join(", ") || "none"}.`,
-      { mend: `Name it with --${what}-column.` },
+      `${path}: which column holds the text? Expected one of: ${captionColumns.join(", ")}. Its columns are: ${known.join(", ") || "none"}.`,
+      { mend: "Name it with --text-column." },
     );
   }
   if (!known.includes(name)) throw missingColumn(path, name, known);
   const values: string[] = [];
-  for await (const batch of readTable(path, { columns: [name] })) {
+  for await (const batch of readTable(path, { columns: [name], flat: [name] })) {
     for (const value of batch.columns[name]!) {
       if (value === null) throw new DataError(`${path}: row ${values.length + 1} has nothing in column "${name}".`);
       values.push(String(value));
