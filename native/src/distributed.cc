@@ -9,6 +9,7 @@
 #include <torch/csrc/distributed/c10d/FileStore.hpp>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#include <torch/version.h>
 
 #ifdef LACLIP_WITH_GLOO
 #define USE_C10D_GLOO
@@ -263,9 +264,15 @@ napi_value close_group(Call& call) {
     group = std::move(found->second);
     all.groups.erase(found);
   }
-#ifdef LACLIP_WITH_NCCL
+#if defined(LACLIP_WITH_NCCL) && (TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 6))
   // Its threads would otherwise still watch over the connections while the process takes itself apart.
-  if (auto* nccl = dynamic_cast<c10d::ProcessGroupNCCL*>(group->communicator.get())) nccl->shutdown();
+  if (auto* nccl = dynamic_cast<c10d::ProcessGroupNCCL*>(group->communicator.get())) {
+    try {
+      nccl->shutdown();
+    } catch (const std::exception&) {
+      // All that was exchanged is there: what fails at the end has nothing to lose.
+    }
+  }
 #endif
   return undefined(call.env);
 }

@@ -53,7 +53,7 @@ class Reducer {
   // Hooks refer to the reducer weakly: a graph of before may outlive it.
   static void attach(const std::shared_ptr<Reducer>& reducer);
 
-  // The next backward pass is the last one of this step.
+  // The backward passes until `finish` are the last ones of this step; each parameter is reached by at most one of them.
   void arm() {
     const std::lock_guard<std::mutex> lock(mutex_);
     std::fill(done_.begin(), done_.end(), false);
@@ -62,13 +62,19 @@ class Reducer {
       bucket.work.reset();
     }
     next_ = 0;
+    twice_ = false;
     armed_ = true;
   }
 
   // Called when the gradient of a parameter is complete, by a thread of autograd.
   void ready(size_t i) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (!armed_ || done_[i]) return;
+    if (!armed_) return;
+    if (done_[i]) {
+      // It is on its way to the other ranks without this.
+      twice_ = true;
+      return;
+    }
     take(i);
     send_full();
   }
@@ -79,6 +85,7 @@ class Reducer {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (!armed_) throw std::runtime_error("reduce gradients: arm the reducer before the backward pass");
     armed_ = false;
+    if (twice_) throw std::runtime_error("reduce gradients: two backward passes reached the same parameter");
     double bytes = 0;
     for (size_t i = 0; i < parameters_.size(); i++) {
       if (!done_[i]) take(i);
@@ -129,6 +136,7 @@ class Reducer {
   std::vector<Accumulator> accumulators_;  // their hooks live as long as they do
   size_t next_ = 0;
   bool armed_ = false;
+  bool twice_ = false;
 };
 
 struct Hook : torch::autograd::FunctionPostHook {

@@ -2,7 +2,7 @@
 /** The command line: takes the arguments apart, runs the command, ends with its exit code. */
 import { fstatSync, writeSync } from "node:fs";
 import { Command, CommanderError } from "commander";
-import { exitCodes, explainWriteFailure } from "../support/index.ts";
+import { LaclipError, exitCodes } from "../support/index.ts";
 import { commands } from "./command-list.ts";
 import { report } from "./command.ts";
 import { version } from "./version.ts";
@@ -54,6 +54,10 @@ if (fstatSync(1).isFile()) {
 
 // A reader that has seen enough (`| head`) closes the pipe: that is no failure.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  process.exit(error.code === "EPIPE" ? (process.exitCode ?? exitCodes.done) : report(explainWriteFailure(error, "standard output")));
+  process.exit(
+    error.code === "EPIPE"
+      ? (process.exitCode ?? exitCodes.done)
+      : report(new LaclipError(`Standard output can't be written (${error.code}).`, { cause: error })),
+  );
 });
 process.exitCode = await main(process.argv.slice(2));

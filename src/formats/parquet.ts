@@ -2,7 +2,7 @@
 import { closeSync, fsyncSync, openSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import type { DuckDBConnection } from "@duckdb/node-api";
-import { explainWriteFailure, syncFolder } from "../support/index.ts";
+import { explainReadFailure, explainWriteFailure, syncFolder } from "../support/index.ts";
 import { glob, identifier, literal, withConnection } from "./table-database.ts";
 import { type ColumnType, jsonReader, sqlTypes } from "./table-source.ts";
 import type { TableBatch } from "./tables.ts";
@@ -90,11 +90,18 @@ export async function copyToParquet(connection: DuckDBConnection, query: string,
   syncFolder(dirname(path));
 }
 
-/** Why DuckDB could not write: it gives the system's reason in words only. */
+/**
+ * Why DuckDB could not write: it gives the system's reason in words only.
+ * @param path what was to be written, or the folder that it works in
+ */
 export function explainDatabaseWriting(error: unknown, path: string): unknown {
   const said = error instanceof Error ? error.message : "";
   const code = [...systemReasons].find(([words]) => words.test(said))?.[1];
-  return explainWriteFailure(code === undefined ? error : Object.assign(new Error(said), { code }), path);
+  if (code === undefined) return error;
+  const explained = Object.assign(new Error(said), { code });
+  // A query that writes reads other files, which may be what it has no permission for.
+  const file = /file "([^"]+)"/.exec(said)?.[1];
+  return file === undefined || file.startsWith(path) ? explainWriteFailure(explained, path) : explainReadFailure(explained, file);
 }
 
 const systemReasons = new Map([

@@ -176,3 +176,15 @@ test("links, folders, devices and names that point elsewhere are passed over and
   assert.deepEqual(passedOver, { folders: 1, links: 2, others: 2, unsafeNames: 4 });
   await assert.rejects(list(path, { longest: 7 }), refused(/the member a\.\.b\.txt has 8 bytes; no more than 7/));
 });
+
+test("a process that has no open files left ends with that reason, and takes no tar for damaged", () => {
+  const program = `
+    import { openSync } from "node:fs";
+    const { readTar } = await import(${JSON.stringify(new URL("./tar.js", import.meta.url).href)});
+    for await (const _ of readTar(process.argv[1])); // what is loaded later is there now
+    try { for (;;) openSync("/dev/null"); } catch { /* all are taken */ }
+    try { for await (const _ of readTar(process.argv[1])); } catch (error) { console.log(error.constructor.name, error.message); }`;
+  const words = [process.execPath, "--input-type=module", "--eval", program, tarOf("whole.tar", { "a.txt": Buffer.from("a dog") })];
+  const { stdout, stderr } = spawnSync("sh", ["-c", 'ulimit -n 200; exec "$@"', "sh", ...words], { encoding: "utf8" });
+  assert.match(stdout, /^LaclipError .*whole\.tar: this process has too many open files to read it\.\n$/, stderr);
+});

@@ -16,7 +16,7 @@ import type { Writable } from "node:stream";
 import { finished } from "node:stream/promises";
 import { createGunzip, createGzip } from "node:zlib";
 import type { Header, Pack } from "tar-stream";
-import { DataError, LaclipError, explainWriteFailure, syncFolder } from "../support/index.ts";
+import { DataError, LaclipError, explainReadFailure, explainWriteFailure, syncFolder } from "../support/index.ts";
 
 /** What a tar says of a member beside its content. */
 export type TarHeader = Header;
@@ -250,10 +250,9 @@ async function collect(chunks: AsyncIterable<Buffer>, tar: string, { name, size 
 /** Says which tar could not be read, how far it is whole, and what to do. */
 export function explainTarFailure(error: unknown, { name, lastWhole, current }: Reading): unknown {
   if (LaclipError.is(error)) return error;
-  const { code, message } = error as NodeJS.ErrnoException;
-  if (code === "ENOENT") return new DataError(`${name}: no such file.`, { cause: error });
-  if (code === "EISDIR") return new DataError(`${name}: this is a folder, expected a tar.`, { cause: error });
-  if (code === "EACCES") return new DataError(`${name}: no permission to read it.`, { cause: error });
+  const { syscall, message } = error as NodeJS.ErrnoException;
+  // The system's reasons say nothing of what is in the tar; those of unpacking, which have codes too, do.
+  if (syscall !== undefined) return explainReadFailure(error, name);
   if (lastWhole === "" && current === "" && /^(invalid tar header|unexpected end)/i.test(message))
     return new DataError(`${name}: this is no tar archive (${message}).`, {
       mend: "Check the file; a download may have failed.",

@@ -6,7 +6,7 @@ import type { WriteStream } from "node:fs";
 import { dirname } from "node:path";
 import type { Writable } from "node:stream";
 import { finished } from "node:stream/promises";
-import { DataError, explainWriteFailure, syncFolder } from "../support/index.ts";
+import { explainWriteFailure, syncFolder } from "../support/index.ts";
 
 /** A text file that is written beside its place; it is there, synced and renamed, when `finish` returns. */
 export class TextFile {
@@ -28,14 +28,14 @@ export class TextFile {
 
   /**
    * Adds text.
-   * @throws DataError when the file can't be made there, LaclipError when the disk is full
+   * @throws UsageError when the file can't be made there, LaclipError when the disk is full or not to be written to
    */
   async write(text: string): Promise<void> {
     try {
       if (this.#failure) throw this.#failure.error;
       await writeText(this.#stream, text);
     } catch (error) {
-      throw explainPlace(this.#failure?.error ?? error, this.path);
+      throw explainWriteFailure(this.#failure?.error ?? error, this.path);
     }
   }
 
@@ -47,7 +47,7 @@ export class TextFile {
       renameSync(this.#beside, this.path);
     } catch (error) {
       await this.abandon();
-      throw explainPlace(error, this.path);
+      throw explainWriteFailure(error, this.path);
     }
     syncFolder(dirname(this.path));
   }
@@ -72,16 +72,4 @@ export async function writeText(stream: Writable, text: string): Promise<void> {
     };
     stream.once("drain", settle).once("error", settle);
   });
-}
-
-/** A place that can't be written to, said so that the reader can act; other errors unchanged. */
-export function explainPlace(error: unknown, path: string): unknown {
-  const { code } = error as NodeJS.ErrnoException;
-  if (code === "ENOENT" || code === "ENOTDIR" || code === "EEXIST" || code === "EISDIR") {
-    return new DataError(`${path}: can't be written (${code}).`, {
-      mend: "Name a file in a folder that there is, or a folder that is not a file.",
-      cause: error,
-    });
-  }
-  return explainWriteFailure(error, path);
 }

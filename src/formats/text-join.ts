@@ -5,10 +5,9 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { DuckDBAppender, DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
-import { invariant } from "../support/index.ts";
+import { explainWriteFailure, invariant } from "../support/index.ts";
 import { collectGarbage } from "./collect-garbage.ts";
 import { copyToParquet, explainDatabaseWriting } from "./parquet.ts";
-import { explainPlace } from "./text-file.ts";
 
 /** A key and a text. */
 export interface KeyedText {
@@ -52,7 +51,7 @@ export class TextJoin {
    * Begins a join.
    * @param beside folder in which the database's own folder is made; it needs room for all texts, and is left as it was
    * @param columns number of columns of texts
-   * @throws DataError when there is no such folder, LaclipError when the disk is full or not to be written to
+   * @throws UsageError when there is no such folder, LaclipError when the disk is full or not to be written to
    */
   static async create(beside: string, columns: number): Promise<TextJoin> {
     const { DuckDBInstance } = await import("@duckdb/node-api");
@@ -60,7 +59,7 @@ export class TextJoin {
     try {
       folder = mkdtempSync(join(beside, ".join-"));
     } catch (error) {
-      throw explainPlace(error, beside);
+      throw explainWriteFailure(error, join(beside, ".join"));
     }
     let database: DuckDBInstance | undefined;
     try {
@@ -117,9 +116,9 @@ export class TextJoin {
 
   /** All rows in the order in which they were added, some thousands at a time. Nothing can be added after it was asked for. */
   async *rows(): AsyncGenerator<JoinedRow[]> {
+    const query = this.#query(["key", "text", ...this.#columns.map((_, i) => `text${i}`)]);
     let count = 0;
     try {
-      const query = this.#query(["key", "text", ...this.#columns.map((_, i) => `text${i}`)]);
       const result = await this.#connection.stream(query);
       for (let chunks = 1; ; chunks++) {
         const chunk = await result.fetchChunk();
@@ -143,18 +142,16 @@ export class TextJoin {
    * @returns number of rows
    */
   async writeParquet(path: string, names: readonly [key: string, text: string, ...texts: string[]]): Promise<number> {
-    let query: string;
-    try {
-      query = this.#query(names);
-    } catch (error) {
-      throw explainDatabaseWriting(error, this.#folder);
-    }
-    await copyToParquet(this.#connection, query, path);
+    await copyToParquet(this.#connection, this.#query(names), path);
     return this.#count;
   }
 
   #query(names: readonly string[]): string {
-    for (const appender of [this.#rows, ...this.#columns]) appender.closeSync();
+    try {
+      for (const appender of [this.#rows, ...this.#columns]) appender.closeSync();
+    } catch (error) {
+      throw explainDatabaseWriting(error, this.#folder);
+    }
     const values = ["r.key", "r.text", ...this.#columns.map((_, i) => `t${i}.text`)];
     const select = values.map((value, i) => `${value} AS "${names[i]!.replaceAll('"', '""')}"`).join(", ");
     const joins = this.#columns.map(

@@ -3,7 +3,9 @@
  */
 import { createHash } from "node:crypto";
 import {
+  accessSync,
   closeSync,
+  constants,
   createReadStream,
   existsSync,
   fsyncSync,
@@ -59,18 +61,20 @@ export function syncFolder(folder: string): void {
 export function makeFolder(path: string): void {
   try {
     mkdirSync(path, { recursive: true });
+    // One that is there already may be on a disk that can't be written to.
+    accessSync(path, constants.W_OK);
   } catch (error) {
     throw explainWriteFailure(reasonOf(error, path), path);
   }
 }
 
-/** Why a folder can't be made. With its parents, Node says of a disk that is read-only that there is no such folder; alone, the true reason. */
+/** Why a folder can't be made. With its parents, Node says of a disk that is read-only that there is no such folder; the disk knows better. */
 function reasonOf(error: unknown, path: string): unknown {
   if ((error as NodeJS.ErrnoException).code !== "ENOENT") return error;
-  let topmost = resolve(path);
-  while (!existsSync(dirname(topmost))) topmost = dirname(topmost);
+  let there = dirname(resolve(path));
+  while (!existsSync(there)) there = dirname(there);
   try {
-    mkdirSync(topmost);
+    accessSync(there, constants.W_OK);
     return error;
   } catch (reason) {
     return reason;
@@ -86,8 +90,10 @@ export function explainWriteFailure(error: unknown, path: string): unknown {
       cause: error,
     });
   }
-  if (code === "EACCES" || code === "EROFS" || code === "EPERM") {
-    return new LaclipError(`${path}: ${code === "EROFS" ? "the disk is read-only" : "no permission to write there"}.`, {
+  if (code === "EROFS")
+    return new LaclipError(`${path}: the disk is read-only.`, { mend: "Choose a folder on another disk.", cause: error });
+  if (code === "EACCES" || code === "EPERM") {
+    return new LaclipError(`${path}: no permission to write there.`, {
       mend: "Choose another folder, or change its permissions.",
       cause: error,
     });
@@ -129,8 +135,10 @@ export function explainReadFailure(error: unknown, name: string, mend?: string):
   const shortage = shortages[code];
   if (shortage) return new LaclipError(`${name}: ${shortage[0]}.`, { mend: shortage[1], cause: error });
   const reason = {
-    ENOENT: "no such file",
-    EISDIR: "a folder, expected a file",
+    ENOENT: (error as NodeJS.ErrnoException).syscall === "scandir" ? "no such folder" : "no such file",
+    ENOTDIR: "this is a file, expected a folder",
+    EISDIR: "this is a folder, expected a file",
+    EACCES: "no permission to read it",
     ERR_FS_FILE_TOO_LARGE: "more than 2 GiB, which can't be read at once",
   }[code];
   return new DataError(`${name}: ${reason ?? `can't be read (${code})`}.`, { ...(mend !== undefined && { mend }), cause: error });

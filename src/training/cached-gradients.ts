@@ -13,7 +13,7 @@
  *
  * The view head stands between features and loss, and sees the whole batch at once: its batch normalisation is that of the whole batch.
  *
- * With several processes each has its own micro-batches, and the gradients are exchanged once, with the pass that completes them.
+ * With several processes each has its own micro-batches, and the gradients are exchanged once, with the passes that complete them.
  */
 import { type Tower, learns } from "../models/index.ts";
 import { UsageError } from "../support/index.ts";

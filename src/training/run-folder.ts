@@ -12,7 +12,7 @@
  *   heartbeat.json     the last finished step and when that was
  *   model/             the finished model
  */
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, readdirSync, writeSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { TfeventsWriter } from "../formats/index.ts";
 import {
@@ -56,12 +56,11 @@ export class RunFolder {
    * Makes the folder, or opens it again when its settings are the same.
    * @param config everything that the numbers of the run depend on; must survive JSON
    * @param free settings in it that may be others when the run is gone on with, such as "recipe.training.microBatch"
-   * @throws UsageError when the folder holds a run with other settings, naming them, or other files; DataError when another process is training in it
+   * @throws UsageError when the folder holds a run with other settings, naming them; DataError when another process is training in it
    */
   static open(path: string, config: object, free: readonly string[] = []): RunFolder {
     const text = `${JSON.stringify(config, null, 2)}\n`;
     makeFolder(path);
-    refuseForeignFolder(path);
     const lock = FolderLock.take(join(path, "lock"), "run folder");
     try {
       keepConfig(path, text, free);
@@ -199,17 +198,6 @@ function isFull(error: unknown): boolean {
 }
 
 /** Writes the settings into a new folder; holds those of an old one against them. */
-/** A run among somebody's own files could not be told from them. What begins a run, and the logs of `laclip launch`, may be there before. */
-function refuseForeignFolder(path: string): void {
-  const names = readdirSync(path);
-  if (names.includes("config.json")) return;
-  const foreign = names.find((name) => name !== "logs" && !/^(lock|config\.json)\b/.test(name));
-  if (foreign === undefined) return;
-  throw new UsageError(`${path}: this folder holds no run, but other files ("${foreign}").`, {
-    mend: "Give another --out folder: one that is empty, or that there is not yet.",
-  });
-}
-
 function keepConfig(path: string, text: string, free: readonly string[]): void {
   const file = join(path, "config.json");
   if (!existsSync(file)) return writeFileAtomic(file, text);

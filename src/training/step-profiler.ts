@@ -1,5 +1,4 @@
 /** Records some steps of a run and writes where their time went into its folder. */
-
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { explainWriteFailure, log, makeFolder, writeFileAtomic } from "../support/index.ts";

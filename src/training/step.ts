@@ -43,7 +43,7 @@ export interface StepInput {
 
 /** What a step has to do with other processes: every gradient and every number that it reports is a mean over ranks. */
 export interface StepRanks {
-  /** Called before the backward pass that completes the gradients. */
+  /** Called before the backward passes that complete the gradients; each parameter is reached by at most one of them. */
   arm(): void;
   /** Returns when every gradient is the mean over ranks. */
   finish(): void;

@@ -138,23 +138,26 @@ describe("attention over rows that lie end to end", () => {
     test(`on ${tested.name}, the backward pass has the memory for itself that estimates reckon with`, unless(tested), () => {
       scope(() => {
         if (tested === standIn) native().standInMemory(1e12);
-        const [rows, width] = [200, 2 * 64];
-        const ends = {
-          starts: int32(
-            Array.from({ length: rows + 1 }, (_, i) => i),
-            device,
-          ),
-          longest: 1,
-        };
-        const x = randn([rows, 2, 64]).to({ device, dtype: "bfloat16" }).setRequiresGrad();
-        const sum = packedAttention(x, x, x, ends, ends, true).sum();
-        const before = deviceMemory(device)!.allocated;
-        resetPeakMemory(device);
-        sum.backward();
-        const { token, row } = packedWorkspace("bfloat16");
-        const others = (deviceMemory(device)!.peak - before) / width - rows * (token + row);
-        assert.ok(others >= 0 && others < 20 * rows, `${others / rows} bytes for each token beside it`);
-        if (tested === standIn) native().standInMemory(0);
+        try {
+          const [rows, width] = [200, 2 * 64];
+          const ends = {
+            starts: int32(
+              Array.from({ length: rows + 1 }, (_, i) => i),
+              device,
+            ),
+            longest: 1,
+          };
+          const x = randn([rows, 2, 64]).to({ device, dtype: "bfloat16" }).setRequiresGrad();
+          const sum = packedAttention(x, x, x, ends, ends, true).sum();
+          const before = deviceMemory(device)!.allocated;
+          resetPeakMemory(device);
+          sum.backward();
+          const { token, row } = packedWorkspace("bfloat16");
+          const others = (deviceMemory(device)!.peak - before) / width - rows * (token + row);
+          assert.ok(others >= 0 && others < 20 * rows, `${others / rows} bytes for each token beside it`);
+        } finally {
+          if (tested === standIn) native().standInMemory(0);
+        }
       });
     });
 

@@ -37,7 +37,8 @@ function onDisk(options: string, command: string): { code: number | null; said: 
     env: {
       ...process.env,
       DISK: disk,
-      LACLIP: `${process.execPath} ${program}`,
+      NODE: process.execPath,
+      LACLIP: program,
       DATA: join(collection, "captions.csv"),
       REWRITES: rewrites,
       TABLE: table,
@@ -49,11 +50,12 @@ function onDisk(options: string, command: string): { code: number | null; said: 
 const refused = onDisk("size=64k", "true").code === 0 ? false : "no file system can be mounted here, even in a name space of one's own";
 
 const commands = {
-  "data pack": '$LACLIP data pack "$DATA" --out "$DISK/tars"',
-  rewrite: '$LACLIP rewrite "$DATA" --out "$DISK/rewrites" --llm eda',
-  "export to lines": '$LACLIP rewrites export "$REWRITES" --captions "$DATA" --to lines --out "$DISK/lines"',
-  "export to parquet": '$LACLIP rewrites export "$REWRITES" --captions "$DATA" --to parquet --out "$DISK/rewrites.parquet"',
-  import: '$LACLIP rewrites import "$TABLE" --captions "$DATA" --source human --provenance "a test" --out "$DISK/rewrites"',
+  "data pack": '"$NODE" "$LACLIP" data pack "$DATA" --out "$DISK/tars"',
+  rewrite: '"$NODE" "$LACLIP" rewrite "$DATA" --out "$DISK/rewrites" --llm eda',
+  "export to lines": '"$NODE" "$LACLIP" rewrites export "$REWRITES" --captions "$DATA" --to lines --out "$DISK/lines"',
+  "export to csv": '"$NODE" "$LACLIP" rewrites export "$REWRITES" --captions "$DATA" --to csv --out "$DISK/rewrites.csv"',
+  "export to parquet": '"$NODE" "$LACLIP" rewrites export "$REWRITES" --captions "$DATA" --to parquet --out "$DISK/rewrites.parquet"',
+  import: '"$NODE" "$LACLIP" rewrites import "$TABLE" --captions "$DATA" --source human --provenance "a test" --out "$DISK/rewrites"',
 };
 
 describe("a full disk", { skip: refused }, () => {
@@ -68,8 +70,8 @@ describe("a full disk", { skip: refused }, () => {
   }
 
   test("behind standard output", () => {
-    const { code, said } = onDisk("size=4k", '$LACLIP rewrites export "$REWRITES" --captions "$DATA" --to csv > "$DISK/all.csv"');
-    assert.match(said, /standard output: the disk is full/);
+    const { code, said } = onDisk("size=4k", '"$NODE" "$LACLIP" rewrites export "$REWRITES" --captions "$DATA" --to csv > "$DISK/all.csv"');
+    assert.match(said, /Standard output can't be written \(ENOSPC\)/);
     assert.doesNotMatch(said, /defect|\n +at /);
     assert.equal(code, 1, said);
   });

@@ -3,7 +3,7 @@
  * that a long run meets.
  */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { after, before, describe, test } from "node:test";
@@ -110,15 +110,6 @@ describe("training", () => {
     assert.equal(code, 2);
     assert.match(stderr, /recipe\.optimizer\.peakLr: 0\.001 there, 0\.5 now/);
     assert.equal(runs.weights("same-a"), runs.weights("same-b"), "nothing was changed");
-  });
-
-  test("a folder with somebody's own files is refused, and left as it was", async () => {
-    mkdirSync(join(root, "own"));
-    writeFileSync(join(root, "own", "notes.txt"), "mine");
-    const { code, stderr } = await laclip(...trainArguments("own", "training.steps=5"));
-    assert.equal(code, 2);
-    assert.match(stderr, /own: this folder holds no run, but other files \("notes\.txt"\)/);
-    assert.deepEqual(readdirSync(join(root, "own")), ["notes.txt"]);
   });
 
   test("LaCLIP trains on rewrites joined by id, notices their absence and those of another data set", async () => {

@@ -172,7 +172,7 @@ async function run(recipeName: string, flags: TrainFlags): Promise<void> {
     profileSteps: flags.profile,
     signal: interruptSignal("saving a checkpoint at the end of this step"),
   }).catch((error: unknown) => {
-    // All were stopped together. After any other failure, one may be amid an operation that never ends.
+    // All were stopped together, or nothing was exchanged yet. After any other failure, one may be amid an operation that never ends.
     if (error instanceof InterruptedError) group?.close();
     throw error;
   });

@@ -1,7 +1,7 @@
 /** The bytes of a file, wherever it lies: on this machine, on a web server, in an S3 bucket. */
 import { createReadStream, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { DataError, UsageError } from "../../support/index.ts";
+import { DataError, UsageError, explainReadFailure } from "../../support/index.ts";
 import { isAddress, schemeOf, shownAddress } from "./address.ts";
 import { HttpFile } from "./http-file.ts";
 import { refuseStopped } from "./patience.ts";
@@ -75,11 +75,7 @@ class LocalBytes implements OpenedBytes {
         yield chunk as Buffer;
       }
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code === "ENOENT") throw new DataError(`${this.path}: no such file.`, { cause: error });
-      if (code === "EISDIR") throw new DataError(`${this.path}: this is a folder, expected a file.`, { cause: error });
-      if (code === "EACCES") throw new DataError(`${this.path}: no permission to read it.`, { cause: error });
-      throw error;
+      throw explainReadFailure(error, this.path);
     }
   }
 }

@@ -7,7 +7,7 @@
 import { type Dirent, existsSync, readdirSync, statSync } from "node:fs";
 import { basename, dirname, extname, join } from "node:path";
 import { type EvaluationItem, imageExtensions } from "../../data/index.ts";
-import { DataError, readText } from "../../support/index.ts";
+import { DataError, explainReadFailure, readText } from "../../support/index.ts";
 
 /** A line of a list, for messages about it. */
 export interface ListedLine {
@@ -183,14 +183,7 @@ export class DatasetFiles {
     try {
       return readdirSync(this.at(name), { withFileTypes: true });
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      const what =
-        code === "ENOENT"
-          ? "no such folder"
-          : code === "ENOTDIR"
-            ? "a file, expected a folder"
-            : `can't be read (${code ?? String(error)})`;
-      throw new DataError(`${this.at(name)}: ${what}.`, { mend: "Unpack the archive that holds it.", cause: error });
+      throw explainReadFailure(error, this.at(name), "Unpack the archive that holds it.");
     }
   }
 }

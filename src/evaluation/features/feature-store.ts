@@ -68,24 +68,24 @@ export function defaultFeatureFolder(): string {
   return process.env["LACLIP_FEATURES"] || join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "laclip", "features");
 }
 
+function makeEntry(entry: string): void {
+  try {
+    makeFolder(entry);
+  } catch (error) {
+    if (!LaclipError.is(error)) throw error;
+    throw new LaclipError(error.message, {
+      mend: "Keep features elsewhere (--features FOLDER, or LACLIP_FEATURES), or not at all (--no-features).",
+      cause: error,
+    });
+  }
+}
+
 /** Features by key, in a folder. */
 export class FeatureStore {
   readonly folder: string;
 
   constructor(folder: string) {
     this.folder = folder;
-  }
-
-  #makeEntry(entry: string): void {
-    try {
-      makeFolder(entry);
-    } catch (error) {
-      if (!LaclipError.is(error)) throw error;
-      throw new LaclipError(error.message, {
-        mend: "Keep features elsewhere (--features FOLDER, or LACLIP_FEATURES), or not at all (--no-features).",
-        cause: error,
-      });
-    }
   }
 
   /** Where the features of a key are. */
@@ -105,7 +105,7 @@ export class FeatureStore {
       for (const line of known) yield readChunk(entry, line);
       return;
     }
-    this.#makeEntry(entry);
+    makeEntry(entry);
     const lock = await FolderLock.acquire(join(entry, "lock"), "feature entry");
     try {
       // Another process may have gone on in the meantime.

@@ -6,7 +6,6 @@
  *
  * Shapes: N rows, D features, K classes.
  */
-
 import { join } from "node:path";
 import { z } from "zod";
 import { readSafetensors, writeSafetensors } from "../../formats/index.ts";

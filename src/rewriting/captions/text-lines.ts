@@ -3,7 +3,7 @@
  */
 import { createReadStream } from "node:fs";
 import { decodeText } from "../../data/index.ts";
-import { DataError } from "../../support/index.ts";
+import { explainReadFailure } from "../../support/index.ts";
 
 /**
  * The lines of a file, without their ends, some thousands at a time. A byte order mark at the beginning is no part of the first.
@@ -28,10 +28,7 @@ export async function* readLines(path: string): AsyncGenerator<string[]> {
       if (end > 0) yield decode(bytes.subarray(0, end));
     }
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT") throw new DataError(`${path}: no such file.`, { cause: error });
-    if (code === "EISDIR") throw new DataError(`${path}: this is a folder, expected a text file.`, { cause: error });
-    throw error;
+    throw explainReadFailure(error, path);
   }
   if (rest.length > 0) yield decode(rest);
 }

@@ -84,7 +84,7 @@ test("a place that can't be written is an error about that place", async () => {
   writeFileSync(join(folder, "file"), "");
   await assert.rejects(
     exportRows(await prepare(), { to: "csv", out: join(folder, "none", "rows.csv") }),
-    (error) => error instanceof DataError && /rows\.csv: can't be written \(ENOENT\)/.test(error.message),
+    (error) => error instanceof UsageError && /rows\.csv: there is no folder .* to write it to/.test(error.message),
   );
   await assert.rejects(
     exportLines(await prepare(), { captions: await openCaptions(captions), out: join(folder, "file") }),

@@ -25,15 +25,14 @@ export async function exportRows(
 ): Promise<number> {
   const write = async (put: (text: string) => Promise<void>): Promise<number> => {
     let rows = 0;
-    const batches = folder.read(sources ? { sources } : {});
-    // What can't be read is told before a heading looks like an export of nothing.
-    let next = await batches.next();
-    if (to === "csv") await put("id,source,text,flags,finish,tokens,seed,examples,weight\n");
-    for (; next.done !== true; next = await batches.next()) {
-      const batch = next.value;
-      await put(batch.map((rewrite) => (to === "csv" ? csvLine(fieldsOf(rewrite)) : `${JSON.stringify(rewrite)}\n`)).join(""));
+    // Put before the first rows: of what can't be read, a heading would look like an export of nothing.
+    let heading = to === "csv" ? "id,source,text,flags,finish,tokens,seed,examples,weight\n" : "";
+    for await (const batch of folder.read(sources ? { sources } : {})) {
+      await put(heading + batch.map((rewrite) => (to === "csv" ? csvLine(fieldsOf(rewrite)) : `${JSON.stringify(rewrite)}\n`)).join(""));
+      heading = "";
       rows += batch.length;
     }
+    await put(heading);
     return rows;
   };
   if (typeof out !== "string") return await write(async (text) => await writeText(out, text));
