@@ -4,7 +4,7 @@
  * Each image that is looked at is decoded as training would. Of large sets that is a sample, so that shares are estimates; two equal
  * files are found only where both are in it.
  */
-import { DataError, Progress, sha256 } from "../support/index.ts";
+import { DataError, Progress, SideWork, sha256 } from "../support/index.ts";
 import { decodeImage, encodeJpeg, imageFormat } from "../images/index.ts";
 import type { InspectedData } from "./inspected-data.ts";
 
@@ -75,19 +75,16 @@ export async function surveyImages(
   const seen: Seen[] = [];
   const all = [...new Set([...rows, ...shown])].sort((a, b) => a - b);
   const progress = new Progress({ label: "look", total: all.length, unit: "images" });
-  const underWay = new Set<Promise<void>>();
+  const looks = new SideWork(atOnce);
   for await (const { row, bytes } of data.images(all)) {
-    const job = (async () => {
+    await looks.start(async () => {
       const { image, picture } = await look(row, bytes, wanted.has(row));
       if (counted.has(row)) seen.push(image);
       if (picture) pictures.set(row, picture);
       progress.advance();
-    })();
-    underWay.add(job);
-    void job.finally(() => underWay.delete(job)).catch(() => undefined);
-    if (underWay.size >= atOnce) await Promise.race(underWay);
+    });
   }
-  await Promise.all(underWay);
+  await looks.finish();
   progress.finish();
   seen.sort((a, b) => a.row - b.row);
   return { survey: count(seen, (row) => data.pairs.samples.id(row)), pictures };

@@ -31,7 +31,7 @@ import type { IndexedShard, OpenedBytes, SampleMember, ShardIndex } from "../dat
 import { noPassedOver, readTar } from "../formats/index.ts";
 import type { TarMember } from "../formats/index.ts";
 import { decodeImage, imageFormat } from "../images/index.ts";
-import { DataError, LaclipError, Progress, isRecord } from "../support/index.ts";
+import { DataError, LaclipError, Progress, SideWork, isRecord } from "../support/index.ts";
 
 /** What may be wrong with a tar, and what each means. */
 export const tarFaults = {
@@ -157,7 +157,7 @@ export async function verifyTar(path: string, options: VerifyTarsOptions = {}, i
   const shown = shownAddress(path);
   const borders = new SampleBorders();
   const keys = new Set<string>();
-  const decoding = new Set<Promise<void>>();
+  const decoding = new SideWork(decodedAtOnce);
   let open: OpenSample | undefined;
   let samples = 0;
   const close = (): void => {
@@ -187,16 +187,14 @@ export async function verifyTar(path: string, options: VerifyTarsOptions = {}, i
         if (picture.length === 0 || (!decode && imageFormat(picture) === undefined))
           faults.add("no-picture", key, whatItIs(suffix, picture));
         else if (decode) {
-          const job = decodeImage(picture, { name: `.${suffix}` }).then(
-            () => undefined,
-            (error: unknown) => {
+          await decoding.start(async () => {
+            try {
+              await decodeImage(picture, { name: `.${suffix}` });
+            } catch (error) {
               if (!LaclipError.is(error)) throw error;
               faults.add(imageFormat(picture) ? "unreadable-image" : "no-picture", key, error.message);
-            },
-          );
-          decoding.add(job);
-          void job.finally(() => decoding.delete(job)).catch(() => undefined);
-          if (decoding.size >= decodedAtOnce) await Promise.race(decoding);
+            }
+          });
         }
       } else if (suffix === "txt" || suffix === "json") {
         const text = await bytesOf(member, faults, key);
@@ -210,7 +208,7 @@ export async function verifyTar(path: string, options: VerifyTarsOptions = {}, i
     // What the sample that was cut in two lacks is no fault of its own.
     faults.add("damaged", undefined, error.message.replace(`${shown}: `, ""));
   } finally {
-    await Promise.all(decoding);
+    await decoding.finish();
   }
   const { links, unsafeNames } = passedOver;
   if (links > 0) faults.add("passed-over", undefined, `${links} ${links === 1 ? "member is a link" : "members are links"}`);

@@ -22,6 +22,7 @@ import { csvLine } from "../formats/index.ts";
 import {
   DataError,
   Progress,
+  SideWork,
   UsageError,
   explainWriteFailure,
   log,
@@ -239,11 +240,15 @@ async function drawWorld(
   for (const style of trainingStyles) makeFolder(join(folder, "images", style));
   for (const { hexcode } of concepts) makeFolder(join(folder, "held-out", hexcode));
   const progress = new Progress({ label: "draw", total: drawings.length, unit: "pictures" });
-  await inParallel(2 * availableParallelism(), drawings, async ({ style, concept }) => {
-    const path = style.name === heldOutStyle ? `held-out/${concept.hexcode}/${style.name}.png` : imagePath(style.name, concept);
-    await write(path, await renderSvg(style.svg(concept.hexcode), settings.size));
-    progress.advance();
-  });
+  const drawing = new SideWork(2 * availableParallelism());
+  for (const { style, concept } of drawings) {
+    await drawing.start(async () => {
+      const path = style.name === heldOutStyle ? `held-out/${concept.hexcode}/${style.name}.png` : imagePath(style.name, concept);
+      await write(path, await renderSvg(style.svg(concept.hexcode), settings.size));
+      progress.advance();
+    });
+  }
+  await drawing.finish();
   progress.finish();
 
   const rows = trainingStyles.flatMap((style) =>
@@ -278,14 +283,6 @@ export async function renderSvg(svg: string, size: number): Promise<Buffer> {
     .toColourspace("srgb")
     .png({ compressionLevel: 9 })
     .toBuffer();
-}
-
-async function inParallel<T>(width: number, items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    while (next < items.length) await work(items[next++]!);
-  };
-  await Promise.all(Array.from({ length: width }, worker));
 }
 
 function describe(

@@ -4,6 +4,8 @@ export * from "./errors.ts";
 export * from "./files.ts";
 export * from "./folder-lock.ts";
 export * from "./log.ts";
+export * from "./posted-error.ts";
 export * from "./progress.ts";
 export * from "./random.ts";
 export * from "./records.ts";
+export * from "./side-work.ts";
