@@ -52,6 +52,11 @@ export function print(value: unknown): void {
   process.stdout.write(`${typeof value === "string" ? value : JSON.stringify(value)}\n`);
 }
 
+/** `text` in a style, where standard output is a terminal that takes colours: for what is printed. */
+export function coloured(style: Parameters<typeof styled>[0], text: string): string {
+  return styled(style, text, process.stdout);
+}
+
 /** Tells the person what failed and what to do; returns the exit code that belongs to it. */
 export function report(error: unknown): number {
   if (!LaclipError.is(error)) {

@@ -11,33 +11,57 @@ export function setLogLevel(next: LogLevel): void {
   level = next;
 }
 
-/** True when standard error is a terminal that takes colours (NO_COLOR and FORCE_COLOR are heeded). */
-export function colours(): boolean {
+/** True when a stream is a terminal that takes colours (NO_COLOR and FORCE_COLOR are heeded). */
+function takesColours(stream: NodeJS.WriteStream): boolean {
   if (process.env["FORCE_COLOR"]) return true;
   if (process.env["NO_COLOR"]) return false;
-  return process.stderr.isTTY === true;
+  return stream.isTTY === true;
 }
 
-/** `text` in a style, or as it is where colours are off. */
-export function styled(style: Parameters<typeof styleText>[0], text: string): string {
-  return colours() ? styleText(style, text) : text;
+/**
+ * `text` in a style, or as it is where colours are off.
+ * @param stream where the text will go; default standard error
+ */
+export function styled(style: Parameters<typeof styleText>[0], text: string, stream: NodeJS.WriteStream = process.stderr): string {
+  return takesColours(stream) ? styleText(style, text) : text;
+}
+
+/** What stands on the terminal's last line and moves down when something is said; empty when nothing does. */
+let status = "";
+
+const clearLine = "\r\u001b[2K";
+
+function say(text: string): void {
+  process.stderr.write(status === "" ? `${text}\n` : `${clearLine}${text}\n${status}`);
 }
 
 export const log = {
   /** Progress and results; silent with --quiet. */
   info(text: string): void {
-    if (level !== "quiet") process.stderr.write(`${text}\n`);
+    if (level !== "quiet") say(text);
   },
   /** Something the reader should know, though the work goes on. */
   warn(text: string): void {
-    process.stderr.write(`${styled("yellow", "warning:")} ${text}\n`);
+    say(`${styled("yellow", "warning:")} ${text}`);
   },
   error(text: string): void {
-    process.stderr.write(`${styled("red", "error:")} ${text}\n`);
+    log.endStatus();
+    say(`${styled("red", "error:")} ${text}`);
   },
   /** Only with --verbose. */
   debug(text: string): void {
-    if (level === "verbose") process.stderr.write(`${styled("dim", text)}\n`);
+    if (level === "verbose") say(styled("dim", text));
+  },
+  /** Shows a line, no wider than the terminal, in place of the last one shown so; for terminals. Silent with --quiet. */
+  status(line: string): void {
+    if (level === "quiet") return;
+    status = line.slice(0, (process.stderr.columns ?? 80) - 1);
+    process.stderr.write(`${clearLine}${status}`);
+  },
+  /** Leaves the status line where it stands; what follows begins on a new one. */
+  endStatus(): void {
+    if (status !== "") process.stderr.write("\n");
+    status = "";
   },
 };
 

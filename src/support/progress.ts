@@ -22,7 +22,6 @@ export class Progress {
   readonly #terminal = process.stderr.isTTY === true;
   #done: number;
   #shown = 0;
-  #open = false;
 
   constructor(options: ProgressOptions) {
     this.#options = { start: 0, everySeconds: 10, ...options };
@@ -48,8 +47,7 @@ export class Progress {
 
   /** Ends the line, so that what follows starts on a new one. */
   finish(): void {
-    if (this.#open) process.stderr.write("\n");
-    this.#open = false;
+    if (this.#terminal) log.endStatus();
   }
 
   /** The line as it would be shown now. */
@@ -65,10 +63,8 @@ export class Progress {
   }
 
   #show(detail: string): void {
-    if (!this.#terminal) return log.info(this.line(detail));
-    const width = (process.stderr.columns ?? 80) - 1;
-    process.stderr.write(`\r\u001b[2K${this.line(detail).slice(0, width)}`);
-    this.#open = true;
+    if (this.#terminal) log.status(this.line(detail));
+    else log.info(this.line(detail));
   }
 }
 

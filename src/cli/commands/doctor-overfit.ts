@@ -1,7 +1,7 @@
 /** `laclip doctor --overfit`: whether one batch can be learnt by heart, and why not. */
 import { type OverfitReport, applySettings, findRecipe, overfit } from "../../recipes/index.ts";
-import { exitCodes, styled } from "../../support/index.ts";
-import { print } from "../command.ts";
+import { exitCodes } from "../../support/index.ts";
+import { coloured, print } from "../command.ts";
 import { deviceOfFlag } from "../device-option.ts";
 
 export interface OverfitFlags {
@@ -44,7 +44,7 @@ export function describeOverfit({ ok, objective, samples, steps, chance, floor, 
   const rows = [
     `One batch of ${samples} samples, ${steps} steps of the objective "${objective}".`,
     `Loss: ${first.toFixed(3)} at first, ${last.toFixed(3)} at last; guessing gives ${chance.toFixed(3)}, and no model can get below ${floor.toFixed(3)}.`,
-    ...findings.flatMap(({ what, mend }) => [styled(ok ? "yellow" : "red", what), `  ${styled("cyan", mend)}`]),
+    ...findings.flatMap(({ what, mend }) => [coloured(ok ? "yellow" : "red", what), `  ${coloured("cyan", mend)}`]),
   ];
-  return [...rows, ok ? styled("green", "The batch was learnt by heart.") : styled("red", "The batch was not learnt.")].join("\n");
+  return [...rows, ok ? coloured("green", "The batch was learnt by heart.") : coloured("red", "The batch was not learnt.")].join("\n");
 }

@@ -2,8 +2,8 @@
  * `laclip doctor`: what this machine has, how fast it is, and what to mend.
  */
 import type { Command } from "commander";
-import { UsageError, exitCodes, styled } from "../../support/index.ts";
-import { command, examples, print } from "../command.ts";
+import { UsageError, exitCodes } from "../../support/index.ts";
+import { coloured, command, examples, print } from "../command.ts";
 import { deviceFlag } from "../device-option.ts";
 import { type Diagnosis, diagnose } from "../diagnosis.ts";
 import { parseWhole } from "../options.ts";
@@ -92,10 +92,10 @@ export function describe(found: Diagnosis): string {
   return [
     ...rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`),
     "",
-    ...notes.map((note) => styled("yellow", note)),
+    ...notes.map((note) => coloured("yellow", note)),
     ...(problems.length === 0
-      ? [styled("green", "All is well.")]
-      : problems.flatMap(({ what, mend }) => [styled("red", `To mend: ${what}`), `  ${styled("cyan", mend)}`])),
+      ? [coloured("green", "All is well.")]
+      : problems.flatMap(({ what, mend }) => [coloured("red", `To mend: ${what}`), `  ${coloured("cyan", mend)}`])),
   ].join("\n");
 }
 
