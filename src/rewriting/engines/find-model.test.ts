@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -16,6 +16,7 @@ test("the smallest usable model file is found, below any folder", (t) => {
   put("mmproj-small.gguf", 1500);
   put("toy.gguf", 100);
   put("notes.txt", 1800);
+  symlinkSync("circle.gguf", join(folder, "circle.gguf")); // can't be read, not even by root
   assert.equal(findModelFile([join(folder, "missing"), folder], 1000), join(folder, "owner", "repository", "small.gguf"));
   assert.equal(findModelFile([folder], 10_000), undefined);
 });

@@ -1,5 +1,5 @@
 /** Model files that other programs have left on this machine. */
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 
@@ -25,10 +25,30 @@ const leastBytes = 200e6;
  */
 export function findModelFile(where: readonly string[] = folders(), least = leastBytes): string | undefined {
   const found = where
-    .filter((folder) => existsSync(folder))
-    .flatMap((folder) => readdirSync(folder, { recursive: true, encoding: "utf8" }).map((name) => join(folder, name)))
+    .flatMap((folder) => [...filesBelow(folder)])
     .filter((path) => path.endsWith(".gguf") && !/mmproj|embed|-of-\d{5}/i.test(path))
-    .map((path) => ({ path, bytes: statSync(path, { throwIfNoEntry: false })?.size ?? 0 }))
+    .map((path) => ({ path, bytes: sizeOf(path) }))
     .filter(({ bytes }) => bytes >= least);
   return found.toSorted((a, b) => a.bytes - b.bytes)[0]?.path;
+}
+
+/** The files of a folder at any depth. The folders are other programs', so what can't be read is passed over. */
+function* filesBelow(folder: string): Generator<string> {
+  for (const entry of orElse(() => readdirSync(folder, { withFileTypes: true }), [])) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) yield* filesBelow(path);
+    else yield path;
+  }
+}
+
+function sizeOf(path: string): number {
+  return orElse(() => statSync(path).size, 0);
+}
+
+function orElse<T>(look: () => T, otherwise: T): T {
+  try {
+    return look();
+  } catch {
+    return otherwise;
+  }
 }
