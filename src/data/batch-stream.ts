@@ -2,8 +2,8 @@
  * The near end of the thread that makes batches: an async iterator with a bounded number of batches ahead.
  */
 import { Worker } from "node:worker_threads";
-import { DataError, EndpointError, LaclipError, UsageError } from "../support/index.ts";
-import type { BatchAnswer, BatchJob, BatchRequest, PostedError } from "./batch-worker.ts";
+import { fromPosted } from "../support/index.ts";
+import type { BatchAnswer, BatchJob, BatchRequest } from "./batch-worker.ts";
 import { SkippedImages } from "./skipped-images.ts";
 
 interface Waiting<T> {
@@ -89,7 +89,7 @@ export class BatchStream<T extends { images: Uint8Array }> implements AsyncItera
   #receive(answer: BatchAnswer): void {
     if (this.#ended) return;
     if (answer.kind === "end") return this.#end();
-    if (answer.kind === "error") return this.#fail(revive(answer.error));
+    if (answer.kind === "error") return this.#fail(fromPosted(answer.error));
     this.skipped.add(answer.unreadable);
     const batch = answer.batch as unknown as T;
     if (batch.images.byteLength === 0) return this.#ask({ kind: "more", count: 1 });
@@ -130,14 +130,4 @@ export class BatchStream<T extends { images: Uint8Array }> implements AsyncItera
     this.#reported = true;
     this.skipped.report(this.#instead);
   }
-}
-
-const revivable = { DataError, EndpointError, UsageError };
-
-function revive({ name, message, mend, stack, expected }: PostedError): Error {
-  const options = mend === undefined ? {} : { mend };
-  const Kind = name in revivable ? revivable[name as keyof typeof revivable] : LaclipError;
-  const error = expected ? new Kind(message, options) : new Error(message);
-  if (!expected && stack !== undefined) error.stack = stack;
-  return error;
 }

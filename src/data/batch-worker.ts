@@ -5,7 +5,7 @@
  * Batches are made several at once and handed over in order, never more of them than were asked for. Their memory moves, it is not copied.
  */
 import { parentPort, workerData } from "node:worker_threads";
-import { invariant, LaclipError } from "../support/index.ts";
+import { type PostedError, invariant, toPosted } from "../support/index.ts";
 import { ClipTokenizer } from "../text/index.ts";
 import { type EvaluationBatch, EvaluationImages, type EvaluationItem, type EvaluationSettings } from "./evaluation-images.ts";
 import { SkippedImages, type UnreadableImage } from "./skipped-images.ts";
@@ -26,16 +26,6 @@ export type BatchJob = {
 
 /** To the thread: make so many more batches; or stop. */
 export type BatchRequest = { kind: "more"; count: number } | { kind: "stop" };
-
-/** An error in a form that survives the way between threads. */
-export interface PostedError {
-  name: string;
-  message: string;
-  mend: string | undefined;
-  stack: string | undefined;
-  /** False for defects of the program. */
-  expected: boolean;
-}
 
 /** From the thread. */
 export type BatchAnswer =
@@ -89,7 +79,7 @@ async function deliver(): Promise<void> {
       stop();
     }
   } catch (error) {
-    if (!stopped) answer({ kind: "error", error: postable(error) });
+    if (!stopped) answer({ kind: "error", error: toPosted(error) });
     stop();
   } finally {
     delivering = false;
@@ -106,10 +96,4 @@ function stop(): void {
 
 function answer(message: BatchAnswer, buffers: ArrayBuffer[] = []): void {
   port.postMessage(message, buffers);
-}
-
-function postable(error: unknown): PostedError {
-  const expected = LaclipError.is(error);
-  const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
-  return { name, message, stack, expected, mend: expected ? error.mend : undefined };
 }

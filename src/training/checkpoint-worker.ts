@@ -1,21 +1,17 @@
 /** The thread that writes checkpoints while the model trains: one job after another, an answer for each. */
 import { parentPort } from "node:worker_threads";
-import { LaclipError, invariant } from "../support/index.ts";
+import { type PostedError, invariant, toPosted } from "../support/index.ts";
 import { type CheckpointJob, writeCheckpoint } from "./checkpoint-files.ts";
 
 /** From the thread, for each job. */
-export type CheckpointAnswer = { written: true } | { written: false; expected: boolean; message: string; mend: string | undefined };
+export type CheckpointAnswer = { written: true } | { written: false; error: PostedError };
 
 invariant(parentPort, "checkpoint-worker.ts runs in a worker thread");
 const port = parentPort;
 port.on("message", (job: CheckpointJob) => {
   void writeCheckpoint(job).then(
     () => answer({ written: true }),
-    (error: unknown) => {
-      const expected = LaclipError.is(error);
-      const message = expected ? error.message : String((error as Error).stack ?? error);
-      answer({ written: false, expected, message, mend: expected ? error.mend : undefined });
-    },
+    (error: unknown) => answer({ written: false, error: toPosted(error) }),
   );
 });
 

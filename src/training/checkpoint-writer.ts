@@ -5,7 +5,7 @@
  * checkpoint that can't be written, as on a full disk, is said and forgotten; the ones before it stay.
  */
 import { Worker } from "node:worker_threads";
-import { LaclipError } from "../support/index.ts";
+import { fromPosted } from "../support/index.ts";
 import type { CheckpointJob } from "./checkpoint-files.ts";
 import type { CheckpointAnswer } from "./checkpoint-worker.ts";
 
@@ -45,8 +45,7 @@ export class CheckpointWriter {
         message: (answer: CheckpointAnswer): void => {
           done();
           if (answer.written) resolve();
-          else if (answer.expected) reject(new LaclipError(answer.message, answer.mend === undefined ? {} : { mend: answer.mend }));
-          else reject(new Error(answer.message));
+          else reject(fromPosted(answer.error));
         },
         error: (error: Error): void => {
           done();

@@ -1,5 +1,6 @@
 /** EDA in a thread of its own: captions and seeds go in, texts come out, block after block. */
 import { Worker } from "node:worker_threads";
+import { type PostedError, fromPosted } from "../../support/index.ts";
 import type { EdaOptions } from "./eda.ts";
 
 /** To the thread. */
@@ -10,7 +11,7 @@ export interface EdaBlock {
 }
 
 /** From the thread, in the order of the blocks: the texts, or why there are none. */
-export type EdaAnswer = { texts: readonly string[] } | { failure: string };
+export type EdaAnswer = { texts: readonly string[] } | { failure: PostedError };
 
 interface Waiting {
   resolve: (texts: readonly string[]) => void;
@@ -30,7 +31,7 @@ export class EdaThread {
       const { resolve, reject } = this.#waiting.shift()!;
       if (this.#waiting.length === 0) this.#worker.unref();
       if ("texts" in answer) resolve(answer.texts);
-      else reject(new Error(answer.failure));
+      else reject(fromPosted(answer.failure));
     });
     this.#worker.on("error", (error) => this.#fail(error));
     this.#worker.on("exit", (code) => this.#fail(new Error(`internal: the thread of EDA ended with code ${code}`)));

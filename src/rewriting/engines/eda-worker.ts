@@ -1,6 +1,6 @@
 /** The thread of EDA: an answer for each block, in their order. */
 import { parentPort, workerData } from "node:worker_threads";
-import { invariant } from "../../support/index.ts";
+import { invariant, toPosted } from "../../support/index.ts";
 import type { EdaAnswer, EdaBlock } from "./eda-thread.ts";
 import { EdaEngine } from "./eda.ts";
 import type { EdaOptions } from "./eda.ts";
@@ -17,6 +17,6 @@ function answer({ captions, seeds }: EdaBlock): EdaAnswer {
   try {
     return { texts: captions.map((caption, i) => engine.change(caption, seeds[i]!)) };
   } catch (error) {
-    return { failure: String((error as Error).stack ?? error) };
+    return { failure: toPosted(error) };
   }
 }
