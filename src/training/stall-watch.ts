@@ -5,6 +5,7 @@
  * standstill, where the run waits.
  */
 import { Worker } from "node:worker_threads";
+import { log } from "../support/index.ts";
 
 /** What a run may be waiting for. */
 export const phases = ["start", "batches", "step", "evaluation", "checkpoint"] as const;
@@ -44,6 +45,8 @@ export class StallWatch {
     this.#numbers[place.since] = this.#numbers[place.finished] = sharedClock();
     const job: StallJob = { ...options, minutes, exit, shared };
     this.#worker = new Worker(new URL("./stall-worker.js", import.meta.url), { workerData: job, execArgv: [] });
+    // It looks after the run; that it fails must not end it.
+    this.#worker.on("error", (error) => log.warn(`Standstills are no longer noticed: ${error.message}`));
     this.#worker.unref();
   }
 

@@ -54,12 +54,20 @@ function report(step: number, still: number, now: number): void {
   const phase = phases[numbers[place.phase]!]!;
   const where = `${doing[phase]} (for ${duration(now - numbers[place.since]!)})`;
   const steps = step < 0 ? "No step was finished" : `No step was finished after step ${step} of ${totalSteps}`;
-  // The main thread may hang, and with it process.stderr of this one.
-  writeSync(2, `\nwarning: ${steps} for ${duration(still)}: ${where}. ${threads()}\n`);
+  say(`\nwarning: ${steps} for ${duration(still)}: ${where}. ${threads()}\n`);
   if (!exit) return;
-  writeSync(2, "Asking the run to save and stop, since it was started with --stall-exit.\n");
+  say("Asking the run to save and stop, since it was started with --stall-exit.\n");
   asked = now;
   process.kill(process.pid, "SIGTERM");
+}
+
+function say(text: string): void {
+  try {
+    // The main thread may hang, and with it process.stderr of this one.
+    writeSync(2, text);
+  } catch {
+    // Whoever read it is gone, or is behind (EAGAIN of a pipe that does not block): what follows must happen all the same.
+  }
 }
 
 /** What the process's threads do, as the system sees it. */
