@@ -5,9 +5,9 @@
  * Rewriting and training read them here, so that both have the same ids. The layout is that of RedCaps' own downloader:
  * `annotations/SUBREDDIT_YEAR.json` and `images/SUBREDDIT/IMAGE_ID.jpg`.
  */
-import { readFileSync, readdirSync, statSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import { DataError } from "../support/index.ts";
+import { DataError, readBytes, readFolder } from "../support/index.ts";
 import { describeHash, hashedColumns, hashedId } from "./hashed-ids.ts";
 import { type JsonObject, parseJsonObject, textUnder } from "./json-texts.ts";
 import { decodeText } from "./strict-text.ts";
@@ -51,7 +51,7 @@ const annotationName = /\.json$/i;
 
 function holdsFiles(folder: string): boolean {
   return (
-    statSync(folder, { throwIfNoEntry: false })?.isDirectory() === true && readdirSync(folder).some((name) => annotationName.test(name))
+    statSync(folder, { throwIfNoEntry: false })?.isDirectory() === true && readFolder(folder).some((name) => annotationName.test(name))
   );
 }
 
@@ -59,7 +59,7 @@ function holdsFiles(folder: string): boolean {
 export function annotationFiles(path: string): string[] {
   if (!statSync(path).isDirectory()) return [path];
   const folder = holdsFiles(join(path, "annotations")) ? join(path, "annotations") : path;
-  return readdirSync(folder)
+  return readFolder(folder)
     .filter((name) => annotationName.test(name))
     .sort()
     .map((name) => join(folder, name));
@@ -123,7 +123,7 @@ function readAnnotations(file: string): readonly unknown[] {
     throw new DataError(`${file}: this file of annotations is longer than ${longestFile >> 20} MiB.`, {
       mend: "Convert it to jsonl, which is read line by line.",
     });
-  const text = decodeText(readFileSync(file), (line) => `${file}: line ${line}`).replace(/^\ufeff/, "");
+  const text = decodeText(readBytes(file), (line) => `${file}: line ${line}`).replace(/^\ufeff/, "");
   if (/^\s*\[/.test(text)) throw new DataError(`${file}: this is a list, not a file of annotations.`, { mend });
   const { annotations } = parseJsonObject(text, `${file}: this file`);
   if (!Array.isArray(annotations)) throw new DataError(`${file}: there is no list \`annotations\` in this file.`, { mend });

@@ -3,9 +3,9 @@
  *
  * Rewriting, training and the tools for data sets ask here, so that they agree on every id.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { DataError, EndpointError, UsageError } from "../support/index.ts";
+import { DataError, EndpointError, UsageError, readText } from "../support/index.ts";
 import { isAddress, shownAddress } from "./remote/address.ts";
 import { openBytes } from "./remote/open-bytes.ts";
 import { isUnanswered } from "./remote/patience.ts";
@@ -32,7 +32,7 @@ export function folderOfTar(tar: string): string {
  * @throws EndpointError when a server can't be reached, or fails: then nobody knows whether there is one
  */
 export async function readIfThere(address: string, options: Patience = {}): Promise<string | undefined> {
-  if (!isAddress(address)) return existsSync(address) ? readFileSync(address, "utf8") : undefined;
+  if (!isAddress(address)) return existsSync(address) ? readText(address, "file") : undefined;
   const pieces: Buffer[] = [];
   try {
     for await (const piece of openBytes(address, options)) pieces.push(piece);

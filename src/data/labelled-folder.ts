@@ -5,9 +5,9 @@
  * (a list in that order, or an object from folder to name) with the names in words, and `templates.txt` with prompts, `{}` for the name.
  * Folders that are called by WordNet numbers, all or some of ImageNet's, need no names: the numbers say which classes they are.
  */
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { DataError } from "../support/index.ts";
+import { DataError, readFolder } from "../support/index.ts";
 import { BatchStream } from "./batch-stream.ts";
 import { imageExtensions } from "./caption-table.ts";
 import { areWordNetNumbers, classList } from "./class-lists.ts";
@@ -46,7 +46,7 @@ export function openLabelledFolder(folder: string, options: LabelledFolderOption
   const path = resolve(folder);
   if (!existsSync(path)) throw new DataError(`${path}: no such folder.`);
   if (!statSync(path).isDirectory()) throw new DataError(`${path}: a file, expected a folder with a folder for each class.`);
-  const folders = readdirSync(path)
+  const folders = readFolder(path)
     .filter((name) => !name.startsWith(".") && isFolder(join(path, name)))
     .sort();
   if (folders.length === 0) {

@@ -2,9 +2,10 @@
  * Images by a folder or by the column of a table, in order: what evaluation and `laclip embed` look at.
  */
 import { readdirSync } from "node:fs";
+import type { Dirent } from "node:fs";
 import { dirname, extname, join, relative, resolve } from "node:path";
 import { bytesColumns, missingColumn, readTable, tableColumns } from "../formats/index.ts";
-import { DataError, log, sha256 } from "../support/index.ts";
+import { DataError, explainReadFailure, log, sha256 } from "../support/index.ts";
 import { findColumn, imageColumns, imageExtensions } from "./caption-table.ts";
 import type { EvaluationItem } from "./evaluation-images.ts";
 import { HeldImages } from "./held-images.ts";
@@ -17,10 +18,10 @@ export interface ImagesBelow {
   others: string[];
 }
 
-/** Finds images at any depth. */
+/** Finds images at any depth. @throws DataError when a folder can't be read */
 export function imagesBelow(folder: string): ImagesBelow {
   const found: ImagesBelow = { images: [], others: [] };
-  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+  for (const entry of entriesBelow(folder)) {
     if (entry.isDirectory()) continue;
     const path = relative(folder, join(entry.parentPath, entry.name));
     if (imageExtensions.has(extname(entry.name).toLowerCase())) found.images.push(path);
@@ -29,6 +30,14 @@ export function imagesBelow(folder: string): ImagesBelow {
   found.images.sort();
   found.others.sort();
   return found;
+}
+
+function entriesBelow(folder: string): Dirent[] {
+  try {
+    return readdirSync(folder, { recursive: true, withFileTypes: true });
+  } catch (error) {
+    throw explainReadFailure(error, (error as NodeJS.ErrnoException).path ?? folder);
+  }
 }
 
 /** Tells the person of files that were passed over by their names, if there are any: one may be an image all the same. */

@@ -4,7 +4,7 @@
  * Tars on this machine become a table too, as long as they hold no more samples than fit one: then every sample has the same chance to
  * stand beside every other. More than that, and tars elsewhere, are read from front to back.
  */
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import {
   type CaptionsFingerprint,
   type JoinedPairs,
@@ -23,7 +23,7 @@ import {
   probeShards,
   shownShards,
 } from "../data/index.ts";
-import { DataError, UsageError, log, sha256 } from "../support/index.ts";
+import { DataError, UsageError, log, readFolder, sha256 } from "../support/index.ts";
 import type { Recipe } from "./recipe.ts";
 
 export interface RunData {
@@ -66,7 +66,7 @@ const mostInTable = 5_000_000;
 export function holdsTars(path: string): boolean {
   if (namesTars(path) || /\.txt$/i.test(path)) return true;
   if (isAddress(path) || !statSync(path, { throwIfNoEntry: false })?.isDirectory()) return false;
-  const names = readdirSync(path);
+  const names = readFolder(path);
   return names.some((name) => namesTars(name)) && !names.some((name) => /^captions\.(csv|tsv|jsonl|parquet)$/.test(name));
 }
 

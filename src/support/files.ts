@@ -12,6 +12,7 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
+  readdirSync,
   renameSync,
   rmSync,
   writeSync,
@@ -157,7 +158,28 @@ export function readText(path: string, what: string): string {
     if (code === "ENOENT" || code === "ENOTDIR") throw new DataError(`${path}: no such ${what}.`, { cause: error });
     if (code === "EISDIR") throw new DataError(`${path}: this is a folder, expected a ${what}.`, { cause: error });
     if (code === "EACCES" || code === "EPERM") throw new DataError(`${path}: no permission to read this ${what}.`, { cause: error });
-    throw error;
+    throw explainReadFailure(error, path);
+  }
+}
+
+/** The bytes of a file. @throws DataError when there is no such file, it is a folder, or it may not be read */
+export function readBytes(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw explainReadFailure(error, path);
+  }
+}
+
+/**
+ * The names of what lies in a folder.
+ * @throws DataError when there is no such folder, it is a file, or it may not be read
+ */
+export function readFolder(path: string): string[] {
+  try {
+    return readdirSync(path);
+  } catch (error) {
+    throw explainReadFailure(error, path);
   }
 }
 

@@ -1,9 +1,21 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { DataError, LaclipError, Progress, Random, formatDuration, nearest, readJson, writeFileAtomic } from "./index.ts";
+import {
+  DataError,
+  LaclipError,
+  Progress,
+  Random,
+  formatDuration,
+  nearest,
+  readBytes,
+  readFolder,
+  readJson,
+  readText,
+  writeFileAtomic,
+} from "./index.ts";
 
 describe("random", () => {
   test("the same names give the same draws, other names others, whatever was drawn elsewhere", () => {
@@ -71,6 +83,14 @@ describe("files", () => {
     );
     writeFileSync(join(folder, "marked.json"), "\ufeff{}");
     assert.deepEqual(readJson(join(folder, "marked.json"), "recipe"), {}, "a byte order mark belongs to the encoding, not to the text");
+    symlinkSync("circle", join(folder, "circle"));
+    for (const read of [(path: string) => readText(path, "recipe"), readBytes, readFolder]) {
+      assert.throws(
+        () => read(join(folder, "circle")),
+        (error) => error instanceof DataError && /circle: can't be read \(ELOOP\)/.test(error.message),
+      );
+    }
+    assert.throws(() => readFolder(join(folder, "a.json")), /a\.json: this is a file, expected a folder/);
   });
 });
 

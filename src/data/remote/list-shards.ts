@@ -4,11 +4,11 @@
  * Written as users of webdataset write them: one file, a folder, a pattern with braces (`{00000..00012}`), or several of these with `::`
  * between; besides, a folder of a bucket and a text file with an entry a line.
  */
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expand } from "brace-expansion";
-import { DataError, UsageError } from "../../support/index.ts";
+import { DataError, UsageError, readFolder } from "../../support/index.ts";
 import { isAddress, schemeOf, shownAddress } from "./address.ts";
 import { openBytes, refuseUnreadable } from "./open-bytes.ts";
 import { PassingFailure, Retries, usualPatience } from "./patience.ts";
@@ -99,7 +99,7 @@ const mostShards = 1_000_000;
 function listLocal(path: string): Shard[] {
   if (existsSync(path)) {
     if (!statSync(path).isDirectory()) return [{ address: path, size: sizeOf(path) }];
-    const names = readdirSync(path).filter((name) => tarName.test(name));
+    const names = readFolder(path).filter((name) => tarName.test(name));
     if (names.length === 0) throw new DataError(`${path}: there is no tar in this folder.`);
     return names.toSorted().map((name) => ({ address: join(path, name), size: sizeOf(join(path, name)) }));
   }

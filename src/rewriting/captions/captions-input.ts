@@ -7,7 +7,7 @@
  * `laclip data pack` has made the `id` of each `.json` (src/data/index-beside.ts). A text file, or a
  * table of captions alone, has the hash of each caption as id.
  */
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import {
   annotationFiles,
@@ -28,7 +28,7 @@ import {
 } from "../../data/index.ts";
 import type { CaptionTable, FilePart, HeldImages } from "../../data/index.ts";
 import { tableColumns } from "../../formats/index.ts";
-import { DataError, LaclipError, UsageError } from "../../support/index.ts";
+import { DataError, LaclipError, UsageError, readFolder } from "../../support/index.ts";
 import { surveyCaptions } from "./captions-survey.ts";
 import type { CaptionsSurvey } from "./captions-survey.ts";
 import { readLines } from "./text-lines.ts";
@@ -136,7 +136,7 @@ function kindOf(path: string): Kind {
     throw new DataError(`${path}: no such file of captions.`);
   }
   if (statSync(path).isDirectory()) {
-    const names = readdirSync(path);
+    const names = readFolder(path);
     if (names.some((name) => /^captions\.(csv|tsv|jsonl|parquet)$/.test(name))) return "table";
     if (names.some((name) => namesTars(name))) return "tars";
     if (names.some((name) => /\.json$/i.test(name)) || isAnnotated(path)) return "annotations";
