@@ -8,7 +8,9 @@ import {
   type SgdOptions,
   fitProbe,
   probeMetrics,
+  probeSettings,
   sgdProbe,
+  sgdSettings,
 } from "../linear-probe/index.ts";
 import { itemName, itemsHash } from "../results/items-hash.ts";
 import type { EvaluationResult } from "../results/result.ts";
@@ -31,7 +33,10 @@ export interface LinearProbeTaskOptions extends Omit<ProbeOptions, "seed" | "sig
 
 /** The task with these settings. @throws UsageError when they exclude each other */
 export function linearProbeTask(options: LinearProbeTaskOptions = {}): EvaluationTask {
-  const { solver = "lbfgs", standardise = false, validationShare = 0.2, maximumIterations = 1000, strength, classifier: folder } = options;
+  const { solver = "lbfgs", strength, classifier: folder } = options;
+  const lbfgs = probeSettings(options);
+  const { standardise } = lbfgs;
+  const sgd = sgdSettings({ ...options.sgd, standardise });
   if (solver === "sgd" && strength !== undefined) throw new UsageError("C is a setting of L-BFGS; SGD has none.");
   if (folder !== undefined && options.save !== undefined) throw new UsageError("A classifier that was kept is kept already.");
   const kept = folder === undefined ? undefined : describe(folder);
@@ -57,8 +62,11 @@ export function linearProbeTask(options: LinearProbeTaskOptions = {}): Evaluatio
       const fitted = {
         solver,
         standardise,
-        ...(solver === "sgd" ? { ...options.sgd } : { C: strength ?? "chosen on validation images", maximumIterations }),
-        ...(validation.length > 0 || strength !== undefined || solver === "sgd" ? {} : { validationShare }),
+        // Of the descent what was asked for: results have never said the rest, and are found again by what they say.
+        ...(solver === "sgd"
+          ? { ...options.sgd }
+          : { C: strength ?? "chosen on validation images", maximumIterations: lbfgs.maximumIterations }),
+        ...(validation.length > 0 || strength !== undefined || solver === "sgd" ? {} : { validationShare: lbfgs.validationShare }),
       };
       return {
         task: "linear-probe",
@@ -96,11 +104,12 @@ export function linearProbeTask(options: LinearProbeTaskOptions = {}): Evaluatio
               // Descent takes no part in the choice of C, and so needs no validation images.
               const chosenOn = validation.length === 0 || solver === "sgd" ? undefined : await features("validation", validation);
               if (solver === "sgd") {
-                classifier = await sgdProbe(rows, dataset.classes.length, { ...options.sgd, seed, standardise, signal });
-                Object.assign(found, { weight_decay: options.sgd?.weightDecay ?? 0, epochs: options.sgd?.epochs ?? 90 });
+                classifier = await sgdProbe(rows, dataset.classes.length, { ...sgd, seed, signal });
+                Object.assign(found, { weight_decay: sgd.weightDecay, epochs: sgd.epochs });
                 counts["fitted"] = rows.labels.length;
               } else {
-                const probe = await fitProbe(rows, chosenOn, dataset.classes.length, { ...options, metric: dataset.metric, seed, signal });
+                const settings = { ...lbfgs, strength, metric: dataset.metric, seed, signal };
+                const probe = await fitProbe(rows, chosenOn, dataset.classes.length, settings);
                 classifier = probe.classifier;
                 // CLIP_benchmark calls the punishment of weights so, whichever its scale.
                 // It has `epochs` too: an iteration of L-BFGS sees all rows once.
