@@ -2,7 +2,7 @@
 import type { Batch } from "../data/index.ts";
 import { log, warnOnce } from "../support/index.ts";
 import type { RunFolder } from "./run-folder.ts";
-import type { Verdict } from "./step-guard.ts";
+import { type Verdict, jumpWindow } from "./step-guard.ts";
 import type { StepReport } from "./step.ts";
 
 /** JSON has no infinity. */
@@ -34,7 +34,7 @@ export function recordLeftOut(run: RunFolder, step: number, verdict: Verdict, re
     log.info(`Step ${step} was left out: its gradients, times the loss scale of ${lossScale}, are too large. The scale is halved.`);
   } else {
     log.warn(
-      `Step ${step} was left out: ${verdict === "spike" ? "its loss or gradient jumps out of the last 128 steps" : "not finite"} ` +
+      `Step ${step} was left out: ${verdict === "spike" ? `its loss or gradient jumps out of the last ${jumpWindow} steps` : "not finite"} ` +
         `(loss ${loss.toPrecision(4)}, gradient norm ${gradientNorm!.toPrecision(4)}).`,
     );
   }
