@@ -116,7 +116,7 @@ class Trainer {
   }
 
   #openGraphs(): StepGraphs | undefined {
-    const { cudaGraphs = false, objective, microBatch } = this.#options;
+    const { cudaGraphs, objective, microBatch } = this.#options;
     if (!cudaGraphs) return undefined;
     const obstacle =
       this.#objective === objective
@@ -202,7 +202,7 @@ class Trainer {
 
   /** One step on a batch, and what it leads to. @param asked when the batch was asked for */
   async #take(fed: FedBatch, asked: number): Promise<void> {
-    const { totalSteps, nonFinite = 5 } = this.#options;
+    const { totalSteps, nonFinite } = this.#options;
     const { guard } = this.#course;
     this.#watch.phase("step");
     const dataTime = secondsSince(asked);
@@ -291,7 +291,7 @@ class Trainer {
    * @throws DivergedError when there is none, or this has been done too often
    */
   async #rollBack(good: number, why: string, loss: number): Promise<void> {
-    const { run, checkpointEvery, rollbacks = 3 } = this.#options;
+    const { run, checkpointEvery, rollbacks } = this.#options;
     this.#profiler?.breakOff();
     await this.#saving.settled();
     const to = this.#course.step;
