@@ -53,7 +53,7 @@ function timed(body: () => void): number {
   body();
   return (performance.now() - started) / 1000;
 }
-const step = (): void => void trainStep(context, input, 1e-4, true);
+const step = (): void => void trainStep(context, input, 1e-4, { measureGradient: true });
 
 try {
   timed(step);

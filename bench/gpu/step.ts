@@ -202,7 +202,7 @@ try {
       given.push((performance.now() - started) / 1000);
       feed.bringNext();
     };
-    const take = (): number => trainStep({ ...context, graphs, meanwhile }, fed.input, 1e-4, true).loss;
+    const take = (): number => trainStep({ ...context, graphs, meanwhile }, fed.input, 1e-4, { measureGradient: true }).loss;
     let loss: number;
     if (losses.length === warmup - 1) ({ result: loss, waits } = countWaits(device, take));
     else loss = take();

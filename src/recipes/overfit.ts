@@ -76,7 +76,7 @@ export async function overfit(options: OverfitOptions): Promise<OverfitReport> {
   try {
     while (losses.length < steps) {
       const lr = settings.peakLr * Math.min(1, (losses.length + 1) / warmup);
-      const { loss, gradientNorm } = trainStep(context, { ...batch, batchSize }, lr, losses.length === 0);
+      const { loss, gradientNorm } = trainStep(context, { ...batch, batchSize }, lr, { measureGradient: losses.length === 0 });
       if (losses.length === 0) firstNorm = gradientNorm!;
       losses.push(loss);
       progress.advance(1, `loss ${loss.toFixed(3)}`);

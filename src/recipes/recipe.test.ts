@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Clip, clipConfigSchema } from "../models/index.ts";
+import { trainSettings } from "../training/index.ts";
 import { emojiClip, findRecipe, objectiveOf, recipes, shapeOf, smoke } from "./index.ts";
 import { applySettings, derive, parseRecipe, recipeSchema } from "./recipe.ts";
 
@@ -120,6 +121,21 @@ describe("recipes", () => {
     for (const wrong of ["training.stepz=1", "training=1", "nothing", "__proto__.x=1", ...numbers]) {
       assert.throws(() => applySettings(emojiClip, [wrong]), /--set/, wrong);
     }
+  });
+
+  test("what a recipe leaves open is not written into it; training fills it in", () => {
+    const { training } = recipeSchema.parse(emojiClip);
+    const open = ["cudaGraphs", "nonFinite", "rollbacks"] as const;
+    for (const name of open) assert.ok(!(name in training), name);
+    const settings = trainSettings(training);
+    assert.deepEqual(
+      open.map((name) => settings[name]),
+      [false, 5, 3],
+    );
+    assert.deepEqual([settings.logEvery, "seed" in settings], [training.logEvery, false]);
+    const said = applySettings(emojiClip, ["training.nonFinite=2", "training.rollbacks=0", "training.microBatch=8"]);
+    const { nonFinite, rollbacks, microBatch } = trainSettings(said.training);
+    assert.deepEqual([nonFinite, rollbacks, microBatch], [2, 0, 8]);
   });
 
   test("naming steps takes epochs back, and the other way round", () => {

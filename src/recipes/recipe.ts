@@ -8,6 +8,7 @@ import { z } from "zod";
 import { activationSchema, frozenSchema } from "../models/index.ts";
 import { objectiveSchema } from "../objectives/index.ts";
 import { UsageError, isRecord, nearest } from "../support/index.ts";
+import { trainSettingsSchema } from "../training/index.ts";
 
 const positive = z.number().positive();
 const count = z.number().int().positive();
@@ -15,6 +16,14 @@ const share = z.number().min(0).max(1);
 /** A factor of a running mean: 1 would never take anything new in. */
 const memory = z.number().min(0).lt(1);
 const sourceWeights = z.record(z.string(), z.number().nonnegative());
+
+/** The settings that training follows. Its train-settings.ts says what they mean, and their defaults. */
+const { shape: ofRun } = trainSettingsSchema;
+
+/** A setting with a default, as recipes have it: what they don't say is not written into run folders either. */
+function leftOpen<T extends z.ZodType>(setting: z.ZodDefault<T>): z.ZodOptional<T> {
+  return setting.unwrap().optional();
+}
 
 export const recipeSchema = z.strictObject({
   /** What it is, in a sentence. */
@@ -93,11 +102,7 @@ export const recipeSchema = z.strictObject({
     steps: count.optional(),
     /** Samples a step, of all processes together. */
     batchSize: count,
-    /**
-     * Images in the towers of each process at once: less memory for one more forward pass, the same gradients. Default "auto": all that it
-     * has, or as many as fit into memory.
-     */
-    microBatch: z.union([count, z.literal("auto")], { error: 'expected a whole number of images, at least 1, or "auto"' }).optional(),
+    microBatch: ofRun.microBatch,
     /**
      * Where the colours of SLIP's views are changed: "loader", "device", or "auto": the device where it works aside from the processor. The
      * same bytes either way. Default "auto".
@@ -105,14 +110,9 @@ export const recipeSchema = z.strictObject({
     viewsOn: z.enum(["auto", "device", "loader"]).optional(),
     /** Share of the patches of each image that the image tower does not look at in training. Default 0. */
     patchDropout: z.number().min(0).lt(1).optional(),
-    /**
-     * Compute the blocks of both towers again in the backward pass: less memory, more time, the same gradients. Default "auto": where steps
-     * would not fit into memory otherwise, or only by more time.
-     */
-    recomputeBlocks: z.union([z.boolean(), z.literal("auto")], { error: 'expected true, false or "auto"' }).optional(),
+    recomputeBlocks: ofRun.recomputeBlocks,
     warmupSteps: z.number().int().nonnegative(),
-    /** "fp32", or matrix products in bfloat16 or float16. */
-    precision: z.enum(["fp32", "bf16", "fp16"]),
+    precision: ofRun.precision,
     /** What the loss is multiplied with where gradients are taken, at first. Default 65,536 for fp16, else nothing is scaled. */
     lossScale: positive.optional(),
     /** Products of float32 in TF32 on a GPU. Default: what libtorch does by itself. */
@@ -121,33 +121,21 @@ export const recipeSchema = z.strictObject({
     device: z.string().optional(),
     /** Compute the same bits every time, also on a GPU, where that can be slower. Default false. */
     deterministic: z.boolean().optional(),
-    /** Record the work of a step once and give it to a GPU by one call from then on, see `StepGraphs`. Default false. */
-    cudaGraphs: z.boolean().optional(),
-    /** TFLOP/s that the device can do at most, for the share of them that is reached. Default: the data sheet's, of known GPUs. */
-    peakTflops: positive.optional(),
+    cudaGraphs: leftOpen(ofRun.cudaGraphs),
+    peakTflops: ofRun.peakTflops,
     /** Decides initial weights, order, crops and captions. */
     seed: z.number().int().nonnegative(),
-    /** Steps between checkpoints, how many are kept, and steps between lines of the log. */
-    checkpointEvery: count,
-    keepCheckpoints: count,
-    logEvery: count,
-    /** Minutes between further checkpoints. Default none. */
-    checkpointMinutes: positive.optional(),
+    checkpointEvery: ofRun.checkpointEvery,
+    keepCheckpoints: ofRun.keepCheckpoints,
+    logEvery: ofRun.logEvery,
+    checkpointMinutes: ofRun.checkpointMinutes,
     /** Also keep the checkpoint with the best measure of this name, such as "val/zero-shot-top1"; and what is best. Default "higher". */
     keepBest: z.string().optional(),
     bestIs: z.enum(["higher", "lower"]).optional(),
-    /** Steps in a row with a loss or gradient that is not finite, after which the run rolls back. Default 5. */
-    nonFinite: count.optional(),
-    /** Roll-backs after which the run ends. Default 3. */
-    rollbacks: z.number().int().nonnegative().optional(),
-    /** Leave out steps whose loss or gradient norm jumps. Default: in runs of at least 1,000 steps. */
-    spikeGuard: z.boolean().optional(),
-    /** Steps to leave out with their data, as in the `skipped.json` of another run: from one step, counted from 0, to before another. */
-    skipSteps: z
-      .array(
-        z.strictObject({ from: z.number().int().nonnegative(), to: count }).refine(({ from, to }) => from < to, "from must be below to"),
-      )
-      .optional(),
+    nonFinite: leftOpen(ofRun.nonFinite),
+    rollbacks: leftOpen(ofRun.rollbacks),
+    spikeGuard: ofRun.spikeGuard,
+    skipSteps: ofRun.skipSteps,
   }),
 });
 

@@ -8,7 +8,7 @@ import type { ProcessGroup } from "../distributed/index.ts";
 import { Clip, type ClipConfig, type Preprocessing, freeze, preset } from "../models/index.ts";
 import type { FeatureGroup } from "../nn/index.ts";
 import { type Objective, makeObjective } from "../objectives/index.ts";
-import { AdamW, warmupCosine } from "../optim/index.ts";
+import { AdamW, type Schedule, warmupCosine } from "../optim/index.ts";
 import { InterruptedError, UsageError, isRecord, log } from "../support/index.ts";
 import { type DeviceSearch, findDevice, hasFastBfloat16, hasFastFloat16, setDeterministic, setTf32, worksAside } from "../torch/index.ts";
 import {
@@ -18,33 +18,28 @@ import {
   Reporter,
   type RunEnd,
   RunFolder,
+  type TrainOptions,
   type TrainSummary,
   decayGroups,
   trackerAddress,
   train,
+  trainSettings,
 } from "../training/index.ts";
 import { type InitialModel, beginRun } from "./begin-run.ts";
 import { type OpenedData, type RunData, openData } from "./open-data.ts";
 import type { Recipe } from "./recipe.ts";
 
-export interface RunOptions {
+export interface RunOptions extends Pick<TrainOptions, "evaluators" | "signal" | "label" | "stall" | "profileSteps"> {
   recipe: Recipe;
   data: RunData;
   /** The run folder; one that holds an unfinished run of the same settings is gone on with. */
   out: string;
-  evaluators?: readonly Evaluator[];
   /** Where the tensors live, see `findDevice`. Default: where the group's are, else as the recipe says. */
   device?: string | undefined;
   /** Processes that train together, each of which calls this: `training.batchSize` is the batch of all of them. Default this one alone. */
   group?: ProcessGroup | undefined;
-  signal?: AbortSignal;
-  label?: string;
   /** Begins with the weights of a model folder, see `beginWith`. */
   initial?: InitialModel | undefined;
-  /** Minutes without a finished step after which that is said, and whether the process then saves and stops. Default 10 and false. */
-  stall?: { minutes: number; exit: boolean } | undefined;
-  /** Steps whose time is looked at, see `StepProfiler`. Default none. */
-  profileSteps?: number | undefined;
   /** Tracking servers, see `trackerAddress`. */
   reportTo?: readonly string[];
 }
@@ -69,101 +64,33 @@ export async function runRecipe(options: RunOptions): Promise<RunResult> {
   checkFrozen(recipe, options.initial);
   const opened = await openData(recipe, { signal, ...data }, workFolderOf(out));
   try {
-    return await runOn(opened, objective, shape, { ...options, device });
+    return await runOn(opened, { ...options, objective, shape, device });
   } finally {
     opened.close();
   }
 }
 
-async function runOn(
-  { samples, count, described }: OpenedData,
-  objective: Objective,
-  shape: ClipConfig,
-  {
-    recipe,
-    data,
-    out,
-    evaluators = [],
-    device,
-    group,
-    signal,
-    label,
-    initial,
-    stall,
-    profileSteps,
-    reportTo = [],
-  }: RunOptions & { device: string },
-): Promise<RunResult> {
+/** A run whose recipe was looked at. */
+interface CheckedRun extends RunOptions {
+  objective: Objective;
+  shape: ClipConfig;
+  device: string;
+}
+
+async function runOn(opened: OpenedData, options: CheckedRun): Promise<RunResult> {
+  const { recipe, group, reportTo = [] } = options;
+  const { betas, eps, weightDecay } = recipe.optimizer;
   const trackers = reportTo.map((text) => trackerAddress(text));
-  const { training, optimizer: settings, images } = recipe;
-  const loaderSettings = {
-    ...loaderSettingsOf(recipe, objective, shape, data),
-    samples,
-    batchSize: batchOfRank(recipe, group),
-    leaveColours: leavesColours(recipe, device),
-    ...(group === undefined ? {} : { rank: group.rank, ranks: group.ranks }),
-  };
-  const totalSteps = stepsOf(recipe, count);
-  const preprocessing: Preprocessing = { mean: images.mean, std: images.std, interpolation: images.interpolation };
-  const schedule = warmupCosine({
-    peak: settings.peakLr,
-    start: settings.startLr,
-    end: settings.endLr,
-    warmupSteps: training.warmupSteps,
-    totalSteps,
-  });
-  const keepBest = bestRule(recipe, evaluators);
+  const plan = planOf(opened, options);
+  const { model, initialWeights } = await beginModel(options, plan.preprocessing);
   // The run folder last: settings that can't be trained with must not stay behind in it.
-  checkLoader({ ...loaderSettings, totalSteps });
-  const first = group?.first ?? true;
-  const model = new Clip(shape, { seed: training.seed });
-  // Others get the weights of the first, and need no folder.
-  const initialWeights = initial && first ? await beginRun(initial, model, preprocessing) : undefined;
-  if (recipe.model.freeze !== undefined) freeze(model, recipe.model.freeze);
-  // Drawn on the processor, so that a run begins with the same weights everywhere.
-  model.moveTo(device);
-  const config = { recipe: withoutPlace(recipe), model: shape, totalSteps, data: described, ...(initialWeights && { initialWeights }) };
-  const run = first
-    ? RunFolder.open(out, config, ["recipe.training.microBatch", "recipe.training.recomputeBlocks"])
-    : RunFolder.follow(out);
-  const optimizer = new AdamW(decayGroups(model, settings.weightDecay), { betas: settings.betas, eps: settings.eps });
+  const run = openFolder(options, { totalSteps: plan.totalSteps, data: opened.described, ...(initialWeights && { initialWeights }) });
+  const optimizer = new AdamW(decayGroups(model, weightDecay), { betas, eps });
   const reporters: Reporter[] = [];
   let end: RunEnd = "failed";
   try {
-    if (first && !run.finished) reporters.push(...trackers.map((tracker) => report({ recipe, run, tracker })));
-    const summary = await train({
-      model,
-      preprocessing,
-      objective,
-      optimizer,
-      schedule,
-      totalSteps,
-      precision: training.precision,
-      scaler: scalerOf(recipe),
-      microBatch: training.microBatch,
-      recomputeBlocks: training.recomputeBlocks,
-      patchDropout: training.patchDropout === undefined ? undefined : { share: training.patchDropout, seed: training.seed },
-      device,
-      cudaGraphs: training.cudaGraphs,
-      peakTflops: training.peakTflops,
-      group,
-      openBatches: (startStep) => openLoader({ ...loaderSettings, startStep, totalSteps }),
-      run,
-      checkpointEvery: training.checkpointEvery,
-      keepCheckpoints: training.keepCheckpoints,
-      logEvery: training.logEvery,
-      checkpointMinutes: training.checkpointMinutes,
-      keepBest,
-      nonFinite: training.nonFinite,
-      rollbacks: training.rollbacks,
-      spikeGuard: training.spikeGuard,
-      skipSteps: training.skipSteps,
-      stall,
-      profileSteps,
-      evaluators,
-      ...(signal === undefined ? {} : { signal }),
-      ...(label === undefined ? {} : { label }),
-    });
+    if (isFirst(group) && !run.finished) reporters.push(...trackers.map((tracker) => report({ recipe, run, tracker })));
+    const summary = await train({ ...plan, model, optimizer, run });
     end = "finished";
     return { ...summary, run };
   } catch (error) {
@@ -175,6 +102,74 @@ async function runOn(
     optimizer.dispose();
     model.dispose();
   }
+}
+
+/**
+ * What training is told, but for the model, its optimiser and the run folder.
+ * @throws UsageError for what can be refused before these are there
+ */
+function planOf({ samples, count }: OpenedData, options: CheckedRun): Omit<TrainOptions, "model" | "optimizer" | "run"> {
+  const { recipe, data, objective, shape, device, group, evaluators = [], signal, label, stall, profileSteps } = options;
+  const { training, images } = recipe;
+  const totalSteps = stepsOf(recipe, count);
+  const loader = {
+    ...loaderSettingsOf(recipe, objective, shape, data),
+    samples,
+    batchSize: batchOfRank(recipe, group),
+    totalSteps,
+    leaveColours: leavesColours(recipe, device),
+    ...(group === undefined ? {} : { rank: group.rank, ranks: group.ranks }),
+  };
+  const plan = {
+    ...trainSettings(training),
+    preprocessing: { mean: images.mean, std: images.std, interpolation: images.interpolation },
+    objective,
+    schedule: scheduleOf(recipe, totalSteps),
+    totalSteps,
+    scaler: scalerOf(recipe),
+    patchDropout: training.patchDropout === undefined ? undefined : { share: training.patchDropout, seed: training.seed },
+    keepBest: bestRule(recipe, evaluators),
+    openBatches: (startStep: number) => openLoader({ ...loader, startStep }),
+    device,
+    group,
+    evaluators,
+    signal,
+    label,
+    stall,
+    profileSteps,
+  };
+  checkLoader(loader);
+  return plan;
+}
+
+function scheduleOf({ optimizer: { peakLr: peak, startLr: start, endLr: end }, training }: Recipe, totalSteps: number): Schedule {
+  return warmupCosine({ peak, start, end, warmupSteps: training.warmupSteps, totalSteps });
+}
+
+/** The model that a run begins with, on its device, and what the run folder records of weights that come from elsewhere. */
+async function beginModel(
+  { recipe, shape, initial, device, group }: CheckedRun,
+  preprocessing: Preprocessing,
+): Promise<{ model: Clip; initialWeights: object | undefined }> {
+  const model = new Clip(shape, { seed: recipe.training.seed });
+  // Others get the weights of the first, and need no folder.
+  const initialWeights = initial && isFirst(group) ? await beginRun(initial, model, preprocessing) : undefined;
+  if (recipe.model.freeze !== undefined) freeze(model, recipe.model.freeze);
+  // Drawn on the processor, so that a run begins with the same weights everywhere.
+  model.moveTo(device);
+  return { model, initialWeights };
+}
+
+/** @param facts what the run is known by again, beside recipe and model @throws UsageError when the folder holds another run */
+function openFolder({ recipe, shape, out, group }: CheckedRun, facts: object): RunFolder {
+  if (!isFirst(group)) return RunFolder.follow(out);
+  const config = { recipe: withoutPlace(recipe), model: shape, ...facts };
+  return RunFolder.open(out, config, ["recipe.training.microBatch", "recipe.training.recomputeBlocks"]);
+}
+
+/** Whether this process is the one that reads and writes the run folder. */
+function isFirst(group: ProcessGroup | undefined): boolean {
+  return group?.first ?? true;
 }
 
 /** @throws UsageError when something stays as it is that does not come from trained weights */

@@ -21,5 +21,6 @@ export * from "./step.ts";
 export * from "./tower-features.ts";
 export * from "./tracker.ts";
 export * from "./train-options.ts";
+export * from "./train-settings.ts";
 export * from "./trainer.ts";
 export * from "./view-colours.ts";

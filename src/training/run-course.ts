@@ -21,8 +21,9 @@ export class RunCourse {
   readonly over: SkippedSteps;
   readonly ranks: Ranks | undefined;
   readonly #options: TrainOptions;
-  /** Steps finished. */
+  /** Steps finished, and those of them that were when this start of the run began. */
   step = 0;
+  from = 0;
   /** What the evaluators said after the present step. */
   measures: Record<string, number> | undefined;
 

@@ -8,7 +8,7 @@ import { z } from "zod";
 import type { StepLimits } from "./step-findings.ts";
 
 /** Steps that a jump is measured against; before there are as many, nothing is a jump. */
-const windowLength = 128;
+export const jumpWindow = 128;
 const sigmas = 6;
 
 /** What a resumed run needs to judge as one that was never stopped. */
@@ -88,7 +88,7 @@ export class StepGuard {
 
 /** Above this, a value jumps. */
 function limitAfter(window: readonly number[]): number {
-  if (window.length < windowLength) return Infinity;
+  if (window.length < jumpWindow) return Infinity;
   const mean = window.reduce((sum, one) => sum + one, 0) / window.length;
   const variance = window.reduce((sum, one) => sum + (one - mean) ** 2, 0) / window.length;
   return mean + sigmas * Math.sqrt(variance);
@@ -96,5 +96,5 @@ function limitAfter(window: readonly number[]): number {
 
 function keep(window: number[], value: number): void {
   window.push(value);
-  if (window.length > windowLength) window.shift();
+  if (window.length > jumpWindow) window.shift();
 }

@@ -34,14 +34,10 @@ import {
 import { StepMemory, type StepSizes, type StepSplit, sizesOf } from "./step-memory.ts";
 import type { StepInput } from "./step.ts";
 import type { TrainOptions } from "./train-options.ts";
+import type { TrainSettings } from "./train-settings.ts";
 
 /** What a recipe says of it: numbers and flags hold, "auto" is chosen. */
-export interface SplitSettings {
-  /** Images that pass through the towers of this process at once. Default "auto". */
-  microBatch?: number | "auto" | undefined;
-  /** Whether blocks are computed again in the backward pass. Default "auto". */
-  recomputeBlocks?: boolean | "auto" | undefined;
-}
+export type SplitSettings = Pick<TrainSettings, "microBatch" | "recomputeBlocks">;
 
 /** Shares of the memory that is there which a step may take by the estimate: the rest is for what was not counted, and gaps. */
 const usable = { device: 0.85, processor: 0.75 };

@@ -100,6 +100,14 @@ export interface StepJudge {
   accept(report: StepReport): boolean;
 }
 
+/** How a step is taken. */
+export interface StepOptions {
+  /** Also compute the gradient's norm, which costs a pass over all gradients. Default false. */
+  measureGradient?: boolean;
+  /** Whether to change the weights. Default: when loss and, where it is measured, norm are finite. */
+  judge?: StepJudge;
+}
+
 /** Leaves out what is not finite. */
 const finiteOnly: StepJudge = {
   limits: { loss: Infinity, gradientNorm: Infinity },
@@ -109,10 +117,13 @@ const finiteOnly: StepJudge = {
 /**
  * Forward, backward, update. The update is left out when `judge` says so; the caller decides what then. The device is waited for once:
  * for all that the decision and the report need.
- * @param measureGradient also compute the gradient's norm, which costs a pass over all gradients
- * @param judge whether to change the weights. Default: when loss and, where it is measured, norm are finite
  */
-export function trainStep(context: StepContext, input: StepInput, lr: number, measureGradient = false, judge = finiteOnly): StepReport {
+export function trainStep(
+  context: StepContext,
+  input: StepInput,
+  lr: number,
+  { measureGradient = false, judge = finiteOnly }: StepOptions = {},
+): StepReport {
   const { model, optimizer, scaler, graphs, microBatch = input.batchSize } = context;
   return scope(() => {
     const whole = microBatch >= input.batchSize;

@@ -16,12 +16,10 @@ import { deviceName } from "../torch/index.ts";
 import { BatchFeed, type FedBatch } from "./batch-feed.ts";
 import { isBest, latestCheckpoint, sweepCheckpoints } from "./checkpoints.ts";
 import { Faults } from "./faults.ts";
-import { MeasureWindow } from "./measure-window.ts";
 import { patchesOf } from "./patch-choice.ts";
 import { Ranks } from "./ranks.ts";
 import { RunCourse } from "./run-course.ts";
 import { RunSaving } from "./run-saving.ts";
-import { Speedometer } from "./speedometer.ts";
 import { StallWatch } from "./stall-watch.ts";
 import { StepGraphs, graphObstacle } from "./step-graphs.ts";
 import type { GuardState, Verdict } from "./step-guard.ts";
@@ -29,7 +27,7 @@ import type { StepSplit } from "./step-memory.ts";
 import { StepProfiler } from "./step-profiler.ts";
 import { StepSplits } from "./step-splits.ts";
 import { type StepInput, type StepJudge, type StepReport, trainStep } from "./step.ts";
-import { finiteOrText, loaderStart, recordLeftOut, recordStep, warnOfWaiting } from "./train-events.ts";
+import { type StepOutcome, TrainEvents, finiteOrText } from "./train-events.ts";
 import type { TrainOptions, TrainSummary } from "./train-options.ts";
 
 /**
@@ -63,13 +61,10 @@ class Trainer {
   readonly #objective: Objective;
   readonly #progress: Progress;
   readonly #watch: StallWatch;
-  readonly #window = new MeasureWindow();
-  readonly #speedometer: Speedometer;
+  readonly #events: TrainEvents;
   #graphs: StepGraphs | undefined;
   readonly #profiler: StepProfiler | undefined;
   readonly #splits: StepSplits;
-  /** Step that this start went on from. */
-  #from = 0;
   #batches: BatchFeed | undefined;
   #evaluatedStep: number | undefined;
 
@@ -85,7 +80,7 @@ class Trainer {
     this.#saving = new RunSaving(options, this.#course, this.#faults);
     this.#objective = this.#faults.wrap(options.objective, () => this.#course.step);
     this.#progress = new Progress({ label: options.label ?? "train", total: totalSteps, unit: "steps", start: 0 });
-    this.#speedometer = new Speedometer(options);
+    this.#events = new TrainEvents(options, this.#course);
     this.#graphs = this.#openGraphs();
     this.#splits = new StepSplits(options);
     this.#watch = new StallWatch({ heartbeat: this.#course.first ? run.heartbeat : undefined, totalSteps, ...options.stall });
@@ -100,7 +95,7 @@ class Trainer {
     try {
       if (this.#course.first) await this.#resume();
       this.#course.startTogether();
-      this.#from = this.#course.step;
+      this.#course.from = this.#course.step;
       this.#progress.skip(this.#course.step);
       await this.#steps();
       while (!(await this.#save({ mayRollBack: true }))) await this.#steps();
@@ -121,7 +116,7 @@ class Trainer {
   }
 
   #openGraphs(): StepGraphs | undefined {
-    const { cudaGraphs = false, objective, microBatch } = this.#options;
+    const { cudaGraphs, objective, microBatch } = this.#options;
     if (!cudaGraphs) return undefined;
     const obstacle =
       this.#objective === objective
@@ -207,68 +202,59 @@ class Trainer {
 
   /** One step on a batch, and what it leads to. @param asked when the batch was asked for */
   async #take(fed: FedBatch, asked: number): Promise<void> {
-    const { batch, input } = fed;
-    const { schedule, totalSteps, run, logEvery, group } = this.#options;
+    const { totalSteps, nonFinite } = this.#options;
+    const { guard } = this.#course;
     this.#watch.phase("step");
-    const given = performance.now();
-    const lr = schedule(this.#course.step);
-    let verdict: Verdict = "update";
-    let report: StepReport;
+    const dataTime = secondsSince(asked);
+    let taken: StepOutcome;
     try {
-      let touched = false;
-      const judge: StepJudge = {
-        limits: this.#course.guard.limits(),
-        committed: () => (touched = true),
-        accept: ({ loss, gradientNorm, overflow }) => {
-          touched = true;
-          verdict = this.#course.guard.judge({ loss, gradientNorm: gradientNorm!, overflow });
-          return verdict === "update";
-        },
-      };
-      const context = { ...this.#options, objective: this.#objective, ranks: this.#course.ranks };
-      const meanwhile = (): void => {
-        if (!this.#splits.looking) this.#batches?.bringNext();
-      };
-      const attempt = (split: StepSplit): StepReport =>
-        trainStep({ ...context, microBatch: split.microBatch, graphs: this.#graphsFor(split, input), meanwhile }, input, lr, true, judge);
-      report = this.#splits.take(this.#course.step, input, attempt, () => touched);
+      taken = this.#attempt(fed.input);
     } finally {
       this.#batches?.release(fed);
     }
-    this.#speedometer.add(input);
-    this.#course.step++;
+    const step = ++this.#course.step;
     this.#course.measures = undefined;
-    this.#watch.finished(this.#course.step);
-    const done = performance.now();
-    if (report.updated) {
-      this.#window.add({
-        "train/loss": report.loss,
-        "train/rewritten": batch.sources.filter((source) => source !== "original").length / batch.sources.length,
-      });
-    } else if (this.#course.first) recordLeftOut(run, this.#course.step, verdict, report, lr);
-    this.#profiler?.ends(this.#course.step, (given - asked) / 1000);
-    if (this.#course.step === totalSteps) this.#profiler?.breakOff();
-    this.#window.add({ "train/data_time": (given - asked) / 1000, "train/batch_time": (done - asked) / 1000 });
-    if (this.#course.step % logEvery === 0 || this.#course.step === totalSteps) {
-      const own = this.#window.take();
-      const means = this.#course.ranks?.meansByName(own) ?? own;
-      recordStep(run, this.#course.step, batch, group?.ranks ?? 1, report, lr, {
-        ...means,
-        ...this.#speedometer.take(means["train/batch_time"]!),
-        "train/skipped": this.skipped,
-      });
-      if (this.#course.first && this.#course.step - this.#from > loaderStart) warnOfWaiting(means);
-    }
-    this.#progress.advance(1, `loss ${report.loss.toFixed(3)}`);
-    const inRow = this.#course.guard.notFinite;
-    if (inRow >= (this.#options.nonFinite ?? 5)) {
-      await this.#rollBack(this.#course.step - inRow, `${inRow} steps in a row were not finite`, report.loss);
-    }
+    this.#watch.finished(step);
+    const batchTime = secondsSince(asked);
+    this.#profiler?.ends(step, dataTime);
+    if (step === totalSteps) this.#profiler?.breakOff();
+    const { loss } = taken.report;
+    this.#events.add({ ...fed, ...taken, dataTime, batchTime });
+    this.#progress.advance(1, `loss ${loss.toFixed(3)}`);
+    if (guard.notFinite < nonFinite) return;
+    await this.#rollBack(step - guard.notFinite, `${guard.notFinite} steps in a row were not finite`, loss);
+  }
+
+  /** A step by the split that fits, which changes the weights where the guard has nothing against it. */
+  #attempt(input: StepInput): StepOutcome {
+    const { step, guard, ranks } = this.#course;
+    const lr = this.#options.schedule(step);
+    let verdict: Verdict = "update";
+    let touched = false;
+    const judge: StepJudge = {
+      limits: guard.limits(),
+      committed: () => (touched = true),
+      accept: ({ loss, gradientNorm, overflow }) => {
+        touched = true;
+        verdict = guard.judge({ loss, gradientNorm: gradientNorm!, overflow });
+        return verdict === "update";
+      },
+    };
+    const meanwhile = (): void => {
+      if (!this.#splits.looking) this.#batches?.bringNext();
+    };
+    const context = { ...this.#options, objective: this.#objective, ranks, meanwhile };
+    const take = (split: StepSplit): StepReport => {
+      const graphs = this.#graphsFor(split, input);
+      return trainStep({ ...context, microBatch: split.microBatch, graphs }, input, lr, { measureGradient: true, judge });
+    };
+    const report = this.#splits.take(step, input, take, () => touched);
+    return { lr, report, verdict };
   }
 
   async #evaluate(): Promise<void> {
     const { evaluators = [], totalSteps, model, preprocessing, run, keepBest } = this.#options;
-    if (this.#evaluatedStep === this.#course.step || this.#course.step === this.#from) return;
+    if (this.#evaluatedStep === this.#course.step || this.#course.step === this.#course.from) return;
     this.#evaluatedStep = this.#course.step;
     const due = evaluators.filter(({ everySteps }) => this.#course.step % everySteps === 0 || this.#course.step === totalSteps);
     if (due.length === 0) return;
@@ -305,7 +291,7 @@ class Trainer {
    * @throws DivergedError when there is none, or this has been done too often
    */
   async #rollBack(good: number, why: string, loss: number): Promise<void> {
-    const { run, checkpointEvery, rollbacks = 3 } = this.#options;
+    const { run, checkpointEvery, rollbacks } = this.#options;
     this.#profiler?.breakOff();
     await this.#saving.settled();
     const to = this.#course.step;
@@ -368,4 +354,8 @@ class Trainer {
 
 function sayUnrecorded(obstacle: string): void {
   log.info(`training.cudaGraphs: steps are not recorded, since ${obstacle}.`);
+}
+
+function secondsSince(time: number): number {
+  return (performance.now() - time) / 1000;
 }

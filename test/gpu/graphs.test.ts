@@ -55,7 +55,9 @@ function course(
   try {
     const reports = Array.from({ length: steps }, (_, step) => {
       const batch = change(smallBatch(step, texts));
-      return trainStep({ ...context, graphs, scaler }, graphs?.prepare(batch, model) ?? batch, 1e-3 * (1 + step), true);
+      return trainStep({ ...context, graphs, scaler }, graphs?.prepare(batch, model) ?? batch, 1e-3 * (1 + step), {
+        measureGradient: true,
+      });
     });
     return {
       losses: reports.map(({ loss }) => loss),
@@ -131,8 +133,7 @@ for (const tested of devices) {
               { ...context, graphs },
               graphs.prepare({ ...batch, textWeights }, context.model),
               1e-3 * (1 + step),
-              true,
-              judged(limits),
+              { measureGradient: true, judge: judged(limits) },
             );
             return { updated, loss, logitScale, weights: weights() };
           });
@@ -171,7 +172,10 @@ for (const tested of devices) {
             limits: guard.limits(),
             accept: ({ loss, gradientNorm }) => guard.judge({ loss, gradientNorm: gradientNorm! }) === "update",
           };
-          return trainStep({ ...context, graphs }, graphs.prepare({ ...batch, textWeights }, context.model), 1e-5, true, judge).updated;
+          return trainStep({ ...context, graphs }, graphs.prepare({ ...batch, textWeights }, context.model), 1e-5, {
+            measureGradient: true,
+            judge,
+          }).updated;
         });
         const weights = scope(() => context.model.parameters().flatMap((parameter) => parameter.toArray()));
         assert.equal(graphs.count, most === 0 ? 0 : 1);
@@ -196,7 +200,10 @@ for (const tested of devices) {
         if (crowded) throw new NativeError("CUDA out of memory. Tried to allocate 20.00 MiB");
       };
       const take = (step: number): number =>
-        trainStep({ ...context, graphs, meanwhile }, graphs.prepare(smallBatch(step, 1), context.model), 5e-3, true, judge).loss;
+        trainStep({ ...context, graphs, meanwhile }, graphs.prepare(smallBatch(step, 1), context.model), 5e-3, {
+          measureGradient: true,
+          judge,
+        }).loss;
       const losses = [0, 1].map(take);
       assert.deepEqual([graphs.count, committed], [1, 1]);
       crowded = true;
@@ -217,9 +224,9 @@ for (const tested of devices) {
       const context = smallContext({ settings: objectives["clip"]!.settings }, device);
       const graphs = new StepGraphs();
       const take = (step: number, accepts: boolean): object =>
-        trainStep({ ...context, graphs }, graphs.prepare(smallBatch(step, 1), context.model), 1e-3, true, {
-          limits: { loss: Infinity, gradientNorm: Infinity },
-          accept: () => accepts,
+        trainStep({ ...context, graphs }, graphs.prepare(smallBatch(step, 1), context.model), 1e-3, {
+          measureGradient: true,
+          judge: { limits: { loss: Infinity, gradientNorm: Infinity }, accept: () => accepts },
         });
       [0, 1].forEach((step) => take(step, true));
       assert.throws(() => take(2, false), /the device has decided otherwise/);
@@ -231,7 +238,7 @@ for (const tested of devices) {
       const context = smallContext({ settings: objectives["clip"]!.settings }, device);
       const graphs = new StepGraphs();
       const take = (step: number): object =>
-        trainStep({ ...context, graphs }, graphs.prepare(smallBatch(step, 1), context.model), 5e-3, true);
+        trainStep({ ...context, graphs }, graphs.prepare(smallBatch(step, 1), context.model), 5e-3, { measureGradient: true });
       [0, 1].forEach(take);
       assert.equal(graphs.count, 1);
       assert.equal(countWaits(device, () => take(2)).waits, 1);
@@ -323,7 +330,7 @@ test("a step with a number that is read in its middle is caught, and steps go on
     backwardByRows: () => assert.fail("not asked for"),
   };
   const take = (step: number): number =>
-    trainStep({ ...context, objective, graphs }, graphs.prepare(smallBatch(step, 1), context.model), 5e-3, true).loss;
+    trainStep({ ...context, objective, graphs }, graphs.prepare(smallBatch(step, 1), context.model), 5e-3, { measureGradient: true }).loss;
   const losses = [0, 1, 2].map(take);
   assert.equal(graphs.count, 0);
   assert.deepEqual(losses, computedAnew(device, 3));
@@ -337,7 +344,8 @@ function computedAnew(device: string, count: number): number[] {
   const graphs = new StepGraphs({ most: 0 });
   const losses = Array.from(
     { length: count },
-    (_, step) => trainStep({ ...context, graphs }, graphs.prepare(smallBatch(step, 1), context.model), 5e-3, true).loss,
+    (_, step) =>
+      trainStep({ ...context, graphs }, graphs.prepare(smallBatch(step, 1), context.model), 5e-3, { measureGradient: true }).loss,
   );
   context.dispose();
   return losses;
@@ -358,7 +366,9 @@ test("where recorded steps leave too little memory for others, they are given up
     backwardByRows: () => assert.fail("not asked for"),
   };
   const take = (step: number, change: Partial<StepInput> = {}): number =>
-    trainStep({ ...context, objective, graphs }, { ...graphs.prepare(smallBatch(step, 1), context.model), ...change }, 5e-3, true).loss;
+    trainStep({ ...context, objective, graphs }, { ...graphs.prepare(smallBatch(step, 1), context.model), ...change }, 5e-3, {
+      measureGradient: true,
+    }).loss;
   const losses = [0, 1].map((step) => take(step));
   assert.equal(graphs.count, 1);
   crowded = true;

@@ -71,7 +71,7 @@ function measured(device: string, of: Case): [number, number] {
     const estimate = new StepMemory({ model, device, precision }).peak(sizesOf(input), split);
     const before = deviceMemory(device)?.allocated ?? 0;
     resetPeakMemory(device);
-    const { peak } = measureMemory(() => trainStep(context, input, 1e-4, true));
+    const { peak } = measureMemory(() => trainStep(context, input, 1e-4, { measureGradient: true }));
     return [device === "cpu" ? peak : deviceMemory(device)!.peak - before, estimate];
   } finally {
     optimizer.dispose();

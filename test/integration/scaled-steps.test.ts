@@ -87,7 +87,7 @@ describe("a scaled loss", () => {
     assert.ok(Number.isFinite(infinite.loss) && !Number.isFinite(infinite.gradientNorm));
     assert.deepEqual([infinite.overflow, infinite.updated], [false, false]);
     // Without a scaler, as far as the norm was asked for.
-    const unscaled = trainStep({ ...context, objective: spoiled(1) }, smallBatch(0, 1), 1e-3, true);
+    const unscaled = trainStep({ ...context, objective: spoiled(1) }, smallBatch(0, 1), 1e-3, { measureGradient: true });
     assert.ok(Number.isFinite(unscaled.loss) && !Number.isFinite(unscaled.gradientNorm));
     assert.equal(unscaled.updated, false);
     assert.equal(context.optimizer.steps, 0);

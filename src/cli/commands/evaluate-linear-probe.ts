@@ -1,6 +1,13 @@
 /** `laclip evaluate linear-probe`: a linear classifier on frozen features, C chosen on validation images. */
 import { type Command, Option } from "commander";
-import { type ImageFeatureKind, imageFeatureKinds, linearProbeTask, openEvaluationDataset } from "../../evaluation/index.ts";
+import {
+  type ImageFeatureKind,
+  imageFeatureKinds,
+  linearProbeTask,
+  openEvaluationDataset,
+  probeSettings,
+  sgdSettings,
+} from "../../evaluation/index.ts";
 import { UsageError } from "../../support/index.ts";
 import { command, examples } from "../command.ts";
 import { parseShare, parseWhole } from "../options.ts";
@@ -23,6 +30,8 @@ interface LinearProbeFlags extends ScoringFlags {
 }
 
 export function linearProbeCommand(): Command {
+  const { validationShare, maximumIterations } = probeSettings();
+  const { epochs, batchSize, learningRate, weightDecay } = sgdSettings();
   const built = command("linear-probe", "fit a linear classifier to features of train, score it on test");
   addScoringFlags(
     addTableFlags(built),
@@ -30,14 +39,19 @@ export function linearProbeCommand(): Command {
   )
     .option("--strength <C>", "how little weights are punished (default: chosen on validation images, from 1e-6 to 1e6)", parsePositive)
     .option("--standardise", "divide features by their deviation first")
-    .option("--validation-share <share>", "share of train that C is chosen on where there are no validation images", parseShare, 0.2)
-    .option("--max-iterations <count>", "most iterations of a fit", parseWhole(1), 1000)
+    .option(
+      "--validation-share <share>",
+      "share of train that C is chosen on where there are no validation images",
+      parseShare,
+      validationShare,
+    )
+    .option("--max-iterations <count>", "most iterations of a fit", parseWhole(1), maximumIterations)
     .addOption(new Option("--feature <kind>", "before or after the projection").choices(imageFeatureKinds).default("class-token"))
     .addOption(new Option("--solver <name>", "sgd is for training sets of ImageNet's size").choices(["lbfgs", "sgd"]).default("lbfgs"))
-    .option("--epochs <count>", "sgd: times that train is gone through (default: 90)", parseWhole(1))
-    .option("--sgd-batch <images>", "sgd: images a step (default: 256)", parseWhole(1))
-    .option("--rate <number>", "sgd: learning rate for a batch of 256 (default: 0.1)", parsePositive)
-    .option("--weight-decay <number>", "sgd: default 0", parsePositive)
+    .option("--epochs <count>", `sgd: times that train is gone through (default: ${epochs})`, parseWhole(1))
+    .option("--sgd-batch <images>", `sgd: images a step (default: ${batchSize})`, parseWhole(1))
+    .option("--rate <number>", `sgd: learning rate for a batch of 256 (default: ${learningRate})`, parsePositive)
+    .option("--weight-decay <number>", `sgd: default ${weightDecay}`, parsePositive)
     .option("--save <folder>", "keep the classifier there")
     .option("--classifier <folder>", "score a classifier that was kept, instead of fitting one")
     .option("--seed <number>", "what is held out of train, and the order of sgd", parseWhole(0), 0)

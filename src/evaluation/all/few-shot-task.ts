@@ -3,10 +3,10 @@ import type { EvaluationItem } from "../../data/index.ts";
 import { DataError } from "../../support/index.ts";
 import { imageFeatures, type ImageFeatureKind } from "../features/index.ts";
 import {
-  type EpisodeClassifier,
   EpisodeDraw,
   type EpisodeShape,
   type FewShotOptions,
+  episodeClassifierSettings,
   fewShot,
   fewShotDefaults,
 } from "../few-shot/index.ts";
@@ -25,7 +25,7 @@ export interface FewShotTaskOptions extends Omit<FewShotOptions, "seed" | "signa
 /** The task with these settings. */
 export function fewShotTask({ feature = "class-token", withinTest = false, ...options }: FewShotTaskOptions = {}): EvaluationTask {
   const episodes = { ...fewShotDefaults, ...options };
-  const { name: classifier, centre = true, neighbours = 25, temperature = 0.07 }: EpisodeClassifier = episodes.classifier;
+  const classifier = episodeClassifierSettings(episodes.classifier);
   return {
     name: "few-shot",
     takes: "classification",
@@ -40,6 +40,7 @@ export function fewShotTask({ feature = "class-token", withinTest = false, ...op
       if (dataset.classes.length < ways) return `it has ${dataset.classes.length} classes, and episodes have ${ways}. Ask for fewer ways`;
       const tooFew = withoutEpisodes(withinTest ? test : train, withinTest ? undefined : test, { ways, shots, queries });
       if (tooFew !== undefined) return tooFew;
+      const { name, centre, neighbours, temperature } = classifier;
       const drawn = withinTest ? test : [...train, ...test];
       return {
         task: "few-shot",
@@ -52,9 +53,9 @@ export function fewShotTask({ feature = "class-token", withinTest = false, ...op
           queries,
           episodes: count,
           shotsFrom: withinTest ? "test" : "train",
-          classifier,
+          classifier: name,
           centre,
-          ...(classifier === "knn" ? { neighbours, temperature } : {}),
+          ...(name === "knn" ? { neighbours, temperature } : {}),
           maximumSkipped,
         },
         mainMetric: "acc1",
@@ -68,7 +69,7 @@ export function fewShotTask({ feature = "class-token", withinTest = false, ...op
           try {
             const support = withinTest ? undefined : await imageFeatures(model, train, { ...settings, name: `${dataset.name} train` });
             try {
-              const result = await fewShot(support ?? query, support && query, { ...episodes, seed, signal });
+              const result = await fewShot(support ?? query, support && query, { ...episodes, classifier, seed, signal });
               const reasons = [...(support?.reasons ?? []), ...query.reasons].slice(0, 20);
               return {
                 metrics: { acc1: result.accuracy, acc1_interval95: result.interval },

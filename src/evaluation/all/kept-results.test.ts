@@ -15,7 +15,7 @@ import { type EvaluatedModel, openEvaluatedModel } from "./evaluated-model.ts";
 import { fewShotTask } from "./few-shot-task.ts";
 import { type LinearProbeTaskOptions, linearProbeTask } from "./linear-probe-task.ts";
 import { retrievalTask } from "./retrieval-task.ts";
-import type { EvaluationTask, TaskSettings } from "./task-plan.ts";
+import type { EvaluationTask, TaskPlan, TaskSettings } from "./task-plan.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-kept-results-"));
 const modelFolder = join(folder, "model");
@@ -80,6 +80,33 @@ test("a probe is fitted again for other settings, and wherever its classifier is
   weights[weights.length - 1]! ^= 0x80;
   writeFileSync(join(save, "classifier.safetensors"), weights);
   assert.equal(await apply(), "done", "another classifier in the same folder");
+});
+
+test("settings that nobody gave stand in results as they always did: by them kept results are found again", async () => {
+  const dataset = await openEvaluationDataset(photos);
+  const planned = async (task: EvaluationTask): Promise<TaskPlan> => {
+    const plan = await task.plan(model, dataset, settings);
+    assert.ok(typeof plan === "object");
+    return plan;
+  };
+  const said = async (task: EvaluationTask): Promise<TaskPlan["protocol"]> => {
+    const { normalisation: _, interpolation: __, imageSize: ___, description: ____, ...own } = (await planned(task)).protocol;
+    return own;
+  };
+  const common = { feature: "class-token", maximumSkipped: 0 };
+  const probe = { ...common, standardise: false };
+  const lbfgs = { ...probe, solver: "lbfgs", maximumIterations: 1000 };
+  assert.deepEqual(await said(linearProbeTask()), { ...lbfgs, C: "chosen on validation images", validationShare: 0.2 });
+  assert.deepEqual(await said(linearProbeTask({ strength: 1 })), { ...lbfgs, C: 1 });
+  const descent = linearProbeTask({ solver: "sgd", sgd: { batchSize: 4 } });
+  assert.deepEqual(await said(descent), { ...probe, solver: "sgd", batchSize: 4 });
+  const { metrics } = await (await planned(descent)).run();
+  assert.deepEqual([metrics["epochs"], metrics["weight_decay"]], [90, 0]);
+  const episodes = { ...common, ways: 5, shots: 5, queries: 6, episodes: 5000, shotsFrom: "train", centre: true };
+  const ways = { ways: 3, shots: 1, queries: 1 };
+  const votes = { classifier: "knn", neighbours: 25, temperature: 0.07 };
+  assert.deepEqual(await said(fewShotTask(ways)), { ...episodes, ...ways, classifier: "prototype" });
+  assert.deepEqual(await said(fewShotTask({ ...ways, classifier: { name: "knn" } })), { ...episodes, ...ways, ...votes });
 });
 
 test("other places of retrieval are other settings, and their recalls are there", async () => {

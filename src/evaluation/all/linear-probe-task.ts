@@ -1,5 +1,6 @@
 /** The linear probe as a task of `evaluateAll`: fitted to the training images, C chosen on the validation images, scored on the test images. */
-import { UsageError, log } from "../../support/index.ts";
+import { UsageError } from "../../support/index.ts";
+import type { EvaluationDataset, SplitName } from "../datasets/index.ts";
 import { type ImageFeatureKind, type ImageFeatures, imageFeatures } from "../features/index.ts";
 import {
   type ClassifierDescription,
@@ -8,12 +9,15 @@ import {
   type SgdOptions,
   fitProbe,
   probeMetrics,
+  probeSettings,
   sgdProbe,
+  sgdSettings,
 } from "../linear-probe/index.ts";
 import { itemName, itemsHash } from "../results/items-hash.ts";
 import type { EvaluationResult } from "../results/result.ts";
-import { preparationProtocol } from "./evaluated-model.ts";
-import type { EvaluationTask, TaskPlan } from "./task-plan.ts";
+import { type EvaluatedModel, preparationProtocol } from "./evaluated-model.ts";
+import { type KeptClassifier, appliedProtocol, checkClassifier, foundWhenFitted, readKept } from "./kept-classifier.ts";
+import type { EvaluationTask, TaskOutcome, TaskSettings } from "./task-plan.ts";
 
 /** Settings of the task. */
 export interface LinearProbeTaskOptions extends Omit<ProbeOptions, "seed" | "signal" | "metric" | "tolerance" | "history"> {
@@ -31,118 +35,45 @@ export interface LinearProbeTaskOptions extends Omit<ProbeOptions, "seed" | "sig
 
 /** The task with these settings. @throws UsageError when they exclude each other */
 export function linearProbeTask(options: LinearProbeTaskOptions = {}): EvaluationTask {
-  const { solver = "lbfgs", standardise = false, validationShare = 0.2, maximumIterations = 1000, strength, classifier: folder } = options;
-  if (solver === "sgd" && strength !== undefined) throw new UsageError("C is a setting of L-BFGS; SGD has none.");
-  if (folder !== undefined && options.save !== undefined) throw new UsageError("A classifier that was kept is kept already.");
-  const kept = folder === undefined ? undefined : describe(folder);
-  const feature = kept?.feature ?? options.feature ?? "class-token";
+  const settings = resolve(options);
+  const kept = options.classifier === undefined ? undefined : readKept(options.classifier);
+  const feature = kept?.feature ?? settings.feature;
   return {
     name: "linear-probe",
     takes: "classification",
-    splits: folder === undefined ? ["train", "validation", "test"] : ["test"],
-    plan(model, dataset, { batchSize, device, maximumSkipped, seed, store, signal }) {
+    splits: kept === undefined ? ["train", "validation", "test"] : ["test"],
+    plan(model, dataset, shared) {
       if (dataset.task !== "classification") return "it has captions and no classes";
       const { train = [], validation = [], test = [] } = dataset.splits;
       if (test.length === 0) return "there are no test images";
       if (train.length === 0 && kept === undefined) return "there are no train images to fit a probe to";
       const preparation = preparationProtocol(model);
-      if (kept !== undefined) {
-        checkClassifier(folder!, kept, { model: model.hash, preparation, classes: dataset.classes });
-        if (kept.fitted["dataset"] !== dataset.name) {
-          log.warn(
-            `${folder}: this classifier was fitted to ${kept.fitted["dataset"]}, and is applied to ${dataset.name}. Both call their classes alike; whether they mean the same by that is not known here.`,
-          );
-        }
-      }
-      const fitted = {
-        solver,
-        standardise,
-        ...(solver === "sgd" ? { ...options.sgd } : { C: strength ?? "chosen on validation images", maximumIterations }),
-        ...(validation.length > 0 || strength !== undefined || solver === "sgd" ? {} : { validationShare }),
-      };
+      if (kept !== undefined) checkClassifier(kept, { model: model.hash, preparation, dataset });
+      const protocol = kept === undefined ? fittingProtocol(settings, validation.length > 0) : appliedProtocol(kept);
+      const { device, maximumSkipped, seed } = shared;
       return {
         task: "linear-probe",
         dataset: dataset.name,
-        protocol: {
-          ...preparation,
-          feature,
-          ...(kept === undefined ? fitted : appliedProtocol(folder!, kept)),
-          maximumSkipped,
-        },
+        protocol: { ...preparation, feature, ...protocol, maximumSkipped },
         mainMetric: dataset.metric === "acc1" ? "lp_acc1" : "lp_mean_per_class_recall",
         dataHash: itemsHash(kept === undefined ? [...train, ...validation, ...test] : test, dataset.path, dataset.classes),
         seed,
         root: dataset.path,
-        writes: options.save,
+        writes: settings.save,
         classes: dataset.names.map((own, label) => own[0] ?? dataset.classes[label]!),
         async run() {
-          const made: ImageFeatures[] = [];
-          const features = async (split: string, items: typeof test): Promise<ImageFeatures> => {
-            const settings = { kind: feature, batchSize, device, maximumSkipped, store, signal, name: `${dataset.name} ${split}` };
-            const own = await imageFeatures(model, items, settings);
-            made.push(own);
-            return own;
-          };
-          let classifier = folder === undefined ? undefined : LinearClassifier.load(folder, device).classifier;
+          const features = new SplitFeatures(model, dataset, feature, shared);
+          let probe: Probe | undefined;
           try {
-            const found: EvaluationResult["metrics"] = {};
-            const counts: Record<string, number> = {};
-            if (kept !== undefined) {
-              const known = ["C", "weight_decay", "epochs", "converged"].filter((name) => kept.fitted[name] !== undefined);
-              for (const name of known) found[name] = kept.fitted[name]!;
+            probe = kept === undefined ? await fit(features, dataset, settings, shared) : loadKept(kept, device);
+            if (settings.save !== undefined) {
+              const fitted = { dataset: dataset.name, ...protocol, ...probe.found, seed };
+              probe.classifier.save(settings.save, { classes: [...dataset.classes], feature, model: model.hash, preparation, fitted });
             }
-            if (classifier === undefined) {
-              const rows = await features("train", train);
-              // Descent takes no part in the choice of C, and so needs no validation images.
-              const chosenOn = validation.length === 0 || solver === "sgd" ? undefined : await features("validation", validation);
-              if (solver === "sgd") {
-                classifier = await sgdProbe(rows, dataset.classes.length, { ...options.sgd, seed, standardise, signal });
-                Object.assign(found, { weight_decay: options.sgd?.weightDecay ?? 0, epochs: options.sgd?.epochs ?? 90 });
-                counts["fitted"] = rows.labels.length;
-              } else {
-                const probe = await fitProbe(rows, chosenOn, dataset.classes.length, { ...options, metric: dataset.metric, seed, signal });
-                classifier = probe.classifier;
-                // CLIP_benchmark calls the punishment of weights so, whichever its scale.
-                // It has `epochs` too: an iteration of L-BFGS sees all rows once.
-                const { strength: C, converged, iterations: epochs } = probe;
-                Object.assign(found, { C, weight_decay: 1 / C, epochs, converged });
-                Object.assign(counts, probe.counts);
-              }
-              const description: ClassifierDescription = {
-                classes: [...dataset.classes],
-                feature,
-                model: model.hash,
-                preparation,
-                fitted: { dataset: dataset.name, ...fitted, ...found, seed },
-              };
-              if (options.save !== undefined) classifier.save(options.save, description);
-            }
-            const rows = await features("test", test);
-            const metrics = probeMetrics(classifier, rows);
-            const classified = classifier
-              .predict(rows)
-              .map((prediction, i) => ({ item: itemName(test[rows.rows[i]!]!.path, dataset.path), ...prediction }));
-            return {
-              metrics: {
-                lp_acc1: metrics.acc1,
-                lp_acc5: metrics.acc5,
-                lp_mean_per_class_recall: metrics.mean_per_class_recall,
-                ...found,
-                seed,
-                fewshot_k: -1,
-                normalized: false,
-              },
-              counts: { images: rows.labels.length, classes: dataset.classes.length, ...counts },
-              skipped: {
-                count: made.reduce((sum, { skipped }) => sum + skipped, 0),
-                reasons: made.flatMap(({ reasons }) => reasons).slice(0, 20),
-              },
-              classified,
-              images: Array.from(rows.rows, (row) => test[row]!),
-            };
+            return await score(probe, features, dataset, seed);
           } finally {
-            classifier?.dispose();
-            for (const { features: tensor } of made) tensor.dispose();
+            probe?.classifier.dispose();
+            features.dispose();
           }
         },
       };
@@ -150,48 +81,111 @@ export function linearProbeTask(options: LinearProbeTaskOptions = {}): Evaluatio
   };
 }
 
-function describe(folder: string): ClassifierDescription & { hash: string } {
-  const { classifier, description, hash } = LinearClassifier.load(folder);
-  classifier.dispose();
-  return { ...description, hash };
+/** The options with what they leave open. @throws UsageError when they exclude each other */
+function resolve(options: LinearProbeTaskOptions) {
+  const { feature = "class-token", solver = "lbfgs", strength, sgd: asked = {}, save, classifier } = options;
+  if (solver === "sgd" && strength !== undefined) throw new UsageError("C is a setting of L-BFGS; SGD has none.");
+  if (classifier !== undefined && save !== undefined) throw new UsageError("A classifier that was kept is kept already.");
+  const lbfgs = { ...probeSettings(options), strength };
+  return { feature, solver, lbfgs, sgd: sgdSettings({ ...asked, standardise: lbfgs.standardise }), asked, save };
 }
 
-/** What stands in the result of a classifier that was kept: how it was fitted, and to which data set. */
-function appliedProtocol(
-  folder: string,
-  { hash, fitted: { dataset, ...fitted } }: ClassifierDescription & { hash: string },
-): TaskPlan["protocol"] {
-  return { classifier: folder, classifierHash: hash, fittedTo: dataset ?? null, ...fitted };
+type Settings = ReturnType<typeof resolve>;
+
+/** What stands in the result of a classifier that is fitted. */
+function fittingProtocol({ solver, lbfgs, asked }: Settings, hasValidation: boolean): ClassifierDescription["fitted"] {
+  const { standardise, strength, maximumIterations, validationShare } = lbfgs;
+  // Of the descent what was asked for: results have never said the rest, and are found again by what they say.
+  if (solver === "sgd") return { solver, standardise, ...asked };
+  if (strength !== undefined) return { solver, standardise, C: strength, maximumIterations };
+  const C = "chosen on validation images";
+  return { solver, standardise, C, maximumIterations, ...(hasValidation ? {} : { validationShare }) };
 }
 
-/** @throws UsageError when a classifier is of another model, of images that were prepared otherwise, or tells other classes apart */
-function checkClassifier(
-  folder: string,
-  kept: ClassifierDescription,
-  now: Pick<ClassifierDescription, "model" | "preparation" | "classes">,
-): void {
-  if (kept.model !== now.model) {
-    throw new UsageError(`${folder}: this classifier was fitted to features of a model with other weights.`, {
-      mend: "Give that model, or fit a classifier to this one (without --classifier).",
-    });
+/** A classifier, and what results say of how it came about. */
+interface Probe {
+  /** Whoever has the probe disposes of it. */
+  readonly classifier: LinearClassifier;
+  readonly found: EvaluationResult["metrics"];
+  readonly counts: Record<string, number>;
+}
+
+function loadKept(kept: KeptClassifier, device: string): Probe {
+  return { classifier: LinearClassifier.load(kept.folder, device).classifier, found: foundWhenFitted(kept), counts: {} };
+}
+
+async function fit(
+  features: SplitFeatures,
+  { classes: { length: classes }, splits, metric }: EvaluationDataset,
+  { solver, lbfgs, sgd }: Settings,
+  { seed, signal }: TaskSettings,
+): Promise<Probe> {
+  const rows = await features.of("train");
+  if (solver === "sgd") {
+    // It takes no part in the choice of C, and so needs no validation images.
+    const classifier = await sgdProbe(rows, classes, { ...sgd, seed, signal });
+    const { weightDecay: weight_decay, epochs } = sgd;
+    return { classifier, found: { weight_decay, epochs }, counts: { fitted: rows.labels.length } };
   }
-  const other = Object.keys({ ...now.preparation, ...kept.preparation }).find((name) => kept.preparation[name] !== now.preparation[name]);
-  if (other !== undefined) {
-    const said = (value: string | number | undefined): string => String(value ?? "unknown");
-    const what =
-      other === "description"
-        ? "of a model with the same weights and another description (laclip.json)"
-        : `of images with ${other} ${said(kept.preparation[other])}; here it is ${said(now.preparation[other])}`;
-    throw new UsageError(`${folder}: this classifier was fitted to features ${what}.`, {
-      mend: "Prepare images as it was fitted, or fit another classifier (without --classifier).",
-    });
+  const chosenOn = splits.validation?.length ? await features.of("validation") : undefined;
+  const { classifier, counts, ...fitted } = await fitProbe(rows, chosenOn, classes, { ...lbfgs, metric, seed, signal });
+  // CLIP_benchmark calls the punishment of weights so, whichever its scale.
+  // It has `epochs` too: an iteration of L-BFGS sees all rows once.
+  const { strength: C, converged, iterations: epochs } = fitted;
+  return { classifier, found: { C, weight_decay: 1 / C, epochs, converged }, counts };
+}
+
+/** Scores a probe on the test images. */
+async function score(
+  { classifier, found, counts }: Probe,
+  features: SplitFeatures,
+  { classes, path, splits: { test = [] } }: EvaluationDataset,
+  seed: number,
+): Promise<TaskOutcome> {
+  const rows = await features.of("test");
+  const metrics = probeMetrics(classifier, rows);
+  const images = Array.from(rows.rows, (row) => test[row]!);
+  return {
+    metrics: {
+      lp_acc1: metrics.acc1,
+      lp_acc5: metrics.acc5,
+      lp_mean_per_class_recall: metrics.mean_per_class_recall,
+      ...found,
+      seed,
+      fewshot_k: -1,
+      normalized: false,
+    },
+    counts: { images: rows.labels.length, classes: classes.length, ...counts },
+    skipped: features.skipped,
+    classified: classifier.predict(rows).map((prediction, i) => ({ item: itemName(images[i]!.path, path), ...prediction })),
+    images,
+  };
+}
+
+/** Features of the splits of a data set, made when they are asked for. Owns them: dispose of it. */
+class SplitFeatures {
+  readonly #make: (split: SplitName) => Promise<ImageFeatures>;
+  readonly #made: ImageFeatures[] = [];
+
+  constructor(model: EvaluatedModel, { name, splits }: EvaluationDataset, kind: ImageFeatureKind, settings: TaskSettings) {
+    const { batchSize, device, maximumSkipped, store, signal } = settings;
+    const options = { kind, batchSize, device, maximumSkipped, store, signal };
+    this.#make = (split) => imageFeatures(model, splits[split] ?? [], { ...options, name: `${name} ${split}` });
   }
-  const wrong = now.classes.findIndex((name, label) => kept.classes[label] !== name);
-  if (kept.classes.length === now.classes.length && wrong < 0) return;
-  throw new UsageError(
-    kept.classes.length === now.classes.length
-      ? `${folder}: class ${wrong} is "${kept.classes[wrong]}" in this classifier and "${now.classes[wrong]}" in the data set.`
-      : `${folder}: this classifier has ${kept.classes.length} classes, the data set ${now.classes.length}.`,
-    { mend: "Give a data set with the classes that it was fitted to." },
-  );
+
+  async of(split: SplitName): Promise<ImageFeatures> {
+    const made = await this.#make(split);
+    this.#made.push(made);
+    return made;
+  }
+
+  /** Images that could not be read, of the splits up to now. */
+  get skipped(): TaskOutcome["skipped"] {
+    const count = this.#made.reduce((sum, { skipped }) => sum + skipped, 0);
+    return { count, reasons: this.#made.flatMap(({ reasons }) => reasons).slice(0, 20) };
+  }
+
+  dispose(): void {
+    for (const { features } of this.#made) features.dispose();
+  }
 }

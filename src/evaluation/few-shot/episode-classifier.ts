@@ -9,16 +9,22 @@
 import { UsageError } from "../../support/index.ts";
 import { Tensor, noGrad, ops, scope } from "../../torch/index.ts";
 
-/** Which classifier, and its settings. */
+/** Which classifier, and its settings; `episodeClassifierSettings` holds the defaults. */
 export interface EpisodeClassifier {
   /** "prototype": smallest distance to the mean of a class. "knn": votes of the nearest images, weighted by exp(cosine / temperature). */
   readonly name: "prototype" | "knn";
-  /** Whether features are moved by the support set's mean first. Default true. */
+  /** Whether features are moved by the support set's mean first. */
   readonly centre?: boolean;
-  /** knn: images that vote, of the support set's at most all. Default 25. */
+  /** knn: images that vote, of the support set's at most all. */
   readonly neighbours?: number;
-  /** knn: default 0.07. */
+  /** knn: the lower, the more the nearest count. */
   readonly temperature?: number;
+}
+
+/** The settings of a classifier, with defaults for what is left open. */
+export function episodeClassifierSettings(classifier: EpisodeClassifier): Required<EpisodeClassifier> {
+  const { name, centre = true, neighbours = 25, temperature = 0.07 } = classifier;
+  return { name, centre, neighbours, temperature };
 }
 
 /**
@@ -30,7 +36,7 @@ export interface EpisodeClassifier {
  * @throws UsageError for settings that make no classifier
  */
 export function episodeScores(support: Tensor, query: Tensor, ways: number, classifier: EpisodeClassifier): Tensor {
-  const { name, centre = true, neighbours = 25, temperature = 0.07 } = classifier;
+  const { name, centre, neighbours, temperature } = episodeClassifierSettings(classifier);
   if (neighbours < 1) throw new UsageError(`${neighbours} neighbours: expected at least 1.`);
   if (!(temperature > 0)) throw new UsageError(`Temperature ${temperature}: expected more than 0.`);
   return noGrad(() =>

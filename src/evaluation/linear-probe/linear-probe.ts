@@ -10,22 +10,28 @@ import { DataError, Random, UsageError, log } from "../../support/index.ts";
 import { Tensor, cat, scope } from "../../torch/index.ts";
 import { type ClassificationMetrics, classificationMetrics } from "../metrics.ts";
 import { LinearClassifier } from "./linear-classifier.ts";
-import { type Fit, type FitOptions, LogisticRegression } from "./logistic-regression.ts";
+import { type Fit, type FitOptions, LogisticRegression, fitSettings } from "./logistic-regression.ts";
 import type { LabelledFeatures } from "./softmax-objective.ts";
 import { type SweepPoint, strengthSweep } from "./strength-sweep.ts";
 
-/** How a probe is fitted. */
+/** How a probe is fitted; `probeSettings` holds the defaults. */
 export interface ProbeOptions extends FitOptions {
   /** C; default: chosen on validation images. */
   strength?: number | undefined;
-  /** The score by which C is chosen. Default "acc1". */
+  /** The score by which C is chosen. */
   metric?: keyof ClassificationMetrics;
-  /** Features divided by their deviation over the rows that are fitted to. Default false. */
+  /** Features divided by their deviation over the rows that are fitted to. */
   standardise?: boolean;
-  /** Share of each class's training images that is held out where there are no validation images, 0..1. Default 0.2. */
+  /** Share of each class's training images that is held out where there are no validation images, 0..1. */
   validationShare?: number;
-  /** What is held out. Default 0. */
+  /** What is held out. */
   seed?: number;
+}
+
+/** The settings of a probe, with defaults for what is left open. */
+export function probeSettings(options: ProbeOptions = {}): Required<Omit<ProbeOptions, "strength" | "signal">> {
+  const { metric = "acc1", standardise = false, validationShare = 0.2, seed = 0 } = options;
+  return { ...fitSettings(options), metric, standardise, validationShare, seed };
 }
 
 /** A fitted probe. */
@@ -56,7 +62,8 @@ export async function fitProbe(
   classes: number,
   options: ProbeOptions = {},
 ): Promise<FittedProbe> {
-  const { strength, standardise = false } = options;
+  const { strength } = options;
+  const { standardise } = probeSettings(options);
   if (strength !== undefined) {
     const all = scope(() => joinRows(train, validation));
     try {
@@ -109,7 +116,7 @@ async function search(
   classes: number,
   options: ProbeOptions,
 ): Promise<{ best: number; sweep: SweepPoint[]; parameters: Tensor }> {
-  const { metric = "acc1", standardise = false } = options;
+  const { metric, standardise } = probeSettings(options);
   const regression = new LogisticRegression(train, classes, { standardise });
   const fits = new Map<number, Fit>();
   try {
@@ -149,10 +156,8 @@ function joinRows(a: LabelledFeatures, b: LabelledFeatures | undefined): Labelle
 }
 
 /** A seeded part of each class's rows for validation, the rest for training. At least one of a class; a class of one row stays in training. */
-function holdOut(
-  rows: LabelledFeatures,
-  { validationShare = 0.2, seed = 0 }: ProbeOptions,
-): { train: LabelledFeatures; validation: LabelledFeatures } {
+function holdOut(rows: LabelledFeatures, options: ProbeOptions): { train: LabelledFeatures; validation: LabelledFeatures } {
+  const { validationShare, seed } = probeSettings(options);
   if (!(validationShare > 0 && validationShare < 1))
     throw new UsageError(`A share of ${validationShare} to hold out: expected more than 0 and less than 1.`);
   const ofClass = new Map<number, number[]>();

@@ -14,19 +14,26 @@ import { scalingOf } from "./feature-scaling.ts";
 import { lineSearch } from "./line-search.ts";
 import { type FeatureScaling, type LabelledFeatures, SoftmaxObjective } from "./softmax-objective.ts";
 
-/** How a fit is made. */
+/** How a fit is made; `fitSettings` holds the defaults. */
 export interface FitOptions {
   /**
    * Ends when what is still to be gained is estimated to be within this share of the value, or of what the weights have gained over a bias
-   * alone where that is less. Default 1e-7.
+   * alone where that is less.
    */
   tolerance?: number;
-  /** Most iterations. Default 1000. */
+  /** Most iterations. */
   maximumIterations?: number;
-  /** Pairs of steps and gradient changes that are remembered. Default 10. */
+  /** Pairs of steps and gradient changes that are remembered. */
   history?: number;
   /** Stops in the midst of an iteration. */
   signal?: AbortSignal | undefined;
+}
+
+/** The settings of a fit, with defaults for what is left open. */
+export function fitSettings({ tolerance = 1e-7, maximumIterations = 1000, history = 10 }: FitOptions = {}): Required<
+  Omit<FitOptions, "signal">
+> {
+  return { tolerance, maximumIterations, history };
 }
 
 /** Where a fit ended. */
@@ -91,7 +98,8 @@ export class LogisticRegression {
    * @throws UsageError for a C that is not above 0; InterruptedError when stopped
    */
   async fit(strength: number, from?: Tensor, options: FitOptions = {}): Promise<Fit> {
-    const { tolerance = 1e-7, maximumIterations = 1000, history = 10, signal } = options;
+    const { tolerance, maximumIterations, history } = fitSettings(options);
+    const { signal } = options;
     if (!(strength > 0 && strength < Infinity)) throw new UsageError(`C must be a number above 0, got ${strength}.`);
     const objective = this.#objective;
     const start = from ?? zeros([this.#features.sizeOf(1) + 1, this.#classes], { dtype: "float64", device: this.#features.device });

@@ -14,7 +14,7 @@ import { LinearClassifier } from "./linear-classifier.ts";
 import { type FeatureScaling, type LabelledFeatures } from "./softmax-objective.ts";
 import { scalingOf } from "./feature-scaling.ts";
 
-/** Numbers of the descent; defaults as above. */
+/** Numbers of the descent; `sgdSettings` holds the defaults. */
 export interface SgdOptions {
   epochs?: number;
   batchSize?: number;
@@ -22,12 +22,18 @@ export interface SgdOptions {
   learningRate?: number;
   momentum?: number;
   weightDecay?: number;
-  /** Default 0. */
+  /** Decides the first weights and the order of the rows. */
   seed?: number;
-  /** Features divided by their deviation. Default false. */
+  /** Features divided by their deviation. */
   standardise?: boolean;
   /** Stops between two steps. */
   signal?: AbortSignal | undefined;
+}
+
+/** The numbers of a descent, with those of MoCo and SLIP for what is left open. */
+export function sgdSettings(options: SgdOptions = {}): Required<Omit<SgdOptions, "signal">> {
+  const { epochs = 90, batchSize = 256, learningRate = 0.1, momentum = 0.9, weightDecay = 0, seed = 0, standardise = false } = options;
+  return { epochs, batchSize, learningRate, momentum, weightDecay, seed, standardise };
 }
 
 /** Steps between which the process hears nothing. */
@@ -42,7 +48,7 @@ export async function sgdProbe(
   classes: number,
   options: SgdOptions = {},
 ): Promise<LinearClassifier> {
-  const { epochs = 90, batchSize = 256, learningRate = 0.1, momentum = 0.9, weightDecay = 0, seed = 0, standardise = false } = options;
+  const { epochs, batchSize, learningRate, momentum, weightDecay, seed, standardise } = sgdSettings(options);
   if (epochs < 1 || batchSize < 1) throw new UsageError(`${epochs} epochs of batches of ${batchSize}: expected at least 1 of both.`);
   const [rows, width] = features.shape as [number, number];
   const device = features.device;
