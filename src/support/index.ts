@@ -7,3 +7,5 @@ export * from "./log.ts";
 export * from "./progress.ts";
 export * from "./random.ts";
 export * from "./records.ts";
+export * from "./replace-file.ts";
+export * from "./replace-folder.ts";
