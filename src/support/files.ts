@@ -24,10 +24,26 @@ export function writeFileSynced(path: string, content: string | Uint8Array): voi
   const bytes = typeof content === "string" ? Buffer.from(content, "utf8") : content;
   const file = openSync(path, "w");
   try {
-    for (let offset = 0; offset < bytes.byteLength;) offset += writeSync(file, bytes, offset, Math.min(bytes.byteLength - offset, 1 << 30));
+    writeAll(file, bytes);
     fsyncSync(file);
   } finally {
     closeSync(file);
+  }
+}
+
+/** Most bytes of one call: the kernel takes 2 GiB at most. */
+const atOnce = 1 << 30;
+
+/**
+ * Writes all of `bytes` to an open file: a disk that is nearly full takes the beginning alone, and says that it is full only when it is
+ * asked to take the rest.
+ * @param position where they go; without it, where the file stands
+ * @throws the system's error; then a part of them may be there
+ */
+export function writeAll(file: number, bytes: Uint8Array, position?: number): void {
+  for (let at = 0; at < bytes.byteLength;) {
+    const length = Math.min(bytes.byteLength - at, atOnce);
+    at += writeSync(file, bytes, at, length, position === undefined ? null : position + at);
   }
 }
 
