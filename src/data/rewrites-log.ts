@@ -49,10 +49,7 @@ export class RewritesLog {
     if (this.#lines.length === 0) return;
     const bytes = Buffer.from(this.#lines.join(""), "utf8");
     try {
-      if (this.#file === undefined) {
-        this.#file = openSync(this.path, "a");
-        this.#size = fstatSync(this.#file).size;
-      }
+      if (this.#file === undefined) [this.#file, this.#size] = openedLog(this.path);
       writeAll(this.#file, bytes);
       if (performance.now() - this.#syncedAt > syncEvery) this.#sync();
     } catch (error) {
@@ -98,6 +95,17 @@ export class RewritesLog {
   #sync(): void {
     if (this.#file !== undefined) fsyncSync(this.#file);
     this.#syncedAt = performance.now();
+  }
+}
+
+/** A log's file, and the bytes in it. Without knowing these, a failure would take back all that earlier processes wrote. */
+function openedLog(path: string): [file: number, size: number] {
+  const file = openSync(path, "a");
+  try {
+    return [file, fstatSync(file).size];
+  } catch (error) {
+    closeSync(file);
+    throw error;
   }
 }
 
