@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /** The command line: takes the arguments apart, runs the command, ends with its exit code. */
-import { fstatSync, writeSync } from "node:fs";
+import { fstatSync } from "node:fs";
 import { Command, CommanderError } from "commander";
-import { LaclipError, exitCodes } from "../support/index.ts";
+import { LaclipError, exitCodes, writeAll } from "../support/index.ts";
 import { commands } from "./command-list.ts";
 import { report } from "./command.ts";
 import { version } from "./version.ts";
@@ -44,7 +44,7 @@ function override(build: () => Command, name: string): Command {
 if (fstatSync(1).isFile()) {
   process.stdout._write = (chunk: Buffer, _encoding, done) => {
     try {
-      for (let at = 0; at < chunk.length;) at += writeSync(1, chunk, at);
+      writeAll(1, chunk);
       done();
     } catch (error) {
       done(error as Error);

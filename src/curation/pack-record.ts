@@ -3,10 +3,10 @@
  *
  * A line is written when its tar is in its place. A tar without a line is made again; a line torn by a crash counts as none.
  */
-import { closeSync, existsSync, fsyncSync, openSync, readdirSync, rmSync, writeSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, openSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { DataError, UsageError, explainWriteFailure, readText, writeFileAtomic } from "../support/index.ts";
+import { DataError, UsageError, explainWriteFailure, readText, writeAll, writeFileAtomic } from "../support/index.ts";
 
 /** Name of the record. */
 export const packRecordName = "laclip-pack.jsonl";
@@ -116,8 +116,7 @@ export class PackRecord {
     try {
       const file = openSync(this.#path, "a");
       try {
-        const line = Buffer.from(`${JSON.stringify(shard)}\n`);
-        for (let at = 0; at < line.length;) at += writeSync(file, line, at);
+        writeAll(file, Buffer.from(`${JSON.stringify(shard)}\n`));
         fsyncSync(file);
       } finally {
         closeSync(file);

@@ -4,10 +4,10 @@
  *
  * A record is found by the number that `append` gave. Threads share a log, whether it lies in memory or in the file.
  */
-import { closeSync, openSync, readSync, unlinkSync, writeSync } from "node:fs";
+import { closeSync, openSync, readSync, unlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { explainWriteFailure, invariant } from "../support/index.ts";
+import { explainWriteFailure, invariant, writeAll } from "../support/index.ts";
 
 /** What a ByteLog is made of; may be posted to another thread of the process, which then reads the same records. */
 export type ByteLogMemory =
@@ -131,7 +131,7 @@ export class ByteLogBuilder {
 
   #flush(file: number): void {
     try {
-      for (let from = 0; from < this.#used;) from += writeSync(file, this.#pending, from, this.#used - from);
+      writeAll(file, this.#pending.subarray(0, this.#used));
     } catch (error) {
       throw explainWriteFailure(error, this.#folder);
     }

@@ -2,9 +2,8 @@
  * Images that lie in a table, put beside each other in a file so that any of them can be had at any time: a parquet file gives its rows
  * only one after the other.
  */
-import { writeSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { explainWriteFailure } from "../support/index.ts";
+import { explainWriteFailure, writeAll } from "../support/index.ts";
 import { openUnnamed } from "./byte-log.ts";
 import type { FilePart } from "./image-source.ts";
 
@@ -29,7 +28,7 @@ export class HeldImages {
   add(bytes: Uint8Array, name: string, hash?: string): FilePart {
     const offset = this.#end;
     try {
-      for (let at = 0; at < bytes.byteLength;) at += writeSync(this.#file, bytes, at, bytes.byteLength - at, offset + at);
+      writeAll(this.#file, bytes, offset);
     } catch (error) {
       throw explainWriteFailure(error, this.#folder);
     }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import {
+import fs, {
   appendFileSync,
   copyFileSync,
   existsSync,
@@ -12,6 +12,7 @@ import {
   truncateSync,
   writeFileSync,
 } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -353,4 +354,30 @@ test("checks are no part of a rewrite unless what they reject is asked for again
     "",
   );
   assert.match(await reopen({ images: { policy: "keep", delta: 0.1 } }, {}), /look at the images/);
+});
+
+test("a log that is there is left alone when it can't be asked how long it is", async (t) => {
+  const path = fresh();
+  const first = await RewritesWriter.open(path, options);
+  await first.append([rewrite(1)]);
+  first.close();
+  const second = await RewritesWriter.open(path, options);
+  const own = fs.fstatSync;
+  const use = (one: typeof own): void => {
+    fs.fstatSync = one;
+    syncBuiltinESMExports();
+  };
+  t.after(() => use(own));
+  const failing = (): never => {
+    throw Object.assign(new Error("EIO: as a disk says it"), { code: "EIO" });
+  };
+  use(failing);
+  await second.append([rewrite(2)]);
+  assert.throws(() => second.flush(), /EIO/);
+  use(own);
+  second.close();
+  assert.deepEqual(
+    (await all(path)).map(({ id }) => id),
+    ["id-1", "id-2"],
+  );
 });

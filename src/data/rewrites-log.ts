@@ -4,9 +4,9 @@
  * Lines that come in one turn of the event loop are handed to the operating system together: one call for each would cost more than
  * the rest of the bookkeeping. Once handed over they survive the end of the process, and a second later also a power cut.
  */
-import { closeSync, createReadStream, fstatSync, fsyncSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from "node:fs";
+import { closeSync, createReadStream, fstatSync, fsyncSync, ftruncateSync, openSync, readSync, rmSync } from "node:fs";
 import { z } from "zod";
-import { DataError, explainWriteFailure } from "../support/index.ts";
+import { DataError, explainWriteFailure, writeAll } from "../support/index.ts";
 import type { Rewrite } from "./rewrites-folder.ts";
 
 /** Milliseconds, and UTF-16 units, after which lines are handed over even if the turn goes on. */
@@ -49,11 +49,8 @@ export class RewritesLog {
     if (this.#lines.length === 0) return;
     const bytes = Buffer.from(this.#lines.join(""), "utf8");
     try {
-      if (this.#file === undefined) {
-        this.#file = openSync(this.path, "a");
-        this.#size = fstatSync(this.#file).size;
-      }
-      for (let offset = 0; offset < bytes.length;) offset += writeSync(this.#file, bytes, offset);
+      if (this.#file === undefined) [this.#file, this.#size] = openedLog(this.path);
+      writeAll(this.#file, bytes);
       if (performance.now() - this.#syncedAt > syncEvery) this.#sync();
     } catch (error) {
       // Half a line in the middle of a log would be damage; taken back, the disk holds exactly what it held before.
@@ -98,6 +95,17 @@ export class RewritesLog {
   #sync(): void {
     if (this.#file !== undefined) fsyncSync(this.#file);
     this.#syncedAt = performance.now();
+  }
+}
+
+/** A log's file, and the bytes in it. Without knowing these, a failure would take back all that earlier processes wrote. */
+function openedLog(path: string): [file: number, size: number] {
+  const file = openSync(path, "a");
+  try {
+    return [file, fstatSync(file).size];
+  } catch (error) {
+    closeSync(file);
+    throw error;
   }
 }
 

@@ -13,7 +13,7 @@
  * A folder whose manifest fits and whose files are unharmed is used as it is; any other world is drawn again beside it and swapped in.
  * A folder that holds anything else is somebody's own and refused.
  */
-import { existsSync, readFileSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, statSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
@@ -24,10 +24,10 @@ import {
   Progress,
   SideWork,
   UsageError,
-  explainWriteFailure,
   log,
   makeFolder,
   readJson,
+  replaceFolder,
   sha256,
   writeFileAtomic,
 } from "../support/index.ts";
@@ -201,24 +201,6 @@ function readWorldManifest(folder: string): Partial<Manifest> | "damaged" | unde
   } catch (error) {
     if (error instanceof DataError) return "damaged";
     throw error;
-  }
-}
-
-/** Fills a new folder beside `folder` and puts it in its place once it is complete. */
-async function replaceFolder(folder: string, fill: (beside: string) => Promise<void>): Promise<void> {
-  const beside = `${folder}.tmp-${process.pid}`;
-  const before = `${beside}-before`;
-  rmSync(beside, { recursive: true, force: true });
-  try {
-    makeFolder(beside);
-    await fill(beside);
-    // Deleted in its place, an end in the middle would leave half a world that looks like somebody's own files.
-    if (existsSync(folder)) renameSync(folder, before);
-    renameSync(beside, folder);
-    rmSync(before, { recursive: true, force: true });
-  } catch (error) {
-    rmSync(beside, { recursive: true, force: true });
-    throw explainWriteFailure(error, folder);
   }
 }
 

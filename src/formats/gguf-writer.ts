@@ -1,7 +1,8 @@
 /**
  * Writes GGUF files (version 3): a model's keys, then its tensors, tensor by tensor, so that a model may be larger than the memory.
  */
-import { closeSync, openSync, writeSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
+import { writeAll } from "../support/index.ts";
 
 type Value = number | string | readonly string[] | readonly number[];
 /** Key, kind of value, value. Kinds: u32, f32, string, lists of strings, of f32 and of i32. */
@@ -47,9 +48,7 @@ export function writeGguf(path: string, { entries, tensors, store = "f32" }: Ggu
   }
   const file = openSync(path, "w");
   try {
-    const write = (bytes: Uint8Array): void => {
-      for (let at = 0; at < bytes.length;) at += writeSync(file, bytes, at);
-    };
+    const write = (bytes: Uint8Array): void => writeAll(file, bytes);
     const pad = (length: number): void => write(Buffer.alloc(aligned(length) - length));
     const header = Buffer.concat(parts);
     write(header);

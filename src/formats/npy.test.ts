@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { DataError } from "../support/index.ts";
+import { DataError, replaceFileSync } from "../support/index.ts";
 import { type NpyArray, readNpy, writeNpy } from "./npy.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-npy-"));
@@ -100,4 +100,17 @@ void test("data that do not fit the shape are never written", () => {
     /shape \[3\] given as 1 elements/u,
   );
   assert.throws(() => writeNpy(join(folder, "x"), { dtype: "float32", shape: [1], data: Float64Array.of(1) }), /float32 of shape/u);
+});
+
+void test("a full disk is told of the file that is replaced", { skip: !existsSync("/dev/full") && "needs /dev/full" }, () => {
+  const path = join(folder, "full.npy");
+  const write = (beside: string): void => {
+    symlinkSync("/dev/full", beside);
+    writeNpy(beside, { dtype: "float32", shape: [1], data: Float32Array.of(1) });
+  };
+  assert.throws(() => replaceFileSync(path, write), /full\.npy: the disk is full/u);
+  assert.deepEqual(
+    readdirSync(folder).filter((name) => name.startsWith("full")),
+    [],
+  );
 });

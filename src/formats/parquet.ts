@@ -1,8 +1,6 @@
 /** Tables written as parquet, zstd-compressed: beside their place, synced, renamed. */
-import { closeSync, fsyncSync, openSync, renameSync, rmSync } from "node:fs";
-import { dirname } from "node:path";
 import type { DuckDBConnection } from "@duckdb/node-api";
-import { explainReadFailure, explainWriteFailure, syncFolder } from "../support/index.ts";
+import { explainReadFailure, explainWriteFailure, replaceFile } from "../support/index.ts";
 import { glob, identifier, literal, withConnection } from "./table-database.ts";
 import { type ColumnType, jsonReader, sqlTypes } from "./table-source.ts";
 import type { TableBatch } from "./tables.ts";
@@ -73,21 +71,13 @@ export async function joinParquet(paths: readonly string[], path: string): Promi
 
 /** Writes what a query of DuckDB gives as zstd-compressed parquet: beside its place, synced, renamed. */
 export async function copyToParquet(connection: DuckDBConnection, query: string, path: string): Promise<void> {
-  const beside = `${path}.tmp-${process.pid}`;
-  try {
-    await connection.run(`COPY (${query}) TO ${literal(beside)} (FORMAT parquet, COMPRESSION zstd)`);
-    const file = openSync(beside, "r+");
+  await replaceFile(path, async (beside) => {
     try {
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
+      await connection.run(`COPY (${query}) TO ${literal(beside)} (FORMAT parquet, COMPRESSION zstd)`);
+    } catch (error) {
+      throw explainDatabaseWriting(error, beside);
     }
-    renameSync(beside, path);
-  } catch (error) {
-    rmSync(beside, { force: true });
-    throw explainDatabaseWriting(error, path);
-  }
-  syncFolder(dirname(path));
+  });
 }
 
 /**

@@ -8,15 +8,12 @@
  * Nothing is ever unpacked to disk, so names are mere texts. Those that point out of the archive (`/etc/passwd`, `../a.jpg`) belong to
  * no data set all the same, and are passed over like links and devices.
  */
-import { createReadStream, createWriteStream, renameSync, rmSync } from "node:fs";
-import type { WriteStream } from "node:fs";
-import { dirname } from "node:path";
+import { createReadStream } from "node:fs";
 import { Readable, pipeline } from "node:stream";
 import type { Writable } from "node:stream";
-import { finished } from "node:stream/promises";
 import { createGunzip, createGzip } from "node:zlib";
 import type { Header, Pack } from "tar-stream";
-import { DataError, LaclipError, explainReadFailure, explainWriteFailure, syncFolder } from "../support/index.ts";
+import { DataError, LaclipError, ReplacingStream, explainReadFailure } from "../support/index.ts";
 
 /** What a tar says of a member beside its content. */
 export type TarHeader = Header;
@@ -268,29 +265,20 @@ export function explainTarFailure(error: unknown, { name, lastWhole, current }: 
 
 /** Writes a tar beside its place; it is there, synced and renamed, when `finish` returns. */
 export class TarWriter {
-  readonly #beside: string;
   readonly #pack: Pack;
-  readonly #stream: WriteStream;
-  readonly #done: Promise<void>;
-  #failure: unknown;
+  readonly #file: ReplacingStream;
 
   private constructor(
     readonly path: string,
     pack: Pack,
   ) {
-    this.#beside = `${path}.tmp-${process.pid}`;
     this.#pack = pack;
-    this.#stream = createWriteStream(this.#beside, { highWaterMark: 1 << 20, flush: true });
+    // Where the stream fails, a member that is being written would else wait for ever for room on a full disk.
+    this.#file = new ReplacingStream(path, { highWaterMark: 1 << 20, onFailure: (error) => pack.destroy(error) });
     const packed = pack as unknown as Readable;
-    (compressed(path) ? packed.pipe(createGzip()) : packed).pipe(this.#stream);
-    this.#done = finished(this.#stream);
+    (compressed(path) ? packed.pipe(createGzip()) : packed).pipe(this.#file.stream);
     // Its error is that of the stream, which is told of where the next member is added or the archive ended.
     pack.on("error", () => {});
-    this.#done.catch((error: unknown) => {
-      this.#failure = error;
-      // Without this, a member that is being written would wait for ever for room on a full disk.
-      pack.destroy(error as Error);
-    });
   }
 
   /** Begins a tar, or a compressed one where the name ends in .gz or .tgz. */
@@ -314,29 +302,19 @@ export class TarWriter {
             .pipe(this.#pack.entry({ ...header }, settle) as unknown as Writable);
       });
     } catch (error) {
-      throw explainWriteFailure(this.#failure ?? error, this.path);
+      throw this.#file.explain(error);
     }
   }
 
   /** Ends the archive and puts it in its place. */
   async finish(): Promise<void> {
-    try {
-      this.#pack.finalize();
-      await this.#done;
-      renameSync(this.#beside, this.path);
-    } catch (error) {
-      await this.abandon();
-      throw explainWriteFailure(error, this.path);
-    }
-    syncFolder(dirname(this.path));
+    this.#pack.finalize();
+    await this.#file.finish();
   }
 
   /** Removes what was written so far. */
   async abandon(): Promise<void> {
     this.#pack.destroy();
-    this.#stream.destroy();
-    // Only then is it sure that the file will not be made after it was removed.
-    await this.#done.catch(() => undefined);
-    rmSync(this.#beside, { force: true });
+    await this.#file.abandon();
   }
 }

@@ -1,29 +1,19 @@
 /**
  * Long text written piece by piece: a file that is there whole or not at all, or a stream that is somebody else's.
  */
-import { createWriteStream, renameSync, rmSync } from "node:fs";
-import type { WriteStream } from "node:fs";
-import { dirname } from "node:path";
 import type { Writable } from "node:stream";
-import { finished } from "node:stream/promises";
-import { explainWriteFailure, syncFolder } from "../support/index.ts";
+import { ReplacingStream } from "../support/index.ts";
 
 /** A text file that is written beside its place; it is there, synced and renamed, when `finish` returns. */
 export class TextFile {
-  readonly #beside: string;
-  readonly #stream: WriteStream;
-  readonly #done: Promise<void>;
-  #failure: { error: unknown } | undefined;
+  readonly #file: ReplacingStream;
 
   /**
    * Begins a file.
    * @param path in a folder that there is
    */
   constructor(readonly path: string) {
-    this.#beside = `${path}.tmp-${process.pid}`;
-    this.#stream = createWriteStream(this.#beside, { flush: true });
-    this.#done = finished(this.#stream);
-    this.#done.catch((error: unknown) => (this.#failure = { error }));
+    this.#file = new ReplacingStream(path);
   }
 
   /**
@@ -31,33 +21,23 @@ export class TextFile {
    * @throws UsageError when the file can't be made there, LaclipError when the disk is full or not to be written to
    */
   async write(text: string): Promise<void> {
+    this.#file.assertSound();
     try {
-      if (this.#failure) throw this.#failure.error;
-      await writeText(this.#stream, text);
+      await writeText(this.#file.stream, text);
     } catch (error) {
-      throw explainWriteFailure(this.#failure?.error ?? error, this.path);
+      throw this.#file.explain(error);
     }
   }
 
   /** Ends the file and puts it in its place. */
   async finish(): Promise<void> {
-    try {
-      this.#stream.end();
-      await this.#done;
-      renameSync(this.#beside, this.path);
-    } catch (error) {
-      await this.abandon();
-      throw explainWriteFailure(error, this.path);
-    }
-    syncFolder(dirname(this.path));
+    this.#file.stream.end();
+    await this.#file.finish();
   }
 
   /** Removes what was written so far. */
   async abandon(): Promise<void> {
-    this.#stream.destroy();
-    // Only then is it sure that the file will not be made after it was removed.
-    await this.#done.catch(() => undefined);
-    rmSync(this.#beside, { force: true });
+    await this.#file.abandon();
   }
 }
 

@@ -4,10 +4,10 @@
  * A file is a sequence of records: length (uint64), its masked CRC-32C, the bytes of an `Event` message, their masked CRC-32C. The
  * few fields of `Event` and `Summary` that scalars need are written by hand (tensorflow/core/util/event.proto, framework/summary.proto).
  */
-import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { explainWriteFailure, invariant, makeFolder } from "../support/index.ts";
+import { explainWriteFailure, invariant, makeFolder, writeAll } from "../support/index.ts";
 
 /** What is not taken from the machine, for tests and for events of the past. */
 export interface TfeventsOptions {
@@ -69,13 +69,17 @@ export class TfeventsWriter {
     this.#record([double(1, this.#wallTime()), integer(2, step), bytes(7, integer(1, started))]);
   }
 
-  /** Hands everything so far to the operating system, where readers see it. */
+  /**
+   * Hands everything so far to the operating system, where readers see it.
+   * @throws LaclipError when the disk is full; the last record may be cut short then, so the file is ended and takes nothing more
+   */
   flush(): void {
     invariant(this.#open, `${this.path} is closed`);
     const block = Buffer.concat(this.#pending);
     try {
-      for (let offset = 0; offset < block.length;) offset += writeSync(this.#file, block, offset);
+      writeAll(this.#file, block);
     } catch (error) {
+      this.#end();
       throw explainWriteFailure(error, this.path);
     }
     this.#pending = [];
@@ -86,9 +90,18 @@ export class TfeventsWriter {
   close(): void {
     if (!this.#open) return;
     this.flush();
-    fsyncSync(this.#file);
-    closeSync(this.#file);
+    try {
+      fsyncSync(this.#file);
+    } catch (error) {
+      throw explainWriteFailure(error, this.path);
+    } finally {
+      this.#end();
+    }
+  }
+
+  #end(): void {
     this.#open = false;
+    closeSync(this.#file);
   }
 
   #record(fields: readonly Buffer[]): void {

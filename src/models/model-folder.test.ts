@@ -1,6 +1,6 @@
 /** A model folder written and read again, and all the ways in which one can be damaged. */
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, unlinkSync, writeFileSync } from "node:fs";
+import { cpSync, linkSync, mkdtempSync, readFileSync, rmSync, truncateSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -48,11 +48,15 @@ test("comes back with its architecture, its image preparation and every bit of i
   loaded.model.dispose();
 });
 
-test("can be written over an older one", () => {
+test("can be written over an older one, whose weights are replaced and never half written", () => {
   const path = join(folder, "again");
   const other = new Clip(config, { seed: 5 });
   saveModel(path, { model, preprocessing });
+  const [weights, held] = [join(path, "model.safetensors"), join(folder, "held.safetensors")];
+  // Under another name, the file that was there shows whether anybody writes to it.
+  linkSync(weights, held);
   saveModel(path, { model: other, preprocessing });
+  assert.deepEqual(readFileSync(held), readFileSync(join(good, "model.safetensors")));
   const loaded = loadModel(path);
   assert.deepEqual(loaded.model.logitScale.toArray(), other.logitScale.toArray());
   assert.deepEqual(loaded.model.parameters()[0]!.toTypedArray(), other.parameters()[0]!.toTypedArray());

@@ -8,7 +8,7 @@ import { z } from "zod";
 import { type StoredTensor, writeSafetensors } from "../formats/index.ts";
 import { loadTensors, storedTensors } from "../nn/index.ts";
 import type { Tensor } from "../torch/index.ts";
-import { DataError, ModelFormatError, makeFolder, readJson, writeFileAtomic } from "../support/index.ts";
+import { DataError, ModelFormatError, makeFolder, readJson, replaceFileSync, writeFileAtomic } from "../support/index.ts";
 import { type ClipConfig, clipConfigSchema } from "./config.ts";
 import { Clip } from "./clip.ts";
 import { preprocessingSchema, type Preprocessing } from "./preprocessing.ts";
@@ -48,7 +48,7 @@ export function modelFiles({ model, preprocessing }: LoadedModel): ModelFiles {
 export function saveModel(folder: string, loaded: LoadedModel): void {
   makeFolder(folder);
   const { tensors, texts } = modelFiles(loaded);
-  for (const [name, stored] of Object.entries(tensors)) writeSafetensors(join(folder, name), stored);
+  for (const [name, stored] of Object.entries(tensors)) replaceFileSync(join(folder, name), (beside) => writeSafetensors(beside, stored));
   for (const [name, text] of Object.entries(texts)) writeFileAtomic(join(folder, name), text);
 }
 

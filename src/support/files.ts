@@ -1,5 +1,5 @@
 /**
- * Files that are either whole or not there: written beside their place, synced, renamed.
+ * Reading and writing files so that nothing goes wrong in silence: what can't be done is said in words that a person can act on.
  */
 import { createHash } from "node:crypto";
 import {
@@ -13,35 +13,38 @@ import {
   openSync,
   readFileSync,
   readdirSync,
-  renameSync,
   rmSync,
   writeSync,
 } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { dirname, resolve, sep } from "node:path";
 import { DataError, LaclipError, UsageError } from "./errors.ts";
-
-/** Replaces `path` by `content` in one step: a reader, or a crash at any moment, sees the old file or the new one. */
-export function writeFileAtomic(path: string, content: string | Uint8Array): void {
-  const beside = `${path}.tmp-${process.pid}`;
-  try {
-    writeFileSynced(beside, content);
-    renameSync(beside, path);
-  } catch (error) {
-    rmSync(beside, { force: true });
-    throw explainWriteFailure(error, path);
-  }
-  syncFolder(dirname(path));
-}
+import { log } from "./log.ts";
 
 /** Writes a new file and waits until it is on disk. */
 export function writeFileSynced(path: string, content: string | Uint8Array): void {
   const bytes = typeof content === "string" ? Buffer.from(content, "utf8") : content;
   const file = openSync(path, "w");
   try {
-    for (let offset = 0; offset < bytes.byteLength;) offset += writeSync(file, bytes, offset, Math.min(bytes.byteLength - offset, 1 << 30));
+    writeAll(file, bytes);
     fsyncSync(file);
   } finally {
     closeSync(file);
+  }
+}
+
+/** Most bytes of one call: the kernel takes 2 GiB at most. */
+const atOnce = 1 << 30;
+
+/**
+ * Writes all of `bytes` to an open file: a disk that is nearly full takes the beginning alone, and says that it is full only when it is
+ * asked to take the rest.
+ * @param position where they go; without it, where the file stands
+ * @throws the system's error; then a part of them may be there
+ */
+export function writeAll(file: number, bytes: Uint8Array, position?: number): void {
+  for (let at = 0; at < bytes.byteLength;) {
+    const length = Math.min(bytes.byteLength - at, atOnce);
+    at += writeSync(file, bytes, at, length, position === undefined ? null : position + at);
   }
 }
 
@@ -52,6 +55,18 @@ export function syncFolder(folder: string): void {
     fsyncSync(handle);
   } finally {
     closeSync(handle);
+  }
+}
+
+/**
+ * Removes what a failure has left, a file or a folder. Where that fails too, it stays: what is to be told is why the work failed, and
+ * often both have one reason.
+ */
+export function clearAway(path: string): void {
+  try {
+    rmSync(path, { recursive: true, force: true });
+  } catch (error) {
+    log.debug(`${path}: this is left over and can't be removed: ${(error as Error).message}`);
   }
 }
 
@@ -82,8 +97,29 @@ function reasonOf(error: unknown, path: string): unknown {
   }
 }
 
+/** Why something could not be written, by what was said of it. */
+const writeFailures = new WeakMap<object, { reason: unknown; path: string }>();
+
 /** A full disk, a missing permission, a file where a folder belongs: said so that the reader can act; other errors unchanged. */
 export function explainWriteFailure(error: unknown, path: string): unknown {
+  const explained = explainedFailure(error, path);
+  if (explained === undefined) return error;
+  writeFailures.set(explained, { reason: error, path });
+  return explained;
+}
+
+/**
+ * The same for what was written at `beside` and belongs at `path`: what was already said of `beside`, or of a file in it, is said of the
+ * one that it was to become, since nobody knows the other name.
+ */
+export function explainReplacing(error: unknown, beside: string, path: string): unknown {
+  const said = typeof error === "object" && error !== null ? writeFailures.get(error) : undefined;
+  if (said === undefined) return explainWriteFailure(error, path);
+  if (said.path !== beside && !said.path.startsWith(`${beside}${sep}`)) return error;
+  return explainWriteFailure(said.reason, `${path}${said.path.slice(beside.length)}`);
+}
+
+function explainedFailure(error: unknown, path: string): LaclipError | undefined {
   const code = (error as NodeJS.ErrnoException | undefined)?.code;
   if (code === "ENOSPC" || code === "EDQUOT") {
     return new LaclipError(`${path}: the disk is full. What was saved before is untouched.`, {
@@ -114,7 +150,7 @@ export function explainWriteFailure(error: unknown, path: string): unknown {
       },
     );
   }
-  return error;
+  return undefined;
 }
 
 /** What the system itself is short of: it tells nothing of the file that was to be read. */

@@ -8,4 +8,6 @@ export * from "./posted-error.ts";
 export * from "./progress.ts";
 export * from "./random.ts";
 export * from "./records.ts";
+export * from "./replace-file.ts";
+export * from "./replace-folder.ts";
 export * from "./side-work.ts";

@@ -8,7 +8,7 @@ import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type StoredTensor, writeSafetensors } from "../formats/index.ts";
-import { explainWriteFailure, makeFolder, sha256File, syncFolder, writeFileSynced } from "../support/index.ts";
+import { explainReplacing, makeFolder, sha256File, syncFolder, writeFileSynced } from "../support/index.ts";
 
 /** Name of the file with the SHA-256 of all others. */
 export const manifestFile = "manifest.json";
@@ -65,7 +65,7 @@ export async function writeCheckpoint({ root, name, tensors, texts, faults = {} 
     reached();
   } catch (error) {
     rmSync(beside, { recursive: true, force: true });
-    throw explainWriteFailure(error, place);
+    throw explainReplacing(error, beside, place);
   }
 }
 

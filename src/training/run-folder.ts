@@ -12,7 +12,7 @@
  *   heartbeat.json     the last finished step and when that was
  *   model/             the finished model
  */
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { TfeventsWriter } from "../formats/index.ts";
 import {
@@ -20,9 +20,11 @@ import {
   UsageError,
   explainWriteFailure,
   isRecord,
+  log,
   makeFolder,
   readJson,
   warnOnce,
+  writeAll,
   writeFileAtomic,
 } from "../support/index.ts";
 
@@ -120,8 +122,9 @@ export class RunFolder {
   rewind(step: number): void {
     if (this.#lock === undefined) return;
     const kept = this.events().filter((event) => event.step <= step);
-    if (this.#events !== undefined) closeSync(this.#events);
+    const events = this.#events;
     this.#events = undefined;
+    if (events !== undefined) closeSync(events);
     writeFileAtomic(join(this.path, "events.jsonl"), kept.map((event) => `${JSON.stringify(event)}\n`).join(""));
   }
 
@@ -142,12 +145,11 @@ export class RunFolder {
       this.#events ??= openSync(join(this.path, "events.jsonl"), "a");
       const text = `${this.#cutShort ? "\n" : ""}${JSON.stringify(line)}\n`;
       this.#cutShort = true;
-      writeSync(this.#events, text);
+      writeAll(this.#events, Buffer.from(text));
       this.#cutShort = false;
       if (event === "train" || event === "evaluation") this.#plot(step, measures);
     } catch (error) {
-      if (!isFull(error)) throw explainWriteFailure(error, this.path);
-      warnOnce(`full disk ${this.path}`, `${this.path}: the disk is full. Events are lost until there is space again.`);
+      this.#tellLoss(error);
     }
   }
 
@@ -158,7 +160,7 @@ export class RunFolder {
         if (typeof value === "number" && Number.isFinite(value)) this.#tfevents.scalar(name, value, step);
       }
     } catch (error) {
-      this.#tfevents = undefined; // its last record may be cut short: the next goes into a new file
+      this.#endPlots(); // its last record may be cut short: the next goes into a new file
       throw error;
     }
   }
@@ -175,19 +177,42 @@ export class RunFolder {
       if (this.#events !== undefined) fsyncSync(this.#events);
       this.#tfevents?.flush();
     } catch (error) {
-      if (!isFull(error)) throw explainWriteFailure(error, this.path);
-      this.#tfevents = undefined;
-      warnOnce(`full disk ${this.path}`, `${this.path}: the disk is full. Events are lost until there is space again.`);
+      this.#endPlots();
+      this.#tellLoss(error);
     }
   }
 
-  /** Ends the files and lets other processes have the folder. */
+  /** Ends the file for TensorBoard after a failure, which is what is told, whatever else fails at its end. */
+  #endPlots(): void {
+    try {
+      this.#tfevents?.close();
+    } catch (error) {
+      log.debug(`${this.path}: ${(error as Error).message}`);
+    } finally {
+      this.#tfevents = undefined;
+    }
+  }
+
+  #tellLoss(error: unknown): void {
+    if (!isFull(error)) throw explainWriteFailure(error, this.path);
+    warnOnce(`full disk ${this.path}`, `${this.path}: the disk is full. Events are lost until there is space again.`);
+  }
+
+  /** Ends the files and lets other processes have the folder, also where ending a file fails. */
   close(): void {
-    if (this.#events !== undefined) closeSync(this.#events);
-    this.#events = undefined;
-    this.#tfevents?.close();
-    this.#tfevents = undefined;
-    this.#lock?.release();
+    const [events, tfevents] = [this.#events, this.#tfevents];
+    [this.#events, this.#tfevents] = [undefined, undefined];
+    try {
+      try {
+        if (events !== undefined) closeSync(events);
+      } finally {
+        tfevents?.close();
+      }
+    } catch (error) {
+      this.#tellLoss(error);
+    } finally {
+      this.#lock?.release();
+    }
   }
 }
 

@@ -204,6 +204,15 @@ describe("scores by the command line", () => {
     assert.equal(readFileSync(queries, "utf8"), written, "what was read is left as it is");
     assert.equal(readFileSync(join(root, "queries.names.txt"), "utf8"), "a red wall\na blue wall\n");
     assert.deepEqual(readNpy(join(root, "queries.npy")).shape[0], 2);
+    // Where the features can't be put in their place, the names of theirs must not come to lie beside others.
+    mkdirSync(join(root, "taken.npy"));
+    writeFileSync(join(root, "taken.names.txt"), "of others\n");
+    const taken = await laclip("embed", "texts", queries, "--model", model, "--out", join(root, "taken.npy"));
+    assert.deepEqual([taken.code, /taken\.npy: nothing can be written there/.test(taken.stderr)], [2, true], taken.stderr);
+    assert.doesNotMatch(taken.stderr, /\.tmp-/);
+    const beside = readdirSync(root).filter((name) => name.startsWith("taken"));
+    assert.ok(!beside.some((name) => name.includes(".tmp-")), beside.join(", "));
+    assert.ok(!beside.includes("taken.names.txt") || readFileSync(join(root, "taken.names.txt"), "utf8") === "of others\n");
     const onto = await laclip("embed", "texts", parquet, "--text-column", "name", "--model", model, "--out", parquet);
     assert.deepEqual([onto.code, /take the place/.test(onto.stderr)], [2, true], onto.stderr);
   });

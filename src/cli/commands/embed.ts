@@ -1,5 +1,5 @@
 /** `laclip embed`: features of images or texts, for other programs. */
-import { existsSync, renameSync, rmSync, statSync } from "node:fs";
+import { existsSync, rmSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Command, Option } from "commander";
 import { type ListedImages, captionColumns, findColumn, imageColumns, openImageFolder, openImageTable } from "../../data/index.ts";
@@ -13,7 +13,7 @@ import {
 } from "../../evaluation/index.ts";
 import { type TableBatch, missingColumn, readTable, tableColumns, tableFormat, writeNpy, writeParquet } from "../../formats/index.ts";
 import { unitRows } from "../../nn/index.ts";
-import { DataError, UsageError, log, readText, writeFileAtomic } from "../../support/index.ts";
+import { DataError, UsageError, log, readText, replaceFileSync, writeFileSynced } from "../../support/index.ts";
 import { type Tensor, scope } from "../../torch/index.ts";
 import { command, examples, print } from "../command.ts";
 import { deviceFlag, deviceOfFlag } from "../device-option.ts";
@@ -214,7 +214,7 @@ function textLines(path: string): string[] {
   return texts;
 }
 
-/** Writes features beside their place and renames them. */
+/** Replaces the features, and for .npy the names of their rows. */
 async function write({ out, normalise }: EmbedFlags, features: Tensor, names: readonly string[]): Promise<void> {
   const data = scope(() => (normalise ? unitRows(features) : features).toFloat32Array());
   const width = features.sizeOf(1);
@@ -222,14 +222,15 @@ async function write({ out, normalise }: EmbedFlags, features: Tensor, names: re
     await writeParquet(out, { name: "text", feature: "float32[]" }, batches(names, data, width));
     return;
   }
-  writeFileAtomic(namesFile(out), names.map((name) => `${name.replaceAll(/\s+/g, " ")}\n`).join(""));
-  const beside = `${out}.tmp-${process.pid}`;
-  try {
-    writeNpy(beside, { dtype: "float32", shape: [names.length, width], data });
-    renameSync(beside, out);
-  } finally {
-    rmSync(beside, { force: true });
-  }
+  replaceFileSync(namesFile(out), (namesBeside) => {
+    writeFileSynced(namesBeside, names.map((name) => `${name.replaceAll(/\s+/g, " ")}\n`).join(""));
+    replaceFileSync(out, (beside) => {
+      writeNpy(beside, { dtype: "float32", shape: [names.length, width], data });
+      // Two files can't be replaced at once. With both whole beside their places, the old names go first and the new ones come last: an
+      // end in between leaves features that lack their names, which anybody sees, and never those of other rows.
+      rmSync(namesFile(out), { force: true });
+    });
+  });
 }
 
 function* batches(names: readonly string[], data: Float32Array, width: number): Generator<TableBatch> {

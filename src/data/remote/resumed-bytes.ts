@@ -81,8 +81,11 @@ export class ResumedBytes implements OpenedBytes {
       using attempt = new Attempt(stallSeconds, signal);
       try {
         const request = { from: at, to, version: this.version, signal: attempt.signal };
-        const { start, size, version, body } = await attempt.orFail(this.#file.connect(request));
-        attempt.endWith(body);
+        const connecting = this.#file.connect(request).then((connection) => {
+          attempt.endWith(connection.body);
+          return connection;
+        });
+        const { start, size, version, body } = await attempt.orFail(connecting);
         this.#recognise({ size, version, resumed: at > from });
         if (start > at) throw this.#refused(`asked for byte ${at}, the server began at byte ${start}`);
         const end = Math.min(to ?? Infinity, this.size ?? Infinity);
@@ -156,11 +159,12 @@ class Attempt implements Disposable {
     return this.#controller.signal;
   }
 
-  /** The body is destroyed when the attempt ends, whoever made it. */
+  /** The body is destroyed when the attempt ends, whoever made it; at once where it came too late for that. */
   endWith(body: Readable): void {
     this.#body = body;
     // What breaks while nobody waits for bytes comes out of the next read.
     body.on("error", () => undefined);
+    if (this.signal.aborted) body.destroy();
     this.signal.addEventListener("abort", () => body.destroy(this.signal.reason as Error), { once: true });
   }
 

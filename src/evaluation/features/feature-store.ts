@@ -12,11 +12,21 @@
  *
  * A folder may be deleted at any time: the features are made again.
  */
-import { appendFileSync, existsSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { type StoredTensor, readSafetensors, writeSafetensors } from "../../formats/index.ts";
-import { FolderLock, LaclipError, explainWriteFailure, log, makeFolder, sha256, sha256File, writeFileAtomic } from "../../support/index.ts";
+import {
+  FolderLock,
+  LaclipError,
+  explainWriteFailure,
+  log,
+  makeFolder,
+  replaceFile,
+  sha256,
+  sha256File,
+  writeFileAtomic,
+} from "../../support/index.ts";
 
 /** Everything that features depend on. */
 export interface FeatureKey {
@@ -175,20 +185,21 @@ function chunkFile(entry: string, from: number): string {
 
 async function writeChunk(entry: string, { from, to, rows, features, unreadable }: FeatureChunk): Promise<void> {
   const path = chunkFile(entry, from);
-  const beside = `${path}.tmp-${process.pid}`;
   const tensors: [string, StoredTensor][] = Object.entries(features).map(([name, values]) => [
     name,
     { dtype: "F32", shape: [rows.length, rows.length === 0 ? 0 : values.length / rows.length], data: bytesOf(values) },
   ]);
   tensors.push([rowsName, { dtype: "I32", shape: [rows.length], data: bytesOf(rows) }]);
-  try {
+  let hash = "";
+  await replaceFile(path, async (beside) => {
     writeSafetensors(beside, tensors);
-    const line: ChunkLine = { from, to, sha256: await sha256File(beside), unreadable: [...unreadable] };
-    renameSync(beside, path);
-    appendFileSync(join(entry, "chunks.jsonl"), `${JSON.stringify(line)}\n`, { flush: true });
+    hash = await sha256File(beside);
+  });
+  const [lines, line] = [join(entry, "chunks.jsonl"), { from, to, sha256: hash, unreadable: [...unreadable] } satisfies ChunkLine];
+  try {
+    appendFileSync(lines, `${JSON.stringify(line)}\n`, { flush: true });
   } catch (error) {
-    rmSync(beside, { force: true });
-    throw explainWriteFailure(error, path);
+    throw explainWriteFailure(error, lines);
   }
 }
 

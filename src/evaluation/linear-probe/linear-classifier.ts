@@ -9,7 +9,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { readSafetensors, writeSafetensors } from "../../formats/index.ts";
-import { DataError, ModelFormatError, makeFolder, readJson, sha256, writeFileAtomic } from "../../support/index.ts";
+import { DataError, ModelFormatError, makeFolder, readJson, replaceFileSync, sha256, writeFileAtomic } from "../../support/index.ts";
 import { Tensor, noGrad, ops, scope } from "../../torch/index.ts";
 import type { FeatureScaling } from "./softmax-objective.ts";
 
@@ -121,10 +121,11 @@ export class LinearClassifier {
       const values = tensor.toFloat32Array();
       return { dtype: "F32", shape: tensor.shape, data: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) };
     };
-    writeSafetensors(join(folder, weightsFile), [
+    const tensors: [string, ReturnType<typeof stored>][] = [
       ["weight", stored(this.#weight_KD)],
       ["bias", stored(this.#bias_K)],
-    ]);
+    ];
+    replaceFileSync(join(folder, weightsFile), (beside) => writeSafetensors(beside, tensors));
     writeFileAtomic(join(folder, descriptionFile), `${JSON.stringify({ format: "laclip-classifier-1", ...description }, null, 2)}\n`);
   }
 

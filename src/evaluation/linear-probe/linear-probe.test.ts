@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { linkSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
@@ -147,6 +147,12 @@ describe("a classifier that is kept", () => {
     const read = LinearClassifier.load(folder);
     assert.deepEqual(read.classifier.logits(features).toArray(), classifier.logits(features).toArray());
     assert.deepEqual(read.description, description);
+    // Under another name, the weights that were there show whether anybody writes to them.
+    const [weights, held] = [join(folder, "classifier.safetensors"), join(folder, "held")];
+    const before = readFileSync(weights);
+    linkSync(weights, held);
+    new LinearClassifier(randn([3, 5]), randn([3])).save(folder, { ...description, classes: [...description.classes] });
+    assert.deepEqual(readFileSync(held), before);
     assert.throws(() => classifier.logits(randn([2, 4])), /width 4.*width 5/);
     const file = join(folder, "classifier.json");
     writeFileSync(file, readFileSync(file, "utf8").replace('"c"', '"c", "d"'));

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { HeldImages, RewritesWriter, captionsFingerprint, imageInput, openRewritesFolder } from "../../data/index.ts";
 import type { Rewrite, RewritesFolder } from "../../data/index.ts";
 import { DataError, InterruptedError, LaclipError, UsageError } from "../../support/index.ts";
@@ -11,6 +12,7 @@ import { openCaptions } from "../captions/captions-input.ts";
 import { withSecondCaptions } from "../captions/second-captions.ts";
 import { checkRewrites } from "./check-rewrites.ts";
 import type { CheckRewritesOptions } from "./check-rewrites.ts";
+import { rewritesByCaption } from "./rewrites-by-caption.ts";
 import { defaultChecks, setCheck } from "./checks.ts";
 import { builtInSources, fusionSource } from "../pairs/pairs.ts";
 import { rewritesStatistics } from "../statistics/statistics.ts";
@@ -347,4 +349,31 @@ test("other settings, the folder itself and other captions are refused", async (
   const other = join(temporary, "other.csv");
   writeFileSync(other, "id,caption\nx,a house\n");
   await refused({ out: fresh(), captions: await openCaptions(other) }, DataError, /belong to another data set/);
+});
+
+test("left early, no small file stays open", { skip: process.platform !== "linux" && "needs /proc" }, async () => {
+  // So many, and so long, that a small file is not read to its end while its first captions are looked at.
+  const many = Array.from({ length: 10_000 }, (_, i) => ({ id: `id-${i}`, caption: `a dog ${i} ${"in the grass ".repeat(10)}` }));
+  const folder = await folderOf(
+    many,
+    many.map(({ id }) => ({ id, source: "human", text: "a dog" })),
+  );
+  const [table, working] = [`${fresh()}.csv`, fresh()];
+  writeFileSync(table, `id,caption\n${many.map(({ id, caption }) => `${id},${caption}`).join("\n")}\n`);
+  const open = (): string[] =>
+    readdirSync("/proc/self/fd").flatMap((file) => {
+      try {
+        const path = readlinkSync(join("/proc/self/fd", file));
+        return path.startsWith(working) ? [path] : [];
+      } catch {
+        return []; // the folder's own
+      }
+    });
+  for await (const _ of rewritesByCaption(folder, await openCaptions(table), { captionsAtOnce: 8000, working })) {
+    await sleep(100);
+    assert.equal(open().length, 1);
+    break;
+  }
+  await sleep(100);
+  assert.deepEqual(open(), []);
 });

@@ -131,11 +131,17 @@ async function deal(
 
 async function* dealt<T>(working: string, name: string, part: number): AsyncGenerator<T[]> {
   let batch: T[] = [];
-  for await (const line of createInterface({ input: createReadStream(pathOf(working, name, part), "utf8"), crlfDelay: Infinity })) {
-    batch.push(JSON.parse(line) as T);
-    if (batch.length < 2000) continue;
-    yield batch;
-    batch = [];
+  const input = createReadStream(pathOf(working, name, part), "utf8");
+  try {
+    for await (const line of createInterface({ input, crlfDelay: Infinity })) {
+      batch.push(JSON.parse(line) as T);
+      if (batch.length < 2000) continue;
+      yield batch;
+      batch = [];
+    }
+    if (batch.length > 0) yield batch;
+  } finally {
+    // Left early, the lines end and the file stays open.
+    input.destroy();
   }
-  if (batch.length > 0) yield batch;
 }

@@ -5,7 +5,7 @@
  * order of the shards, without passing the texts through JavaScript, in a folder beside `out` that takes its place in one step. So a
  * merge can be stopped anywhere and started again, and the same shards give the same files.
  */
-import { existsSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import {
@@ -26,10 +26,10 @@ import {
   FolderLock,
   InterruptedError,
   Progress,
-  explainWriteFailure,
+  explainReplacing,
   makeFolder,
   readJson,
-  syncFolder,
+  replaceFolder,
   writeFileAtomic,
 } from "../../support/index.ts";
 import { promptForms } from "../prompts/prompt-forms.ts";
@@ -162,27 +162,28 @@ async function* keysOf(path: string, segment: string): AsyncGenerator<Pick<Rewri
 async function write(pieces: readonly Piece[], manifest: RewritesManifest, options: MergeOptions): Promise<void> {
   const { out, rowsPerPart = 200_000, signal } = options;
   const beside = join(dirname(out), `.${basename(out)}.merging`);
-  await asWriting(out, () => makeFolder(join(beside, "parts")));
+  try {
+    makeFolder(join(beside, "parts"));
+  } catch (error) {
+    throw explainReplacing(error, beside, out);
+  }
   const lock = await FolderLock.acquire(join(beside, "lock"), "merged folder", { signal });
   const progress = new Progress({ label: "merge", total: pieces.reduce((sum, { rows }) => sum + rows, 0), unit: "rewrites" });
+  const fill = async (): Promise<void> => {
+    for (const name of readdirSync(join(beside, "parts"))) rmSync(join(beside, "parts", name));
+    for (const [i, group] of inGroups(pieces, rowsPerPart).entries()) {
+      stopIfAsked(signal);
+      lock.assertHeld();
+      await joinPieces(group, partPath(beside, String(i).padStart(6, "0")));
+      progress.advance(group.reduce((sum, { rows }) => sum + rows, 0));
+    }
+    makeFolder(join(beside, "log"));
+    writeFileAtomic(join(beside, recordName), `${JSON.stringify(recordOf(beside, Object.keys(manifest.sources)))}\n`);
+    writeFileAtomic(join(beside, "manifest.json"), `${JSON.stringify(manifest, undefined, 2)}\n`);
+    lock.release();
+  };
   try {
-    await asWriting(out, async () => {
-      for (const name of readdirSync(join(beside, "parts"))) rmSync(join(beside, "parts", name));
-      for (const [i, group] of inGroups(pieces, rowsPerPart).entries()) {
-        stopIfAsked(signal);
-        lock.assertHeld();
-        await joinPieces(group, partPath(beside, String(i).padStart(6, "0")));
-        progress.advance(group.reduce((sum, { rows }) => sum + rows, 0));
-      }
-      makeFolder(join(beside, "log"));
-      writeFileAtomic(join(beside, recordName), `${JSON.stringify(recordOf(beside, Object.keys(manifest.sources)))}\n`);
-      writeFileAtomic(join(beside, "manifest.json"), `${JSON.stringify(manifest, undefined, 2)}\n`);
-      lock.release();
-      replace(beside, out);
-    });
-  } catch (error) {
-    rmSync(beside, { recursive: true, force: true });
-    throw error;
+    await replaceFolder(out, fill, { beside });
   } finally {
     progress.finish();
     lock.release();
@@ -252,15 +253,6 @@ function refuseOtherFolder(out: string): void {
   });
 }
 
-function replace(beside: string, out: string): void {
-  const before = join(dirname(out), `.${basename(out)}.before-merge`);
-  rmSync(before, { recursive: true, force: true });
-  if (existsSync(out)) renameSync(out, before);
-  renameSync(beside, out);
-  syncFolder(dirname(out));
-  rmSync(before, { recursive: true, force: true });
-}
-
 /** A shard that somebody writes is not whole; the lock of a killed process says nothing. */
 async function refuseBusy(path: string, signal: AbortSignal | undefined): Promise<void> {
   if (existsSync(join(path, "lock"))) (await FolderLock.acquire(join(path, "lock"), "shard", { signal })).release();
@@ -286,12 +278,4 @@ function damaged(path: string, what: string): DataError {
 
 function stopIfAsked(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new InterruptedError("Stopped; nothing was merged.", { mend: "Start the same command again." });
-}
-
-async function asWriting<T>(path: string, work: () => T | Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    throw explainWriteFailure(error, path);
-  }
 }
