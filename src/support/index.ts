@@ -1,4 +1,5 @@
 /** What every room may use, and what would make sense in a program without machine learning. */
+export * from "./amounts.ts";
 export * from "./available-memory.ts";
 export * from "./errors.ts";
 export * from "./files.ts";
