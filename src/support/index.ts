@@ -5,6 +5,7 @@ export * from "./errors.ts";
 export * from "./files.ts";
 export * from "./folder-lock.ts";
 export * from "./log.ts";
+export * from "./pause.ts";
 export * from "./progress.ts";
 export * from "./random.ts";
 export * from "./records.ts";
