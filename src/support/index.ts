@@ -4,6 +4,7 @@ export * from "./available-memory.ts";
 export * from "./errors.ts";
 export * from "./files.ts";
 export * from "./folder-lock.ts";
+export * from "./json-lines.ts";
 export * from "./log.ts";
 export * from "./pause.ts";
 export * from "./progress.ts";

@@ -12,7 +12,7 @@
  *   heartbeat.json     the last finished step and when that was
  *   model/             the finished model
  */
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, fsyncSync, ftruncateSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { TfeventsWriter } from "../formats/index.ts";
 import {
@@ -22,6 +22,7 @@ import {
   isRecord,
   makeFolder,
   readJson,
+  readJsonLines,
   warnOnce,
   writeFileAtomic,
 } from "../support/index.ts";
@@ -43,8 +44,6 @@ export class RunFolder {
   readonly #lock: FolderLock | undefined;
   #events: number | undefined;
   #tfevents: TfeventsWriter | undefined;
-  /** The last line may lack its end. */
-  #cutShort = false;
   readonly #listeners: ((event: RunEvent) => void)[] = [];
 
   private constructor(path: string, lock: FolderLock | undefined) {
@@ -109,20 +108,21 @@ export class RunFolder {
     return existsSync(join(this.model, "laclip.json"));
   }
 
-  /** Events so far; a last line cut short by a crash is left out. */
+  /** Events so far; see `readEvents`. */
   events(): RunEvent[] {
     return readEvents(join(this.path, "events.jsonl"));
   }
 
   /**
-   * Forgets events after `step`: a resumed run makes them again, and no reader should see them twice.
+   * Forgets events after `step`: a resumed run makes them again, and no reader should see them twice. Damaged lines stay as they are.
    */
   rewind(step: number): void {
     if (this.#lock === undefined) return;
-    const kept = this.events().filter((event) => event.step <= step);
     if (this.#events !== undefined) closeSync(this.#events);
     this.#events = undefined;
-    writeFileAtomic(join(this.path, "events.jsonl"), kept.map((event) => `${JSON.stringify(event)}\n`).join(""));
+    const file = join(this.path, "events.jsonl");
+    const kept = eventLines(file).filter(({ event }) => event === undefined || event.step <= step);
+    writeFileAtomic(file, kept.map(({ text }) => `${text}\n`).join(""));
   }
 
   /** Hears of every event from now on. */
@@ -140,10 +140,7 @@ export class RunFolder {
     for (const listener of this.#listeners) listener(line);
     try {
       this.#events ??= openSync(join(this.path, "events.jsonl"), "a");
-      const text = `${this.#cutShort ? "\n" : ""}${JSON.stringify(line)}\n`;
-      this.#cutShort = true;
-      writeSync(this.#events, text);
-      this.#cutShort = false;
+      appendWhole(this.#events, Buffer.from(`${JSON.stringify(line)}\n`));
       if (event === "train" || event === "evaluation") this.#plot(step, measures);
     } catch (error) {
       if (!isFull(error)) throw explainWriteFailure(error, this.path);
@@ -191,6 +188,17 @@ export class RunFolder {
   }
 }
 
+/** Adds a line, or nothing: what a full disk took of it is taken back, since half a line would spoil the next one too. */
+function appendWhole(file: number, line: Buffer): void {
+  const { size } = fstatSync(file);
+  try {
+    for (let at = 0; at < line.length;) at += writeSync(file, line, at);
+  } catch (error) {
+    ftruncateSync(file, size);
+    throw error;
+  }
+}
+
 /** True for a full disk, plain or as our writers say it. */
 function isFull(error: unknown): boolean {
   const code = (one: unknown): unknown => (one as { code?: unknown } | undefined)?.code;
@@ -210,17 +218,27 @@ function keepConfig(path: string, text: string, free: readonly string[]): void {
   }
 }
 
-/** The events of a file; none when there is no file. */
+/**
+ * The events of a file; none when there is no file. A last line that was cut short when the machine died is left out, and so are damaged
+ * lines, of which a warning tells: training is worth more than its log.
+ */
 export function readEvents(path: string): RunEvent[] {
+  return eventLines(path).flatMap(({ event }) => event ?? []);
+}
+
+/** The lines of a file of events; `event` is undefined in damaged ones. */
+function eventLines(path: string): { text: string; event: RunEvent | undefined }[] {
   if (!existsSync(path)) return [];
-  const lines = readFileSync(path, "utf8").split("\n");
-  return lines.flatMap((line) => {
-    try {
-      return [JSON.parse(line) as RunEvent];
-    } catch {
-      return []; // the last line, cut short when the machine died
-    }
+  const { lines } = readJsonLines(path, "file of events", { mend: "Remove that line.", damaged: "mark" });
+  return lines.map(({ number, text, value }) => {
+    if (isEvent(value)) return { text, event: value };
+    warnOnce(`damaged ${path} ${number}`, `${path}: line ${number} is no event; it is passed over.`);
+    return { text, event: undefined };
   });
+}
+
+function isEvent(value: unknown): value is RunEvent {
+  return isRecord(value) && typeof value["event"] === "string" && typeof value["step"] === "number";
 }
 
 /** "training.lr: 0.001 there, 0.002 now" for each leaf that differs. */
