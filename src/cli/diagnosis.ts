@@ -10,7 +10,7 @@ import { arch, availableParallelism, totalmem } from "node:os";
 import { type Backend, distributedBackends } from "../distributed/index.ts";
 import { type ImageEngine, imageEngine } from "../images/index.ts";
 import { type LlamaCppTrial, gpuComplaint, nvidiaGpu, tryLlamaCpp } from "../rewriting/index.ts";
-import { LaclipError } from "../support/index.ts";
+import { LaclipError, gibibytes } from "../support/index.ts";
 import { type DType, ops, randn, scope, torchInfo } from "../torch/index.ts";
 import { oldestNode } from "./version.ts";
 
@@ -208,7 +208,7 @@ async function inspectDisk(folder: string, problems: Problem[]): Promise<Diagnos
   const freeBytes = bavail * bsize;
   if (freeBytes < leastDisk) {
     problems.push({
-      what: `The disk of ${folder} has ${(freeBytes / 2 ** 30).toFixed(1)} GiB left; checkpoints and data need more.`,
+      what: `The disk of ${folder} has ${gibibytes(freeBytes)} GiB left; checkpoints and data need more.`,
       mend: "Free some space, or work in a folder of another disk.",
     });
   }

@@ -4,7 +4,7 @@
  * Each image that is looked at is decoded as training would. Of large sets that is a sample, so that shares are estimates; two equal
  * files are found only where both are in it.
  */
-import { DataError, Progress, SideWork, sha256 } from "../support/index.ts";
+import { DataError, Progress, SideWork, formatBytes, sha256 } from "../support/index.ts";
 import { decodeImage, encodeJpeg, imageFormat } from "../images/index.ts";
 import type { InspectedData } from "./inspected-data.ts";
 
@@ -104,20 +104,13 @@ async function look(
     const pixels = await decodeImage(bytes);
     image.size = { width: pixels.width, height: pixels.height };
     if (!wanted) return { image };
-    const about = `${format ?? "image"}, ${pixels.width}\u00d7${pixels.height}, ${describeBytes(bytes.length)}`;
+    const about = `${format ?? "image"}, ${pixels.width}\u00d7${pixels.height}, ${formatBytes(bytes.length)}`;
     return { image, picture: { jpeg: await encodeJpeg(pixels, { shorterSide: thumbnailSide, quality: 80 }), about } };
   } catch (error) {
     if (!(error instanceof DataError)) throw error;
     image.error = error.message.replace(/^image: /, "");
     return { image, picture: wanted ? { about: image.error } : undefined };
   }
-}
-
-/** 1234567 -> "1.2 MB". */
-export function describeBytes(bytes: number): string {
-  if (bytes < 1000) return `${Math.round(bytes)} B`;
-  const [unit, value] = bytes < 1e6 ? ["kB", bytes / 1e3] : bytes < 1e9 ? ["MB", bytes / 1e6] : (["GB", bytes / 1e9] as const);
-  return `${value < 10 ? value.toFixed(1) : value.toFixed(0)} ${unit}`;
 }
 
 function count(seen: readonly Seen[], idOf: (row: number) => string): ImageSurvey {

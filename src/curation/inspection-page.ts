@@ -3,12 +3,13 @@
  *
  * Captions, ids, paths and rewrites are data: they are escaped wherever they stand.
  */
-import { type Html, histogram, html, percent, renderPage, shareBars } from "../pages/index.ts";
+import { percent, percentOf, thousands } from "../support/index.ts";
+import { type Html, histogram, html, renderPage, shareBars } from "../pages/index.ts";
 import type { CaptionSurvey } from "./caption-survey.ts";
 import { sideBin } from "./image-survey.ts";
 import type { ImageSurvey } from "./image-survey.ts";
 import { type DataInspection, type ShownSample, inspectedName } from "./inspect-data.ts";
-import { captionFacts, concerns, count, describeSamples, describeSampling, imageFacts, rewriteFacts, share } from "./inspection-facts.ts";
+import { captionFacts, concerns, describeSamples, describeSampling, imageFacts, rewriteFacts } from "./inspection-facts.ts";
 import type { Facts } from "./inspection-facts.ts";
 
 /** What only this page has. */
@@ -41,7 +42,7 @@ export function renderInspection(inspection: DataInspection, created = new Date(
   const found = concerns(inspection);
   const body = html`<header>
       <p class="kicker">laclip inspect data · ${created.toISOString().slice(0, 10)}</p>
-      <h1>${count(samples)} samples of ${name}</h1>
+      <h1>${thousands(samples)} samples of ${name}</h1>
       <p class="lead">${describeSamples(inspection)}. ${describeSampling(inspection)}</p>
       ${tiles(inspection)}
       ${
@@ -62,9 +63,24 @@ export function renderInspection(inspection: DataInspection, created = new Date(
 
 function tiles({ rows, samples, captions: { repeated, length }, images: { broken, looked } }: DataInspection): Html {
   const all: { label: string; number: string; says: string; edge: number }[] = [
-    { label: "usable", number: share(samples, rows), says: `${count(samples)} of ${count(rows)} have a caption and an image`, edge: 3 },
-    { label: "broken images", number: share(broken, looked), says: `${count(broken)} of ${count(looked)} can't be decoded`, edge: 1 },
-    { label: "repeated captions", number: share(repeated, samples), says: `${count(repeated)} are the same as an earlier one`, edge: 2 },
+    {
+      label: "usable",
+      number: percentOf(samples, rows),
+      says: `${thousands(samples)} of ${thousands(rows)} have a caption and an image`,
+      edge: 3,
+    },
+    {
+      label: "broken images",
+      number: percentOf(broken, looked),
+      says: `${thousands(broken)} of ${thousands(looked)} can't be decoded`,
+      edge: 1,
+    },
+    {
+      label: "repeated captions",
+      number: percentOf(repeated, samples),
+      says: `${thousands(repeated)} are the same as an earlier one`,
+      edge: 2,
+    },
     { label: "cut off", number: percent(length.truncated), says: "of the captions are longer than 77 CLIP tokens", edge: 4 },
   ];
   return html`<div class="tiles">
@@ -115,7 +131,7 @@ function captions(inspection: DataInspection): Html {
           mostFrequent.length > 0 &&
           html`<h3 class="next">Most frequent</h3>
             <ul class="texts">
-              ${mostFrequent.slice(0, 6).map(({ text, count: times }) => html`<li>${count(times)} times: ${cut(text)}</li>`)}
+              ${mostFrequent.slice(0, 6).map(({ text, count: times }) => html`<li>${thousands(times)} times: ${cut(text)}</li>`)}
             </ul>`
         }
       </div>
@@ -164,7 +180,7 @@ function images(inspection: DataInspection): Html {
         html`<div class="card">
           <h3>The same file</h3>
           <ul class="texts">
-            ${same.map(({ count: times, ids }) => html`<li>${count(times)} times: ${ids.join(", ")}${times > ids.length && ", \u2026"}</li>`)}
+            ${same.map(({ count: times, ids }) => html`<li>${thousands(times)} times: ${ids.join(", ")}${times > ids.length && ", \u2026"}</li>`)}
           </ul>
         </div>`
       }

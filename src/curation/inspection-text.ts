@@ -1,8 +1,9 @@
 /**
  * What an inspection found, for a terminal.
  */
+import { thousands } from "../support/index.ts";
 import type { DataInspection } from "./inspect-data.ts";
-import { captionFacts, concerns, count, describeSamples, describeSampling, imageFacts, rewriteFacts } from "./inspection-facts.ts";
+import { captionFacts, concerns, describeSamples, describeSampling, imageFacts, rewriteFacts } from "./inspection-facts.ts";
 import type { Facts } from "./inspection-facts.ts";
 
 /** Several lines, a block for each thing that was looked at. */
@@ -16,7 +17,7 @@ export function describeInspection(inspection: DataInspection): string {
   if (captions.mostFrequent.length > 0) {
     lines.push(
       "  most frequent",
-      ...captions.mostFrequent.slice(0, 5).map(({ text, count: times }) => `    ${count(times)}  ${short(text)}`),
+      ...captions.mostFrequent.slice(0, 5).map(({ text, count: times }) => `    ${thousands(times)}  ${short(text)}`),
     );
   }
   lines.push("images", ...block(imageFacts(inspection)));

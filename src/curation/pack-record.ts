@@ -6,7 +6,7 @@
 import { closeSync, existsSync, fsyncSync, openSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { DataError, UsageError, explainWriteFailure, readText, writeAll, writeFileAtomic } from "../support/index.ts";
+import { DataError, UsageError, explainWriteFailure, readJsonLines, writeAll, writeFileAtomic } from "../support/index.ts";
 
 /** Name of the record. */
 export const packRecordName = "laclip-pack.jsonl";
@@ -90,19 +90,22 @@ export class PackRecord {
       sweep(folder);
       return new PackRecord(path, []);
     }
-    const text = readText(path, "record of a packing");
-    const lines = text.split("\n");
-    const torn = lines.pop();
-    const before = headSchema.safeParse(parsed(lines[0] ?? ""));
+    const mend = "Remove that line and all lines after it, and their tars are made again; or pack into another folder.";
+    const { lines, torn } = readJsonLines(path, "record of a packing", { mend, damaged: "mark" });
+    const before = headSchema.safeParse(lines[0]?.value);
     if (!before.success) throw damaged(path);
     refuseOthers(folder, before.data, head);
-    const shards = lines.slice(1).map((line) => {
-      const shard = shardSchema.safeParse(parsed(line));
-      if (!shard.success) throw damaged(path);
-      return shard.data;
+    const shards = lines.slice(1).map(({ number, value, error }) => {
+      if (error !== undefined) throw error;
+      const shard = shardSchema.safeParse(value);
+      if (shard.success) return shard.data;
+      const issue = shard.error.issues[0]!;
+      const where = issue.path.join(".") || "the whole line";
+      throw new DataError(`${path}: line ${number} is no finished tar: ${where}: ${issue.message}.`, { mend });
     });
+    refuseGaps(path, shards);
     sweep(folder);
-    if (torn !== "") writeFileAtomic(path, lines.map((line) => `${line}\n`).join(""));
+    if (torn) writeFileAtomic(path, lines.map(({ text }) => `${text}\n`).join(""));
     return new PackRecord(path, shards);
   }
 
@@ -133,11 +136,18 @@ function sweep(folder: string): void {
   for (const name of readdirSync(folder)) if (/\.tmp-\d+$/.test(name)) rmSync(join(folder, name), { force: true });
 }
 
-function parsed(line: string): unknown {
-  try {
-    return JSON.parse(line);
-  } catch {
-    return undefined;
+/** A packing goes on behind the last tar: one that lacks its line in between would never be missed. */
+function refuseGaps(path: string, shards: readonly PackedShard[]): void {
+  const byNumber = new Map(shards.map((shard) => [shard.shard, shard]));
+  let at = 0;
+  for (let number = 0; number < byNumber.size; number++) {
+    const shard = byNumber.get(number);
+    if (shard?.from !== at) {
+      throw new DataError(`${path}: this record of a packing lacks ${shardName(number)}, though it has others after it.`, {
+        mend: `Remove all lines of tars after ${number === 0 ? "the first line of the file" : `that of ${shardName(number - 1)}`}, and they are made again; or pack into another folder.`,
+      });
+    }
+    at = shard.to;
   }
 }
 

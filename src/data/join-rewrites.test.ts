@@ -103,6 +103,7 @@ test("rejected and empty rewrites are counted and left out", async () => {
     ids.map((_, row) => samples.at(row).captions.length),
     [1, 1, 2, 2],
   );
+  await assert.rejects(joinRewrites(pairs, path, { minimumMatched: 0.57 }), /expected at least 57 %\./, "as it was set");
   await assert.rejects(joinRewrites(pairs, path), (error) => {
     assert.ok(error instanceof DataError);
     assert.match(error.message, /2 of 4 samples .* \(50 %\), expected at least 99 %/);

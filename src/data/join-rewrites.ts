@@ -3,7 +3,7 @@
  *
  * Never by line number: a row that is missing on one side would shift all that follow and train every image with another one's text.
  */
-import { DataError, log } from "../support/index.ts";
+import { DataError, log, shortPercent } from "../support/index.ts";
 import { imageExtensions } from "./caption-table.ts";
 import type { Pairs } from "./pairs.ts";
 import { isUsable, openRewritesFolder } from "./rewrites-folder.ts";
@@ -124,7 +124,6 @@ export async function joinRewrites(pairs: Pairs, folderPath: string, options: Jo
 function refuseOtherDataset({ samples, file, rewrites }: JoinedPairs, minimum: number, missing: string[], foreign: string[]): void {
   const { matched, folder, sources } = rewrites;
   if (matched >= samples.length * minimum) return;
-  const percent = Number(((matched / samples.length) * 100).toPrecision(3));
   const others =
     rewrites.foreign > 0 ? ` The folder has rewrites of other ids, such as ${foreign.map((id) => JSON.stringify(id)).join(", ")}.` : "";
   const { unusable } = rewrites;
@@ -136,7 +135,7 @@ function refuseOtherDataset({ samples, file, rewrites }: JoinedPairs, minimum: n
       ? ` ${unusable} rewrites were rejected as not fit for training.`
       : "";
   throw new DataError(
-    `${folder}: ${matched} of ${samples.length} samples of ${file} have a rewrite there (${percent} %), expected at least ${minimum * 100} %.${verdict}\n` +
+    `${folder}: ${matched} of ${samples.length} samples of ${file} have a rewrite there (${shortPercent(matched / samples.length, 3)}), expected at least ${shortPercent(minimum)}.${verdict}\n` +
       `  First ids without one: ${missing.map((id) => JSON.stringify(id)).join(", ")}.${others}`,
     {
       mend: rejected

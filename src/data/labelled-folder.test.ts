@@ -213,6 +213,7 @@ test("unreadable images are left out and counted; too many are an error", async 
     batches.map(({ labels, rows }) => [...labels, ...rows]),
     [[2, 4]],
   );
+  await assert.rejects(collect(path, { maximumSkipped: 0.07 }), /allowed are 7 %\./, "as it was set");
   await assert.rejects(collect(path), /4 of 6 images can't be read \(67 %\); allowed are 1 %.*cat\/a\.png: a web page/s);
 });
 

@@ -131,6 +131,7 @@ test("rows without caption or image are counted, with a limit on their share", a
     openPairs({ file }),
     /3 of 5 rows \(60 %\).*1 without a caption, 2 without an image file; allowed are 1 %.\n  row 2: no file img\/9.jpg/s,
   );
+  await assert.rejects(openPairs({ file, maximumSkipped: 0.07 }), /allowed are 7 %\./, "as it was set");
   const { samples, skipped, rows, fingerprint } = await openPairs({ file, maximumSkipped: 0.6 });
   assert.deepEqual([samples.length, rows, skipped.emptyCaptions, skipped.missingImages], [2, 5, 1, 2]);
   assert.equal(fingerprint.count, 3, "a row whose image is missing was rewritten all the same");

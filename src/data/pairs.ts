@@ -5,7 +5,7 @@
  */
 import { existsSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
-import { DataError, UsageError, log } from "../support/index.ts";
+import { DataError, UsageError, log, shortPercent } from "../support/index.ts";
 import { annotatedImages, annotationFiles, annotationIdsFrom, annotationRows, isAnnotated } from "./annotation-rows.ts";
 import {
   type CaptionTableOptions,
@@ -190,11 +190,11 @@ export function checkSkipped(
   if (rows === 0) throw new DataError(`${name}: there are no ${what} in it.`);
   const count = skipped.emptyCaptions + skipped.missingImages;
   if (count === 0) return;
-  const share = `${count} of ${rows} ${what} (${Number(((count / rows) * 100).toPrecision(2))} %)`;
+  const share = `${count} of ${rows} ${what} (${shortPercent(count / rows, 2)})`;
   const details = `${skipped.emptyCaptions} without a caption, ${skipped.missingImages} without ${image}`;
   const examples = skipped.examples.map((example) => `\n  ${example}`).join("");
   if (count > rows * maximum) {
-    throw new DataError(`${name}: ${share} can't be used: ${details}; allowed are ${maximum * 100} %.${examples}`, { mend });
+    throw new DataError(`${name}: ${share} can't be used: ${details}; allowed are ${shortPercent(maximum)}.${examples}`, { mend });
   }
   log.warn(`${name}: left out ${share}: ${details}.${examples}`);
 }

@@ -4,9 +4,9 @@
  * Lines that come in one turn of the event loop are handed to the operating system together: one call for each would cost more than
  * the rest of the bookkeeping. Once handed over they survive the end of the process, and a second later also a power cut.
  */
-import { closeSync, createReadStream, fstatSync, fsyncSync, ftruncateSync, openSync, readSync, rmSync } from "node:fs";
+import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readSync, rmSync } from "node:fs";
 import { z } from "zod";
-import { DataError, explainWriteFailure, writeAll } from "../support/index.ts";
+import { DataError, explainWriteFailure, streamJsonLines, writeAll } from "../support/index.ts";
 import type { Rewrite } from "./rewrites-folder.ts";
 
 /** Milliseconds, and UTF-16 units, after which lines are handed over even if the turn goes on. */
@@ -131,40 +131,14 @@ const rewriteSchema = z.object({
  */
 export async function* readLog(log: string): AsyncGenerator<Rewrite[]> {
   const mend = "Remove that line; start the rewriting again and the missing rewrites are made anew.";
-  let torn: { line: number; error: Error } | undefined;
-  let line = 0;
-  for await (const texts of lines(log)) {
-    const rows: Rewrite[] = [];
-    for (const text of texts) {
-      line++;
-      if (torn) throw new DataError(`${log}: line ${torn.line} is not valid JSON (${torn.error.message}).`, { mend });
-      let value: unknown;
-      try {
-        value = JSON.parse(text);
-      } catch (error) {
-        torn = { line, error: error as Error };
-        continue;
-      }
+  for await (const lines of streamJsonLines(log, { mend })) {
+    yield lines.map(({ number, value }) => {
       const found = rewriteSchema.safeParse(value);
-      if (!found.success) {
-        const issue = found.error.issues[0]!;
-        throw new DataError(`${log}: line ${line} is no rewrite: ${issue.path.join(".") || "the whole line"}: ${issue.message}.`, { mend });
-      }
-      rows.push(found.data);
-    }
-    if (rows.length > 0) yield rows;
+      if (found.success) return found.data;
+      const issue = found.error.issues[0]!;
+      throw new DataError(`${log}: line ${number} is no rewrite: ${issue.path.join(".") || "the whole line"}: ${issue.message}.`, { mend });
+    });
   }
-}
-
-/** Lines end with \n and nothing else: a text may hold the line separators of Unicode, which Node's readline splits at. */
-async function* lines(path: string): AsyncGenerator<string[]> {
-  let rest = "";
-  for await (const chunk of createReadStream(path, "utf8")) {
-    const found = (rest + (chunk as string)).split("\n");
-    rest = found.pop()!;
-    yield found;
-  }
-  if (rest !== "") yield [rest];
 }
 
 /** Cuts off a last line that a crash left unfinished; returns the number of lines that stay. */

@@ -1,7 +1,7 @@
 /**
  * Images that turned out to be unreadable: counted, reported, and too many of them are an error.
  */
-import { DataError, log } from "../support/index.ts";
+import { DataError, log, shortPercent } from "../support/index.ts";
 
 /** An image that could not be read. */
 export interface UnreadableImage {
@@ -42,7 +42,7 @@ export class SkippedImages {
   add(images: readonly UnreadableImage[]): void {
     for (const { row, reason } of images) this.#reasons.set(row, reason);
     if (images.length === 0 || this.count <= this.#total * this.#maximum) return;
-    throw new DataError(`${this.#summary()}; allowed are ${this.#maximum * 100} %.${this.#list()}`, {
+    throw new DataError(`${this.#summary()}; allowed are ${shortPercent(this.#maximum)}.${this.#list()}`, {
       mend: "Fetch the images again or take their rows out, or allow a larger share (--max-skipped).",
     });
   }
@@ -53,7 +53,7 @@ export class SkippedImages {
   }
 
   #summary(): string {
-    return `${this.count} of ${this.#total} images can't be read (${Number(((this.count / this.#total) * 100).toPrecision(2))} %)`;
+    return `${this.count} of ${this.#total} images can't be read (${shortPercent(this.count / this.#total, 2)})`;
   }
 
   #list(): string {

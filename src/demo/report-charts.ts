@@ -4,7 +4,8 @@
  * Colours come from the page by class (`series-0`, `series-1`, ...), so that they follow the light and the dark theme and print.
  * Each chart is drawn for a column of about 440 pixels, so that its text stays readable when a phone shows it a little smaller.
  */
-import { type Html, html, n, niceTicks, percent } from "../pages/index.ts";
+import { percent, points } from "../support/index.ts";
+import { type Html, html, n, niceTicks } from "../pages/index.ts";
 import type { Interval } from "../evaluation/index.ts";
 
 /** A bar of a chart: a share, with its interval. */
@@ -124,14 +125,7 @@ function meanLine(lines: readonly (readonly { x: number; y: number }[])[]): { x:
     .map(([x, values]) => ({ x, y: values.reduce((sum, value) => sum + value, 0) / values.length }));
 }
 
-/** 0.031 -> "+3.1"; for differences between shares, in points. */
-export function signedPoints(difference: number): string {
-  const size = Math.abs(100 * difference).toFixed(1);
-  if (Number(size) === 0) return "0.0";
-  return `${difference > 0 ? "+" : "−"}${size}`;
-}
-
 /** "8.7 %", or "8.7 ± 0.6 %" where there are several runs. */
 export function percentInterval({ mean, half }: Interval): string {
-  return half === undefined ? percent(mean) : `${(100 * mean).toFixed(1)} ± ${(100 * half).toFixed(1)} %`;
+  return half === undefined ? percent(mean) : `${points(mean)} ± ${percent(half)}`;
 }

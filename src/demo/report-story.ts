@@ -2,10 +2,9 @@
  * What the numbers say, in sentences. Claims are made only as far as the runs carry them: with one seed a difference is called what
  * it is, a single run; with several it is called clear only where its 95 % interval excludes zero.
  */
+import { percent, points, signedPoints, thousands } from "../support/index.ts";
 import { type DemoMethod, type DemoResults, type Wording, resultRows } from "./demo-results.ts";
-import { percent } from "../pages/index.ts";
 import { type Interval, interval, isClear, pairedDifference } from "../evaluation/index.ts";
-import { signedPoints } from "./report-charts.ts";
 
 /** Mean and interval of one figure over the seeds of a method. */
 export function figure(method: DemoMethod, wording: Wording, top: "top1" | "top5"): Interval {
@@ -44,8 +43,8 @@ export function tellStory(results: DemoResults): Story {
   const runs = new Set(resultRows(results).map(({ seed }) => seed)).size;
   const { world } = results;
   const lead =
-    `${world.trainingImages.toLocaleString("en")} emoji pictures in ${world.trainingStyles.length} drawing styles, ` +
-    `${world.concepts.toLocaleString("en")} things to tell apart, a fourth style (${world.heldOutStyle}) that no model has seen. ` +
+    `${thousands(world.trainingImages)} emoji pictures in ${world.trainingStyles.length} drawing styles, ` +
+    `${thousands(world.concepts)} things to tell apart, a fourth style (${world.heldOutStyle}) that no model has seen. ` +
     `Same pictures, same steps, same cost: the texts are all that differs. ` +
     (runs === 1 ? "One run each, so small differences may be chance." : `Mean of ${runs} runs each, with 95 % intervals.`);
   return {
@@ -96,11 +95,9 @@ function findings(method: DemoMethod, baseline: DemoMethod, pictures: number): s
 
 function verdict(difference: Interval | undefined, certain: boolean): string {
   if (difference === undefined) return "no seed in common, so the two are not compared";
-  const points = signedPoints(difference.mean);
+  const gained = signedPoints(difference.mean);
   const runs =
-    difference.half === undefined
-      ? "points in a single run"
-      : `± ${(100 * difference.half).toFixed(1)} points over ${difference.count} seeds`;
-  if (!certain) return `${points} ${runs}, which chance alone may explain`;
-  return `${points} ${runs}, a ${difference.mean > 0 ? "gain" : "loss"} beyond chance`;
+    difference.half === undefined ? "points in a single run" : `± ${points(difference.half)} points over ${difference.count} seeds`;
+  if (!certain) return `${gained} ${runs}, which chance alone may explain`;
+  return `${gained} ${runs}, a ${difference.mean > 0 ? "gain" : "loss"} beyond chance`;
 }

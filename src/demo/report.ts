@@ -5,11 +5,11 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
-import { DataError, formatDuration, readJson, writeFileAtomic } from "../support/index.ts";
+import { DataError, formatDuration, points, readJson, shortPercent, signedPoints, writeFileAtomic } from "../support/index.ts";
 import { type Html, html, renderPage } from "../pages/index.ts";
 import { type DemoMethod, type DemoPicture, type DemoResults, type Wording, resultRows } from "./demo-results.ts";
 import { interval } from "../evaluation/index.ts";
-import { barChart, lineChart, percentInterval, signedPoints } from "./report-charts.ts";
+import { barChart, lineChart, percentInterval } from "./report-charts.ts";
 import { baselineOf, figure, gain, isBeyondChance, tellStory } from "./report-story.ts";
 import { picture } from "./report-picture.ts";
 import { predictionsSection } from "./report-predictions.ts";
@@ -120,10 +120,10 @@ class Page {
     return html`<div class="tiles">
       ${this.#results.methods.map((method, series) => {
         const value = figure(method, "otherWords", "top5");
-        const half = value.half === undefined ? "" : ` ± ${(100 * value.half).toFixed(1)}`;
+        const half = value.half === undefined ? "" : ` ± ${points(value.half)}`;
         return html`<div class="card tile edge-${series % 5}">
           <p class="label">${method.label}</p>
-          <p class="number">${(100 * value.mean).toFixed(1)}<small>${half} %</small></p>
+          <p class="number">${points(value.mean)}<small>${half} %</small></p>
           <p class="small soft">right thing among the first five of ${this.#results.world.concepts}, in other people's words</p>
         </div>`;
       })}
@@ -219,7 +219,7 @@ class Page {
       const certain = difference !== undefined && isBeyondChance(difference, its, base, this.#results.world.concepts);
       const colour = certain && (difference.mean > 0 ? "good" : "bad");
       const change =
-        difference && `${signedPoints(difference.mean)}${difference.half === undefined ? "" : ` ± ${(100 * difference.half).toFixed(1)}`}`;
+        difference && `${signedPoints(difference.mean)}${difference.half === undefined ? "" : ` ± ${points(difference.half)}`}`;
       const seeds = method.seeds.length;
       return html`<tr>
         <td>
@@ -280,14 +280,14 @@ class Page {
       {
         title: "Other people's words, top-5",
         curves: zeroShot("otherWords"),
-        format: wholePercent,
+        format: (value: number) => shortPercent(value),
         zero: true,
         caption: "Zero-shot on the held-out style while training goes on.",
       },
       {
         title: "The captions' own words, top-5",
         curves: zeroShot("ownWords"),
-        format: wholePercent,
+        format: (value: number) => shortPercent(value),
         zero: true,
         caption: "The same question in the words the models were trained with.",
       },
@@ -389,8 +389,4 @@ class Page {
 
 function shortened(label: string): string {
   return label.length <= 22 ? label : `${label.slice(0, 21).trimEnd()}…`;
-}
-
-function wholePercent(share: number): string {
-  return `${Number((100 * share).toFixed(2))} %`;
 }

@@ -1,4 +1,5 @@
 /** The result as a table of text, for the end of the command. */
+import { points } from "../support/index.ts";
 import type { DemoMethod, DemoResults, Wording } from "./demo-results.ts";
 import { interval } from "../evaluation/index.ts";
 import { figure } from "./report-story.ts";
@@ -31,8 +32,7 @@ export function resultTable({ methods, world }: Pick<DemoResults, "methods" | "w
 /** "12.3 ± 0.4": mean and 95 % interval of one figure over the seeds, in per cent; of one seed, the figure alone. */
 export function scoreText(method: DemoMethod, words: Wording, measure: "top1" | "top5"): string {
   const { mean, half } = figure(method, words, measure);
-  const tenths = (share: number): string => (100 * share).toFixed(1);
-  return half === undefined ? tenths(mean) : `${tenths(mean)} ± ${tenths(half)}`;
+  return half === undefined ? points(mean) : `${points(mean)} ± ${points(half)}`;
 }
 
 /** Mean training time of a run, in whole seconds. */

@@ -11,7 +11,7 @@ import { type ZeroShotResult, zeroShot } from "../evaluation/index.ts";
 import { loadModel, preset } from "../models/index.ts";
 import { type Recipe, derive, emojiClip, emojiLaclip, runRecipe } from "../recipes/index.ts";
 import { chooseEngine } from "../rewriting/index.ts";
-import { formatDuration, log } from "../support/index.ts";
+import { formatDuration, log, percent } from "../support/index.ts";
 import { hasFastBfloat16, torchInfo } from "../torch/index.ts";
 import { type RunEvent, readEvents } from "../training/index.ts";
 import type { Accuracy, DemoExample, DemoMethod, DemoPrediction, DemoResults, DemoSeed, Wording } from "./demo-results.ts";
@@ -155,7 +155,6 @@ async function trainAndAsk(
   });
   const events = readEvents(join(run.path, "events.jsonl"));
   const asked = await ask(run.model, world, device);
-  const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
   const { ownWords, otherWords } = asked.evaluations;
   log.info(`   ${method.label}, seed ${seed}: own words ${percent(ownWords.top1)}, other words ${percent(otherWords.top1)} top-1`);
   return { seed, steps, seconds: trainingSeconds(events), lossCurve: lossCurve(events), ...asked };

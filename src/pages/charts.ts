@@ -4,6 +4,7 @@
  * Colours come from the page by class (`series-0`, `series-1`, ...), so that they follow the light and the dark theme and print.
  * Each chart is drawn for a column of about 440 pixels, so that its text stays readable when a phone shows it a little smaller.
  */
+import { percent, shortPercent } from "../support/index.ts";
 import { type Html, html } from "./html.ts";
 
 /** Number of colours that the page has for series; the first, grey, is for what the others are compared with. */
@@ -89,7 +90,7 @@ export function histogram(title: string, all: readonly HistogramSeries[], { binW
   const grid = ticks.map(
     (tick) =>
       html`<path class="grid" d="M${left} ${n(py(tick))}H${width - right}" />
-        <text class="chart-tick" x="${left - 8}" y="${n(py(tick) + 4)}" text-anchor="end">${wholePercent(tick)}</text>`,
+        <text class="chart-tick" x="${left - 8}" y="${n(py(tick) + 4)}" text-anchor="end">${shortPercent(tick)}</text>`,
   );
   const axis = niceTicks(start, end)
     .filter((tick) => tick >= start && tick <= end)
@@ -151,15 +152,6 @@ export function niceTicks(low: number, high: number): number[] {
   const first = Math.floor(low / step + 1e-9);
   const last = Math.max(first + 1, Math.ceil(high / step - 1e-9));
   return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(6)));
-}
-
-/** 0.0873 -> "8.7 %". */
-export function percent(share: number): string {
-  return `${(100 * share).toFixed(1)} %`;
-}
-
-function wholePercent(share: number): string {
-  return `${Number((100 * share).toFixed(1))} %`;
 }
 
 /** A coordinate as SVG has it, to a tenth. */

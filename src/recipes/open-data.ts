@@ -23,7 +23,7 @@ import {
   probeShards,
   shownShards,
 } from "../data/index.ts";
-import { DataError, UsageError, log, readFolder, sha256 } from "../support/index.ts";
+import { DataError, UsageError, log, readFolder, sha256, shortPercent } from "../support/index.ts";
 import type { Recipe } from "./recipe.ts";
 
 export interface RunData {
@@ -235,7 +235,7 @@ function noRewrites(name: string): UsageError {
 function refuseGaps({ rewrites, minimumMatched = 0.99 }: RunData, name: string, these: string, rewritten: number, usable: number): void {
   if (rewritten >= usable * minimumMatched) return;
   throw new DataError(
-    `${rewrites ?? name}: of ${these}${rewrites === undefined ? "" : ` of ${name}`}, ${rewritten} have a rewrite, expected at least ${minimumMatched * 100} %.`,
+    `${rewrites ?? name}: of ${these}${rewrites === undefined ? "" : ` of ${name}`}, ${rewritten} have a rewrite, expected at least ${shortPercent(minimumMatched)}.`,
     { mend: "Give the rewrites of these samples, with the ids that they were made for (--id-column), or allow gaps (--min-matched)." },
   );
 }

@@ -7,7 +7,7 @@
  */
 import { RewritesWriter, isUsable } from "../data/index.ts";
 import type { Rewrite } from "../data/index.ts";
-import { DataError, EndpointError, InterruptedError, LaclipError, Progress, log } from "../support/index.ts";
+import { DataError, EndpointError, InterruptedError, LaclipError, Progress, log, shortPercent } from "../support/index.ts";
 import { datasetName } from "./captions/captions-input.ts";
 import type { CaptionsInput } from "./captions/captions-input.ts";
 import { isEmpty } from "./captions/captions-survey.ts";
@@ -311,7 +311,7 @@ class Run {
     const { maximumFailed = 0.01 } = this.#options;
     const allowed = maximumFailed === 0 ? 0 : Math.max(fewFailures, Math.floor(maximumFailed * this.#planned));
     if (this.summary.failed > allowed)
-      throw this.#tooManyFailures(`allowed are ${allowed === fewFailures ? String(fewFailures) : `${maximumFailed * 100} %`}`);
+      throw this.#tooManyFailures(`allowed are ${allowed === fewFailures ? String(fewFailures) : shortPercent(maximumFailed)}`);
     if (this.#failuresSinceSuccess >= failuresInARow) throw this.#tooManyFailures(`the last ${failuresInARow} in a row`);
   }
 

@@ -24,10 +24,10 @@ import {
 } from "node:fs";
 import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { DataError, InterruptedError } from "./errors.ts";
 import { explainWriteFailure, writeFileSynced } from "./files.ts";
 import { log } from "./log.ts";
+import { pause } from "./pause.ts";
 
 interface Holder {
   pid: number;
@@ -261,7 +261,7 @@ async function fellSilent(path: string, { holder, what, seconds, signal }: Watch
   log.info(`${path}: this ${what} is locked by process ${holder.pid} on ${holder.host}; looking for ${seconds} s whether it is alive`);
   const [first, started] = [heartbeat(path), performance.now()];
   while (performance.now() - started < seconds * 1000) {
-    await sleep(Math.min(1000, seconds * 250), undefined, { signal }).catch(() => undefined);
+    await pause(Math.min(1, seconds / 4), signal);
     const beat = heartbeat(path);
     if (beat === undefined) return true;
     if (beat !== first || signal?.aborted) return false;

@@ -1,6 +1,7 @@
 /**
  * Progress of long work: a bar with rate and time left on a terminal, a plain line every few seconds elsewhere.
  */
+import { formatDuration } from "./amounts.ts";
 import { log } from "./log.ts";
 
 export interface ProgressOptions {
@@ -66,14 +67,4 @@ export class Progress {
     if (this.#terminal) log.status(this.line(detail));
     else log.info(this.line(detail));
   }
-}
-
-/** 75 -> "1m15s"; 3700 -> "1h01m"; 4 -> "4s". */
-export function formatDuration(seconds: number): string {
-  if (!Number.isFinite(seconds)) return "?";
-  const whole = Math.max(0, Math.round(seconds));
-  if (whole < 60) return `${whole}s`;
-  const pad = (n: number): string => String(n).padStart(2, "0");
-  if (whole < 3600) return `${Math.floor(whole / 60)}m${pad(whole % 60)}s`;
-  return `${Math.floor(whole / 3600)}h${pad(Math.floor((whole % 3600) / 60))}m`;
 }

@@ -3,19 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync,
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import {
-  DataError,
-  LaclipError,
-  Progress,
-  Random,
-  formatDuration,
-  nearest,
-  readBytes,
-  readFolder,
-  readJson,
-  readText,
-  writeFileAtomic,
-} from "./index.ts";
+import { DataError, LaclipError, Progress, Random, nearest, readBytes, readFolder, readJson, readText, writeFileAtomic } from "./index.ts";
 
 describe("random", () => {
   test("the same names give the same draws, other names others, whatever was drawn elsewhere", () => {
@@ -102,10 +90,6 @@ test("errors are known by their mark, not by their class, so that a second copy 
 
 test("near names come first", () => {
   assert.deepEqual(nearest("trainig", ["evaluate", "training", "train"], 2), ["training", "train"]);
-});
-
-test("durations read as people say them", () => {
-  assert.deepEqual([4, 75, 3700, Infinity].map(formatDuration), ["4s", "1m15s", "1h01m", "?"]);
 });
 
 test("progress counts what was done before towards the whole, not towards the rate", () => {

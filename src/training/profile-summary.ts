@@ -1,4 +1,5 @@
 /** Where the time of some steps went: a profile's events by kind of work, and the longest of them. */
+import { percent } from "../support/index.ts";
 import type { Profile, ProfileEvent } from "../torch/index.ts";
 
 /**
@@ -102,7 +103,7 @@ export function summarizeProfile({ events, seconds }: Profile, steps: number, wa
 /** Tables for people, in Markdown. */
 export function profileTables(summary: ProfileSummary): string {
   const { of, steps, seconds, busy, waiting, kinds: byKind, longest } = summary;
-  const share = (part: number): string => `${((100 * part) / seconds).toFixed(1)} %`;
+  const share = (part: number): string => percent(part / seconds);
   const row = (name: string, part: number, calls: string): string => `| ${name} | ${milliseconds(part)} | ${share(part)} | ${calls} |`;
   const idle = Math.max(0, seconds - busy);
   return [

@@ -12,7 +12,7 @@
  *   heartbeat.json     the last finished step and when that was
  *   model/             the finished model
  */
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, fsyncSync, ftruncateSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { TfeventsWriter } from "../formats/index.ts";
 import {
@@ -23,6 +23,7 @@ import {
   log,
   makeFolder,
   readJson,
+  readJsonLines,
   warnOnce,
   writeAll,
   writeFileAtomic,
@@ -45,8 +46,6 @@ export class RunFolder {
   readonly #lock: FolderLock | undefined;
   #events: number | undefined;
   #tfevents: TfeventsWriter | undefined;
-  /** The last line may lack its end. */
-  #cutShort = false;
   readonly #listeners: ((event: RunEvent) => void)[] = [];
 
   private constructor(path: string, lock: FolderLock | undefined) {
@@ -111,21 +110,22 @@ export class RunFolder {
     return existsSync(join(this.model, "laclip.json"));
   }
 
-  /** Events so far; a last line cut short by a crash is left out. */
+  /** Events so far; see `readEvents`. */
   events(): RunEvent[] {
     return readEvents(join(this.path, "events.jsonl"));
   }
 
   /**
-   * Forgets events after `step`: a resumed run makes them again, and no reader should see them twice.
+   * Forgets events after `step`: a resumed run makes them again, and no reader should see them twice. Damaged lines stay as they are.
    */
   rewind(step: number): void {
     if (this.#lock === undefined) return;
-    const kept = this.events().filter((event) => event.step <= step);
+    const file = join(this.path, "events.jsonl");
+    const kept = eventLines(file).filter(({ event }) => event === undefined || event.step <= step);
     const events = this.#events;
     this.#events = undefined;
     if (events !== undefined) closeSync(events);
-    writeFileAtomic(join(this.path, "events.jsonl"), kept.map((event) => `${JSON.stringify(event)}\n`).join(""));
+    writeFileAtomic(file, kept.map(({ text }) => `${text}\n`).join(""));
   }
 
   /** Hears of every event from now on. */
@@ -143,10 +143,7 @@ export class RunFolder {
     for (const listener of this.#listeners) listener(line);
     try {
       this.#events ??= openSync(join(this.path, "events.jsonl"), "a");
-      const text = `${this.#cutShort ? "\n" : ""}${JSON.stringify(line)}\n`;
-      this.#cutShort = true;
-      writeAll(this.#events, Buffer.from(text));
-      this.#cutShort = false;
+      appendWhole(this.#events, Buffer.from(`${JSON.stringify(line)}\n`));
       if (event === "train" || event === "evaluation") this.#plot(step, measures);
     } catch (error) {
       this.#tellLoss(error);
@@ -216,6 +213,17 @@ export class RunFolder {
   }
 }
 
+/** Adds a line, or nothing: what a full disk took of it is taken back, since half a line would spoil the next one too. */
+function appendWhole(file: number, line: Buffer): void {
+  const { size } = fstatSync(file);
+  try {
+    writeAll(file, line);
+  } catch (error) {
+    ftruncateSync(file, size);
+    throw error;
+  }
+}
+
 /** True for a full disk, plain or as our writers say it. */
 function isFull(error: unknown): boolean {
   const code = (one: unknown): unknown => (one as { code?: unknown } | undefined)?.code;
@@ -235,17 +243,27 @@ function keepConfig(path: string, text: string, free: readonly string[]): void {
   }
 }
 
-/** The events of a file; none when there is no file. */
+/**
+ * The events of a file; none when there is no file. A last line that was cut short when the machine died is left out, and so are damaged
+ * lines, of which a warning tells: training is worth more than its log.
+ */
 export function readEvents(path: string): RunEvent[] {
+  return eventLines(path).flatMap(({ event }) => event ?? []);
+}
+
+/** The lines of a file of events; `event` is undefined in damaged ones. */
+function eventLines(path: string): { text: string; event: RunEvent | undefined }[] {
   if (!existsSync(path)) return [];
-  const lines = readFileSync(path, "utf8").split("\n");
-  return lines.flatMap((line) => {
-    try {
-      return [JSON.parse(line) as RunEvent];
-    } catch {
-      return []; // the last line, cut short when the machine died
-    }
+  const { lines } = readJsonLines(path, "file of events", { mend: "Remove that line.", damaged: "mark" });
+  return lines.map(({ number, text, value }) => {
+    if (isEvent(value)) return { text, event: value };
+    warnOnce(`damaged ${path} ${number}`, `${path}: line ${number} is no event; it is passed over.`);
+    return { text, event: undefined };
   });
+}
+
+function isEvent(value: unknown): value is RunEvent {
+  return isRecord(value) && typeof value["event"] === "string" && typeof value["step"] === "number";
 }
 
 /** "training.lr: 0.001 there, 0.002 now" for each leaf that differs. */

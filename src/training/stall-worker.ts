@@ -1,6 +1,7 @@
 /** The thread of `StallWatch`: reads numbers, writes the heartbeat and the report of a standstill. */
 import { readFileSync, readdirSync, renameSync, writeFileSync, writeSync } from "node:fs";
 import { workerData } from "node:worker_threads";
+import { formatDuration } from "../support/index.ts";
 import { type StallJob, phases, place, sharedClock } from "./stall-watch.ts";
 
 const { shared, heartbeat, totalSteps, minutes, exit } = workerData as StallJob;
@@ -52,9 +53,9 @@ function beatNow(file: string, step: number, now: number): void {
 function report(step: number, still: number, now: number): void {
   reported = numbers[place.finished]!;
   const phase = phases[numbers[place.phase]!]!;
-  const where = `${doing[phase]} (for ${duration(now - numbers[place.since]!)})`;
+  const where = `${doing[phase]} (for ${formatDuration((now - numbers[place.since]!) / 1000)})`;
   const steps = step < 0 ? "No step was finished" : `No step was finished after step ${step} of ${totalSteps}`;
-  say(`\nwarning: ${steps} for ${duration(still)}: ${where}. ${threads()}\n`);
+  say(`\nwarning: ${steps} for ${formatDuration(still / 1000)}: ${where}. ${threads()}\n`);
   if (!exit) return;
   say("Asking the run to save and stop, since it was started with --stall-exit.\n");
   asked = now;
@@ -81,9 +82,4 @@ function threads(): string {
   } catch {
     return processor; // no such files outside of Linux, and threads may end while they are counted
   }
-}
-
-function duration(milliseconds: number): string {
-  const seconds = Math.round(milliseconds / 1000);
-  return seconds < 120 ? `${seconds} s` : `${Math.round(seconds / 60)} minutes`;
 }

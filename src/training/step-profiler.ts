@@ -1,7 +1,7 @@
 /** Records some steps of a run and writes where their time went into its folder. */
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { explainWriteFailure, log, makeFolder, writeFileAtomic } from "../support/index.ts";
+import { explainWriteFailure, log, makeFolder, percent, writeFileAtomic } from "../support/index.ts";
 import { type Profile, deviceName, startProfile, worksAside } from "../torch/index.ts";
 import { chromeTrace, profileTables, summarizeProfile } from "./profile-summary.ts";
 
@@ -113,7 +113,7 @@ export class StepProfiler {
     } catch (error) {
       throw explainWriteFailure(error, folder);
     }
-    const most = summary.kinds.slice(0, 3).map(({ name: kind, seconds }) => `${kind} ${((100 * seconds) / summary.seconds).toFixed(0)} %`);
+    const most = summary.kinds.slice(0, 3).map(({ name: kind, seconds }) => `${kind} ${percent(seconds / summary.seconds, 0)}`);
     const milliseconds = (1000 * summary.seconds).toFixed(1);
     log.info(`${milliseconds} ms a step: ${most.join(", ")}. ${file}.md says more; ui.perfetto.dev shows the .json.gz.`);
   }

@@ -16,6 +16,7 @@ import {
   NativeError,
   availableMemory,
   explainWriteFailure,
+  formatBytes,
   log,
   readJson,
   sha256,
@@ -208,13 +209,13 @@ export class StepSplits {
   #settle(step: number, batchSize: number, plain: StepSplit, peak: (split: StepSplit) => number): void {
     const { group, run } = this.#options;
     const words = (split: StepSplit): string => inWords(split, batchSize);
-    const there = inBytes(this.#budget);
+    const there = formatBytes(this.#budget);
     const remembered = readSplits(run.splits);
     this.#entries = remembered.splits;
     this.#factor = remembered.factor ?? 1;
     const { split, fits } = chooseSplit(possibleSplits(batchSize, this.#options, this.#kind, this.#most), peak, this.#budget);
     const before = this.#entries.findLast(({ from }) => from <= step) ?? (step > 0 ? { from: 0, ...plain } : undefined);
-    if (!fits) log.warn(`Even ${words(split)} may take ${inBytes(peak(split))}, and there are ${there} of memory for a step.`);
+    if (!fits) log.warn(`Even ${words(split)} may take ${formatBytes(peak(split))}, and there are ${there} of memory for a step.`);
     if (before !== undefined && this.#allows(before) && (peak(before) <= this.#budget || same(before, split))) {
       if (this.#entries.length === 0) this.#entries = [before];
       // What the second step took was not seen yet: an interruption must not decide what comes of it.
@@ -227,18 +228,18 @@ export class StepSplits {
       log.warn(asAsked(words(before), words(split)));
     } else if (before !== undefined) {
       log.warn(
-        `The run had ${words(before)} until here, which would take ${inBytes(peak(before))}, and there are ${there}: it goes on with ` +
+        `The run had ${words(before)} until here, which would take ${formatBytes(peak(before))}, and there are ${there}: it goes on with ` +
           `${words(split)}. Its weights will round otherwise than they would have.`,
       );
     } else if (!same(split, plain)) {
       log.info(
         (peak(plain) > this.#budget
-          ? `Steps with ${words(plain)} would take ${inBytes(peak(plain))} of memory, and there are ${there}`
-          : `A GPU takes at most ${mostAttentionRows} texts at once`) + `: they have ${words(split)}, some ${inBytes(peak(split))}.`,
+          ? `Steps with ${words(plain)} would take ${formatBytes(peak(plain))} of memory, and there are ${there}`
+          : `A GPU takes at most ${mostAttentionRows} texts at once`) + `: they have ${words(split)}, some ${formatBytes(peak(split))}.`,
       );
       if (group === undefined) this.#lookFrom(step, step + looks);
     } else if (asked) {
-      if (fits) log.info(`Steps take some ${inBytes(peak(split))} of memory, and there are ${there}: they have ${words(split)}.`);
+      if (fits) log.info(`Steps take some ${formatBytes(peak(split))} of memory, and there are ${there}: they have ${words(split)}.`);
     } else {
       this.#entries = [{ from: step, ...split }];
       return;
@@ -274,7 +275,7 @@ export class StepSplits {
     const tooMuch = this.#kind === "processor" && seen > this.#budget && estimate(split) < estimate(entry);
     if (faster || tooMuch) {
       log.info(
-        `Steps take ${inBytes(seen)} of ${inBytes(this.#budget)}: from step ${step + 2} on they have ${inWords(split, input.batchSize)}.`,
+        `Steps take ${formatBytes(seen)} of ${formatBytes(this.#budget)}: from step ${step + 2} on they have ${inWords(split, input.batchSize)}.`,
       );
       this.#replace(step + 1, split, { reason: "measured", seen, memory: this.#budget });
     } else this.#remember();
@@ -375,10 +376,6 @@ function inWords({ microBatch, recomputeBlocks }: StepSplit, batchSize: number):
 
 function asAsked(before: string, now: string): string {
   return `The run had ${before} until here, and goes on with ${now}, as was asked. Its weights will round otherwise than they would have.`;
-}
-
-function inBytes(bytes: number): string {
-  return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : `${Math.max(0, bytes / 1e6).toFixed(0)} MB`;
 }
 
 function tooLarge(error: NativeError, split: StepSplit, shared: boolean): NativeError {

@@ -8,10 +8,10 @@
  * Of several processes all go through the same loop, see run-course.ts.
  */
 import { existsSync, rmSync } from "node:fs";
-import { setImmediate, setTimeout as sleep } from "node:timers/promises";
+import { setImmediate } from "node:timers/promises";
 import { saveModel } from "../models/index.ts";
 import type { Objective } from "../objectives/index.ts";
-import { DivergedError, InterruptedError, Progress, log } from "../support/index.ts";
+import { DivergedError, InterruptedError, Progress, log, pause } from "../support/index.ts";
 import { deviceName } from "../torch/index.ts";
 import { BatchFeed, type FedBatch } from "./batch-feed.ts";
 import { isBest, latestCheckpoint, sweepCheckpoints } from "./checkpoints.ts";
@@ -191,7 +191,7 @@ class Trainer {
       },
     });
     const slow = this.#faults.take("slow-batch", this.#course.step);
-    if (slow !== undefined) await sleep(slow, undefined, signal === undefined ? {} : { signal }).catch(() => {});
+    if (slow !== undefined) await pause(slow / 1000, signal);
     if (signal?.aborted) return "interrupted";
     // An interruption must not have to wait for a loader that hangs.
     const fed = await this.#batches.next(signal);

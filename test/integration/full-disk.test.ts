@@ -39,6 +39,7 @@ function onDisk(options: string, command: string): { code: number | null; said: 
       DISK: disk,
       NODE: process.execPath,
       LACLIP: program,
+      TRAINING: new URL("../../src/training/index.js", import.meta.url).href,
       DATA: join(collection, "captions.csv"),
       REWRITES: rewrites,
       TABLE: table,
@@ -68,6 +69,33 @@ describe("a full disk", { skip: refused }, () => {
       assert.doesNotMatch(left, /\.tmp-|\block\b|\.join-/);
     });
   }
+
+  test("under the events of a run: those that find no room are lost, and take nothing of others with them", () => {
+    const script = `
+      import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+      const { RunFolder } = await import(process.env.TRAINING);
+      const disk = process.env.DISK;
+      writeFileSync(disk + "/ballast", Buffer.alloc(8192));
+      const run = RunFolder.open(disk + "/run", {});
+      const file = disk + "/run/events.jsonl";
+      // Of a size that divides no page, so that the last one is cut.
+      for (let step = 0, before = -1; ; step++) {
+        run.record("note", step, { says: "x".repeat(101) });
+        const { size } = statSync(file);
+        if (size === before) break;
+        before = size;
+      }
+      rmSync(disk + "/ballast");
+      run.record("there is space again", 1);
+      run.close();
+      const lines = readFileSync(file, "utf8").split("\\n");
+      const events = lines.slice(0, -1).map((line) => JSON.parse(line).event);
+      console.error("whole lines:", events.length > 5, "then", JSON.stringify(lines.at(-1)), "last:", events.at(-1));`;
+    const { code, said } = onDisk("size=32k", `"$NODE" --input-type=module -e '${script}'`);
+    assert.match(said, /the disk is full\. Events are lost/);
+    assert.match(said, /whole lines: true then "" last: there is space again/);
+    assert.equal(code, 0, said);
+  });
 
   test("behind standard output", () => {
     const { code, said } = onDisk("size=4k", '"$NODE" "$LACLIP" rewrites export "$REWRITES" --captions "$DATA" --to csv > "$DISK/all.csv"');

@@ -286,6 +286,35 @@ test("a packing goes on with what is missing, and ends with the same bytes", asy
   assert.equal(again.kept, again.shards);
 });
 
+test("a damaged line of the record is named, and so is one that lacks; the tars from there on are made again", async () => {
+  const out = newFolder();
+  const again = async (): ReturnType<typeof pack> => await pack({ out, withRewrites: true, samplesPerShard: 7 });
+  await again();
+  const tars = tarsOf(out);
+  const before = readFileSync(join(out, tars[1]!));
+  const record = join(out, "laclip-pack.jsonl");
+  const lines = readFileSync(record, "utf8").split("\n");
+  for (const [damaged, says, mend] of [
+    [lines.with(2, lines[2]!.slice(0, 20)), /laclip-pack\.jsonl: line 3 is not valid JSON/, /Remove that line and all lines after it/],
+    [lines.with(2, '{"shard":1}'), /laclip-pack\.jsonl: line 3 is no finished tar: from: /, /Remove that line and all lines after it/],
+    [lines.toSpliced(2, 1), /lacks 00001\.tar, though it has others/, /after that of 00000\.tar/],
+    [lines.toSpliced(1, 1), /lacks 00000\.tar, though it has others/, /after the first line/],
+    [lines.with(0, "half a head"), /this record of a packing is damaged/, /another folder/],
+  ] as const) {
+    writeFileSync(record, damaged.join("\n"));
+    await assert.rejects(again(), (error) => {
+      assert.ok(error instanceof DataError);
+      assert.match(error.message, says);
+      assert.match(error.mend!, mend);
+      return true;
+    });
+  }
+  writeFileSync(record, `${lines.slice(0, 2).join("\n")}\n`);
+  const report = await again();
+  assert.deepEqual([report.kept, tarsOf(out)], [1, tars]);
+  assert.deepEqual(readFileSync(join(out, tars[1]!)), before);
+});
+
 test("other settings, captions, rewrites or files are refused", async () => {
   const out = newFolder();
   const settings = { out, withRewrites: true, samplesPerShard: 20 };

@@ -166,7 +166,7 @@ describe("a run that survives", () => {
     const faults = "slow-batch@5=300000";
     const { code, stderr } = await runs.train("stalled", settings, { faults, flags: ["--stall-minutes", "0.2", "--stall-exit"] });
     assert.equal(code, 75, stderr);
-    assert.match(stderr, /No step was finished after step 5 of 12 for \d+ s: it waits for the next batch/);
+    assert.match(stderr, /No step was finished after step 5 of 12 for \d+s: it waits for the next batch/);
     assert.deepEqual(runs.checkpoints("stalled"), ["step-00000005"]);
     await runs.finished("stalled", settings);
     assert.equal(runs.weights("stalled"), runs.weights("whole"));

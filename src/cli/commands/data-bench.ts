@@ -4,7 +4,7 @@
 import type { Command } from "commander";
 import { benchData } from "../../curation/index.ts";
 import type { StageReport } from "../../curation/index.ts";
-import { log } from "../../support/index.ts";
+import { formatBytes, log, percent } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { parseAmount, parseWhole } from "../options.ts";
 
@@ -42,8 +42,8 @@ async function run(path: string, { json, ...options }: BenchFlags): Promise<void
   if (json) return print(report);
   const { shares, limit, advice, processors, shorterSide, bytes } = report;
   const share = shares[limit]!;
-  log.info(`${processors} processors; shorter side of the images ${shorterSide} pixels, ${(bytes / 1000).toFixed(1)} kB a file.`);
-  print(`limit: ${limit} (${Math.round(100 * share)} % of a sample's processor time)`);
+  log.info(`${processors} processors; shorter side of the images ${shorterSide} pixels, ${formatBytes(bytes)} a file.`);
+  print(`limit: ${limit} (${percent(share, 0)} of a sample's processor time)`);
   for (const sentence of advice) print(`  ${sentence}`);
 }
 

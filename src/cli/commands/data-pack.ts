@@ -4,7 +4,7 @@
 import { type Command, Option } from "commander";
 import { openCollection, packShards } from "../../curation/index.ts";
 import type { PackReport } from "../../curation/index.ts";
-import { UsageError, log } from "../../support/index.ts";
+import { UsageError, formatBytes, log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { interruptSignal } from "../interrupt.ts";
 import { parseBytes, parseShare, parseWhole } from "../options.ts";
@@ -105,7 +105,7 @@ async function run(path: string, flags: PackFlags): Promise<void> {
 
 function describe({ out, shards, kept, samples, bytes, resized, converted, skipped, jsonTextKey, jsonTextKeyProbs }: PackReport): void {
   const earlier = kept > 0 ? ` (${kept} of them by an earlier start)` : "";
-  log.info(`${samples} samples in ${shards} ${shards === 1 ? "tar" : "tars"}${earlier}, ${(bytes / 1e6).toFixed(1)} MB: ${out}`);
+  log.info(`${samples} samples in ${shards} ${shards === 1 ? "tar" : "tars"}${earlier}, ${formatBytes(bytes)}: ${out}`);
   if (resized > 0) log.info(`  ${resized} images were made smaller`);
   if (converted > 0) log.info(`  ${converted} images of other formats are PNGs now`);
   if (skipped > 0) log.info(`  ${skipped} images could not be read; skipped.jsonl lists them`);

@@ -4,7 +4,7 @@
 import type { Command } from "commander";
 import { tarFaults, verifyTars } from "../../curation/index.ts";
 import type { TarFaultKind, TarReport } from "../../curation/index.ts";
-import { DataError } from "../../support/index.ts";
+import { DataError, formatBytes } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { parseWhole } from "../options.ts";
 
@@ -33,10 +33,7 @@ export function verifyDataCommand(): Command {
 async function run(paths: string[], { json, ...options }: VerifyFlags): Promise<void> {
   const report = await verifyTars(paths, { ...options, ...(json ? {} : { onTar: (tar) => print(describe(tar)) }) });
   if (json) print(report);
-  else
-    print(
-      `${report.tars.length} ${report.tars.length === 1 ? "tar" : "tars"}, ${report.samples} samples, ${(report.bytes / 1e6).toFixed(1)} MB`,
-    );
+  else print(`${report.tars.length} ${report.tars.length === 1 ? "tar" : "tars"}, ${report.samples} samples, ${formatBytes(report.bytes)}`);
   if (report.faults === 0) return;
   const bad = report.tars.filter(({ counts }) => Object.keys(counts).length > 0);
   const kinds = (Object.keys(tarFaults) as TarFaultKind[]).filter((kind) => bad.some(({ counts }) => counts[kind]));
@@ -53,7 +50,7 @@ function describe({ path, samples, bytes, compared, counts, faults }: TarReport)
   const found = Object.entries(counts).map(([kind, count]) => `${count} ${kind}`);
   const verdict = found.length > 0 ? found.join(", ") : compared ? "as it should be" : "nothing wrong";
   const named = faults.map(({ kind, key, says }) => `  ${kind}${key === undefined ? "" : `, ${printable(key)}`}: ${printable(says)}`);
-  return [`${path}: ${samples} samples, ${(bytes / 1e6).toFixed(1)} MB, ${verdict}`, ...named].join("\n");
+  return [`${path}: ${samples} samples, ${formatBytes(bytes)}, ${verdict}`, ...named].join("\n");
 }
 
 /** One line that can't steer the terminal, whatever a name holds. */

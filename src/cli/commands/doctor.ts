@@ -2,7 +2,7 @@
  * `laclip doctor`: what this machine has, how fast it is, and what to mend.
  */
 import type { Command } from "commander";
-import { UsageError, exitCodes } from "../../support/index.ts";
+import { UsageError, exitCodes, gibibytes } from "../../support/index.ts";
 import { coloured, command, examples, print } from "../command.ts";
 import { deviceFlag } from "../device-option.ts";
 import { type Diagnosis, diagnose } from "../diagnosis.ts";
@@ -85,8 +85,8 @@ export function describe(found: Diagnosis): string {
         ? "not available: `--llm FILE.gguf` needs `npm install node-llama-cpp`; servers and `--llm eda` work without"
         : `node-llama-cpp ${llamaCpp.version}, ${llamaCpp.gpu === null ? "CPU" : `${llamaCpp.gpu} on ${llamaCpp.devices.join(", ")}`}`,
     ],
-    ["disk", `${gibibytes(disk.freeBytes)} free of ${gibibytes(disk.totalBytes)} (${disk.folder})`],
-    ["memory", gibibytes(memoryBytes)],
+    ["disk", `${gibibytes(disk.freeBytes)} GiB free of ${gibibytes(disk.totalBytes)} GiB (${disk.folder})`],
+    ["memory", `${gibibytes(memoryBytes)} GiB`],
   ];
   const width = Math.max(...rows.map(([name]) => name.length));
   return [
@@ -105,8 +105,4 @@ function describeRanks(ranks: Diagnosis["ranks"]): string {
     ? "Gloo between CPUs"
     : "no Gloo between CPUs (it takes the distribution's libtorch-dev and libgloo-dev, and `npm run setup`)";
   return ranks.nccl ? `${gloo}, NCCL between GPUs` : gloo;
-}
-
-function gibibytes(bytes: number): string {
-  return `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 }

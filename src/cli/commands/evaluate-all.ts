@@ -10,7 +10,7 @@ import {
   reportMarkdown,
   taskNames,
 } from "../../evaluation/index.ts";
-import { DataError, InterruptedError, UsageError, log } from "../../support/index.ts";
+import { DataError, InterruptedError, UsageError, log, percent } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { deviceFlag, deviceOfFlag } from "../device-option.ts";
 import { interruptSignal } from "../interrupt.ts";
@@ -130,7 +130,7 @@ function line({ dataset, task, state, reason, result }: EvaluationStep): string 
   if (result === undefined) return `${what}: ${state === "unfit" ? "left out, " : ""}${reason}`;
   const { mainMetric, skipped } = result.laclip!;
   const value = result.metrics[mainMetric];
-  const score = typeof value === "number" ? `${(100 * value).toFixed(2)} %` : String(value);
+  const score = typeof value === "number" ? percent(value, 2) : String(value);
   const left = skipped.count === 0 ? "" : `, ${skipped.count} images left out`;
   return `${what}: ${mainMetric} ${score}${left}${state === "kept" ? " (was there)" : ""}`;
 }

@@ -1,7 +1,7 @@
 /** `laclip evaluate compare`: whether two models differ on the same images, or only by chance. */
 import type { Command } from "commander";
 import { type Comparisons, type ResultComparison, compareResults, metricTitle, readResults, taskTitle } from "../../evaluation/index.ts";
-import { log } from "../../support/index.ts";
+import { log, percent, signedPoints } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { parseWhole } from "../options.ts";
 
@@ -40,8 +40,8 @@ function describe({ comparisons }: Comparisons): string {
     const left = unmatched > 0 ? `, ${unmatched} that only one has left out` : "";
     return [
       `${dataset}, ${taskTitle(task)}, ${metricTitle(metric)} (${items} items of both${left})`,
-      `  first ${share(first.value)} (${share(first.low)} to ${share(first.high)}), second ${share(second.value)} (${share(second.low)} to ${share(second.high)})`,
-      `  difference ${points(difference.value)} points, 95 % interval ${points(difference.low)} to ${points(difference.high)}`,
+      `  first ${percent(first.value)} (${percent(first.low)} to ${percent(first.high)}), second ${percent(second.value)} (${percent(second.low)} to ${percent(second.high)})`,
+      `  difference ${signedPoints(difference.value)} points, 95 % interval ${signedPoints(difference.low)} to ${signedPoints(difference.high)}`,
       `  ${chance(one, comparisons.length)}`,
       ...(differences.length > 0 ? [`  measured in different ways: ${differences.join("; ")}`] : []),
     ].join("\n");
@@ -54,14 +54,6 @@ function chance({ p, adjustedP, test, onlyFirst, onlySecond }: ResultComparison,
   const items = onlyFirst === undefined ? "" : `; right in the first alone ${onlyFirst}, in the second alone ${onlySecond}`;
   const raised = comparisons > 1 ? `, ${rounded(adjustedP)} with all ${comparisons} comparisons in mind (Holm)` : "";
   return `p ${rounded(p)}${raised}, ${which}${items}: ${adjustedP < 0.05 ? "more than chance" : "chance alone may explain it"}`;
-}
-
-function share(value: number): string {
-  return `${(100 * value).toFixed(1)} %`;
-}
-
-function points(value: number): string {
-  return `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(1)}`;
 }
 
 function rounded(p: number): string {

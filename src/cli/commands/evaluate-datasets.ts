@@ -8,7 +8,7 @@ import {
   inspectDatasets,
   inspectRetrievalSets,
 } from "../../evaluation/index.ts";
-import { log } from "../../support/index.ts";
+import { log, thousands } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 
 export function evaluateDatasetsCommand(): Command {
@@ -38,22 +38,20 @@ const states = {
   absent: "not there",
 } as const;
 
-const number = (value: number): string => value.toLocaleString("en-US");
-
 function describe(dataset: InspectedDataset): string {
   const { title, path, classCount, counts, expected, metric } = dataset;
   const score = metric === "acc1" ? "top-1" : "mean per class";
-  const published = Object.entries(expected).map(([split, count]) => `${number(count)} ${split}`);
+  const published = Object.entries(expected).map(([split, count]) => `${thousands(count)} ${split}`);
   const images = counts.map(
     ({ split, found, expected: wanted }) =>
-      `${number(found)} ${split}${wanted === undefined || wanted === found ? "" : ` (of ${number(wanted)})`}`,
+      `${thousands(found)} ${split}${wanted === undefined || wanted === found ? "" : ` (of ${thousands(wanted)})`}`,
   );
   const counted = (path === undefined ? published : images).join(", ") || "none";
-  return paragraph(dataset, `${title}; ${number(classCount)} classes; ${score}; images: ${counted}`);
+  return paragraph(dataset, `${title}; ${thousands(classCount)} classes; ${score}; images: ${counted}`);
 }
 
 function describeRetrieval(dataset: InspectedRetrieval): string {
-  const count = ({ images, captions }: RetrievalCount): string => `${number(images)} images, ${number(captions)} captions`;
+  const count = ({ images, captions }: RetrievalCount): string => `${thousands(images)} images, ${thousands(captions)} captions`;
   const counted = dataset.found ?? dataset.expected.test;
   return paragraph(dataset, `${dataset.title}; retrieval; test: ${counted === undefined ? "none" : count(counted)}`);
 }

@@ -4,7 +4,7 @@ import { type ImageFeatureKind, fewShotDefaults, fewShotTask, imageFeatureKinds,
 import { UsageError } from "../../support/index.ts";
 import { command, examples } from "../command.ts";
 import { parseWhole } from "../options.ts";
-import { type ScoringFlags, addScoringFlags, addTableFlags, parsePositive, percent, runTask } from "./evaluate-options.ts";
+import { type ScoringFlags, addScoringFlags, addTableFlags, parsePositive, runTask, score } from "./evaluate-options.ts";
 
 interface FewShotFlags extends ScoringFlags {
   ways: number;
@@ -66,6 +66,6 @@ async function run(flags: FewShotFlags): Promise<void> {
     task,
     dataset,
     ({ metrics }) =>
-      `${ways}-way ${shots}-shot: ${percent(metrics["acc1"])} ± ${percent(metrics["acc1_interval95"])} (${episodes} episodes, seed ${flags.seed})`,
+      `${ways}-way ${shots}-shot: ${score(metrics["acc1"])} ± ${score(metrics["acc1_interval95"])} (${episodes} episodes, seed ${flags.seed})`,
   );
 }

@@ -11,7 +11,7 @@ import {
 import { UsageError } from "../../support/index.ts";
 import { command, examples } from "../command.ts";
 import { parseShare, parseWhole } from "../options.ts";
-import { type ScoringFlags, addScoringFlags, addTableFlags, parsePositive, percent, runTask } from "./evaluate-options.ts";
+import { type ScoringFlags, addScoringFlags, addTableFlags, parsePositive, runTask, score } from "./evaluate-options.ts";
 
 interface LinearProbeFlags extends ScoringFlags {
   strength?: number;
@@ -85,6 +85,6 @@ async function run(flags: LinearProbeFlags): Promise<void> {
   const dataset = await openEvaluationDataset(flags.dataset, { ...flags, splits: task.splits, worded: false });
   await runTask(flags, task, dataset, ({ metrics: m }) => {
     const strengthNote = m["C"] === undefined ? "" : `  C ${Number(m["C"]).toPrecision(3)}`;
-    return `top-1 ${percent(m["lp_acc1"])}  top-5 ${percent(m["lp_acc5"])}  mean per class ${percent(m["lp_mean_per_class_recall"])}${strengthNote}`;
+    return `top-1 ${score(m["lp_acc1"])}  top-5 ${score(m["lp_acc5"])}  mean per class ${score(m["lp_mean_per_class_recall"])}${strengthNote}`;
   });
 }

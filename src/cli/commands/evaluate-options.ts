@@ -11,7 +11,7 @@ import {
   runOrKeep,
   runTask as runPlannedTask,
 } from "../../evaluation/index.ts";
-import { DataError, log } from "../../support/index.ts";
+import { DataError, log, percent } from "../../support/index.ts";
 import { print } from "../command.ts";
 import { deviceFlag, deviceOfFlag } from "../device-option.ts";
 import { interruptSignal } from "../interrupt.ts";
@@ -106,9 +106,9 @@ export async function runTask(
   }
 }
 
-/** 0.1234 -> "12.34 %" */
-export function percent(share: unknown): string {
-  return `${(100 * Number(share)).toFixed(2)} %`;
+/** A metric as the results' own lines show it: 0.1234 -> "12.34 %". */
+export function score(value: unknown): string {
+  return percent(Number(value), 2);
 }
 
 /** A number above 0. */

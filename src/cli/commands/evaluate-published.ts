@@ -1,4 +1,5 @@
 /** `laclip evaluate published`: what is known of the models of the paper, and how. */
+import { points } from "../../support/index.ts";
 import type { Command } from "commander";
 import { type PublishedModel, metricTitle, publishedModel, publishedModels, taskTitle, taskNames } from "../../evaluation/index.ts";
 import { command, examples, print } from "../command.ts";
@@ -22,7 +23,7 @@ function listOf(models: readonly PublishedModel[]): string {
     .map(({ name, title, numbers: [first, ...others] }) => {
       const more =
         others.length === 0 ? "" : `, and ${others.length} more data sets (${[...new Set(others.map(({ mark }) => mark))].join(", ")})`;
-      return `${name.padEnd(length)}  ${title}: ${first!.dataset} ${percent(first!.value)} (${first!.mark})${more}`;
+      return `${name.padEnd(length)}  ${title}: ${first!.dataset} ${points(first!.value)} (${first!.mark})${more}`;
     })
     .join("\n");
 }
@@ -32,11 +33,7 @@ function numbersOf({ title, numbers }: PublishedModel): string {
     const measured = Object.entries(protocol)
       .map(([key, setting]) => `${key} ${setting}`)
       .join(", ");
-    return `  ${dataset}, ${taskTitle(taskNames[task])}, ${metricTitle(metric)}: ${percent(value)}, ${mark} (${source}); ${measured}`;
+    return `  ${dataset}, ${taskTitle(taskNames[task])}, ${metricTitle(metric)}: ${points(value)}, ${mark} (${source}); ${measured}`;
   });
   return [title, ...lines].join("\n");
-}
-
-function percent(value: number): string {
-  return (100 * value).toFixed(1);
 }

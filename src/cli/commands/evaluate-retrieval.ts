@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type SplitName, openRetrievalDataset, retrievalTask, splitNames } from "../../evaluation/index.ts";
 import { command, examples } from "../command.ts";
-import { type ScoringFlags, addScoringFlags, percent, runTask } from "./evaluate-options.ts";
+import { type ScoringFlags, addScoringFlags, runTask, score } from "./evaluate-options.ts";
 
 interface RetrievalFlags extends ScoringFlags {
   split: SplitName;
@@ -37,7 +37,7 @@ async function run(flags: RetrievalFlags): Promise<void> {
       ] as const
     )
       .map(([name, words]) => {
-        const found = recalls.map((place) => `recall@${place} ${percent(metrics[`${name}_recall@${place}`])}`).join("  ");
+        const found = recalls.map((place) => `recall@${place} ${score(metrics[`${name}_recall@${place}`])}`).join("  ");
         return `${words}: ${found}  median rank ${metrics[`${name}_median_rank`]}`;
       })
       .join("\n"),

@@ -26,7 +26,7 @@ import { deviceOfFlag } from "../device-option.ts";
 import { interruptSignal } from "../interrupt.ts";
 import { parseWhole } from "../options.ts";
 import { version } from "../version.ts";
-import { type ScoringFlags, addScoringFlags, addTableFlags, featureStore } from "./evaluate-options.ts";
+import { type ScoringFlags, addScoringFlags, addTableFlags, featureStore, score } from "./evaluate-options.ts";
 
 interface ZeroShotFlags extends ScoringFlags {
   split: SplitName;
@@ -149,9 +149,7 @@ function scores(metrics: Readonly<Record<string, unknown>>, { metric, published,
     ["mean_per_class_recall", "mean per class"],
   ] as const;
   if (published) log.info(`* the score by which ${title} is told of.`);
-  return shown
-    .map(([name, title]) => `${title} ${(100 * Number(metrics[name])).toFixed(2)} %${published && name === metric ? "*" : ""}`)
-    .join("  ");
+  return shown.map(([name, title]) => `${title} ${score(metrics[name])}${published && name === metric ? "*" : ""}`).join("  ");
 }
 
 function predictions(items: readonly ClassifiedItem[]): unknown[] {

@@ -1,7 +1,7 @@
 /** `laclip rewrite --dry-run`: what the same command without it will take. */
 import { estimateRewriting } from "../../rewriting/index.ts";
 import type { EstimateOptions, RewriteEstimate } from "../../rewriting/index.ts";
-import { formatDuration, log } from "../../support/index.ts";
+import { formatDuration, log, percent } from "../../support/index.ts";
 import { print } from "../command.ts";
 
 /** Rewrites a sample, writes nothing, and prints time, tokens and cost. */
@@ -22,7 +22,7 @@ function describe({ dataset, captions, model, sources, seconds, cost }: RewriteE
       source.promptTokens.toFixed(0),
       source.tokens.toFixed(1),
       source.requests.toFixed(2),
-      `${(source.usable * 100).toFixed(0)} %`,
+      percent(source.usable, 0),
       formatDuration(source.seconds),
       ...(source.cost === undefined ? [] : [source.cost.toFixed(2)]),
     ]),

@@ -4,8 +4,7 @@
  * What passes (a broken connection, a busy server) is told apart from what stays (no such file, no permission): only the first is tried
  * again. Waits grow, and are drawn at random around their length, so that the ranks of a run don't come back all at once.
  */
-import { setTimeout as sleep } from "node:timers/promises";
-import { EndpointError, InterruptedError, LaclipError, log } from "../../support/index.ts";
+import { EndpointError, InterruptedError, LaclipError, log, pause } from "../../support/index.ts";
 
 export interface Patience {
   /** Seconds without a byte after which a connection counts as broken. Default 30. */
@@ -101,11 +100,8 @@ export class Retries {
     const grown = Math.min(longestWaitSeconds, firstWaitSeconds * 2 ** this.#failures++) * (0.5 + Math.random());
     const wait = Math.max(waitSeconds ?? 0, grown);
     log.debug(`${this.shown}: ${message}; ${reached}. Trying again in ${wait.toFixed(1)} s.`);
-    try {
-      await sleep(wait * 1000, undefined, signal ? { signal } : {});
-    } catch {
-      refuseStopped(signal);
-    }
+    await pause(wait, signal);
+    refuseStopped(signal);
   }
 }
 

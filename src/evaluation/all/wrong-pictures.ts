@@ -6,7 +6,7 @@ import { existsSync, rmSync } from "node:fs";
 import { z } from "zod";
 import { type EvaluationItem, evaluationBatches } from "../../data/index.ts";
 import { encodeJpeg } from "../../images/index.ts";
-import { readText, writeFileAtomic } from "../../support/index.ts";
+import { readJsonLines, writeFileAtomic } from "../../support/index.ts";
 import { classScores, confusionMatrix } from "../results/confusion.ts";
 import type { ClassifiedItem } from "../results/outcomes.ts";
 import { type EvaluationResult, type StoredResult, resultPlace } from "../results/result.ts";
@@ -80,19 +80,13 @@ export async function writeWrongPictures(
   return lines.length;
 }
 
-/** The pictures beside a result; none where there is no such file. Lines that are no pictures are left out. */
+/** The pictures beside a result; none where there is no such file. Lines that are no pictures are left out: a report without them is better than none. */
 export function readWrongPictures({ path }: StoredResult): WrongPicture[] {
   const file = path.replace(/\.json$/, ending);
   if (!existsSync(file)) return [];
-  return readText(file, "file of pictures")
-    .split("\n")
-    .flatMap((line) => {
-      if (line === "") return [];
-      try {
-        const parsed = pictureSchema.safeParse(JSON.parse(line));
-        return parsed.success ? [parsed.data] : [];
-      } catch {
-        return [];
-      }
-    });
+  const { lines } = readJsonLines(file, "file of pictures", { mend: "Evaluate again.", damaged: "mark" });
+  return lines.flatMap(({ value }) => {
+    const picture = pictureSchema.safeParse(value);
+    return picture.success ? [picture.data] : [];
+  });
 }

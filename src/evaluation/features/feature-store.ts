@@ -12,9 +12,10 @@
  *
  * A folder may be deleted at any time: the features are made again.
  */
-import { appendFileSync, existsSync, readFileSync } from "node:fs";
+import { appendFileSync, existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { z } from "zod";
 import { type StoredTensor, readSafetensors, writeSafetensors } from "../../formats/index.ts";
 import {
   FolderLock,
@@ -22,6 +23,7 @@ import {
   explainWriteFailure,
   log,
   makeFolder,
+  readJsonLines,
   replaceFile,
   sha256,
   sha256File,
@@ -64,12 +66,14 @@ export interface FeatureRequest {
   readonly make: MakeFeatures;
 }
 
-interface ChunkLine {
-  from: number;
-  to: number;
-  sha256: string;
-  unreadable: { row: number; reason: string }[];
-}
+const chunkSchema = z.object({
+  from: z.number().int().nonnegative(),
+  to: z.number().int().nonnegative(),
+  sha256: z.string(),
+  unreadable: z.array(z.object({ row: z.number().int(), reason: z.string() })),
+});
+
+type ChunkLine = z.infer<typeof chunkSchema>;
 
 const rowsName = "rows";
 
@@ -149,18 +153,16 @@ export class FeatureStore {
 async function soundLines(entry: string, tell: (complaint: string) => void): Promise<ChunkLine[]> {
   const path = join(entry, "chunks.jsonl");
   if (!existsSync(path)) return [];
-  const lines = readFileSync(path, "utf8")
-    .split("\n")
-    .flatMap((text) => {
-      try {
-        return [JSON.parse(text) as ChunkLine];
-      } catch {
-        return []; // the last line of a process that was killed
-      }
-    })
-    .sort((a, b) => a.from - b.from);
+  // A damaged line costs the time of its chunk, and must not cost more.
+  const { lines } = readJsonLines(path, "list of chunks", { mend: "Remove that line.", damaged: "mark" });
+  const known = lines.flatMap(({ number, value }) => {
+    const line = chunkSchema.safeParse(value);
+    if (line.success) return [line.data];
+    tell(`${path}: line ${number} is no chunk; its features are made again.`);
+    return [];
+  });
   const sound: ChunkLine[] = [];
-  for (const line of lines) {
+  for (const line of known.toSorted((a, b) => a.from - b.from)) {
     if (line.from < (sound.at(-1)?.to ?? 0)) continue;
     const file = chunkFile(entry, line.from);
     const hash = existsSync(file) ? await sha256File(file) : undefined;

@@ -138,6 +138,29 @@ describe("features of images", () => {
     assert.equal(await passes(() => imageFeatures(loaded, items, options(store))), 0);
   });
 
+  test("a damaged line in the list of chunks costs its chunk alone, and is said", async (t) => {
+    const store = fresh();
+    await imageFeatures(loaded, items, options(store));
+    const list = join(store.folder, readdirSync(store.folder)[0]!, "chunks.jsonl");
+    const expected = (await direct()).token;
+    for (const bad of ["\0\0\0", "null", '{"from":8,"to":16}']) {
+      const lines = readFileSync(list, "utf8").trimEnd().split("\n");
+      const at = lines.findIndex((line) => line.includes('"from":8,'));
+      lines[at] = bad;
+      // A bad last line would be that of a process that was killed.
+      writeFileSync(list, `${[...lines.slice(at, at + 1), ...lines.slice(0, at), ...lines.slice(at + 1)].join("\n")}\n`);
+      const said: string[] = [];
+      const written = t.mock.method(process.stderr, "write", (text: string) => said.push(text) > 0);
+      let result: ImageFeatures | undefined;
+      const made = await passes(async () => (result = await imageFeatures(loaded, items, options(store))));
+      written.mock.restore();
+      assert.equal(made, 2, "the chunk's eight images, and no others");
+      near(result!.features.toFloat32Array(), expected);
+      assert.match(said.join(""), /chunks\.jsonl: line 1 is no chunk; its features are made again/);
+      assert.equal(await passes(() => imageFeatures(loaded, items, options(store))), 0);
+    }
+  });
+
   test("other weights, sizes, images, times and orders are other entries", async () => {
     const store = fresh();
     await imageFeatures(loaded, items, options(store));

@@ -6,7 +6,7 @@
  *
  * Shapes: N rows, D features, K classes.
  */
-import { DataError, Random, UsageError, log } from "../../support/index.ts";
+import { DataError, Random, UsageError, log, percent } from "../../support/index.ts";
 import { Tensor, cat, scope } from "../../torch/index.ts";
 import { type ClassificationMetrics, classificationMetrics } from "../metrics.ts";
 import { LinearClassifier } from "./linear-classifier.ts";
@@ -128,7 +128,7 @@ async function search(
       const classifier = LinearClassifier.fromScaled(fit.parameters, regression.scaling);
       const score = probeMetrics(classifier, validation)[metric];
       classifier.dispose();
-      log.info(`C = ${strength.toPrecision(3)}: ${(100 * score).toFixed(2)} % of the validation images, ${fit.iterations} iterations`);
+      log.info(`C = ${strength.toPrecision(3)}: ${percent(score, 2)} of the validation images, ${fit.iterations} iterations`);
       return score;
     });
     return { best: best.strength, sweep: tried, parameters: fits.get(best.strength)!.parameters.clone().keep() };

@@ -4,6 +4,7 @@
  *
  * Colours come from the page by class (`series-1`, ...), so that they follow the light and the dark theme and print.
  */
+import { percent, points, shortPercent } from "../../support/index.ts";
 import { type Html, html, n, niceTicks, seriesColours } from "../../pages/index.ts";
 import type { Calibration } from "../results/calibration.ts";
 import type { AblationTable } from "./ablation.ts";
@@ -37,10 +38,10 @@ export function valuesChart({ rows, models }: Report): Html {
     const ring = published.find((number) => number !== undefined);
     return {
       label,
-      ring: ring && { value: ring.value, said: `published: ${(100 * ring.value).toFixed(1)} % (${ring.mark})` },
+      ring: ring && { value: ring.value, said: `published: ${percent(ring.value)} (${ring.mark})` },
       dots: cells.map((cell, model) => {
         if (!cell) return undefined;
-        const said = `${models[model]}: ${label}, ${metricTitle(metric)} ${(100 * cell.value).toFixed(1)} %`;
+        const said = `${models[model]}: ${label}, ${metricTitle(metric)} ${percent(cell.value)}`;
         return { value: cell.value, low: cell.interval?.low, high: cell.interval?.high, colour: colourOf(model), said };
       }),
     };
@@ -56,13 +57,13 @@ export function ablationChart({ columns, variants }: AblationTable): Html {
       const cell = cells[i];
       if (!cell) return undefined;
       const { mean, half, count } = cell.value;
-      const around = half === undefined ? "" : ` ± ${(100 * half).toFixed(1)}`;
+      const around = half === undefined ? "" : ` ± ${points(half)}`;
       return {
         value: mean,
         low: half === undefined ? undefined : mean - half,
         high: half === undefined ? undefined : mean + half,
         colour: colourOf(variant),
-        said: `${title}: ${(100 * mean).toFixed(1)}${around} %, ${count} ${count === 1 ? "seed" : "seeds"}`,
+        said: `${title}: ${points(mean)}${around} %, ${count} ${count === 1 ? "seed" : "seeds"}`,
       };
     }),
   }));
@@ -81,7 +82,7 @@ function dotChart(title: string, rows: readonly DotRow[]): Html {
   const grid = ticks.map(
     (tick) =>
       html`<path class="grid" d="M${n(px(tick))} 0V${height - 26}" />
-        <text class="chart-tick" x="${n(px(tick))}" y="${height - 8}" text-anchor="middle">${Number((100 * tick).toPrecision(3))} %</text>`,
+        <text class="chart-tick" x="${n(px(tick))}" y="${height - 8}" text-anchor="middle">${shortPercent(tick)}</text>`,
   );
   const drawn = rows.map(({ label, dots, ring }, row) => {
     const top = row * step;
@@ -124,12 +125,12 @@ export function reliabilityChart(title: string, { bins }: Calibration, colour: n
   const ticks = niceTicks(0, 1).map(
     (tick) =>
       html`<path class="grid" d="M${left} ${n(py(tick))}h${side}" />
-        <text class="chart-tick" x="${left - 6}" y="${n(py(tick) + 4)}" text-anchor="end">${100 * tick} %</text>
+        <text class="chart-tick" x="${left - 6}" y="${n(py(tick) + 4)}" text-anchor="end">${shortPercent(tick)}</text>
         <text class="chart-tick" x="${n(px(tick))}" y="${top + side + 17}" text-anchor="middle">${100 * tick}</text>`,
   );
   const bars = bins.map(({ from, to, images, confidence, accuracy }) => {
     if (images === 0) return undefined;
-    const said = `${images} images with a confidence of ${(100 * from).toFixed(0)} to ${(100 * to).toFixed(0)} %: ${(100 * confidence).toFixed(1)} % sure, ${(100 * accuracy).toFixed(1)} % right`;
+    const said = `${images} images with a confidence of ${points(from, 0)} to ${percent(to, 0)}: ${percent(confidence)} sure, ${percent(accuracy)} right`;
     const tall = (images / most) * histogramHeight;
     return html`<g>
       <title>${said}</title>

@@ -6,7 +6,7 @@
  * Names of classes, models and files are data: they are escaped wherever they stand.
  */
 import { type Html, html, renderPage } from "../../pages/index.ts";
-import { LaclipError } from "../../support/index.ts";
+import { LaclipError, percent, points, signedPoints } from "../../support/index.ts";
 import { readWrongPictures } from "../all/wrong-pictures.ts";
 import { calibration } from "../results/calibration.ts";
 import { classScores, confusedPairs, confusionMatrix } from "../results/confusion.ts";
@@ -15,7 +15,7 @@ import type { StoredResult } from "../results/result.ts";
 import type { AblationTable } from "./ablation.ts";
 import { ablationChart, colourOf, confusionChart, reliabilityChart, valuesChart } from "./report-charts.ts";
 import { reportScript, reportStyle } from "./report-look.ts";
-import { Flags, isClearlyOther, legend, percent, reportMarkdown, signed, withHalf } from "./report-tables.ts";
+import { Flags, isClearlyOther, legend, reportMarkdown, withHalf } from "./report-tables.ts";
 import { type Report, type ReportCell, type ReportRow, markSign, metricTitle, taskTitle } from "./report.ts";
 
 /** Classes up to which all confusions are drawn. */
@@ -90,7 +90,7 @@ function resultsTable({ models, published, rows, means }: Report, flags: Flags):
                 <td><b>mean of ${datasets}</b></td>
                 <td>${taskTitle(task)}</td>
                 <td></td>
-                ${values.map((value) => html`<td><b>${percent(value)}</b></td>`)} ${published.map(() => html`<td></td>`)}
+                ${values.map((value) => html`<td><b>${points(value)}</b></td>`)} ${published.map(() => html`<td></td>`)}
               </tr>`,
           )}
         </tfoot>`
@@ -108,7 +108,7 @@ function resultsRow(row: ReportRow, models: readonly string[], publishedTitles: 
     ${row.published.map(
       (number, i) =>
         html`<td data-label="${publishedTitles[i]}" data-value="${number?.value ?? -1}">
-          ${number && html`<span class="${number.mark}" title="${number.source}">${percent(number.value)}${markSign(number.mark)}</span><small>${number.mark}</small>`}
+          ${number && html`<span class="${number.mark}" title="${number.source}">${points(number.value)}${markSign(number.mark)}</span><small>${number.mark}</small>`}
         </td>`,
     )}
   </tr>`;
@@ -117,18 +117,19 @@ function resultsRow(row: ReportRow, models: readonly string[], publishedTitles: 
 function cellHtml(cell: ReportCell, first: string, flags: Flags): Html {
   const { value, interval, comparison, published, skipped } = cell;
   const flag = published === undefined ? "" : flags.sign(published.differences);
-  return html`<b>${percent(value)}</b>${isClearlyOther(cell) && "*"}
-    ${interval && html`<small class="range">${percent(interval.low)}–${percent(interval.high)}</small>`}
+  return html`<b>${points(value)}</b>${isClearlyOther(cell) && "*"}
+    ${interval && html`<small class="range">${points(interval.low)}–${points(interval.high)}</small>`}
     ${
       comparison &&
       html`<small title="to ${first}" class="${isClearlyOther(cell) ? (comparison.difference.value > 0 ? "good" : "bad") : ""}">
-        ${signed(comparison.difference.value)}, p ${pValue(comparison.adjustedP)}
+        ${signedPoints(comparison.difference.value)}, p ${pValue(comparison.adjustedP)}
       </small>`
     }
     ${
       published &&
       html`<small title="${published.differences.join("; ")}"
-        >Δ ${signed(published.difference)}${markSign(published.number.mark)} to ${published.model} <span class="flag">${flag}</span></small
+        >Δ ${signedPoints(published.difference)}${markSign(published.number.mark)} to ${published.model}
+        <span class="flag">${flag}</span></small
       >`
     }
     ${skipped > 0 && html`<small class="bad">${skipped} images left out</small>`}`;
@@ -171,7 +172,7 @@ function ablationSection(ablation: AblationTable): Html {
                     ${
                       difference &&
                       html`<small class="${beyond ? (difference.mean > 0 ? "good" : "bad") : ""}"
-                        >${signed(difference.mean)}${difference.half !== undefined && ` ± ${percent(difference.half)}`}</small
+                        >${signedPoints(difference.mean)}${difference.half !== undefined && ` ± ${points(difference.half)}`}</small
                       >`
                     }
                   </td>`;
@@ -194,7 +195,7 @@ async function classificationSections({ rows, models }: Report): Promise<Html[]>
       if (!drawn) continue;
       sections.push(
         html`<details class="classification" ${sections.length === 0 && html` open`}>
-          <summary>${title} <small>${taskTitle(task)}, ${models[model]}: ${percent(cell.value)} %</small></summary>
+          <summary>${title} <small>${taskTitle(task)}, ${models[model]}: ${percent(cell.value)}</small></summary>
           ${drawn}
         </details>`,
       );
@@ -213,7 +214,7 @@ async function classificationSections({ rows, models }: Report): Promise<Html[]>
 function scoreList({ result: { metrics, laclip } }: StoredResult): string {
   const scores = ["acc1", "acc5", "mean_per_class_recall", "lp_acc1", "lp_acc5", "lp_mean_per_class_recall"].flatMap((name) => {
     const value = metrics[name];
-    return typeof value === "number" ? [`${metricTitle(name)} ${percent(value)} %`] : [];
+    return typeof value === "number" ? [`${metricTitle(name)} ${percent(value)}`] : [];
   });
   const { images, classes } = laclip!.counts;
   const strength = typeof metrics["C"] === "number" ? [`C ${Number(metrics["C"].toPrecision(3))}`] : [];
@@ -239,10 +240,10 @@ async function classificationDetails({ stored }: ReportCell, title: string, colo
         <h3>Confidence</h3>
         ${reliabilityChart(`Reliability of ${title}`, calibrated, colour)}
         <figcaption>
-          Right as often as sure? Bars on the dashed line would be. Expected calibration error ${percent(calibrated.expectedError)} points
-          in ${calibrated.bins.length} bins, log loss
+          Right as often as sure? Bars on the dashed line would be. Expected calibration error ${points(calibrated.expectedError)} points in
+          ${calibrated.bins.length} bins, log loss
           ${calibrated.logLoss.toFixed(3)}${logitScale !== undefined && `, at the model's own scale of ${logitScale.toFixed(1)}`}. On the
-          whole it is ${percent(Math.abs(calibrated.overconfidence))} points ${calibrated.overconfidence > 0 ? "surer" : "less sure"} than
+          whole it is ${points(Math.abs(calibrated.overconfidence))} points ${calibrated.overconfidence > 0 ? "surer" : "less sure"} than
           right.
         </figcaption>
       </figure>

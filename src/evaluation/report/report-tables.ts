@@ -1,4 +1,5 @@
 /** A report as a table in Markdown, LaTeX or csv. Values in text tables are per cent; csv has the numbers as the results say them. */
+import { points, signedPoints } from "../../support/index.ts";
 import { csvLine } from "../../formats/index.ts";
 import type { AblationTable } from "./ablation.ts";
 import { type Report, type ReportCell, type ReportRow, markSign, metricTitle, taskTitle } from "./report.ts";
@@ -16,13 +17,13 @@ export function reportMarkdown(report: Report): string {
     taskTitle(row.task),
     metricTitle(row.metric),
     ...row.cells.map((cell) => cellText(cell, flags)),
-    ...row.published.map((number) => (number ? `${percent(number.value)}${markSign(number.mark)}` : "")),
+    ...row.published.map((number) => (number ? `${points(number.value)}${markSign(number.mark)}` : "")),
   ]);
   const means = report.means.map(({ task, datasets, values }) => [
     `**mean of ${datasets}**`,
     taskTitle(task),
     "",
-    ...values.map(percent),
+    ...values.map((value) => points(value)),
     ...published.map(() => ""),
   ]);
   const table = [head, head.map((_, i) => (i < 3 ? "---" : "--:")), ...rows, ...means].map((row) => row.map(escapeMarkdown));
@@ -42,11 +43,11 @@ export function reportLatex(report: Report): string {
       taskTitle(row.task),
       metricTitle(row.metric),
       ...row.cells.map((cell) => cellText(cell, flags)),
-      ...row.published.map((number) => (number ? `${percent(number.value)}${markSign(number.mark)}` : "")),
+      ...row.published.map((number) => (number ? `${points(number.value)}${markSign(number.mark)}` : "")),
     ]),
   );
   const foot = means.map(({ task, datasets, values }) =>
-    line([`mean of ${datasets}`, taskTitle(task), "", ...values.map(percent), ...published.map(() => "")]),
+    line([`mean of ${datasets}`, taskTitle(task), "", ...values.map((value) => points(value)), ...published.map(() => "")]),
   );
   const comments = legend(report, flags).map((text) => `% ${text}`);
   return [
@@ -149,11 +150,11 @@ export class Flags {
 function cellText(cell: ReportCell | undefined, flags: Flags): string {
   if (!cell) return "";
   const { value, interval, published } = cell;
-  const range = interval ? ` (${percent(interval.low)}–${percent(interval.high)})` : "";
+  const range = interval ? ` (${points(interval.low)}–${points(interval.high)})` : "";
   const delta = published
-    ? ` Δ ${signed(published.difference)}${markSign(published.number.mark)} ${flags.sign(published.differences)}`
+    ? ` Δ ${signedPoints(published.difference)}${markSign(published.number.mark)} ${flags.sign(published.differences)}`
     : "";
-  return `${percent(value)}${range}${isClearlyOther(cell) ? "*" : ""}${delta}`.trimEnd();
+  return `${points(value)}${range}${isClearlyOther(cell) ? "*" : ""}${delta}`.trimEnd();
 }
 
 /** True where the cell differs from the first model's beyond chance. */
@@ -197,7 +198,7 @@ function ablationCells({ columns, variants }: AblationTable): { head: string[]; 
     ...cells.map((cell) => {
       if (!cell) return "";
       const { value, difference } = cell;
-      return `${withHalf(value)}${difference ? ` Δ ${signed(difference.mean)}${difference.half === undefined ? "" : ` ± ${percent(difference.half)}`}` : ""}`;
+      return `${withHalf(value)}${difference ? ` Δ ${signedPoints(difference.mean)}${difference.half === undefined ? "" : ` ± ${points(difference.half)}`}` : ""}`;
     }),
   ]);
   return { head, rows };
@@ -205,19 +206,7 @@ function ablationCells({ columns, variants }: AblationTable): { head: string[]; 
 
 /** "12.3 ± 0.4", or "12.3" for a single seed. */
 export function withHalf({ mean, half }: { mean: number; half: number | undefined }): string {
-  return half === undefined ? percent(mean) : `${percent(mean)} ± ${percent(half)}`;
-}
-
-/** 0.4838 -> "48.4" */
-export function percent(share: number): string {
-  return (100 * share).toFixed(1);
-}
-
-/** 0.012 -> "+1.2" */
-export function signed(difference: number): string {
-  const text = percent(Math.abs(difference));
-  if (Number(text) === 0) return "0.0";
-  return `${difference < 0 ? "−" : "+"}${text}`;
+  return half === undefined ? points(mean) : `${points(mean)} ± ${points(half)}`;
 }
 
 function escapeMarkdown(text: string): string {

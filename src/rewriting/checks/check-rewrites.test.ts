@@ -148,7 +148,7 @@ test("many captions are dealt into small files and come out the same", async () 
   const many = Array.from({ length: 300 }, (_, i) => ({ id: `n${i}`, caption: `dog number ${i} on the grass` }));
   const rows = many.flatMap(({ id }, i) => [
     { id, source: "two", text: `grass with dog ${i}` },
-    { id, source: "one", text: i % 3 === 0 ? `grass with dog ${i}` : `"grüne" Wiese\t${i % 7}` },
+    { id, source: "one", text: i % 3 === 0 ? `grass with dog ${i}` : `"grüne" Wiese\t${i % 7}\u2028und mehr` },
   ]);
   const table = join(temporary, "many.jsonl");
   writeFileSync(

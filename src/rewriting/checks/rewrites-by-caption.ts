@@ -5,11 +5,10 @@
  * dealt into small files by the hash of the id, so that what belongs together lies in the same one; then one after the other is read
  * (a grace join).
  */
-import { appendFileSync, createReadStream, rmSync } from "node:fs";
+import { appendFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import type { HeldImages, Rewrite, RewritesFolder } from "../../data/index.ts";
-import { explainWriteFailure, makeFolder } from "../../support/index.ts";
+import { explainWriteFailure, makeFolder, streamJsonLines } from "../../support/index.ts";
 import { placeOf } from "./caption-sample.ts";
 import type { CaptionRow, CaptionsInput } from "../captions/captions-input.ts";
 import { isEmpty } from "../captions/captions-survey.ts";
@@ -130,18 +129,6 @@ async function deal(
 }
 
 async function* dealt<T>(working: string, name: string, part: number): AsyncGenerator<T[]> {
-  let batch: T[] = [];
-  const input = createReadStream(pathOf(working, name, part), "utf8");
-  try {
-    for await (const line of createInterface({ input, crlfDelay: Infinity })) {
-      batch.push(JSON.parse(line) as T);
-      if (batch.length < 2000) continue;
-      yield batch;
-      batch = [];
-    }
-    if (batch.length > 0) yield batch;
-  } finally {
-    // Left early, the lines end and the file stays open.
-    input.destroy();
-  }
+  const mend = "Start the same command again: it makes this file anew.";
+  for await (const lines of streamJsonLines(pathOf(working, name, part), { mend })) yield lines.map(({ value }) => value as T);
 }

@@ -7,7 +7,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import type { ChatWrapper, Llama, LlamaModel, LlamaOptions } from "node-llama-cpp";
 import type { GgufHeader } from "../../formats/index.ts";
-import { EndpointError, UsageError, log } from "../../support/index.ts";
+import { EndpointError, UsageError, formatBytes, log } from "../../support/index.ts";
 import { gpuComplaint, nvidiaGpu, tryLlamaCpp } from "./llama-cpp-trial.ts";
 import type { GpuKind } from "./llama-cpp-trial.ts";
 
@@ -112,7 +112,7 @@ export async function modelFile(model: string, modelsFolder: string | undefined,
       ...(signal === undefined ? {} : { signal }),
       onProgress: ({ totalSize, downloadedSize }) => {
         const percent = Math.floor((downloadedSize / Math.max(1, totalSize)) * 100);
-        if (percent >= shown + 10) log.info(`downloading ${model}: ${(shown = percent)} % of ${(totalSize / 1e9).toFixed(2)} GB`);
+        if (percent >= shown + 10) log.info(`downloading ${model}: ${(shown = percent)} % of ${formatBytes(totalSize)}`);
       },
     });
   } catch (error) {

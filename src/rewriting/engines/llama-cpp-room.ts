@@ -4,7 +4,7 @@
 import { availableParallelism } from "node:os";
 import type { Llama, LlamaContext, LlamaModel, LlamaModelOptions } from "node-llama-cpp";
 import type { GgufHeader } from "../../formats/index.ts";
-import { UsageError, log } from "../../support/index.ts";
+import { UsageError, gibibytes, log } from "../../support/index.ts";
 import { asManyAsFit, batchOnGpu, contextBytes, mostSequences, sequencesOnGpu, sequencesOnProcessor } from "./llama-cpp-memory.ts";
 
 /** What is asked for; each default is that of LlamaCppOptions. */
@@ -106,8 +106,7 @@ export function describeRoom(room: {
   const captions = `${sequences === 1 ? "one caption" : `${sequences} captions`} at once, ${contextSize} tokens each`;
   const cpu = `the processor, ${threads === 1 ? "one thread" : `${threads} threads`}`;
   if (gpu === null) return `llama.cpp: ${cpu}; ${captions}`;
-  const gib = (bytes: number): string => (bytes / 2 ** 30).toFixed(1);
-  return `llama.cpp: ${devices.join(", ") || "a GPU"} (${gpu}, ${gib(free)} of ${gib(total)} GiB were free), ${layers.onGpu} of ${layers.all} layers; ${captions}`;
+  return `llama.cpp: ${devices.join(", ") || "a GPU"} (${gpu}, ${gibibytes(free)} of ${gibibytes(total)} GiB were free), ${layers.onGpu} of ${layers.all} layers; ${captions}`;
 }
 
 /** What makes it slower than it could be. */

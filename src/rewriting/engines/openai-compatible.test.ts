@@ -296,6 +296,30 @@ test("stopped while it waits for servers, it ends at once", async () => {
   assert.deepEqual(outcomes, []);
 });
 
+test("closed while its requests pause between two tries, it ends at once; many that pause are no leak", { timeout: 120_000 }, async (t) => {
+  const failing = await Stub.start((_, response) => {
+    response.writeHead(500).end();
+    return true;
+  });
+  const warnings: string[] = [];
+  const warned = ({ name }: Error): number => warnings.push(name);
+  process.on("warning", warned);
+  t.after(() => process.off("warning", warned));
+  const { signal } = new AbortController();
+  const engine = new OpenAiCompatibleEngine({ url: [failing.url], pauseSeconds: 1000, timeoutSeconds: 5, tries: 9, concurrency: 20 });
+  const source = (async function* (): AsyncGenerator<RewriteGroup> {
+    yield* groups(1, 20);
+  })();
+  const done = (async () => {
+    for await (const outcome of engine.rewrite(source, signal)) assert.ok(isFailure(outcome));
+  })();
+  while (failing.asked.length < 3) await wait(10);
+  await wait(100);
+  await engine.close();
+  await done;
+  assert.deepEqual(warnings, []);
+});
+
 test("a server that is not there at the start is looked at again while the others work", async () => {
   const [there, late] = [await Stub.start(slowly(5)), await Stub.start(slowly(5))];
   late.kill();

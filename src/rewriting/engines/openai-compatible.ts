@@ -4,8 +4,7 @@
  * One request a caption, since a server applies one seed to all prompts of a request; many at a time, since servers batch. Texts go to
  * /completions, conversations to /chat/completions. Which server is asked, and what happens when one fails: server-pool.ts.
  */
-import { setMaxListeners } from "node:events";
-import { EndpointError, LaclipError, Random, UsageError, log } from "../../support/index.ts";
+import { EndpointError, LaclipError, Random, UsageError, log, pause } from "../../support/index.ts";
 import { inParallel, paperSampling, ungrouped } from "./engine.ts";
 import type { EngineDescription, Outcome, RewriteEngine, RewriteGroup, RewriteRequest, SamplingOptions } from "./engine.ts";
 import type { Prompt } from "../prompts/prompt.ts";
@@ -98,8 +97,6 @@ export class OpenAiCompatibleEngine implements RewriteEngine {
 
   async *rewrite(groups: AsyncIterable<RewriteGroup>, signal: AbortSignal): AsyncGenerator<Outcome> {
     await this.#meetAll(signal);
-    // Requests that pause listen for the end of the run; the limit of ten is meant for leaks.
-    setMaxListeners(0, signal);
     const stop = (): void => this.#stop();
     signal.addEventListener("abort", stop, { once: true });
     try {
@@ -183,8 +180,8 @@ export class OpenAiCompatibleEngine implements RewriteEngine {
           });
         }
         if (patient && tried === tries) log.info(`${member.url}: ${error.message}; waiting for it`);
-        const pause = error.wait ?? Math.min(10, pauseSeconds * 2 ** (tried - 1)) * (0.5 + Random.of("pause", member.url, tried).uniform());
-        await sleep(pause * 1000, signal);
+        const wait = error.wait ?? Math.min(10, pauseSeconds * 2 ** (tried - 1)) * (0.5 + Random.of("pause", member.url, tried).uniform());
+        await pause(wait, signal);
       }
     }
   }
@@ -233,17 +230,4 @@ export class OpenAiCompatibleEngine implements RewriteEngine {
 /** What prompts with the same examples begin with. */
 function beginningOf(prompt: Prompt): string {
   return prompt.kind === "text" ? prompt.shared : JSON.stringify(prompt.messages.slice(0, -1));
-}
-
-async function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await new Promise<void>((resolve) => {
-    const done = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, milliseconds);
-    signal.addEventListener("abort", done, { once: true });
-  });
 }

@@ -9,7 +9,7 @@
  *
  * While one server lives the work goes on. When none does, it waits for some minutes, and then ends.
  */
-import { EndpointError, LaclipError, Random, formatDuration, log } from "../../support/index.ts";
+import { EndpointError, LaclipError, Random, formatDuration, log, pause } from "../../support/index.ts";
 import { PooledServer, hashOf } from "./pooled-server.ts";
 import type { PoolMember } from "./pooled-server.ts";
 import { FinalError, PassingError } from "./server-answers.ts";
@@ -46,7 +46,7 @@ export class ServerPool<Member extends PoolMember> {
   #noneSince = performance.now();
   #ended: FinalError | undefined;
   #order: { key: string; servers: readonly PooledServer<Member>[] } | undefined;
-  #closed = false;
+  readonly #closing = new AbortController();
 
   constructor(members: readonly Member[], options: ServerPoolOptions<Member>) {
     this.#options = options;
@@ -110,11 +110,11 @@ export class ServerPool<Member extends PoolMember> {
     const server = this.#servers.find((candidate) => candidate.member === member)!;
     if (server.state !== "in") return;
     this.#remove(server, "out");
-    const pause = Math.min(longestPause, this.#options.pauseSeconds * 2 ** (server.outages + 1));
+    const wait = Math.min(longestPause, this.#options.pauseSeconds * 2 ** (server.outages + 1));
     server.outages++;
-    log.warn(`${member.url}: ${reason}; no more requests for now, looked at again in ${pause.toFixed(1)} s`);
+    log.warn(`${member.url}: ${reason}; no more requests for now, looked at again in ${wait.toFixed(1)} s`);
     if (this.inUse.length === 0) log.warn(`no server answers; waiting up to ${formatDuration(this.#options.patienceSeconds)} for one`);
-    this.#later(pause, async () => await this.#lookAgain(server));
+    this.#later(wait, async () => await this.#lookAgain(server));
   }
 
   /** Lets those who wait see that the work was stopped. */
@@ -124,7 +124,7 @@ export class ServerPool<Member extends PoolMember> {
 
   /** Ends all looking and waiting. */
   close(): void {
-    this.#closed = true;
+    this.#closing.abort();
     for (const timer of this.#timers) clearTimeout(timer);
     this.wakeAll();
   }
@@ -132,7 +132,7 @@ export class ServerPool<Member extends PoolMember> {
   /** A server with room for this request, as soon as there is one. */
   async #turn(key: string, failed: ReadonlySet<PooledServer<Member>>, signal: AbortSignal): Promise<PooledServer<Member>> {
     for (;;) {
-      if (signal.aborted || this.#closed) throw new PassingError("stopped", "stopped");
+      if (signal.aborted || this.#closing.signal.aborted) throw new PassingError("stopped", "stopped");
       if (this.#ended) throw this.#ended;
       const now = performance.now();
       const server = this.#choose(key, failed, now);
@@ -212,7 +212,7 @@ export class ServerPool<Member extends PoolMember> {
       log.info(`${server.member.url} is there again`);
       this.wakeAll();
     } catch (error) {
-      if (this.#closed) return;
+      if (this.#closing.signal.aborted) return;
       const reason = (error as Error).message;
       if (!(error instanceof PassingError)) {
         try {
@@ -224,9 +224,9 @@ export class ServerPool<Member extends PoolMember> {
       }
       const waited = performance.now() - this.#noneSince;
       if (this.inUse.length === 0 && waited > this.#options.patienceSeconds * 1000) return this.#end(reason, error);
-      const pause = Math.min(longestPause, this.#options.pauseSeconds * 2 ** ++server.outages);
-      log.debug(`${server.member.url}: ${reason}; looked at again in ${pause.toFixed(1)} s`);
-      this.#later(pause, async () => await this.#lookAgain(server));
+      const wait = Math.min(longestPause, this.#options.pauseSeconds * 2 ** ++server.outages);
+      log.debug(`${server.member.url}: ${reason}; looked at again in ${wait.toFixed(1)} s`);
+      this.#later(wait, async () => await this.#lookAgain(server));
     }
   }
 
@@ -243,20 +243,13 @@ export class ServerPool<Member extends PoolMember> {
   async #pause(server: PooledServer<Member>, error: PassingError, tried: number, signal: AbortSignal): Promise<void> {
     // Without chance in the pauses, all that failed together would come back together.
     const chance = Random.of("pause", server.member.url, server.failures, tried, this.#waiting.length).uniform();
-    const pause = Math.min(30, this.#options.pauseSeconds * 2 ** (tried - 1)) * (0.5 + chance);
-    log.debug(`${server.member.url}: ${error.message}; trying again in ${pause.toFixed(1)} s`);
-    await new Promise<void>((resolve) => {
-      const done = (): void => {
-        signal.removeEventListener("abort", done);
-        resolve();
-      };
-      this.#later(pause, done);
-      signal.addEventListener("abort", done, { once: true });
-    });
+    const wait = Math.min(30, this.#options.pauseSeconds * 2 ** (tried - 1)) * (0.5 + chance);
+    log.debug(`${server.member.url}: ${error.message}; trying again in ${wait.toFixed(1)} s`);
+    await pause(wait, AbortSignal.any([signal, this.#closing.signal]));
   }
 
   #later(seconds: number, work: () => void | Promise<void>): void {
-    if (this.#closed) return;
+    if (this.#closing.signal.aborted) return;
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
       void work();

@@ -10,7 +10,7 @@ import type { Job } from "bullmq";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { openRewritesFolder } from "../../data/index.ts";
-import { DataError, FolderBusyError, InterruptedError, LaclipError, UsageError, log } from "../../support/index.ts";
+import { DataError, FolderBusyError, InterruptedError, LaclipError, UsageError, log, pause } from "../../support/index.ts";
 import { openCaptions } from "../captions/captions-input.ts";
 import type { CaptionsInput } from "../captions/captions-input.ts";
 import type { RewriteEngine } from "../engines/engine.ts";
@@ -143,13 +143,13 @@ class QueueWorker {
     log.info(`waiting for shards in queue ${this.#name} of ${address}`);
     const stopped = new Promise<undefined>((done) => this.#stop.signal.addEventListener("abort", () => done(undefined), { once: true }));
     while (!this.#stop.signal.aborted) {
-      await pause(Math.min(2000, lockSeconds * 200), this.#stop.signal);
+      await pause(Math.min(2, lockSeconds / 5), this.#stop.signal);
       if (stay || this.#busy > 0 || this.#stop.signal.aborted) continue;
       const counts = await Promise.race([queue.getJobCounts("wait", "active", "delayed", "prioritized"), stopped]);
       if (counts && Object.values(counts).every((count) => count === 0)) break;
     }
     // A server that is away can't take the shard back: its lock runs out by itself.
-    while (this.#writing || (this.#busy > 0 && this.#connection.redis.status === "ready")) await pause(20);
+    while (this.#writing || (this.#busy > 0 && this.#connection.redis.status === "ready")) await pause(0.02);
     if (this.#fault !== undefined) throw this.#fault;
     if (signal.aborted) {
       throw new InterruptedError(
@@ -167,7 +167,7 @@ class QueueWorker {
   async close(): Promise<void> {
     this.#stop.abort();
     const waited = new AbortController();
-    await Promise.race([this.#closed, pause(this.#connection.redis.status === "ready" ? 5000 : 100, waited.signal)]);
+    await Promise.race([this.#closed, pause(this.#connection.redis.status === "ready" ? 5 : 0.1, waited.signal)]);
     // A timer that nobody waits for any more would keep the process.
     waited.abort();
     const engines = await Promise.allSettled(this.#plans.values());
@@ -328,16 +328,3 @@ function progressTeller(job: Job<ShardJob>): (done: number, planned: number) => 
 
 /** The captions of this machine are not those of the plan: nothing that this worker could do would be right. */
 class OtherCaptionsError extends DataError {}
-
-async function pause(milliseconds: number, signal?: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(done, milliseconds);
-    function done(): void {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", done);
-      resolve();
-    }
-    signal?.addEventListener("abort", done, { once: true });
-    if (signal?.aborted) done();
-  });
-}

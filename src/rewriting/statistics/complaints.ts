@@ -1,6 +1,7 @@
 /**
  * When a writer does not do its job: what the flags of many rewrites, taken together, say about the model that wrote them.
  */
+import { percent } from "../../support/index.ts";
 
 /** How often flags were raised, among how many rewrites. */
 export interface FlagCounts {
@@ -33,16 +34,12 @@ const enough = 20;
 /** Sentences on what too many rewrites have in common; none where all is well, or where there are too few to say. */
 export function complaintsOn({ rewrites, rejected, flags }: FlagCounts): string[] {
   if (rewrites < enough) return [];
-  const complaints = rejected > rejectedAbove * rewrites ? [`${percent(rejected / rewrites)} of the rewrites can't be trained on.`] : [];
+  const complaints = rejected > rejectedAbove * rewrites ? [`${percent(rejected / rewrites, 0)} of the rewrites can't be trained on.`] : [];
   for (const { flag, above, says } of patterns) {
     // A rewrite with two flags of one pattern must not count twice; the larger of the two counts is never too high.
     const counts = Object.entries(flags).flatMap(([name, count]) => (flag.test(name) ? [count] : []));
     const share = Math.max(0, ...counts) / rewrites;
-    if (share > above) complaints.push(`${percent(share)} of the rewrites ${says}.`);
+    if (share > above) complaints.push(`${percent(share, 0)} of the rewrites ${says}.`);
   }
   return complaints;
-}
-
-function percent(share: number): string {
-  return `${Math.round(100 * share)} %`;
 }

@@ -1,7 +1,8 @@
 /**
  * The measured part of the page on a rewrites folder: lengths, variety, faithfulness, and how well rewrites fit their images.
  */
-import { type Html, histogram, html, percent, seriesColours } from "../../pages/index.ts";
+import { percent, percentOf, thousands } from "../../support/index.ts";
+import { type Html, histogram, html, seriesColours } from "../../pages/index.ts";
 import { describeMeasures } from "./statistics-text.ts";
 import type { LengthStatistics, RewritesStatistics, SourceStatistics } from "./statistics.ts";
 
@@ -57,13 +58,13 @@ export function variety({ sources }: RewritesStatistics): Html | undefined {
   if (shown.length === 0) return undefined;
   const columns: [string, (source: SourceStatistics) => string][] = [
     ["words", (source) => source.meanWords.toFixed(1)],
-    ["same as another rewrite", (source) => share(source.duplicates, source.sampled)],
+    ["same as another rewrite", (source) => percentOf(source.duplicates, source.sampled)],
     ["BLEU, other rewrites", (source) => decimal(source.siblingBleu)],
     ["BLEU, caption", (source) => decimal(source.captionBleu)],
     ["self\u2011BLEU", (source) => decimal(source.selfBleu)],
     ["distinct\u20111", (source) => source.distinct1.toFixed(3)],
     ["distinct\u20112", (source) => source.distinct2.toFixed(3)],
-    ["of texts", (source) => count(source.diversityTexts)],
+    ["of texts", (source) => thousands(source.diversityTexts)],
   ];
   return html`<section>
     <h2>How varied they are</h2>
@@ -200,16 +201,6 @@ function upToLongest<T extends { counts: readonly number[] }>(all: readonly T[])
   return all.map((one) => ({ ...one, counts: one.counts.slice(0, last + 1) }));
 }
 
-/** Part of a whole, in per cent. */
-export function share(part: number, whole: number): string {
-  return percent(part / Math.max(1, whole));
-}
-
 function decimal(value: number | undefined): string {
   return value === undefined ? "–" : value.toFixed(2);
-}
-
-/** A number with its thousands apart. */
-export function count(value: number): string {
-  return value.toLocaleString("en-US");
 }

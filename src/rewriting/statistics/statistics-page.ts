@@ -3,10 +3,11 @@
  *
  * Captions and rewrites are data: they are escaped wherever they stand.
  */
-import { type Html, html, percent, renderPage, shareBars } from "../../pages/index.ts";
+import { percent, percentOf, thousands } from "../../support/index.ts";
+import { type Html, html, renderPage, shareBars } from "../../pages/index.ts";
 import { checkOfFlag } from "../checks/checks.ts";
 import { rewriteChecks } from "../checks/check-table.ts";
-import { colourOf, count, faithfulness, fits, lengths, share, variety } from "./statistics-measures.ts";
+import { colourOf, faithfulness, fits, lengths, variety } from "./statistics-measures.ts";
 import type { RewritesStatistics, SourceStatistics, StatisticsExample } from "./statistics.ts";
 
 /** What only this page has. */
@@ -37,10 +38,10 @@ export function renderStatistics(statistics: RewritesStatistics, created = new D
   const { dataset, captions, rewrites, sources } = statistics;
   const body = html`<header>
       <p class="kicker">laclip rewrites · ${created.toISOString().slice(0, 10)}</p>
-      <h1>${count(rewrites)} rewrites of ${dataset.name}</h1>
+      <h1>${thousands(rewrites)} rewrites of ${dataset.name}</h1>
       <p class="lead">
-        ${sources.length} ${sources.length === 1 ? "source" : "sources"} for ${count(captions)}
-        captions${captions !== dataset.count && ` (a shard of ${count(dataset.count)})`}. ${sampleNote(statistics)}
+        ${sources.length} ${sources.length === 1 ? "source" : "sources"} for ${thousands(captions)}
+        captions${captions !== dataset.count && ` (a shard of ${thousands(dataset.count)})`}. ${sampleNote(statistics)}
       </p>
       ${tiles(sources)}
       ${sources.map(
@@ -62,7 +63,7 @@ export function renderStatistics(statistics: RewritesStatistics, created = new D
 
 function sampleNote({ sample }: RewritesStatistics): string {
   if (sample.whole) return "All texts were looked at.";
-  return `Flags are counted over all of them; words, lengths and likeness are those of ${count(sample.captions)} captions drawn from all.`;
+  return `Flags are counted over all of them; words, lengths and likeness are those of ${thousands(sample.captions)} captions drawn from all.`;
 }
 
 function tiles(sources: readonly SourceStatistics[]): Html {
@@ -72,7 +73,7 @@ function tiles(sources: readonly SourceStatistics[]): Html {
         html`<div class="card tile edge-${colourOf(i)}">
           <p class="label">${source}</p>
           <p class="number">${rounded(usable, rewrites)}<small> usable</small></p>
-          <p class="small soft">${count(usable)} of ${count(rewrites)} rewrites; ${count(missing)} captions without one</p>
+          <p class="small soft">${thousands(usable)} of ${thousands(rewrites)} rewrites; ${thousands(missing)} captions without one</p>
         </div>`,
     )}
   </div>`;
@@ -91,7 +92,7 @@ function flags(sources: readonly SourceStatistics[]): Html {
               raised.map(([flag, times]) => ({
                 label: checkOfFlag(flag),
                 share: times / source.rewrites,
-                text: `${percent(times / source.rewrites)} · ${count(times)}`,
+                text: `${percent(times / source.rewrites)} · ${thousands(times)}`,
                 colour: flag.startsWith("rejected:") ? ("bad" as const) : colourOf(i),
               })),
             )
@@ -149,7 +150,7 @@ function examples({ sources, examples: all }: RewritesStatistics): Html | undefi
       ${groups.map(
         ([flag, times]) =>
           html`<details>
-            <summary>${flag} <small>${count(times)}, ${share(times, rewrites)}</small></summary>
+            <summary>${flag} <small>${thousands(times)}, ${percentOf(times, rewrites)}</small></summary>
             ${pairs(own.filter((example) => example.flag === flag))}
           </details>`,
       )}

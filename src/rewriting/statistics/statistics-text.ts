@@ -1,6 +1,7 @@
 /**
  * The statistics of a rewrites folder for a terminal.
  */
+import { percent } from "../../support/index.ts";
 import { rewriteChecks } from "../checks/check-table.ts";
 import type { RewritesStatistics, SourceStatistics, StatisticsExample } from "./statistics.ts";
 
@@ -13,12 +14,12 @@ export function describeStatistics(statistics: RewritesStatistics): string {
     sample.whole ? "All texts were looked at." : `Words, lengths and likeness are those of ${sample.captions} captions drawn from all.`,
   );
   if (captionLength && captionLength.texts > 0)
-    lines.push(`Captions: ${captionLength.mean.toFixed(1)} CLIP tokens on average, ${share(captionLength.truncated)} over 77.`);
+    lines.push(`Captions: ${captionLength.mean.toFixed(1)} CLIP tokens on average, ${percent(captionLength.truncated)} over 77.`);
   for (const source of sources) {
     lines.push("", ...describeSource(source));
     const own = examples.filter((example) => example.source === source.source);
     for (const [flag, count] of Object.entries(source.flags).sort(([, a], [, b]) => b - a)) {
-      lines.push(`  ${flag}: ${count} (${share(count / source.rewrites)})`);
+      lines.push(`  ${flag}: ${count} (${percent(count / source.rewrites)})`);
       for (const example of own) if (example.flag === flag) lines.push(...describeExample(example));
     }
     const worst = own.filter(({ flag }) => flag === "fits-least");
@@ -38,15 +39,15 @@ function describeSource(source: SourceStatistics): string[] {
   for (const complaint of complaints) lines.push(`  ! ${complaint}`);
   if (sampled === 0) return lines;
   lines.push(
-    `  ${source.meanWords.toFixed(1)} words and ${length.mean.toFixed(1)} CLIP tokens on average, ${share(length.truncated)} over 77`,
-    `  ${share(duplicates / sampled)} say the same as another rewrite of their caption${number(", BLEU against those", source.siblingBleu)}`,
+    `  ${source.meanWords.toFixed(1)} words and ${length.mean.toFixed(1)} CLIP tokens on average, ${percent(length.truncated)} over 77`,
+    `  ${percent(duplicates / sampled)} say the same as another rewrite of their caption${number(", BLEU against those", source.siblingBleu)}`,
     `  distinct-1 ${source.distinct1.toFixed(3)}, distinct-2 ${source.distinct2.toFixed(3)}${number(", self-BLEU", source.selfBleu)} (of ${source.diversityTexts} texts)`,
   );
   if (source.meanWeight !== 1) lines.push(`  weight in training ${source.meanWeight.toFixed(2)} on average, a caption's being 1`);
   const { fit } = source;
   if (fit) {
     lines.push(
-      `  fit to the image, less the caption's: ${fit.mean.toFixed(3)} on average; ${share(fit.worse)} of ${fit.rewrites} fit less well than their caption`,
+      `  fit to the image, less the caption's: ${fit.mean.toFixed(3)} on average; ${percent(fit.worse)} of ${fit.rewrites} fit less well than their caption`,
     );
   }
   const faithful = describeMeasures(source).map(({ says, value }) => [value, says]);
@@ -61,7 +62,7 @@ export function describeMeasures({ measures = {} }: SourceStatistics): { says: s
   return Object.entries(measures).flatMap(([name, { mean, texts }]) => {
     const check = rewriteChecks.find((candidate) => candidate.name === name);
     if (!check || !("measures" in check)) return [];
-    const value = check.measures.startsWith("share") ? share(mean) : mean.toFixed(2);
+    const value = check.measures.startsWith("share") ? percent(mean) : mean.toFixed(2);
     return [{ says: check.measures, value, mean, texts }];
   });
 }
@@ -79,8 +80,4 @@ function printable(text: string): string {
 
 function number(says: string, value: number | undefined): string {
   return value === undefined ? "" : `${says} ${value.toFixed(2)}`;
-}
-
-function share(value: number): string {
-  return `${(100 * value).toFixed(1)} %`;
 }
