@@ -13,6 +13,7 @@ import { InterruptedError } from "../../src/support/index.ts";
 import { torchInfo } from "../../src/torch/index.ts";
 import { readEvents } from "../../src/training/index.ts";
 import { writeCollection, writeRewrites } from "../integration/small-collection.ts";
+import { assertNear } from "./assert-near.ts";
 import { devices, gpu, unless } from "./devices.ts";
 
 /** From 2.1 on, autograd can be kept from using threads of its own for a device. */
@@ -58,13 +59,6 @@ async function interrupted(out: string, device: string, more: string[] = [], rec
   await assert.rejects(
     train(out, device, { more, ...(recipe && { recipe }) }, { evaluators: [evaluator], signal: stopping.signal }),
     InterruptedError,
-  );
-}
-
-function assertNear(found: readonly number[], expected: readonly number[], close: number): void {
-  assert.equal(found.length, expected.length);
-  found.forEach((loss, i) =>
-    assert.ok(Math.abs(loss - expected[i]!) <= close * expected[i]!, `step ${i + 1}: ${loss}, expected ${expected[i]}`),
   );
 }
 
