@@ -3,7 +3,6 @@
  * way back that gives the caption again, so that a round trip shows whether both ways were gone, and in the right order.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -12,15 +11,14 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { openRewritesFolder } from "../../src/data/index.ts";
 import type { Rewrite } from "../../src/data/index.ts";
 import { readPlan, storePlan } from "../../src/rewriting/index.ts";
 import type { RewritePlan } from "../../src/rewriting/index.ts";
+import { runLaclip, startLaclip } from "./laclip.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-back-"));
 after(() => rmSync(folder, { recursive: true }));
-const cli = join(fileURLToPath(new URL("../../../", import.meta.url)), "dist/src/cli/main.js");
 
 interface Asked {
   /** The language that it comes from, the one that it goes to, and what is to be translated. */
@@ -41,7 +39,7 @@ async function backTranslate(
   captions: readonly string[],
   flags: readonly string[],
   answer: (asked: Asked, number: number, stop: () => void) => string | number | undefined = translated,
-): Promise<{ code: number; stderr: string; asked: Asked[]; rewrites: Rewrite[]; out: string }> {
+): Promise<{ code: number | null; stderr: string; asked: Asked[]; rewrites: Rewrite[]; out: string }> {
   const asked: Asked[] = [];
   let child: ChildProcess | undefined;
   const server = createServer((request, response) => {
@@ -69,12 +67,9 @@ async function backTranslate(
     const out = join(folder, name);
     const llm = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`;
     const model = flags.includes("--llm") ? [] : ["--llm", llm];
-    child = spawn(process.execPath, [cli, "rewrite", table, "--out", out, ...model, ...flags], {
-      stdio: ["ignore", "ignore", "pipe"],
-    });
-    let stderr = "";
-    child.stderr!.setEncoding("utf8").on("data", (text: string) => (stderr += text));
-    const [code] = (await once(child, "close")) as [number];
+    const started = startLaclip(["rewrite", table, "--out", out, ...model, ...flags]);
+    child = started.child;
+    const { code, stderr } = await started.ended;
     const rewrites: Rewrite[] = [];
     if (code === 0) for await (const batch of (await openRewritesFolder(out)).read()) rewrites.push(...batch);
     return { code, stderr, asked, rewrites, out };
@@ -173,8 +168,7 @@ test("the languages travel with the plan of a queue; a batch, which asks once, r
   const table = join(folder, "batch.jsonl");
   writeFileSync(table, JSON.stringify({ id: "c", caption: "a dog on a beach" }));
   const flags = ["--out", join(folder, "batch"), "--requests", join(folder, "requests"), "--model", "m", "--back-translate", "German"];
-  const child = spawn(process.execPath, [cli, "batch", "write", table, ...flags], { stdio: "ignore" });
-  assert.deepEqual(await once(child, "close"), [2, null]);
+  assert.equal((await runLaclip(["batch", "write", table, ...flags])).code, 2);
   assert.equal(existsSync(join(folder, "requests")), false);
 });
 

@@ -3,7 +3,6 @@
  * set rewritten with the pairs that came out.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -11,17 +10,16 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { openRewritesFolder } from "../../src/data/index.ts";
 import { EdaEngine, OpenAiCompatibleEngine, generatePairs, openCaptions, readPairsFile, writeSource } from "../../src/rewriting/index.ts";
 import type { GeneratePairsOptions, GeneratedPairs } from "../../src/rewriting/index.ts";
 import { DataError, EndpointError, UsageError } from "../../src/support/index.ts";
+import { type Ended, runLaclip, startLaclip } from "./laclip.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-generate-"));
 after(() => rmSync(folder, { recursive: true }));
 let files = 0;
 const place = (name: string): string => join(folder, `${files++}-${name}`);
-const cli = join(fileURLToPath(new URL("../../../", import.meta.url)), "dist/src/cli/main.js");
 
 const things = ["dog", "cat", "boat", "tree", "train", "lamp", "horse", "piano", "kite", "bridge"];
 const places = ["on a beach", "in a garden", "by the old harbour", "under a bright sky", "near a stone wall"];
@@ -226,20 +224,7 @@ test("captions that are too few, or an engine that follows no instruction, are r
   });
 });
 
-interface Ended {
-  code: number | null;
-  stdout: string;
-  stderr: string;
-}
-
-async function laclip(...args: string[]): Promise<Ended> {
-  const child = spawn(process.execPath, [cli, ...args], { stdio: ["ignore", "pipe", "pipe"] });
-  const ended: Ended = { code: null, stdout: "", stderr: "" };
-  child.stdout.on("data", (chunk) => (ended.stdout += String(chunk)));
-  child.stderr.on("data", (chunk) => (ended.stderr += String(chunk)));
-  [ended.code] = (await once(child, "close")) as [number | null];
-  return ended;
-}
+const laclip = async (...args: string[]): Promise<Ended> => await runLaclip(args);
 
 test("from captions to rewrites in the manner of generated pairs, by the command line", async () => {
   await withChat(good, async (url, asked) => {
@@ -305,17 +290,12 @@ test("an interruption writes nothing and says so", async () => {
     },
     async (url) => {
       const pairs = place("pairs.json");
-      const child = spawn(
-        process.execPath,
-        [cli, "pairs", "generate", captionsFile(), "--llm", url, "--name", "x", "--out", pairs, "--concurrency", "1"],
-        { stdio: ["ignore", "ignore", "pipe"] },
-      );
+      const words = ["pairs", "generate", captionsFile(), "--llm", url, "--name", "x", "--out", pairs, "--concurrency", "1"];
+      const { child, ended } = startLaclip(words);
       stop = () => child.kill("SIGINT");
-      let said = "";
-      child.stderr.on("data", (chunk) => (said += String(chunk)));
-      const [code] = (await once(child, "close")) as [number | null];
-      assert.equal(code, 75, said);
-      assert.match(said, /No pairs were written/);
+      const { code, stderr } = await ended;
+      assert.equal(code, 75, stderr);
+      assert.match(stderr, /No pairs were written/);
       assert.ok(!existsSync(pairs));
     },
   );

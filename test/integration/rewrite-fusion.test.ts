@@ -3,7 +3,6 @@
  * loopback: what the model is shown, what is left out, and what is noticed when a run is started again.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -11,16 +10,15 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { RewritesWriter, captionsFingerprint, openRewritesFolder } from "../../src/data/index.ts";
 import type { Rewrite } from "../../src/data/index.ts";
 import { fusionSource } from "../../src/rewriting/index.ts";
+import { runLaclip } from "./laclip.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-fusion-"));
 after(() => rmSync(folder, { recursive: true }));
 let files = 0;
 const place = (name: string): string => join(folder, `${files++}-${name}`);
-const cli = join(fileURLToPath(new URL("../../../", import.meta.url)), "dist/src/cli/main.js");
 
 interface Server {
   url: string;
@@ -47,7 +45,7 @@ after(() => {
   http.close();
 });
 
-interface Ended {
+interface Rewritten {
   code: number | null;
   stderr: string;
   summary: Record<string, unknown>;
@@ -56,12 +54,8 @@ interface Ended {
 }
 
 /** Rewrites a file with `laclip rewrite`. */
-async function rewrite(captions: string, out: string, ...flags: string[]): Promise<Ended> {
-  const child = spawn(process.execPath, [cli, "rewrite", captions, "--out", out, "--llm", server.url, "--json", ...flags]);
-  let [stdout, stderr] = ["", ""];
-  child.stdout.on("data", (chunk) => (stdout += String(chunk)));
-  child.stderr.on("data", (chunk) => (stderr += String(chunk)));
-  const [code] = (await once(child, "close")) as [number | null];
+async function rewrite(captions: string, out: string, ...flags: string[]): Promise<Rewritten> {
+  const { code, stdout, stderr } = await runLaclip(["rewrite", captions, "--out", out, "--llm", server.url, "--json", ...flags]);
   const rewrites = new Map<string, Rewrite>();
   if (code === 0) for await (const batch of (await openRewritesFolder(out)).read()) for (const one of batch) rewrites.set(one.id, one);
   return { code, stderr, summary: code === 0 ? (JSON.parse(stdout) as Record<string, unknown>) : {}, rewrites };

@@ -2,19 +2,18 @@
  * The embedded language model: loading, sampling, stopping, and files that would end the whole process.
  */
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { checkGguf, readGgufHeader } from "../../src/formats/index.ts";
 import { openRewritesFolder } from "../../src/data/index.ts";
 import type { Rewrite } from "../../src/data/index.ts";
 import { LlamaCppEngine, builtInSources, chooseSources, findPromptForm, openCaptions, rewriteCaptions } from "../../src/rewriting/index.ts";
 import type { LlamaCppOptions, PairSource, RewriteSummary } from "../../src/rewriting/index.ts";
 import { ModelFormatError, UsageError } from "../../src/support/index.ts";
+import { runLaclip } from "./laclip.ts";
 import { tinyLlama, writeGguf } from "./tiny-gguf.ts";
 import type { TinyGguf } from "./tiny-gguf.ts";
 
@@ -23,7 +22,6 @@ after(() => rmSync(folder, { recursive: true }));
 let files = 0;
 const place = (name = ""): string => join(folder, `${files++}-${name}`);
 const root = fileURLToPath(new URL("../../../", import.meta.url));
-const cli = join(root, "dist/src/cli/main.js");
 
 const installed = await import("node-llama-cpp").then(
   () => true,
@@ -270,19 +268,7 @@ test("the command ends with exit code 3 where llama.cpp would have ended the pro
   const model = tinyLlama();
   drop(model, "llama.feed_forward_length");
   const path = writeGguf(place("aborts.gguf"), model);
-  const failed = await promisify(execFile)(process.execPath, [
-    cli,
-    "rewrite",
-    captions,
-    "--out",
-    place("out"),
-    "--llm",
-    path,
-    "--no-gpu",
-  ]).then(
-    () => assert.fail("it did not fail"),
-    (error: { code: number; stderr: string }) => error,
-  );
+  const failed = await runLaclip(["rewrite", captions, "--out", place("out"), "--llm", path, "--no-gpu"]);
   assert.equal(failed.code, 3, failed.stderr);
   assert.match(failed.stderr, /lacks llama\.feed_forward_length/);
 });

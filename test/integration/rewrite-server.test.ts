@@ -2,7 +2,6 @@
  * Rewriting through an OpenAI-compatible server on loopback: what is sent, what happens when it fails, and what a kill leaves behind.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -11,18 +10,17 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { openRewritesFolder } from "../../src/data/index.ts";
 import type { Rewrite } from "../../src/data/index.ts";
 import { OpenAiCompatibleEngine, chooseSources, openCaptions, rewriteCaptions, rewritesStatistics } from "../../src/rewriting/index.ts";
 import type { OpenAiCompatibleOptions, RewriteOptions, RewriteSummary } from "../../src/rewriting/index.ts";
 import { DataError, EndpointError, UsageError, sha256 } from "../../src/support/index.ts";
+import { type Ended, startLaclip } from "./laclip.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-server-"));
 after(() => rmSync(folder, { recursive: true }));
 let files = 0;
 const place = (name = ""): string => join(folder, `${files++}-${name}`);
-const cli = join(fileURLToPath(new URL("../../../", import.meta.url)), "dist/src/cli/main.js");
 
 interface Asked {
   prompt: string;
@@ -272,22 +270,20 @@ test("a request that is too long for the server fails alone", async () => {
 async function runCommand(
   args: readonly string[],
   { until, signal }: { until?: () => boolean; signal?: NodeJS.Signals } = {},
-): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, [cli, "rewrite", ...args]);
-  let [stdout, stderr] = ["", ""];
-  child.stdout.on("data", (chunk) => (stdout += String(chunk)));
-  child.stderr.on("data", (chunk) => (stderr += String(chunk)));
-  let sent = false;
+): Promise<Ended> {
+  const { child, ended } = startLaclip(["rewrite", ...args]);
   const watch =
     until &&
     setInterval(() => {
-      if (sent || !until()) return;
-      sent = true;
+      if (!until()) return;
       child.kill(signal);
+      clearInterval(watch);
     }, 2);
-  const [code] = (await once(child, "close")) as [number | null];
-  clearInterval(watch);
-  return { code, stdout, stderr };
+  try {
+    return await ended;
+  } finally {
+    clearInterval(watch);
+  }
 }
 
 test("killed in the middle, several times, and started again, it ends with what an undisturbed run writes", async () => {

@@ -3,7 +3,6 @@
  * through its own engine, both commands run as a person runs them, and the run's events say how many of the texts were rewrites.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -14,10 +13,10 @@ import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import { readEvents } from "../../src/training/index.ts";
+import { runLaclip } from "./laclip.ts";
 import { tinyLlama, writeGguf } from "./tiny-gguf.ts";
 import type { TinyGguf } from "./tiny-gguf.ts";
 
-const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 const stories = process.env["LACLIP_STORIES_GGUF"] ?? fileURLToPath(new URL("../../../../shared/data/stories260K.gguf", import.meta.url));
 const installed = await import("node-llama-cpp").then(
   () => true,
@@ -44,12 +43,9 @@ before(async () => {
   writeFileSync(captions, `${rows.join("\n")}\n`);
 });
 
+/** Expects the program to end well. @returns what it said */
 async function laclip(...args: string[]): Promise<string> {
-  const child = spawn(process.execPath, [main, ...args], { env: { ...process.env, LACLIP_THREADS: "1" } });
-  let stderr = "";
-  child.stdout.resume();
-  child.stderr.on("data", (chunk) => (stderr += String(chunk)));
-  const [code] = (await once(child, "close")) as [number | null];
+  const { code, stderr } = await runLaclip(args);
   assert.equal(code, 0, stderr);
   return stderr;
 }
