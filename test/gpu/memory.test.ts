@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, mock, test } from "node:test";
+import { after, before, describe, test } from "node:test";
 import { type RunOptions, applySettings, findRecipe, runRecipe } from "../../src/recipes/index.ts";
 import { InterruptedError, NativeError } from "../../src/support/index.ts";
 import { deviceMemory, native } from "../../src/torch/index.ts";
@@ -14,6 +14,7 @@ import { type RunEvent, readEvents } from "../../src/training/index.ts";
 import { writeCollection } from "../integration/small-collection.ts";
 import { assertNear } from "./assert-near.ts";
 import { standIn, unless } from "./devices.ts";
+import { saidMeanwhile } from "./said-meanwhile.ts";
 
 const root = mkdtempSync(join(tmpdir(), "laclip-memory-"));
 const file = join(root, "captions.csv");
@@ -137,10 +138,7 @@ describe("a run in too little memory", unless(standIn), () => {
   });
 
   test("records no steps that are taken in parts, and says so", async () => {
-    const { mock: stderr } = mock.method(process.stderr, "write", () => true);
-    await train("recorded", tight, ["training.cudaGraphs=true"]);
-    const said = stderr.calls.map(({ arguments: [text] }) => String(text)).join("");
-    stderr.restore();
+    const said = await saidMeanwhile(() => train("recorded", tight, ["training.cudaGraphs=true"]));
     assert.match(said, /cudaGraphs: steps are not recorded, since the batch is cut into micro-batches/);
     assertSameLosses("recorded", "plenty");
   });

@@ -1,13 +1,10 @@
 /** Rewriting through batch files: the requests are a server's, and their answers make the folder that a server's would. */
 import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { openRewritesFolder } from "../../src/data/index.ts";
-import type { Rewrite } from "../../src/data/index.ts";
 import {
   BatchRequests,
   OpenAiCompatibleEngine,
@@ -17,6 +14,8 @@ import {
   rewriteCaptions,
 } from "../../src/rewriting/index.ts";
 import { type Ended, runLaclip } from "./laclip.ts";
+import { type Answer, withModelServer } from "./model-server.ts";
+import { rewritesIn } from "./rewrites-in.ts";
 import type { BatchLine, RewriteOptions } from "../../src/rewriting/index.ts"; // prettier-ignore
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-batch-"));
@@ -46,33 +45,25 @@ function requestsIn(requests: string): BatchLine[] {
 const result = ({ custom_id, body }: BatchLine): string =>
   JSON.stringify({ id: "x", custom_id, response: { status_code: 200, request_id: "y", body: answerTo(body) }, error: null });
 
-async function rewritesIn(path: string): Promise<Rewrite[]> {
-  const all: Rewrite[] = [];
-  for await (const batch of (await openRewritesFolder(path)).read()) all.push(...batch);
-  return all.sort((a, b) => (`${a.source} ${a.id}` < `${b.source} ${b.id}` ? -1 : 1));
-}
-
 /** A server on loopback that answers like the batches, and remembers what it was asked. */
 async function throughServer(out: string, options: Pick<RewriteOptions, "form" | "sources">): Promise<{ path: string; body: Body }[]> {
   const asked: { path: string; body: Body }[] = [];
-  const server = createServer((request, response) => {
-    const chunks: Buffer[] = [];
-    request.on("data", (chunk: Buffer) => chunks.push(chunk));
-    request.on("end", () => {
-      if (request.method === "GET") return response.end(JSON.stringify({ data: [{ id: "a-model" }] }));
-      const body = JSON.parse(Buffer.concat(chunks).toString()) as Body;
-      asked.push({ path: request.url!, body });
-      return response.end(JSON.stringify(answerTo(body)));
-    });
-  });
-  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
-  const engine = new OpenAiCompatibleEngine({ url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1` });
-  try {
-    await rewriteCaptions({ ...options, captions: await openCaptions(captions), out, engine, seed: 3, createdWith: "test" });
-  } finally {
-    await engine.close();
-    server.close();
-  }
+  const answer: Answer<Body> = ({ path, body }) => {
+    asked.push({ path, body });
+    return textFor(body);
+  };
+  await withModelServer(
+    answer,
+    async (url) => {
+      const engine = new OpenAiCompatibleEngine({ url });
+      try {
+        await rewriteCaptions({ ...options, captions: await openCaptions(captions), out, engine, seed: 3, createdWith: "test" });
+      } finally {
+        await engine.close();
+      }
+    },
+    [{ id: "a-model" }],
+  );
   return asked;
 }
 

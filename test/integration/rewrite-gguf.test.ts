@@ -8,12 +8,12 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { checkGguf, readGgufHeader } from "../../src/formats/index.ts";
-import { openRewritesFolder } from "../../src/data/index.ts";
 import type { Rewrite } from "../../src/data/index.ts";
 import { LlamaCppEngine, builtInSources, chooseSources, findPromptForm, openCaptions, rewriteCaptions } from "../../src/rewriting/index.ts";
 import type { LlamaCppOptions, PairSource, RewriteSummary } from "../../src/rewriting/index.ts";
 import { ModelFormatError, UsageError } from "../../src/support/index.ts";
 import { runLaclip } from "./laclip.ts";
+import { rewritesIn } from "./rewrites-in.ts";
 import { tinyLlama, writeGguf } from "./tiny-gguf.ts";
 import type { TinyGguf } from "./tiny-gguf.ts";
 
@@ -54,8 +54,7 @@ async function rewriteWith(
   const out = place("rewrites");
   try {
     const summary = await rewriteCaptions({ captions: await openCaptions(captions), out, engine, sources, seed: 1, createdWith: "test" });
-    const rows: Rewrite[] = [];
-    for await (const batch of (await openRewritesFolder(out)).read()) rows.push(...batch);
+    const rows = await rewritesIn(out);
     return { summary, rows: rows.sort((a, b) => (a.source + a.id < b.source + b.id ? -1 : 1)) };
   } finally {
     await engine.close();
@@ -115,10 +114,8 @@ test("the longer of two captions that are to be merged gives way where the conte
   } finally {
     await engine.close();
   }
-  const shortened = new Map<string, boolean>();
-  for await (const batch of (await openRewritesFolder(out)).read())
-    for (const { id, flags } of batch) shortened.set(id, flags.includes("caption-shortened"));
-  assert.deepEqual([...shortened].sort(), [
+  const shortened = (await rewritesIn(out)).map(({ id, flags }) => [id, flags.includes("caption-shortened")]);
+  assert.deepEqual(shortened, [
     ["a", true],
     ["b", true],
     ["c", false],

@@ -5,16 +5,11 @@
  */
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { openRewritesFolder } from "../../src/data/index.ts";
 import {
   EdaEngine,
   OpenAiCompatibleEngine,
@@ -37,7 +32,9 @@ import {
 import type { EnqueueOptions, EnqueueReport, QueueStatus, RewritePlan } from "../../src/rewriting/index.ts";
 import { EndpointError, FolderLock, UsageError, setLogLevel, sha256 } from "../../src/support/index.ts";
 import { type Started, startLaclip } from "./laclip.ts";
+import { type ModelServer, startModelServer } from "./model-server.ts";
 import { RedisServer, whyNoRedis } from "./programs/redis-server.ts";
+import { rewritesIn } from "./rewrites-in.ts";
 
 setLogLevel("quiet");
 const folder = mkdtempSync(join(tmpdir(), "laclip-pool-"));
@@ -48,7 +45,7 @@ const place = (name: string): string => join(folder, `${places++}-${name}`);
 const sources = chooseSources(["chatgpt"]);
 
 let redis: RedisServer;
-let model: Server;
+let model: ModelServer;
 let url = "";
 let asked = 0;
 let milliseconds = 5;
@@ -57,27 +54,17 @@ const children = new Set<ChildProcess>();
 before(async () => {
   if (skip !== false) return;
   redis = await RedisServer.start();
-  model = createServer((request, response) => {
-    void (async () => {
-      let body = "";
-      for await (const chunk of request) body += String(chunk);
-      if (request.url === "/v1/models") return void response.end(JSON.stringify({ data: [{ id: "tiny" }] }));
-      asked++;
-      const { prompt, seed } = JSON.parse(body) as { prompt: string; seed: number };
-      await sleep(milliseconds);
-      const text = ` once more in other words ${sha256(`${prompt}|${seed}`).slice(0, 12)}`;
-      response.end(JSON.stringify({ choices: [{ text, finish_reason: "stop" }], usage: { completion_tokens: 9 } }));
-    })().catch(() => response.destroy());
+  model = await startModelServer<{ prompt: string; seed: number }>(async ({ body: { prompt, seed } }) => {
+    asked++;
+    await sleep(milliseconds);
+    return ` once more in other words ${sha256(`${prompt}|${seed}`).slice(0, 12)}`;
   });
-  model.listen(0, "127.0.0.1");
-  await once(model, "listening");
-  url = `http://127.0.0.1:${(model.address() as AddressInfo).port}/v1`;
+  url = model.url;
 });
 
 after(async () => {
   for (const child of children) child.kill("SIGKILL");
   await redis?.remove();
-  model?.closeAllConnections();
   model?.close();
   rmSync(folder, { recursive: true });
 });
@@ -139,12 +126,6 @@ async function until(what: string, happened: () => boolean | Promise<boolean>): 
 
 const askedSince = async (start: number, count: number): Promise<void> => await until(`${count} requests`, () => asked >= start + count);
 
-async function lines(path: string): Promise<string[]> {
-  const all: string[] = [];
-  for await (const batch of (await openRewritesFolder(path)).read()) all.push(...batch.map((rewrite) => JSON.stringify(rewrite)));
-  return all.sort();
-}
-
 /** All is there, once, and what an undisturbed process writes. */
 async function assertWhole(pool: Pool): Promise<void> {
   const captions = await openCaptions(pool.captions);
@@ -158,7 +139,7 @@ async function assertWhole(pool: Pool): Promise<void> {
   await rewriteCaptions({ captions, out: whole, engine, sources, seed: 1, createdWith: "test" });
   milliseconds = pace;
   await engine.close();
-  assert.deepEqual(await lines(merged), await lines(whole));
+  assert.deepEqual(await rewritesIn(merged), await rewritesIn(whole));
 }
 
 test("a worker that is killed: another one finishes its shard, and nothing is written twice", { skip }, async () => {

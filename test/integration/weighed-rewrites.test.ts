@@ -16,6 +16,7 @@ import { Clip, imagenetPreprocessing, preset, saveModel } from "../../src/models
 import type { CheckSummary, RewritesStatistics } from "../../src/rewriting/index.ts";
 import { readEvents } from "../../src/training/index.ts";
 import { type Ended, runLaclip } from "./laclip.ts";
+import { rewritesIn } from "./rewrites-in.ts";
 import { writeTar } from "./tar-files.ts";
 
 const root = mkdtempSync(join(tmpdir(), "laclip-weighed-"));
@@ -62,12 +63,8 @@ async function check(name: string, ...flags: string[]): Promise<{ summary: Check
   return { summary: JSON.parse(stdout) as CheckSummary, rows: await rowsOf(out) };
 }
 
-async function rowsOf(path: string): Promise<Map<string, Rewrite>> {
-  const rows = new Map<string, Rewrite>();
-  for await (const batch of (await openRewritesFolder(path)).read())
-    for (const rewrite of batch) rows.set(`${rewrite.id} ${rewrite.source}`, rewrite);
-  return rows;
-}
+const rowsOf = async (path: string): Promise<Map<string, Rewrite>> =>
+  new Map((await rewritesIn(path)).map((rewrite) => [`${rewrite.id} ${rewrite.source}`, rewrite]));
 
 /** s - s0 of each rewrite. */
 async function differences(): Promise<Map<string, number>> {
