@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { test } from "node:test";
 import type { Command } from "commander";
 import { commands } from "../../src/cli/command-list.ts";
+import { runLaclip } from "../integration/laclip.ts";
 import { commandLines, prose, readersPages, root, simpleCommands, wordsOf } from "./pages.ts";
 
-const program = join(root, "dist", "src", "cli", "main.js");
 const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { scripts: Record<string, string> };
 
 interface Help {
@@ -115,7 +115,7 @@ test("every flag that stands alone in a sentence is one of the program's or the 
   assert.deepEqual(unknown, []);
 });
 
-test("every recipe and setting in a block is accepted", () => {
+test("every recipe and setting in a block is accepted", async () => {
   const faults: string[] = [];
   const seen = new Set<string>();
   for (const { path, text } of readersPages()) {
@@ -126,8 +126,8 @@ test("every recipe and setting in a block is accepted", () => {
       const what = words.filter((word, i) => i === 2 || words[i - 1] === "--set" || word === "--smoke").join(" ");
       if (seen.has(what)) continue;
       seen.add(what);
-      const { status, stderr } = spawnSync(process.execPath, [program, ...words.slice(1), "--print-recipe"], { encoding: "utf8" });
-      if (status !== 0) faults.push(`${path}: ${command}: ${stderr}`);
+      const { code, stderr } = await runLaclip([...words.slice(1), "--print-recipe"]);
+      if (code !== 0) faults.push(`${path}: ${command}: ${stderr}`);
     }
   }
   assert.deepEqual(faults, []);

@@ -6,13 +6,15 @@ import assert from "node:assert/strict";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, mock, test } from "node:test";
+import { after, before, describe, test } from "node:test";
 import { type RunOptions, applySettings, findRecipe, runRecipe } from "../../src/recipes/index.ts";
 import { InterruptedError, NativeError } from "../../src/support/index.ts";
 import { deviceMemory, native } from "../../src/torch/index.ts";
 import { type RunEvent, readEvents } from "../../src/training/index.ts";
 import { writeCollection } from "../integration/small-collection.ts";
+import { assertNear } from "./assert-near.ts";
 import { standIn, unless } from "./devices.ts";
+import { saidMeanwhile } from "./said-meanwhile.ts";
 
 const root = mkdtempSync(join(tmpdir(), "laclip-memory-"));
 const file = join(root, "captions.csv");
@@ -51,13 +53,7 @@ const afterStep = (everySteps: number, what: () => void): NonNullable<RunOptions
   evaluate: async () => await Promise.resolve((what(), {})),
 });
 
-function assertNear(out: string, other: string): void {
-  const [found, expected] = [lossesOf(out), lossesOf(other)];
-  assert.equal(found.length, expected.length);
-  found.forEach((loss, i) =>
-    assert.ok(Math.abs(loss - expected[i]!) < 1e-4 * expected[i]!, `step ${i + 1}: ${loss}, expected ${expected[i]}`),
-  );
-}
+const assertSameLosses = (out: string, other: string): void => assertNear(lossesOf(out), lossesOf(other), 1e-4);
 
 describe("a run in too little memory", unless(standIn), () => {
   /** Bytes in which a whole batch does not fit, and some micro-batch does. */
@@ -93,7 +89,7 @@ describe("a run in too little memory", unless(standIn), () => {
       others.map((event) => [event["reason"], event["step"], event["microBatch"]]),
       [["measured", 2, batch]],
     );
-    assertNear("tight", "plenty");
+    assertSameLosses("tight", "plenty");
     const [own, other] = ["tight", "plenty"].map((out) => JSON.parse(readFileSync(join(root, out, "config.json"), "utf8")).recipe.training);
     assert.deepEqual({ ...own, microBatch: "auto" }, other, "the split is no setting of the run");
   });
@@ -112,7 +108,7 @@ describe("a run in too little memory", unless(standIn), () => {
     await train("asked", tight, ["training.microBatch=8"]);
     const { reason, step, microBatch } = splitsOf("asked").at(-1)!;
     assert.deepEqual({ reason, step, microBatch }, { reason: "asked", step: 1, microBatch: 8 });
-    assertNear("asked", "plenty");
+    assertSameLosses("asked", "plenty");
   });
 
   test("keeps to a split that was found right where there is more memory by then", async () => {
@@ -120,7 +116,7 @@ describe("a run in too little memory", unless(standIn), () => {
     writeFileSync(join(root, "roomier", "splits.json"), JSON.stringify(found));
     await train("roomier", plenty);
     assert.deepEqual(remembered("roomier"), found);
-    assertNear("roomier", "plenty");
+    assertSameLosses("roomier", "plenty");
   });
 
   test("says it, and goes on, where that does not fit any more", async () => {
@@ -129,7 +125,7 @@ describe("a run in too little memory", unless(standIn), () => {
     const after = splitsOf("moved").at(-1)!;
     assert.equal(after["step"], 1);
     assert.ok(Number(after["microBatch"]) < Number(before["microBatch"]), JSON.stringify([before, after]));
-    assertNear("moved", "plenty");
+    assertSameLosses("moved", "plenty");
   });
 
   test("takes a step again in smaller parts when memory ends in it, and loses nothing", async () => {
@@ -137,17 +133,14 @@ describe("a run in too little memory", unless(standIn), () => {
     await train("squeezed", plenty, [], { evaluators: [afterStep(2, () => native().standInMemory(short))] });
     const found = splitsOf("squeezed");
     assert.ok(found.length > 0 && found.every(({ reason, step }) => reason === "out of memory" && step === 2), JSON.stringify(found));
-    assertNear("squeezed", "plenty");
+    assertSameLosses("squeezed", "plenty");
     assert.equal(eventsOf("squeezed").filter(({ event }) => event === "train").length, 4);
   });
 
   test("records no steps that are taken in parts, and says so", async () => {
-    const { mock: stderr } = mock.method(process.stderr, "write", () => true);
-    await train("recorded", tight, ["training.cudaGraphs=true"]);
-    const said = stderr.calls.map(({ arguments: [text] }) => String(text)).join("");
-    stderr.restore();
+    const said = await saidMeanwhile(() => train("recorded", tight, ["training.cudaGraphs=true"]));
     assert.match(said, /cudaGraphs: steps are not recorded, since the batch is cut into micro-batches/);
-    assertNear("recorded", "plenty");
+    assertSameLosses("recorded", "plenty");
   });
 
   test("ends with what to do where the recipe allows no smaller parts", async () => {
@@ -160,7 +153,7 @@ describe("a run in too little memory", unless(standIn), () => {
     native().standInMemory(0);
     cpSync(join(root, "fixed"), join(root, "smaller"), { recursive: true });
     await train("smaller", plenty, ["training.microBatch=8"]);
-    assertNear("smaller", "plenty");
+    assertSameLosses("smaller", "plenty");
     assert.equal(splitsOf("smaller").at(-1)?.["reason"], undefined, "its first checkpoint was not reached: nothing was taken otherwise");
     await train("fixed", plenty, [`training.microBatch=${batch}`]);
     assert.ok(weights("fixed").equals(weights("plenty")), "started again, it ends as if nothing had been");

@@ -6,14 +6,16 @@ import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, mock, test } from "node:test";
+import { after, before, describe, test } from "node:test";
 import { loadModel } from "../../src/models/index.ts";
 import { type RunOptions, applySettings, findRecipe, overfit, runRecipe, smoke } from "../../src/recipes/index.ts";
 import { InterruptedError } from "../../src/support/index.ts";
 import { torchInfo } from "../../src/torch/index.ts";
 import { readEvents } from "../../src/training/index.ts";
 import { writeCollection, writeRewrites } from "../integration/small-collection.ts";
+import { assertNear } from "./assert-near.ts";
 import { devices, gpu, unless } from "./devices.ts";
+import { saidMeanwhile } from "./said-meanwhile.ts";
 
 /** From 2.1 on, autograd can be kept from using threads of its own for a device. */
 const threadsKeptOut = (([major, minor]) => major! > 2 || (major === 2 && minor! >= 1))(torchInfo().version.split(".").map(Number));
@@ -59,24 +61,6 @@ async function interrupted(out: string, device: string, more: string[] = [], rec
     train(out, device, { more, ...(recipe && { recipe }) }, { evaluators: [evaluator], signal: stopping.signal }),
     InterruptedError,
   );
-}
-
-function assertNear(found: readonly number[], expected: readonly number[], close: number): void {
-  assert.equal(found.length, expected.length);
-  found.forEach((loss, i) =>
-    assert.ok(Math.abs(loss - expected[i]!) <= close * expected[i]!, `step ${i + 1}: ${loss}, expected ${expected[i]}`),
-  );
-}
-
-/** What is said on standard error meanwhile. */
-async function saidMeanwhile(work: () => Promise<unknown>): Promise<string> {
-  const write = mock.method(process.stderr, "write", () => true);
-  try {
-    await work();
-    return write.mock.calls.map((call) => String(call.arguments[0])).join("");
-  } finally {
-    write.mock.restore();
-  }
 }
 
 for (const tested of devices) {

@@ -4,16 +4,10 @@ import { describe, test } from "node:test";
 import { Tensor, countWaits, ops, scope, zeros } from "../../src/torch/index.ts";
 import { BatchFeed, trainStep } from "../../src/training/index.ts";
 import { lossCurve, objectives, smallBatch, smallContext } from "../integration/small-training.ts";
+import { assertNear } from "./assert-near.ts";
 import { devices, standIn, unless } from "./devices.ts";
 
 const steps = 6;
-
-function assertNear(found: readonly number[], expected: readonly number[], close: number): void {
-  found.forEach((loss, step) => {
-    const distance = Math.abs(loss - expected[step]!) / Math.abs(expected[step]!);
-    assert.ok(distance <= close, `step ${step}: ${loss}, on the processor ${expected[step]}`);
-  });
-}
 
 test("the stand-in refuses tensors of two devices", unless(standIn), () => {
   scope(() => {

@@ -3,24 +3,20 @@
  * way back that gives the caption again, so that a round trip shows whether both ways were gone, and in the right order.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { fileURLToPath } from "node:url";
-import { openRewritesFolder } from "../../src/data/index.ts";
 import type { Rewrite } from "../../src/data/index.ts";
 import { readPlan, storePlan } from "../../src/rewriting/index.ts";
 import type { RewritePlan } from "../../src/rewriting/index.ts";
+import { runLaclip, startLaclip } from "./laclip.ts";
+import { type Answer, withModelServer } from "./model-server.ts";
+import { rewritesIn } from "./rewrites-in.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-back-"));
 after(() => rmSync(folder, { recursive: true }));
-const cli = join(fileURLToPath(new URL("../../../", import.meta.url)), "dist/src/cli/main.js");
 
 interface Asked {
   /** The language that it comes from, the one that it goes to, and what is to be translated. */
@@ -41,47 +37,32 @@ async function backTranslate(
   captions: readonly string[],
   flags: readonly string[],
   answer: (asked: Asked, number: number, stop: () => void) => string | number | undefined = translated,
-): Promise<{ code: number; stderr: string; asked: Asked[]; rewrites: Rewrite[]; out: string }> {
+): Promise<{ code: number | null; stderr: string; asked: Asked[]; rewrites: Rewrite[]; out: string }> {
   const asked: Asked[] = [];
   let child: ChildProcess | undefined;
-  const server = createServer((request, response) => {
-    void (async () => {
-      if (request.url === "/v1/models") return void response.end(JSON.stringify({ data: [{ id: "polyglot", owned_by: "somebody" }] }));
-      let text = "";
-      for await (const chunk of request) text += String(chunk);
-      const body = JSON.parse(text) as { messages: { role: string; content: string }[] };
-      const { content } = body.messages.at(-1)!;
-      const [, from, to] = /from (.+?) into ([^.]+)\./.exec(content)!;
-      const question = { from: from!, to: to!, text: content.slice(content.lastIndexOf("\n") + 1), body };
-      asked.push(question);
-      const said = request.url === "/v1/chat/completions" ? answer(question, asked.length, () => child?.kill("SIGINT")) : 404;
-      if (said === undefined) return;
-      if (typeof said === "number") return void response.writeHead(said).end("{}");
-      const choices = [{ message: { role: "assistant", content: said }, finish_reason: "stop" }];
-      response.end(JSON.stringify({ choices, usage: { completion_tokens: 5 } }));
-    })();
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  try {
-    const table = join(folder, `${name}.jsonl`);
-    writeFileSync(table, captions.map((caption, i) => JSON.stringify({ id: `c${i}`, caption })).join("\n"));
-    const out = join(folder, name);
-    const llm = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`;
-    const model = flags.includes("--llm") ? [] : ["--llm", llm];
-    child = spawn(process.execPath, [cli, "rewrite", table, "--out", out, ...model, ...flags], {
-      stdio: ["ignore", "ignore", "pipe"],
-    });
-    let stderr = "";
-    child.stderr!.setEncoding("utf8").on("data", (text: string) => (stderr += text));
-    const [code] = (await once(child, "close")) as [number];
-    const rewrites: Rewrite[] = [];
-    if (code === 0) for await (const batch of (await openRewritesFolder(out)).read()) rewrites.push(...batch);
-    return { code, stderr, asked, rewrites, out };
-  } finally {
-    server.closeAllConnections();
-    server.close();
-  }
+  const says: Answer<{ messages: { role: string; content: string }[] }> = ({ path, body }) => {
+    const { content } = body.messages.at(-1)!;
+    const [, from, to] = /from (.+?) into ([^.]+)\./.exec(content)!;
+    const question = { from: from!, to: to!, text: content.slice(content.lastIndexOf("\n") + 1), body };
+    asked.push(question);
+    return path === "/v1/chat/completions" ? answer(question, asked.length, () => child?.kill("SIGINT")) : 404;
+  };
+  const models = [{ id: "polyglot", owned_by: "somebody" }];
+  return await withModelServer(
+    says,
+    async (url) => {
+      const table = join(folder, `${name}.jsonl`);
+      writeFileSync(table, captions.map((caption, i) => JSON.stringify({ id: `c${i}`, caption })).join("\n"));
+      const out = join(folder, name);
+      const model = flags.includes("--llm") ? [] : ["--llm", url];
+      const started = startLaclip(["rewrite", table, "--out", out, ...model, ...flags]);
+      child = started.child;
+      const { code, stderr } = await started.ended;
+      const rewrites = code === 0 ? await rewritesIn(out) : [];
+      return { code, stderr, asked, rewrites, out };
+    },
+    models,
+  );
 }
 
 const captions = Array.from({ length: 400 }, (_, i) => `picture ${i} of a dog`);
@@ -95,7 +76,7 @@ test("each caption goes into every language and back, with the likeliest tokens 
   assert.deepEqual([...names].sort(), ["back-translation-brazilian-portuguese", "back-translation-german"]);
   for (const { id, text, flags, tokens, finish } of rewrites) {
     assert.equal(text, captions[Number(id.slice(1))]!.split(" ").toReversed().join(" "));
-    assert.deepEqual({ flags, tokens, finish }, { flags: [], tokens: 10, finish: "stop" });
+    assert.deepEqual({ flags, tokens, finish }, { flags: [], tokens: 18, finish: "stop" });
   }
   for (const { body } of asked) {
     assert.equal(body["temperature"], 0);
@@ -173,8 +154,7 @@ test("the languages travel with the plan of a queue; a batch, which asks once, r
   const table = join(folder, "batch.jsonl");
   writeFileSync(table, JSON.stringify({ id: "c", caption: "a dog on a beach" }));
   const flags = ["--out", join(folder, "batch"), "--requests", join(folder, "requests"), "--model", "m", "--back-translate", "German"];
-  const child = spawn(process.execPath, [cli, "batch", "write", table, ...flags], { stdio: "ignore" });
-  assert.deepEqual(await once(child, "close"), [2, null]);
+  assert.equal((await runLaclip(["batch", "write", table, ...flags])).code, 2);
   assert.equal(existsSync(join(folder, "requests")), false);
 });
 

@@ -1,15 +1,10 @@
 /** Rewriting through batch files: the requests are a server's, and their answers make the folder that a server's would. */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { openRewritesFolder } from "../../src/data/index.ts";
-import type { Rewrite } from "../../src/data/index.ts";
 import {
   BatchRequests,
   OpenAiCompatibleEngine,
@@ -18,11 +13,13 @@ import {
   openCaptions,
   rewriteCaptions,
 } from "../../src/rewriting/index.ts";
+import { type Ended, runLaclip } from "./laclip.ts";
+import { type Answer, withModelServer } from "./model-server.ts";
+import { rewritesIn } from "./rewrites-in.ts";
 import type { BatchLine, RewriteOptions } from "../../src/rewriting/index.ts"; // prettier-ignore
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-batch-"));
 after(() => rmSync(folder, { recursive: true }));
-const program = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 
 const captions = join(folder, "captions.csv");
 writeFileSync(captions, `id,caption\n${Array.from({ length: 40 }, (_, i) => `image ${i},a photo of ${i} dogs\n`).join("")}empty,\n`);
@@ -38,8 +35,7 @@ const answerTo = (body: Body): object => ({
   usage: { completion_tokens: 9 },
 });
 
-const laclip = (...args: string[]): { status: number | null; stdout: string; stderr: string } =>
-  spawnSync(process.execPath, [program, ...args], { cwd: folder, encoding: "utf8" });
+const laclip = async (...args: string[]): Promise<Ended> => await runLaclip(args, { cwd: folder });
 
 function requestsIn(requests: string): BatchLine[] {
   const { files } = JSON.parse(readFileSync(join(requests, "batch.json"), "utf8")) as { files: string[] };
@@ -49,33 +45,25 @@ function requestsIn(requests: string): BatchLine[] {
 const result = ({ custom_id, body }: BatchLine): string =>
   JSON.stringify({ id: "x", custom_id, response: { status_code: 200, request_id: "y", body: answerTo(body) }, error: null });
 
-async function rewritesIn(path: string): Promise<Rewrite[]> {
-  const all: Rewrite[] = [];
-  for await (const batch of (await openRewritesFolder(path)).read()) all.push(...batch);
-  return all.sort((a, b) => (`${a.source} ${a.id}` < `${b.source} ${b.id}` ? -1 : 1));
-}
-
 /** A server on loopback that answers like the batches, and remembers what it was asked. */
 async function throughServer(out: string, options: Pick<RewriteOptions, "form" | "sources">): Promise<{ path: string; body: Body }[]> {
   const asked: { path: string; body: Body }[] = [];
-  const server = createServer((request, response) => {
-    const chunks: Buffer[] = [];
-    request.on("data", (chunk: Buffer) => chunks.push(chunk));
-    request.on("end", () => {
-      if (request.method === "GET") return response.end(JSON.stringify({ data: [{ id: "a-model" }] }));
-      const body = JSON.parse(Buffer.concat(chunks).toString()) as Body;
-      asked.push({ path: request.url!, body });
-      return response.end(JSON.stringify(answerTo(body)));
-    });
-  });
-  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
-  const engine = new OpenAiCompatibleEngine({ url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1` });
-  try {
-    await rewriteCaptions({ ...options, captions: await openCaptions(captions), out, engine, seed: 3, createdWith: "test" });
-  } finally {
-    await engine.close();
-    server.close();
-  }
+  const answer: Answer<Body> = ({ path, body }) => {
+    asked.push({ path, body });
+    return textFor(body);
+  };
+  await withModelServer(
+    answer,
+    async (url) => {
+      const engine = new OpenAiCompatibleEngine({ url });
+      try {
+        await rewriteCaptions({ ...options, captions: await openCaptions(captions), out, engine, seed: 3, createdWith: "test" });
+      } finally {
+        await engine.close();
+      }
+    },
+    [{ id: "a-model" }],
+  );
   return asked;
 }
 
@@ -83,8 +71,8 @@ for (const prompt of ["paper", "chat"]) {
   test(`the requests of a batch (${prompt}) are those of a server, and give the same rewrites, whatever their order`, async () => {
     const [requests, out, served] = [`requests-${prompt}`, `rewrites-${prompt}`, join(folder, `served-${prompt}`)];
     const flags = ["--prompt", prompt, "--sources", "chatgpt,mscoco", "--seed", "3"];
-    const written = laclip("batch", "write", "captions.csv", "--out", out, "--requests", requests, "--model", "a-model", ...flags);
-    assert.equal(written.status, 0, written.stderr);
+    const written = await laclip("batch", "write", "captions.csv", "--out", out, "--requests", requests, "--model", "a-model", ...flags);
+    assert.equal(written.code, 0, written.stderr);
     assert.match(written.stderr, /80 requests in 1 files in requests-.*1 captions are empty/s);
     const lines = requestsIn(join(folder, requests));
 
@@ -98,8 +86,8 @@ for (const prompt of ["paper", "chat"]) {
     assert.ok(lines.every(({ method, custom_id }) => method === "POST" && custom_id.length <= 64));
 
     writeFileSync(join(folder, "results.jsonl"), `${lines.toReversed().map((line) => result(line)).join("\n")}\n`); // prettier-ignore
-    const read = laclip("batch", "read", "results.jsonl", "--requests", requests, "--json");
-    assert.equal(read.status, 0, read.stderr);
+    const read = await laclip("batch", "read", "results.jsonl", "--requests", requests, "--json");
+    assert.equal(read.code, 0, read.stderr);
     const { written: count, failed, missing, unused } = JSON.parse(read.stdout) as Record<string, number>;
     assert.deepEqual([count, failed, missing, unused], [80, 0, 0, 0]);
     assert.deepEqual(await rewritesIn(join(folder, out)), await rewritesIn(served));
@@ -111,10 +99,10 @@ for (const prompt of ["paper", "chat"]) {
   });
 }
 
-test("errors and missing answers are counted and said, and asked again by the next batch; answers of others are not used", () => {
-  const write = (requests: string): ReturnType<typeof laclip> =>
-    laclip("batch", "write", "captions.csv", "--out", "parts", "--requests", requests, "--model", "a-model", "--sources", "human");
-  assert.equal(write("first").status, 0);
+test("errors and missing answers are counted and said, and asked again by the next batch; answers of others are not used", async () => {
+  const write = async (requests: string): Promise<Ended> =>
+    await laclip("batch", "write", "captions.csv", "--out", "parts", "--requests", requests, "--model", "a-model", "--sources", "human");
+  assert.equal((await write("first")).code, 0);
   const lines = requestsIn(join(folder, "first"));
   const failing = lines.slice(0, 3);
   const errors = [
@@ -130,42 +118,42 @@ test("errors and missing answers are counted and said, and asked again by the ne
   // A result that came late counts before an error, in whichever file it is.
   writeFileSync(join(folder, "late.jsonl"), `\n${result(failing[0]!)}\n`);
 
-  const others = laclip("batch", "read", "others.jsonl", "--requests", "first");
-  assert.equal(others.status, 3);
+  const others = await laclip("batch", "read", "others.jsonl", "--requests", "first");
+  assert.equal(others.code, 3);
   assert.match(others.stderr, /none of the 1 results answers a request of this batch/);
-  const read = laclip("batch", "read", "late.jsonl", "some.jsonl", "--requests", "first", "--json");
+  const read = await laclip("batch", "read", "late.jsonl", "some.jsonl", "--requests", "first", "--json");
   const { written, failed, missing, unused, failures } = JSON.parse(read.stdout) as Record<string, unknown>;
   assert.deepEqual([written, failed, missing, unused], [28, 2, 10, 1]);
   assert.match(String(failures), /expired.*no choices\[0\]\.text/s);
 
-  assert.equal(write("second").status, 0);
+  assert.equal((await write("second")).code, 0);
   const open = new Set(requestsIn(join(folder, "second")).map(({ custom_id }) => custom_id));
   assert.equal(open.size, 12);
   for (const { custom_id } of [failing[1]!, failing[2]!, ...lines.slice(30)]) assert.ok(open.has(custom_id));
-  const again = laclip("batch", "read", "some.jsonl", "--requests", "first", "--json");
+  const again = await laclip("batch", "read", "some.jsonl", "--requests", "first", "--json");
   assert.equal((JSON.parse(again.stdout) as { written: number }).written, 0);
 });
 
-test("what is no result, or another batch's, is refused before anything is used", () => {
-  const write = (...more: string[]): ReturnType<typeof laclip> =>
-    laclip("batch", "write", "captions.csv", "--out", "refused", "--requests", "third", "--model", "a-model", "--sources", "bard", ...more);
-  assert.equal(write().status, 0);
+test("what is no result, or another batch's, is refused before anything is used", async () => {
+  const write = async (...more: string[]): Promise<Ended> =>
+    await laclip("batch", "write", "captions.csv", "--out", "refused", "--requests", "third", "--model", "a-model", "--sources", "bard", ...more);
+  assert.equal((await write()).code, 0);
   const lines = requestsIn(join(folder, "third"));
-  const refuses = (content: string, pattern: RegExp): void => {
+  const refuses = async (content: string, pattern: RegExp): Promise<void> => {
     writeFileSync(join(folder, "bad.jsonl"), content);
-    const { status, stderr } = laclip("batch", "read", "bad.jsonl", "--requests", "third");
-    assert.equal(status, 3, stderr);
+    const { code, stderr } = await laclip("batch", "read", "bad.jsonl", "--requests", "third");
+    assert.equal(code, 3, stderr);
     assert.match(stderr, pattern);
   };
-  refuses(`${result(lines[0]!)}\n${result(lines[1]!).slice(0, 50)}`, /bad\.jsonl: line 2 is not valid JSON/);
-  refuses(`${JSON.stringify(lines[0])}\n`, /bad\.jsonl: line 1 is no result of a batch/);
-  refuses("null\n", /line 1 is no result/);
-  assert.match(laclip("batch", "read", "none.jsonl", "--requests", "third").stderr, /none\.jsonl: no such file/);
-  assert.match(laclip("batch", "read", "bad.jsonl", "--requests", "refused").stderr, /there is no batch\.json in this folder/);
-  assert.match(write().stderr, /third: this folder holds a batch already/);
-  assert.match(write("--retries", "2").stderr, /a batch asks for each rewrite once/);
-  const other = laclip("batch", "write", "captions.csv", "--out", "refused", "--requests", "fourth", "--model", "another", "--sources", "bard");
-  assert.equal(other.status, 3);
+  await refuses(`${result(lines[0]!)}\n${result(lines[1]!).slice(0, 50)}`, /bad\.jsonl: line 2 is not valid JSON/);
+  await refuses(`${JSON.stringify(lines[0])}\n`, /bad\.jsonl: line 1 is no result of a batch/);
+  await refuses("null\n", /line 1 is no result/);
+  assert.match((await laclip("batch", "read", "none.jsonl", "--requests", "third")).stderr, /none\.jsonl: no such file/);
+  assert.match((await laclip("batch", "read", "bad.jsonl", "--requests", "refused")).stderr, /there is no batch\.json in this folder/);
+  assert.match((await write()).stderr, /third: this folder holds a batch already/);
+  assert.match((await write("--retries", "2")).stderr, /a batch asks for each rewrite once/);
+  const other = await laclip("batch", "write", "captions.csv", "--out", "refused", "--requests", "fourth", "--model", "another", "--sources", "bard");
+  assert.equal(other.code, 3);
   assert.match(other.stderr, /made otherwise \(model/);
   assert.ok(!existsSync(join(folder, "fourth", "batch.json")));
 }); // prettier-ignore

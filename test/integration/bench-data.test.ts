@@ -1,21 +1,19 @@
 /** `laclip data bench` measures every stage of a table and of tars, and says so when there is nothing to measure. */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { benchData, openCollection, packShards } from "../../src/curation/index.ts";
 import type { BenchDataReport } from "../../src/curation/index.ts";
 import { DataError, UsageError, setLogLevel } from "../../src/support/index.ts";
 import { serveFolder } from "./file-server.ts";
+import { type Ended, runLaclip } from "./laclip.ts";
 import { writeCollection } from "./small-collection.ts";
 
 setLogLevel("quiet");
 const folder = mkdtempSync(join(tmpdir(), "laclip-bench-"));
 after(() => rmSync(folder, { recursive: true }));
-const program = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 const table = join(folder, "table");
 const tars = join(folder, "tars");
 const settings = { batchSize: 8, imageSize: 32, seconds: 0.02 };
@@ -40,19 +38,17 @@ test("every stage of a table, with the loader", async () => {
   assert.equal(report.shorterSide, 30);
 });
 
-test("every stage of tars, as JSON and as text", () => {
-  const run = (...args: string[]): { status: number | null; stdout: string; stderr: string } =>
-    spawnSync(process.execPath, [program, "data", "bench", tars, "--batch-size", "8", "--image-size", "32", "--seconds", "0.02", ...args], {
-      encoding: "utf8",
-    });
-  const json = run("--json");
-  assert.equal(json.status, 0, json.stderr);
+test("every stage of tars, as JSON and as text", async () => {
+  const run = async (...args: string[]): Promise<Ended> =>
+    await runLaclip(["data", "bench", tars, "--batch-size", "8", "--image-size", "32", "--seconds", "0.02", ...args]);
+  const json = await run("--json");
+  assert.equal(json.code, 0, json.stderr);
   assert.deepEqual(
     (JSON.parse(json.stdout) as BenchDataReport).stages.map(({ stage }) => stage),
     [...stages, "loader"],
   );
-  const text = run();
-  assert.equal(text.status, 0, text.stderr);
+  const text = await run();
+  assert.equal(text.code, 0, text.stderr);
   assert.match(text.stdout, /^decode\+augment +\d+ +\d+$/m);
   assert.match(text.stdout, /^limit: [a-z]+ \(\d+ % of a sample's processor time\)$/m);
 });

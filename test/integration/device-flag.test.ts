@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { torchInfo } from "../../src/torch/index.ts";
-import { NanoRuns, startLaclip, until } from "./nano-runs.ts";
+import { runLaclip, startLaclip } from "./laclip.ts";
+import { NanoRuns, until } from "./nano-runs.ts";
 
 const runs = new NanoRuns("device");
 const withoutGpu = torchInfo().cudaDevices === 0;
@@ -19,7 +20,7 @@ describe("--device", () => {
       ["evaluate", "zero-shot", "--model", "nowhere", "--dataset", "nowhere", "--device", "cuda"],
       ["doctor", "--overfit", "--device", "cuda"],
     ]) {
-      const { code, stderr } = await startLaclip(words).ended;
+      const { code, stderr } = await runLaclip(words);
       assert.equal(code, 2, `${words.join(" ")}: ${stderr}`);
       assert.match(stderr, /there is no GPU to compute on: \S/);
       assert.match(stderr, /--device cpu/);
@@ -28,13 +29,13 @@ describe("--device", () => {
   });
 
   test("what is no device is refused", async () => {
-    const { code, stderr } = await startLaclip(runs.words("never", [], ["--device", "tpu"])).ended;
+    const { code, stderr } = await runLaclip(runs.words("never", [], ["--device", "tpu"]));
     assert.equal(code, 2);
     assert.match(stderr, /--device tpu: there is no such device/);
   });
 
   test("the plain doctor looks at all there is, and takes no device", async () => {
-    const { code, stderr } = await startLaclip(["doctor", "--device", "cpu"]).ended;
+    const { code, stderr } = await runLaclip(["doctor", "--device", "cpu"]);
     assert.equal(code, 2);
     assert.match(stderr, /--device without --overfit/);
   });
@@ -43,7 +44,7 @@ describe("--device", () => {
     const launchers: Record<string, string>[] = [{ RANK: "0" }, { WORLD_SIZE: "4" }, { JOB_COMPLETION_INDEX: "0", WORLD_SIZE: "2" }];
     for (const variables of launchers) {
       const words = ["evaluate", "zero-shot", "--model", "nowhere", "--dataset", "nowhere", "--device", "cpu"];
-      const { code, stderr } = await startLaclip(words, variables).ended;
+      const { code, stderr } = await runLaclip(words, { env: variables });
       assert.equal(code, 3, stderr);
       assert.match(stderr, /nowhere/);
     }
@@ -51,12 +52,12 @@ describe("--device", () => {
 
   test("a run goes on under another word for its device, with the same weights", async () => {
     const settings = ["training.steps=40"];
-    assert.equal((await startLaclip(runs.words("whole", settings, ["--device", "cpu"])).ended).code, 0);
+    assert.equal((await runLaclip(runs.words("whole", settings, ["--device", "cpu"]))).code, 0);
     const stopped = startLaclip(runs.words("stopped", [...settings, "training.device=cpu"]));
     await until(() => runs.checkpoints("stopped").length > 0);
     stopped.child.kill("SIGTERM");
     await stopped.ended;
-    const { code, stderr } = await startLaclip(runs.words("stopped", settings, ["--device", "cpu"])).ended;
+    const { code, stderr } = await runLaclip(runs.words("stopped", settings, ["--device", "cpu"]));
     assert.equal(code, 0, stderr);
     assert.equal(runs.weights("stopped"), runs.weights("whole"));
     const [start] = runs.events("whole", "start");

@@ -3,20 +3,18 @@
  * Never a stack, never a number of nothing.
  */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import type { EvaluationResult } from "../../src/evaluation/index.ts";
 import { Clip, imagenetPreprocessing, preset, saveModel } from "../../src/models/index.ts";
 import { noGrad, ops, setThreads } from "../../src/torch/index.ts";
+import { type Ended, runLaclip } from "./laclip.ts";
 import { syntheticDatasets } from "./synthetic-datasets.ts";
 
 setThreads(1);
-const program = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "laclip-bad-input-"));
 after(() => rmSync(folder, { recursive: true }));
 const [model, spoiled, misfit] = ["model", "spoiled", "misfit"].map((name) => join(folder, name)) as [string, string, string];
@@ -25,32 +23,24 @@ const captions = join(folder, "captions.csv");
 const colours = ["red", "green", "blue"];
 const each = 12;
 
-interface Ended {
-  code: number | null;
-  out: string;
-  err: string;
-}
-
-function laclip(...args: readonly string[]): Ended {
-  const env = { ...process.env, LACLIP_THREADS: "1", LACLIP_DATASETS: "", LACLIP_FEATURES: join(folder, "features") };
-  const { status, stdout, stderr } = spawnSync(process.execPath, [program, "evaluate", ...args], { encoding: "utf8", env });
-  return { code: status, out: stdout, err: stderr };
+async function laclip(...args: readonly string[]): Promise<Ended> {
+  return await runLaclip(["evaluate", ...args], { env: { LACLIP_DATASETS: "", LACLIP_FEATURES: join(folder, "features") } });
 }
 
 /** The command ends with this code and says this, and no number comes out. */
-function refused(code: number, message: RegExp, ...args: readonly string[]): void {
-  const ended = laclip(...args);
-  const what = `${args.join(" ")}\n${ended.err}`;
+async function refused(code: number, message: RegExp, ...args: readonly string[]): Promise<void> {
+  const ended = await laclip(...args);
+  const what = `${args.join(" ")}\n${ended.stderr}`;
   assert.equal(ended.code, code, what);
-  assert.match(ended.err, message);
-  assert.doesNotMatch(ended.err, /defect|\n\s+at /, what);
-  assert.equal(ended.out, "", what);
+  assert.match(ended.stderr, message);
+  assert.doesNotMatch(ended.stderr, /defect|\n\s+at /, what);
+  assert.equal(ended.stdout, "", what);
 }
 
-function result(...args: readonly string[]): EvaluationResult {
-  const { code, out, err } = laclip(...args, "--json");
-  assert.equal(code, 0, err);
-  return JSON.parse(out) as EvaluationResult;
+async function result(...args: readonly string[]): Promise<EvaluationResult> {
+  const { code, stdout, stderr } = await laclip(...args, "--json");
+  assert.equal(code, 0, stderr);
+  return JSON.parse(stdout) as EvaluationResult;
 }
 
 /** Every task on the photos, or on their captions. */
@@ -89,30 +79,30 @@ before(async () => {
   clip.dispose();
 });
 
-test("a split that is not there", () => {
-  refused(3, /folders for train, test, and none for validation/, ...tasks["zero-shot"]!, "--model", model, "--split", "validation");
-  refused(3, /no column split/, ...tasks["retrieval"]!, "--model", model, "--split", "train");
+test("a split that is not there", async () => {
+  await refused(3, /folders for train, test, and none for validation/, ...tasks["zero-shot"]!, "--model", model, "--split", "validation");
+  await refused(3, /no column split/, ...tasks["retrieval"]!, "--model", model, "--split", "train");
   const test = join(photos, "test");
-  for (const task of ["few-shot", "linear-probe"]) refused(3, /no train images/, task, "--model", model, "--dataset", test);
+  for (const task of ["few-shot", "linear-probe"]) await refused(3, /no train images/, task, "--model", model, "--dataset", test);
 });
 
 test("a copy with another number of images: refused, or said in the result", async () => {
   const root = join(folder, "datasets");
   await syntheticDatasets.find(({ name }) => name === "cifar10")!.write(root);
   const cifar = ["zero-shot", "--model", model, "--dataset", "cifar10", "--root", root];
-  refused(3, /4 classes, expected 10\./, ...cifar);
-  const { laclip: details } = result(...cifar, "--incomplete");
+  await refused(3, /4 classes, expected 10\./, ...cifar);
+  const { laclip: details } = await result(...cifar, "--incomplete");
   assert.match(details!.problems!.join("\n"), /images to test, expected 10000/);
 });
 
-test("an image that can't be read: refused, or left out and counted, by every task", () => {
+test("an image that can't be read: refused, or left out and counted, by every task", async () => {
   const file = join(photos, "test", "green", "3.png");
   const bytes = readFileSync(file);
   writeFileSync(file, "<html>404</html>");
   try {
     for (const args of Object.values(tasks)) {
-      refused(3, /3\.png/, ...args, "--model", model);
-      const { laclip: details } = result(...args, "--model", model, "--max-skipped", "0.1");
+      await refused(3, /3\.png/, ...args, "--model", model);
+      const { laclip: details } = await result(...args, "--model", model, "--max-skipped", "0.1");
       const { skipped, counts } = details!;
       assert.deepEqual([skipped.count, counts["images"]], [1, colours.length * each - 1], args.join(" "));
       assert.match(skipped.reasons[0]!, /3\.png/);
@@ -122,23 +112,33 @@ test("an image that can't be read: refused, or left out and counted, by every ta
   }
 });
 
-test("names for another number of classes", () => {
+test("names for another number of classes", async () => {
   const names = join(folder, "two.txt");
   writeFileSync(names, "red\ngreen\n");
-  refused(3, /two\.txt[^]*2[^]*3/, ...tasks["zero-shot"]!, "--model", model, "--classes", names);
-  const all = laclip("all", "--model", model, "--dataset", photos, "--classes", names, "--out", join(folder, "results"));
-  assert.deepEqual([all.code, /two\.txt/.test(all.err), existsSync(join(folder, "results"))], [3, true, false], all.err);
+  await refused(3, /two\.txt[^]*2[^]*3/, ...tasks["zero-shot"]!, "--model", model, "--classes", names);
+  const all = await laclip("all", "--model", model, "--dataset", photos, "--classes", names, "--out", join(folder, "results"));
+  assert.deepEqual([all.code, /two\.txt/.test(all.stderr), existsSync(join(folder, "results"))], [3, true, false], all.stderr);
 });
 
-test("a label out of range", () => {
+test("a label out of range", async () => {
   const names = join(folder, "names.txt");
   writeFileSync(names, `${colours.join("\n")}\n`);
   const table = join(folder, "labels.csv");
   const row = (colour: string, label: string): string => `${join(photos, "test", colour, "1.png")},${label}`;
   writeFileSync(table, `${["image,label", row("red", "0"), row("green", "1"), row("blue", "3")].join("\n")}\n`);
-  refused(3, /of the class "3", for which .*names\.txt has no name/, "zero-shot", "--model", model, "--dataset", table, "--classes", names);
+  await refused(
+    3,
+    /of the class "3", for which .*names\.txt has no name/,
+    "zero-shot",
+    "--model",
+    model,
+    "--dataset",
+    table,
+    "--classes",
+    names,
+  );
   writeFileSync(table, `${["image,label", row("red", "0"), row("green", "-1")].join("\n")}\n`);
-  refused(
+  await refused(
     3,
     /of the class "-1", for which .*names\.txt has no name/,
     "zero-shot",
@@ -151,12 +151,12 @@ test("a label out of range", () => {
   );
 });
 
-test("features that are no numbers, in every task", () => {
-  for (const args of Object.values(tasks)) refused(3, /not finite/, ...args, "--model", spoiled);
+test("features that are no numbers, in every task", async () => {
+  for (const args of Object.values(tasks)) await refused(3, /not finite/, ...args, "--model", spoiled);
 });
 
-test("weights of other sizes than their description, and sizes that make no model", () => {
-  for (const args of Object.values(tasks)) refused(3, /model\.safetensors[^]*\[/, ...args, "--model", misfit);
-  refused(2, /multiple of patchSize/, ...tasks["zero-shot"]!, "--model", model, "--image-size", "33");
-  refused(3, /not a model folder/, ...tasks["zero-shot"]!, "--model", photos);
+test("weights of other sizes than their description, and sizes that make no model", async () => {
+  for (const args of Object.values(tasks)) await refused(3, /model\.safetensors[^]*\[/, ...args, "--model", misfit);
+  await refused(2, /multiple of patchSize/, ...tasks["zero-shot"]!, "--model", model, "--image-size", "33");
+  await refused(3, /not a model folder/, ...tasks["zero-shot"]!, "--model", photos);
 });

@@ -2,7 +2,6 @@
  * Few-shot, linear probe, retrieval and features as a person asks for them: the command line in processes of its own, on real image files.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,26 +12,15 @@ import { type EvaluationResult, readResult } from "../../src/evaluation/index.ts
 import { readNpy, readTable } from "../../src/formats/index.ts";
 import { Clip, imagenetPreprocessing, preset, saveModel } from "../../src/models/index.ts";
 import { Random } from "../../src/support/index.ts";
+import { type Ended, runLaclip, startLaclip } from "./laclip.ts";
 
-const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 const root = mkdtempSync(join(tmpdir(), "laclip-methods-"));
 const data = join(root, "colours");
 const model = join(root, "model");
 const colours = { red: [220, 30, 30], green: [30, 200, 40], blue: [40, 40, 210], yellow: [220, 210, 40], white: [240, 240, 240] } as const;
 
-interface Ended {
-  code: number | null;
-  stdout: string;
-  stderr: string;
-}
-
-function laclip(...args: string[]): Promise<Ended> {
-  const env = { ...process.env, LACLIP_THREADS: "1", LACLIP_FEATURES: join(root, "features"), LACLIP_DATASETS: "" };
-  const child = spawn(process.execPath, [main, ...args], { env });
-  let [stdout, stderr] = ["", ""];
-  child.stdout.on("data", (chunk) => (stdout += chunk));
-  child.stderr.on("data", (chunk) => (stderr += chunk));
-  return new Promise((resolve) => child.on("close", (code) => resolve({ code, stdout, stderr })));
+async function laclip(...args: string[]): Promise<Ended> {
+  return await runLaclip(args, { env: { LACLIP_FEATURES: join(root, "features"), LACLIP_DATASETS: "" } });
 }
 
 async function result(...args: string[]): Promise<EvaluationResult> {
@@ -244,14 +232,14 @@ describe("scores by the command line", () => {
       "5000000",
       "--no-features",
     ];
-    const child = spawn(process.execPath, [main, ...few], { env: { ...process.env, LACLIP_THREADS: "1" } });
-    let stderr = "";
-    child.stderr.on("data", (chunk) => {
+    const { child, ended } = startLaclip(few);
+    let said = "";
+    child.stderr!.on("data", (text: string) => {
       // It has looked at the images, and listens.
-      if (!stderr.includes("train") && String(chunk).includes("train")) child.kill("SIGINT");
-      stderr += chunk;
+      if (!said.includes("train") && text.includes("train")) child.kill("SIGINT");
+      said += text;
     });
-    const code = await new Promise((resolve) => child.on("close", resolve));
+    const { code, stderr } = await ended;
     assert.deepEqual([code, /Start the same command again/.test(stderr)], [75, true], stderr);
   });
 

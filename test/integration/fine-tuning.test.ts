@@ -7,17 +7,16 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { loadTensors } from "../../src/nn/index.ts";
 import { loadModel, towerOf } from "../../src/models/index.ts";
 import { type RunOptions, applySettings, findRecipe, runRecipe, smoke } from "../../src/recipes/index.ts";
 import { InterruptedError, ModelFormatError, UsageError } from "../../src/support/index.ts";
 import { readEvents } from "../../src/training/index.ts";
 import { assertClose } from "./close.ts";
+import { program } from "./laclip.ts";
 import { writeCollection } from "./small-collection.ts";
 import { startRanks, withoutGloo } from "./start-ranks.ts";
 
-const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 const root = mkdtempSync(join(tmpdir(), "laclip-fine-tuning-"));
 const file = join(root, "captions.csv");
 const base = join(root, "base", "model");
@@ -146,7 +145,7 @@ describe("from the command line", () => {
   const settings = ["model.preset=nano", "training.batchSize=8", "training.steps=4", "training.warmupSteps=2", "training.logEvery=1"];
   const call = async (ranks: number, out: string, more: readonly string[], ...flags: string[]) => {
     const sets = [...settings, ...more].flatMap((setting) => ["--set", setting]);
-    return await startRanks(main, ["train", "emoji-clip", "--data", file, "--out", join(root, out), ...sets, ...flags], ranks).ended;
+    return await startRanks(program, ["train", "emoji-clip", "--data", file, "--out", join(root, out), ...sets, ...flags], ranks).ended;
   };
 
   test("several processes freeze, compute again and leave out as one does", { skip: withoutGloo() }, async () => {
@@ -167,7 +166,7 @@ describe("from the command line", () => {
   test("a model is scored at another image size than its own", async () => {
     const score = async (...flags: string[]) => {
       const args = ["evaluate", "zero-shot", "--model", base, "--dataset", join(root, "images"), "--json", "--predictions", ...flags];
-      return (await startRanks(main, args, 1).ended)[0]!;
+      return (await startRanks(program, args, 1).ended)[0]!;
     };
     const [own, larger, wrong] = await Promise.all([score(), score("--image-size", "32"), score("--image-size", "30")]);
     const images = (stdout: string): unknown => (JSON.parse(stdout) as { images: number }).images;

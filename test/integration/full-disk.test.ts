@@ -8,10 +8,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
+import { program } from "./laclip.ts";
 import { writeCollection, writeRewrites } from "./small-collection.ts";
 
-const program = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "laclip-full-"));
 after(() => rmSync(folder, { recursive: true }));
 

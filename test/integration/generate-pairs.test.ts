@@ -3,25 +3,21 @@
  * set rewritten with the pairs that came out.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { openRewritesFolder } from "../../src/data/index.ts";
 import { EdaEngine, OpenAiCompatibleEngine, generatePairs, openCaptions, readPairsFile, writeSource } from "../../src/rewriting/index.ts";
 import type { GeneratePairsOptions, GeneratedPairs } from "../../src/rewriting/index.ts";
 import { DataError, EndpointError, UsageError } from "../../src/support/index.ts";
+import { type Ended, runLaclip, startLaclip } from "./laclip.ts";
+import { type Answer, withModelServer } from "./model-server.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-generate-"));
 after(() => rmSync(folder, { recursive: true }));
 let files = 0;
 const place = (name: string): string => join(folder, `${files++}-${name}`);
-const cli = join(fileURLToPath(new URL("../../../", import.meta.url)), "dist/src/cli/main.js");
 
 const things = ["dog", "cat", "boat", "tree", "train", "lamp", "horse", "piano", "kite", "bridge"];
 const places = ["on a beach", "in a garden", "by the old harbour", "under a bright sky", "near a stone wall"];
@@ -45,37 +41,17 @@ interface Asked {
 const captionOf = ({ messages }: Asked): string => messages.at(-1)!.content.split("Caption: ").at(-1)!;
 const good = (asked: Asked): string => `Behold, ${captionOf(asked)}, drawn in vivid words.`;
 
-/** What a chat model says, or the status with which its server fails. */
-type Answer = (asked: Asked, number: number) => string | number;
+/** What a chat model says, or the status with which its server fails; what ends with dots has been cut off. */
+type Says = (asked: Asked, number: number) => string | number;
 
-async function withChat<T>(answer: Answer, work: (url: string, asked: Asked[]) => Promise<T>): Promise<T> {
+async function withChat<T>(says: Says, work: (url: string, asked: Asked[]) => Promise<T>): Promise<T> {
   const all: Asked[] = [];
-  const server = createServer((request, response) => {
-    void (async () => {
-      let body = "";
-      for await (const chunk of request) body += String(chunk);
-      const json = (status: number, value: unknown): void =>
-        void response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(value));
-      if (request.url === "/v1/models") return json(200, { data: [{ id: "tiny-chat" }] });
-      if (request.url !== "/v1/chat/completions") return json(404, { error: { message: `no ${request.url}` } });
-      const asked = JSON.parse(body) as Asked;
-      const said = answer(asked, all.push(asked) - 1);
-      if (typeof said === "number") return json(said, { error: { message: "out of order" } });
-      const [content, finish] = said.endsWith("...") ? [said, "length"] : [said, "stop"];
-      json(200, {
-        choices: [{ index: 0, message: { role: "assistant", content }, finish_reason: finish }],
-        usage: { completion_tokens: 7 },
-      });
-    })();
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  try {
-    return await work(`http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`, all);
-  } finally {
-    server.closeAllConnections();
-    server.close();
-  }
+  const answer: Answer<Asked> = ({ path, body }) => {
+    if (path !== "/v1/chat/completions") return 404;
+    const said = says(body, all.push(body) - 1);
+    return typeof said === "string" && said.endsWith("...") ? { text: said, finish: "length" } : said;
+  };
+  return await withModelServer(answer, async (url) => await work(url, all), [{ id: "tiny-chat" }]);
 }
 
 async function generate(url: string, change: Partial<GeneratePairsOptions> & { file?: string } = {}): Promise<GeneratedPairs> {
@@ -149,7 +125,7 @@ test("the same seed asks for the same, another one for other captions; an instru
 
 test("what is no usable rewrite is asked for again with another seed, then another caption takes its place", async () => {
   const seeds = new Map<string, number[]>();
-  const rubbish: Answer[] = [
+  const rubbish: Says[] = [
     () => "",
     () => "A first caption of it.\nA second caption of it.",
     ({ seed }) => `Word ${"and word ".repeat(20)}${seed}`,
@@ -160,7 +136,7 @@ test("what is no usable rewrite is asked for again with another seed, then anoth
     () => "Always the very same sentence.",
   ];
   const stubborn = captions.filter((caption) => caption.includes("dog") || caption.includes("cat"));
-  const answer: Answer = (asked) => {
+  const answer: Says = (asked) => {
     const caption = captionOf(asked);
     const tries = seeds.get(caption) ?? [];
     seeds.set(caption, [...tries, asked.seed]);
@@ -226,20 +202,7 @@ test("captions that are too few, or an engine that follows no instruction, are r
   });
 });
 
-interface Ended {
-  code: number | null;
-  stdout: string;
-  stderr: string;
-}
-
-async function laclip(...args: string[]): Promise<Ended> {
-  const child = spawn(process.execPath, [cli, ...args], { stdio: ["ignore", "pipe", "pipe"] });
-  const ended: Ended = { code: null, stdout: "", stderr: "" };
-  child.stdout.on("data", (chunk) => (ended.stdout += String(chunk)));
-  child.stderr.on("data", (chunk) => (ended.stderr += String(chunk)));
-  [ended.code] = (await once(child, "close")) as [number | null];
-  return ended;
-}
+const laclip = async (...args: string[]): Promise<Ended> => await runLaclip(args);
 
 test("from captions to rewrites in the manner of generated pairs, by the command line", async () => {
   await withChat(good, async (url, asked) => {
@@ -305,17 +268,12 @@ test("an interruption writes nothing and says so", async () => {
     },
     async (url) => {
       const pairs = place("pairs.json");
-      const child = spawn(
-        process.execPath,
-        [cli, "pairs", "generate", captionsFile(), "--llm", url, "--name", "x", "--out", pairs, "--concurrency", "1"],
-        { stdio: ["ignore", "ignore", "pipe"] },
-      );
+      const words = ["pairs", "generate", captionsFile(), "--llm", url, "--name", "x", "--out", pairs, "--concurrency", "1"];
+      const { child, ended } = startLaclip(words);
       stop = () => child.kill("SIGINT");
-      let said = "";
-      child.stderr.on("data", (chunk) => (said += String(chunk)));
-      const [code] = (await once(child, "close")) as [number | null];
-      assert.equal(code, 75, said);
-      assert.match(said, /No pairs were written/);
+      const { code, stderr } = await ended;
+      assert.equal(code, 75, stderr);
+      assert.match(stderr, /No pairs were written/);
       assert.ok(!existsSync(pairs));
     },
   );

@@ -1,23 +1,21 @@
 /** What is planted in a data set is found by looking at it, in a table and in tars alike, and the page holds no markup but its own. */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { describeInspection, inspectData, openCollection, packShards, renderInspection } from "../../src/curation/index.ts";
 import type { DataInspection } from "../../src/curation/index.ts";
 import { csvLine } from "../../src/formats/index.ts";
 import { sha256, setLogLevel } from "../../src/support/index.ts";
 import { serveFolder } from "./file-server.ts";
+import { type Ended, runLaclip } from "./laclip.ts";
 import { picture, writeRewrites } from "./small-collection.ts";
 import { writeTar } from "./tar-files.ts";
 
 setLogLevel("quiet");
 const folder = mkdtempSync(join(tmpdir(), "laclip-inspect-"));
 after(() => rmSync(folder, { recursive: true }));
-const program = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 
 const table = join(folder, "table");
 const rewrites = join(folder, "rewrites");
@@ -197,21 +195,20 @@ test("captions and rewrites of any content stand on the page as text", async () 
   assert.ok(page.includes(`sha256-${Buffer.from(sha256(style!), "hex").toString("base64")}`), "the style sheet is the one that is allowed");
 });
 
-test("the command prints text or JSON, and writes the page", () => {
-  const run = (...args: string[]): { status: number | null; stdout: string; stderr: string } =>
-    spawnSync(process.execPath, [program, "inspect", "data", table, ...args], { encoding: "utf8" });
-  const text = run("--rewrites", rewrites);
-  assert.equal(text.status, 0, text.stderr);
+test("the command prints text or JSON, and writes the page", async () => {
+  const run = async (...args: string[]): Promise<Ended> => await runLaclip(["inspect", "data", table, ...args]);
+  const text = await run("--rewrites", rewrites);
+  assert.equal(text.code, 0, text.stderr);
   assert.match(text.stdout, /40 rows of a table, 38 of them with both caption and image/);
   assert.match(text.stdout, /! 5\.3 % of the images can't be decoded/);
   const page = join(folder, "page.html");
-  const json = run("--json", "--html", page);
-  assert.equal(json.status, 0, json.stderr);
+  const json = await run("--json", "--html", page);
+  assert.equal(json.code, 0, json.stderr);
   assert.deepEqual(found(JSON.parse(json.stdout) as DataInspection), planted);
   assert.doesNotMatch(json.stdout, /picture"/);
   assert.match(readFileSync(page, "utf8"), /<h1>38 samples of table<\/h1>/);
-  assert.equal(run("--sample", "0").status, 2);
-  assert.equal(spawnSync(process.execPath, [program, "inspect", "data", join(folder, "nowhere.csv")]).status, 3);
+  assert.equal((await run("--sample", "0")).code, 2);
+  assert.equal((await runLaclip(["inspect", "data", join(folder, "nowhere.csv")])).code, 3);
 });
 
 test("images that lie in a parquet file are looked at, as those that the table names", async () => {

@@ -10,17 +10,16 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { openRewritesFolder } from "../../src/data/index.ts";
 import { chooseSources } from "../../src/rewriting/index.ts";
 import type { PairSource } from "../../src/rewriting/index.ts";
 import { Random, sha256 } from "../../src/support/index.ts";
+import { type Answer, withModelServer } from "./model-server.ts";
 import type { RewriteJob } from "./programs/rewrite-job.ts";
+import { rewritesIn } from "./rewrites-in.ts";
 import { tinyLlama, writeGguf } from "./tiny-gguf.ts";
 
 const installed = await import("node-llama-cpp").then(
@@ -40,28 +39,14 @@ const concurrency = 8;
 /** A server whose answers are a function of prompt and seed alone, as a model's are, and which counts what it is asked. */
 async function withServer(work: (url: string, asked: () => number) => Promise<void>): Promise<void> {
   let asked = 0;
-  const server = createServer((request, response) => {
-    void (async () => {
-      let body = "";
-      for await (const chunk of request) body += String(chunk);
-      if (request.url === "/v1/models") return void response.end(JSON.stringify({ data: [{ id: "tiny" }] }));
-      asked++;
-      const { prompt, seed } = JSON.parse(body) as { prompt: string; seed: number };
-      const caption = /([^\n]*) =>$/.exec(prompt)![1]!;
-      // Not all answers take equally long, so that they come in another order each time.
-      await new Promise((resolve) => setTimeout(resolve, asked % 7));
-      const text = ` once more: ${caption}, ${sha256(`${prompt}|${seed}`).slice(0, 12)}\n\nmore`;
-      response.end(JSON.stringify({ choices: [{ text, finish_reason: "stop" }], usage: { completion_tokens: 9 } }));
-    })().catch(() => response.destroy());
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  try {
-    await work(`http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`, () => asked);
-  } finally {
-    server.closeAllConnections();
-    server.close();
-  }
+  const answer: Answer<{ prompt: string; seed: number }> = async ({ body: { prompt, seed } }) => {
+    const number = ++asked;
+    const caption = /([^\n]*) =>$/.exec(prompt)![1]!;
+    // Not all answers take equally long, so that they come in another order each time.
+    await new Promise((resolve) => setTimeout(resolve, number % 7));
+    return ` once more: ${caption}, ${sha256(`${prompt}|${seed}`).slice(0, 12)}\n\nmore`;
+  };
+  await withModelServer(answer, async (url) => await work(url, () => asked));
 }
 
 /** Runs a job to its end, or kills it some milliseconds after its start; true where it came to its end. */
@@ -77,14 +62,8 @@ async function run(job: RewriteJob, killAfter?: number): Promise<boolean> {
   return true;
 }
 
-/** All rewrites as lines of JSON, sorted by id and source; a rewrite that is there twice is there twice. */
-async function content(path: string): Promise<string[]> {
-  const lines: string[] = [];
-  for await (const batch of (await openRewritesFolder(path)).read()) {
-    for (const rewrite of batch) lines.push(`${rewrite.id}\t${rewrite.source}\t${JSON.stringify(rewrite)}`);
-  }
-  return lines.sort();
-}
+/** All rewrites as lines of JSON. */
+const content = async (path: string): Promise<string[]> => (await rewritesIn(path)).map((rewrite) => JSON.stringify(rewrite));
 
 interface Disturbance {
   kills: number;

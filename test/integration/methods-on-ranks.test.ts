@@ -4,13 +4,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { readEvents } from "../../src/training/index.ts";
 import { assertClose } from "./close.ts";
+import { program } from "./laclip.ts";
 import { writeCollection, writeRewrites } from "./small-collection.ts";
 import { startRanks, withoutGloo } from "./start-ranks.ts";
 
-const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 const root = mkdtempSync(join(tmpdir(), "laclip-methods-on-ranks-"));
 const file = join(root, "captions.csv");
 const rewrites = join(root, "rewrites");
@@ -28,7 +27,7 @@ async function train(ranks: number, { recipe, out, settings = [], faults = () =>
   const all = ["model.preset=nano", "training.batchSize=8", "training.warmupSteps=2", "training.checkpointEvery=2", "training.logEvery=1"];
   const sets = [...all, ...settings].flatMap((setting) => ["--set", setting]);
   const args = ["train", recipe, "--data", file, "--rewrites", rewrites, "--out", join(root, out), ...sets];
-  const ended = await startRanks(main, args, ranks, (rank) => ({ LACLIP_FAULTS: faults(rank) })).ended;
+  const ended = await startRanks(program, args, ranks, (rank) => ({ LACLIP_FAULTS: faults(rank) })).ended;
   for (const { code, stderr } of ended) assert.equal(code, 0, stderr);
   return ended.map(({ stderr }) => stderr);
 }

@@ -16,17 +16,22 @@ import { writeCollection, writeRewrites } from "./small-collection.ts";
 const root = mkdtempSync(join(tmpdir(), "laclip-methods-"));
 const file = join(root, "captions.csv");
 const rewrites = join(root, "rewrites");
+/** The same, but that every text weighs as much. */
+const unweighed = join(root, "unweighed");
 before(async () => {
   const rows = await writeCollection(root, 24);
-  const written = ["bard", "human"].flatMap((source) =>
-    rows.map(({ id }, i) => ({ id, source, text: `${source} sees picture ${i % 9}`, weight: source === "bard" ? 0.5 : 1 })),
+  const texts = ["bard", "human"].flatMap((source) => rows.map(({ id }, i) => ({ id, source, text: `${source} sees picture ${i % 9}` })));
+  await writeRewrites(root, unweighed, texts);
+  await writeRewrites(
+    root,
+    rewrites,
+    texts.map((rewrite) => ({ ...rewrite, weight: rewrite.source === "bard" ? 0.5 : 1 })),
   );
-  await writeRewrites(root, rewrites, written);
 });
 after(() => rmSync(root, { recursive: true }));
 
-const train = async (name: string, recipe: Recipe, signal?: AbortSignal) =>
-  await runRecipe({ recipe, data: { file, rewrites }, out: join(root, "runs", name), ...(signal && { signal }) });
+const train = async (name: string, recipe: Recipe, { signal, from = rewrites }: { signal?: AbortSignal; from?: string } = {}) =>
+  await runRecipe({ recipe, data: { file, rewrites: from }, out: join(root, "runs", name), ...(signal && { signal }) });
 
 describe("every method trains", () => {
   const common = ["train/loss", "train/accuracy", "train/contrastive_loss", "train/logit_scale", "train/samples_per_second"];
@@ -58,8 +63,19 @@ describe("every method trains", () => {
   }
 
   test("duplicates are masked, and weights of rewrites count in the loss", async () => {
-    const settings = ["objective.maskDuplicates=true", "captions.weighing=loss"];
-    await train("masked", applySettings(smoke(findRecipe("emoji-laclip-mt")), settings));
+    /** The loss of the first step, before anything is learned. */
+    const loss = async (name: string, settings: string[], from = rewrites): Promise<number> => {
+      const recipe = applySettings(smoke(findRecipe("emoji-laclip-mt")), [...settings, "training.steps=2", "training.logEvery=1"]);
+      const { run } = await train(name, recipe, { from });
+      return Number(run.events().find(({ event }) => event === "train")!["train/loss"]);
+    };
+    const drawn = await loss("drawn", []);
+    // The same texts are drawn in these three: of them, some count half, and some are the texts of other images too.
+    const plain = await loss("plain", [], unweighed);
+    const weighed = await loss("weighed", ["captions.weighing=loss"]);
+    const masked = await loss("masked", ["captions.weighing=loss", "objective.maskDuplicates=true"]);
+    assert.ok(weighed < 0.95 * plain && weighed < 0.95 * drawn, `weighed ${weighed}, unweighed ${plain}, drawn by weight ${drawn}`);
+    assert.ok(masked < weighed - 0.005, `without duplicates ${masked}, with them ${weighed}`);
   });
 });
 
@@ -67,7 +83,7 @@ test("a run of views in micro-batches goes on after an interruption with the sam
   const recipe = applySettings(smoke(findRecipe("emoji-laslip")), ["training.microBatch=5", "training.checkpointEvery=3"]);
   const undisturbed = await train("undisturbed", recipe);
   const stopping = AbortSignal.abort();
-  for (let i = 0; i < 2; i++) await assert.rejects(train("stopped", recipe, stopping), InterruptedError);
+  for (let i = 0; i < 2; i++) await assert.rejects(train("stopped", recipe, { signal: stopping }), InterruptedError);
   const resumed = await train("stopped", recipe);
   const weights = (folder: string): Buffer => readFileSync(join(folder, "model.safetensors"));
   assert.ok(weights(resumed.run.model).equals(weights(undisturbed.run.model)));

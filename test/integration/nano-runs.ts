@@ -3,31 +3,16 @@
  * epoch. And what such runs leave behind.
  */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import type { RunEvent } from "../../src/training/index.ts";
+import { type Ended, type Started, startLaclip } from "./laclip.ts";
 
-/** The program. */
-export const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 export const colours = ["red", "green", "blue", "yellow"] as const;
-
-export interface Ended {
-  /** Null when a signal has ended the process. */
-  code: number | null;
-  stdout: string;
-  stderr: string;
-}
-
-export interface Started {
-  child: ChildProcess;
-  ended: Promise<Ended>;
-}
 
 export interface RunFlags {
   /** LACLIP_FAULTS. */
@@ -36,15 +21,6 @@ export interface RunFlags {
   flags?: readonly string[];
   /** Processes; more than one are started by `laclip launch`. Default 1. */
   ranks?: number;
-}
-
-/** Starts the program with one thread for its tensors. @param more variables of its environment */
-export function startLaclip(args: readonly string[], more: Record<string, string> = {}): Started {
-  const child = spawn(process.execPath, [main, ...args], { env: { ...process.env, LACLIP_THREADS: "1", ...more } });
-  let [stdout, stderr] = ["", ""];
-  child.stdout.on("data", (chunk) => (stdout += chunk));
-  child.stderr.on("data", (chunk) => (stderr += chunk));
-  return { child, ended: new Promise((resolve) => child.on("close", (code) => resolve({ code, stdout, stderr }))) };
 }
 
 /** Waits until something has happened, two minutes at most. */
@@ -113,7 +89,7 @@ export class NanoRuns {
   start(out: string, settings: readonly string[], { faults = "", flags = [], ranks = 1 }: RunFlags = {}): Started {
     const launch = ranks > 1 ? ["launch", "--processes", String(ranks), "--"] : [];
     const variables = { LACLIP_FAULTS: faults, LACLIP_THREADS: String(ranks), LACLIP_MEETING_TIMEOUT: "120", LACLIP_RANKS_TIMEOUT: "120" };
-    return startLaclip([...launch, ...this.words(out, settings, flags)], variables);
+    return startLaclip([...launch, ...this.words(out, settings, flags)], { env: variables });
   }
 
   /** Waits until it ends, however it does. */

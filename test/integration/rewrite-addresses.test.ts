@@ -1,19 +1,17 @@
 /** Tars that lie on a server are rewritten, and exported with their rewrites, as those on the disk are. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { fileURLToPath } from "node:url";
+import { type Ended, runLaclip } from "./laclip.ts";
 import { writeTar } from "./tar-files.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-addresses-"));
 const shards = join(folder, "shards");
 mkdirSync(shards);
-const program = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 
 let requests = 0;
 let gone = "";
@@ -38,17 +36,10 @@ after(() => {
   rmSync(folder, { recursive: true });
 });
 
-/** Runs the program beside this process, which must answer it. */
-async function laclip(...args: string[]): Promise<{ status: number | null; text: string }> {
-  const child = spawn(process.execPath, [program, ...args], {
-    cwd: folder,
-    env: { ...process.env, no_proxy: "127.0.0.1" },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let text = "";
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (piece: string) => (text += piece));
-  const status = await new Promise<number | null>((resolve) => child.once("close", resolve));
-  return { status, text };
+/** Runs the program beside this process, which must answer it. @returns all that it said too */
+async function laclip(...args: string[]): Promise<Ended & { text: string }> {
+  const ended = await runLaclip(args, { cwd: folder, env: { no_proxy: "127.0.0.1" } });
+  return { ...ended, text: ended.stdout + ended.stderr };
 }
 
 test("the same rewrites and the same tars as from the disk, over connections that break; no secret is written anywhere", async () => {
@@ -64,8 +55,8 @@ test("the same rewrites and the same tars as from the disk, over connections tha
   const address = `http://ann:sesame@127.0.0.1:${port}/{0..1}.tar?signature=sesame`;
   const shown = `http://127.0.0.1:${port}/0.tar`;
   const rewritten = async (captions: string, out: string): Promise<void> => {
-    const { status, text } = await laclip("rewrite", captions, "--out", out, "--llm", "eda", "--sources", "eda");
-    assert.equal(status, 0, text);
+    const { code, text } = await laclip("rewrite", captions, "--out", out, "--llm", "eda", "--sources", "eda");
+    assert.equal(code, 0, text);
     assert.doesNotMatch(text, /sesame/);
   };
   await rewritten(shards, "from-disk");
@@ -80,8 +71,8 @@ test("the same rewrites and the same tars as from the disk, over connections tha
     ["from-disk", shards, "disk-tars"],
     ["from-server", address, "server-tars"],
   ] as const) {
-    const { status, text } = await laclip("rewrites", "export", rewrites, "--to", "webdataset", "--captions", captions, "--out", out);
-    assert.equal(status, 0, text);
+    const { code, text } = await laclip("rewrites", "export", rewrites, "--to", "webdataset", "--captions", captions, "--out", out);
+    assert.equal(code, 0, text);
     assert.doesNotMatch(text, /sesame/);
   }
   for (const tar of ["0.tar", "1.tar"])
@@ -89,7 +80,7 @@ test("the same rewrites and the same tars as from the disk, over connections tha
 
   gone = "0.tar";
   const missing = await laclip("rewrite", address, "--out", "missing", "--llm", "eda", "--sources", "eda");
-  assert.equal(missing.status, 3, missing.text);
+  assert.equal(missing.code, 3, missing.text);
   assert.ok(missing.text.includes(`${shown}: no such file; the server answered 404`), missing.text);
   const refused = await laclip(
     "rewrite",
@@ -101,6 +92,6 @@ test("the same rewrites and the same tars as from the disk, over connections tha
     "--sources",
     "eda",
   );
-  assert.equal(refused.status, 4, refused.text);
+  assert.equal(refused.code, 4, refused.text);
   for (const { text } of [missing, refused]) assert.doesNotMatch(text, /sesame/);
 });

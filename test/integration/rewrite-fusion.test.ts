@@ -3,51 +3,29 @@
  * loopback: what the model is shown, what is left out, and what is noticed when a run is started again.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { RewritesWriter, captionsFingerprint, openRewritesFolder } from "../../src/data/index.ts";
 import type { Rewrite } from "../../src/data/index.ts";
 import { fusionSource } from "../../src/rewriting/index.ts";
+import { runLaclip } from "./laclip.ts";
+import { startModelServer } from "./model-server.ts";
+import { rewritesIn } from "./rewrites-in.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-fusion-"));
 after(() => rmSync(folder, { recursive: true }));
 let files = 0;
 const place = (name: string): string => join(folder, `${files++}-${name}`);
-const cli = join(fileURLToPath(new URL("../../../", import.meta.url)), "dist/src/cli/main.js");
 
-interface Server {
-  url: string;
-  prompts: string[];
-}
+const prompts: string[] = [];
+const server = await startModelServer<{ prompt: string }>(
+  ({ body: { prompt } }) => ` merged words of number ${prompts.push(prompt)}\n\nAlt-text: more`,
+);
+after(() => server.close());
 
-const server: Server = { url: "", prompts: [] };
-const http = createServer((request, response) => {
-  void (async () => {
-    let body = "";
-    for await (const chunk of request) body += String(chunk);
-    const json = (value: unknown): void => void response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(value));
-    if (request.url === "/v1/models") return json({ data: [{ id: "tiny" }] });
-    const { prompt } = JSON.parse(body) as { prompt: string };
-    server.prompts.push(prompt);
-    json({ choices: [{ text: ` merged words of number ${server.prompts.length}\n\nAlt-text: more`, finish_reason: "stop" }] });
-  })();
-});
-http.listen(0, "127.0.0.1");
-await once(http, "listening");
-server.url = `http://127.0.0.1:${(http.address() as AddressInfo).port}/v1`;
-after(() => {
-  http.closeAllConnections();
-  http.close();
-});
-
-interface Ended {
+interface Rewritten {
   code: number | null;
   stderr: string;
   summary: Record<string, unknown>;
@@ -56,14 +34,9 @@ interface Ended {
 }
 
 /** Rewrites a file with `laclip rewrite`. */
-async function rewrite(captions: string, out: string, ...flags: string[]): Promise<Ended> {
-  const child = spawn(process.execPath, [cli, "rewrite", captions, "--out", out, "--llm", server.url, "--json", ...flags]);
-  let [stdout, stderr] = ["", ""];
-  child.stdout.on("data", (chunk) => (stdout += String(chunk)));
-  child.stderr.on("data", (chunk) => (stderr += String(chunk)));
-  const [code] = (await once(child, "close")) as [number | null];
-  const rewrites = new Map<string, Rewrite>();
-  if (code === 0) for await (const batch of (await openRewritesFolder(out)).read()) for (const one of batch) rewrites.set(one.id, one);
+async function rewrite(captions: string, out: string, ...flags: string[]): Promise<Rewritten> {
+  const { code, stdout, stderr } = await runLaclip(["rewrite", captions, "--out", out, "--llm", server.url, "--json", ...flags]);
+  const rewrites = new Map((code === 0 ? await rewritesIn(out) : []).map((one) => [one.id, one]));
   return { code, stderr, summary: code === 0 ? (JSON.parse(stdout) as Record<string, unknown>) : {}, rewrites };
 }
 
@@ -83,18 +56,18 @@ const own = (prompt: string): string => prompt.slice(prompt.lastIndexOf("Alt-tex
 
 test("a column with second captions goes into the prompt, made safe; a caption without one is left out and counted", async () => {
   const [captions, out] = [table(rows), place("out")];
-  server.prompts.length = 0;
+  prompts.length = 0;
   const first = await rewrite(captions, out, "--prompt", "fusion", "--second-column", "blip");
   assert.equal(first.code, 0, first.stderr);
   assert.deepEqual([...first.rewrites.keys()].sort(), ["1", "3", "5"]);
   assert.deepEqual([first.summary["written"], first.summary["withoutSecond"], first.summary["emptyCaptions"]], [3, 1, 1]);
-  const asked = server.prompts.map((prompt) => own(prompt)).sort();
+  const asked = prompts.map((prompt) => own(prompt)).sort();
   assert.deepEqual(asked.slice(0, 2), [
     "Alt-text: Eiffel Tower wallpaper\nMachine caption: a tall tower at night\nMerged:",
     "Alt-text: Luna at the lake\nMachine caption: a dog in the water -> wet\nMerged:",
   ]);
   assert.match(asked[2]!, /^Alt-text: a view\nMachine caption: (?:word ){79}word\nMerged:$/);
-  for (const prompt of server.prompts) {
+  for (const prompt of prompts) {
     const examples = [...prompt.matchAll(/^Alt-text: (.*)\nMachine caption: (.*)\nMerged: (.*)$/gm)].map(([, ...texts]) => texts);
     assert.equal(examples.length, 3);
     for (const example of examples) assert.ok(fusionSource.triples!.some((triple) => JSON.stringify(triple) === JSON.stringify(example)));
@@ -106,9 +79,9 @@ test("a column with second captions goes into the prompt, made safe; a caption w
   assert.equal(made.prompt, "fusion");
   assert.match(made.provenance, /merged with captions from column "blip"$/);
 
-  server.prompts.length = 0;
+  prompts.length = 0;
   const second = await rewrite(captions, out, "--prompt", "fusion", "--second-column", "blip");
-  assert.deepEqual([second.code, second.summary["kept"], second.summary["written"], server.prompts.length], [0, 3, 0, 0]);
+  assert.deepEqual([second.code, second.summary["kept"], second.summary["written"], prompts.length], [0, 3, 0, 0]);
 
   const other = await rewrite(
     table([["1", "Eiffel Tower wallpaper", "something else"], ...rows.slice(1)]),
@@ -120,7 +93,7 @@ test("a column with second captions goes into the prompt, made safe; a caption w
   );
   assert.equal(other.code, 3);
   assert.match(other.stderr, /prompt/);
-  assert.equal(server.prompts.length, 0);
+  assert.equal(prompts.length, 0);
 });
 
 test("a rewrites folder of the same captions gives the second captions by id, rejected ones aside; one of other captions is refused", async () => {
@@ -149,10 +122,10 @@ test("a rewrites folder of the same captions gives the second captions by id, re
   await writer.finish();
   writer.close();
 
-  server.prompts.length = 0;
+  prompts.length = 0;
   const done = await rewrite(captions, place("out"), "--prompt", "fusion", "--second-from", seen);
   assert.equal(done.code, 0, done.stderr);
-  assert.deepEqual(server.prompts.map((prompt) => own(prompt)).sort(), [
+  assert.deepEqual(prompts.map((prompt) => own(prompt)).sort(), [
     "Alt-text: Eiffel Tower wallpaper\nMachine caption: seen in 1\nMerged:",
     "Alt-text: Luna at the lake\nMachine caption: seen in 3\nMerged:",
   ]);
@@ -169,7 +142,7 @@ test("a rewrites folder of the same captions gives the second captions by id, re
 
 test("what does not fit together is refused before anything is asked", async () => {
   const [captions, out] = [table(rows), place("out")];
-  server.prompts.length = 0;
+  prompts.length = 0;
   const refusals: [string[], RegExp][] = [
     [["--prompt", "fusion"], /needs a second caption/],
     [["--prompt", "fusion", "--second-column", "blip", "--second-from", out], /both say where/],
@@ -183,5 +156,5 @@ test("what does not fit together is refused before anything is asked", async () 
     assert.equal(code, 2, stderr);
     assert.match(stderr, expected);
   }
-  assert.equal(server.prompts.length, 0);
+  assert.equal(prompts.length, 0);
 });

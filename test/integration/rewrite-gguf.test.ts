@@ -2,19 +2,18 @@
  * The embedded language model: loading, sampling, stopping, and files that would end the whole process.
  */
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { checkGguf, readGgufHeader } from "../../src/formats/index.ts";
-import { openRewritesFolder } from "../../src/data/index.ts";
 import type { Rewrite } from "../../src/data/index.ts";
 import { LlamaCppEngine, builtInSources, chooseSources, findPromptForm, openCaptions, rewriteCaptions } from "../../src/rewriting/index.ts";
 import type { LlamaCppOptions, PairSource, RewriteSummary } from "../../src/rewriting/index.ts";
 import { ModelFormatError, UsageError } from "../../src/support/index.ts";
+import { runLaclip } from "./laclip.ts";
+import { rewritesIn } from "./rewrites-in.ts";
 import { tinyLlama, writeGguf } from "./tiny-gguf.ts";
 import type { TinyGguf } from "./tiny-gguf.ts";
 
@@ -23,7 +22,6 @@ after(() => rmSync(folder, { recursive: true }));
 let files = 0;
 const place = (name = ""): string => join(folder, `${files++}-${name}`);
 const root = fileURLToPath(new URL("../../../", import.meta.url));
-const cli = join(root, "dist/src/cli/main.js");
 
 const installed = await import("node-llama-cpp").then(
   () => true,
@@ -56,8 +54,7 @@ async function rewriteWith(
   const out = place("rewrites");
   try {
     const summary = await rewriteCaptions({ captions: await openCaptions(captions), out, engine, sources, seed: 1, createdWith: "test" });
-    const rows: Rewrite[] = [];
-    for await (const batch of (await openRewritesFolder(out)).read()) rows.push(...batch);
+    const rows = await rewritesIn(out);
     return { summary, rows: rows.sort((a, b) => (a.source + a.id < b.source + b.id ? -1 : 1)) };
   } finally {
     await engine.close();
@@ -117,10 +114,8 @@ test("the longer of two captions that are to be merged gives way where the conte
   } finally {
     await engine.close();
   }
-  const shortened = new Map<string, boolean>();
-  for await (const batch of (await openRewritesFolder(out)).read())
-    for (const { id, flags } of batch) shortened.set(id, flags.includes("caption-shortened"));
-  assert.deepEqual([...shortened].sort(), [
+  const shortened = (await rewritesIn(out)).map(({ id, flags }) => [id, flags.includes("caption-shortened")]);
+  assert.deepEqual(shortened, [
     ["a", true],
     ["b", true],
     ["c", false],
@@ -270,19 +265,7 @@ test("the command ends with exit code 3 where llama.cpp would have ended the pro
   const model = tinyLlama();
   drop(model, "llama.feed_forward_length");
   const path = writeGguf(place("aborts.gguf"), model);
-  const failed = await promisify(execFile)(process.execPath, [
-    cli,
-    "rewrite",
-    captions,
-    "--out",
-    place("out"),
-    "--llm",
-    path,
-    "--no-gpu",
-  ]).then(
-    () => assert.fail("it did not fail"),
-    (error: { code: number; stderr: string }) => error,
-  );
+  const failed = await runLaclip(["rewrite", captions, "--out", place("out"), "--llm", path, "--no-gpu"]);
   assert.equal(failed.code, 3, failed.stderr);
   assert.match(failed.stderr, /lacks llama\.feed_forward_length/);
 });

@@ -4,19 +4,12 @@
  * what was under way when somebody was killed. Locks run out after a second here, that the tests take seconds.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
-import { openRewritesFolder } from "../../src/data/index.ts";
 import {
   EdaEngine,
   OpenAiCompatibleEngine,
@@ -38,10 +31,12 @@ import {
 } from "../../src/rewriting/index.ts";
 import type { EnqueueOptions, EnqueueReport, QueueStatus, RewritePlan } from "../../src/rewriting/index.ts";
 import { EndpointError, FolderLock, UsageError, setLogLevel, sha256 } from "../../src/support/index.ts";
+import { type Started, startLaclip } from "./laclip.ts";
+import { type ModelServer, startModelServer } from "./model-server.ts";
 import { RedisServer, whyNoRedis } from "./programs/redis-server.ts";
+import { rewritesIn } from "./rewrites-in.ts";
 
 setLogLevel("quiet");
-const cli = join(fileURLToPath(new URL("../../../", import.meta.url)), "dist/src/cli/main.js");
 const folder = mkdtempSync(join(tmpdir(), "laclip-pool-"));
 const skip = (await whyNoRedis()) ?? false;
 const concurrency = 4;
@@ -50,7 +45,7 @@ const place = (name: string): string => join(folder, `${places++}-${name}`);
 const sources = chooseSources(["chatgpt"]);
 
 let redis: RedisServer;
-let model: Server;
+let model: ModelServer;
 let url = "";
 let asked = 0;
 let milliseconds = 5;
@@ -59,27 +54,17 @@ const children = new Set<ChildProcess>();
 before(async () => {
   if (skip !== false) return;
   redis = await RedisServer.start();
-  model = createServer((request, response) => {
-    void (async () => {
-      let body = "";
-      for await (const chunk of request) body += String(chunk);
-      if (request.url === "/v1/models") return void response.end(JSON.stringify({ data: [{ id: "tiny" }] }));
-      asked++;
-      const { prompt, seed } = JSON.parse(body) as { prompt: string; seed: number };
-      await sleep(milliseconds);
-      const text = ` once more in other words ${sha256(`${prompt}|${seed}`).slice(0, 12)}`;
-      response.end(JSON.stringify({ choices: [{ text, finish_reason: "stop" }], usage: { completion_tokens: 9 } }));
-    })().catch(() => response.destroy());
+  model = await startModelServer<{ prompt: string; seed: number }>(async ({ body: { prompt, seed } }) => {
+    asked++;
+    await sleep(milliseconds);
+    return ` once more in other words ${sha256(`${prompt}|${seed}`).slice(0, 12)}`;
   });
-  model.listen(0, "127.0.0.1");
-  await once(model, "listening");
-  url = `http://127.0.0.1:${(model.address() as AddressInfo).port}/v1`;
+  url = model.url;
 });
 
 after(async () => {
   for (const child of children) child.kill("SIGKILL");
   await redis?.remove();
-  model?.closeAllConnections();
   model?.close();
   rmSync(folder, { recursive: true });
 });
@@ -118,25 +103,14 @@ async function newPool(count: number, change: Partial<EnqueueOptions> = {}): Pro
   return pool;
 }
 
-interface Started {
-  child: ChildProcess;
-  /** Exit code, undefined where it was killed; and all it said. */
-  end: Promise<{ code: number | undefined; said: string }>;
-}
-
 /** Starts `laclip rewrite work` as a process. */
 function start(pool: Pool, ...flags: string[]): Started {
   const timing = ["--lock-seconds", "1", "--retry-seconds", "1", "--concurrency", String(concurrency)];
-  const args = [cli, "rewrite", "work", "--redis", redis.url, "--queue", pool.queue, "--verbose", ...timing, ...flags];
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
-  children.add(child);
-  let said = "";
-  child.stderr.on("data", (chunk) => (said += String(chunk)));
-  const end = once(child, "close").then(([code]) => {
-    children.delete(child);
-    return { code: (code as number | null) ?? undefined, said };
-  });
-  return { child, end };
+  const args = ["rewrite", "work", "--redis", redis.url, "--queue", pool.queue, "--verbose", ...timing, ...flags];
+  const started = startLaclip(args);
+  children.add(started.child);
+  started.child.on("close", () => children.delete(started.child));
+  return started;
 }
 
 const status = async (pool: Pool): Promise<QueueStatus> => await queueStatus({ redis: redis.url, queue: pool.queue });
@@ -152,12 +126,6 @@ async function until(what: string, happened: () => boolean | Promise<boolean>): 
 
 const askedSince = async (start: number, count: number): Promise<void> => await until(`${count} requests`, () => asked >= start + count);
 
-async function lines(path: string): Promise<string[]> {
-  const all: string[] = [];
-  for await (const batch of (await openRewritesFolder(path)).read()) all.push(...batch.map((rewrite) => JSON.stringify(rewrite)));
-  return all.sort();
-}
-
 /** All is there, once, and what an undisturbed process writes. */
 async function assertWhole(pool: Pool): Promise<void> {
   const captions = await openCaptions(pool.captions);
@@ -171,7 +139,7 @@ async function assertWhole(pool: Pool): Promise<void> {
   await rewriteCaptions({ captions, out: whole, engine, sources, seed: 1, createdWith: "test" });
   milliseconds = pace;
   await engine.close();
-  assert.deepEqual(await lines(merged), await lines(whole));
+  assert.deepEqual(await rewritesIn(merged), await rewritesIn(whole));
 }
 
 test("a worker that is killed: another one finishes its shard, and nothing is written twice", { skip }, async () => {
@@ -182,10 +150,10 @@ test("a worker that is killed: another one finishes its shard, and nothing is wr
   await askedSince(before, 20);
   first.child.kill("SIGKILL");
   const second = start(pool);
-  assert.equal((await first.end).code, undefined);
-  const { code, said } = await second.end;
-  assert.equal(code, 0, said);
-  assert.match(said, /shard 1 of 4[^]*0001-of-0004: \d+ of 50 rewrites are there already/);
+  assert.equal((await first.ended).code, null);
+  const { code, stderr } = await second.ended;
+  assert.equal(code, 0, stderr);
+  assert.match(stderr, /shard 1 of 4[^]*0001-of-0004: \d+ of 50 rewrites are there already/);
   // What was under way when it was killed, and the few milliseconds of answers that were not on disk yet, is asked for again.
   assert.ok(asked - before <= 200 + 4 * concurrency, `${asked - before} requests for 200 captions`);
   const { done, failed, waiting, active } = await status(pool);
@@ -198,16 +166,16 @@ test("a shard whose worker is killed five times is not given up", { skip }, asyn
   milliseconds = 25;
   for (let kill = 0; kill < 5; kill++) {
     const before = asked;
-    const { child, end } = start(pool);
+    const { child, ended } = start(pool);
     await askedSince(before, 12);
     child.kill("SIGKILL");
-    await end;
+    await ended;
   }
   const { active, failed } = await status(pool);
   assert.deepEqual(failed, []);
   assert.ok(active.length === 0 || active[0]!.lost >= 3);
-  const { code, said } = await start(pool).end;
-  assert.equal(code, 0, said);
+  const { code, stderr } = await start(pool).ended;
+  assert.equal(code, 0, stderr);
   await assertWhole(pool);
 });
 
@@ -219,9 +187,9 @@ test("a shard that takes much longer than its lock lasts stays its worker's", { 
   await until("word of how far the shard is", async () => ((await status(pool)).active[0]?.progress?.done ?? 0) > 0);
   const [{ progress } = assert.fail("no shard is under way")] = (await status(pool)).active;
   assert.ok(progress && progress.done < progress.planned && progress.planned === 40, JSON.stringify(progress));
-  const said = (await Promise.all([first.end, second.end])).map((end) => {
-    assert.equal(end.code, 0, end.said);
-    return end.said;
+  const said = (await Promise.all([first.ended, second.ended])).map((end) => {
+    assert.equal(end.code, 0, end.stderr);
+    return end.stderr;
   });
   milliseconds = 5;
   assert.doesNotMatch(said.join(), /is gone|still being written/);
@@ -258,9 +226,9 @@ test("Redis that is killed and comes back: the workers wait and go on, nothing i
   // Longer than the locks last: in the end each believes that the other is gone.
   await sleep(2500);
   await redis.start();
-  const ends = await Promise.all(workers.map(async ({ end }) => await end));
-  for (const { code, said } of ends) assert.equal(code, 0, said);
-  assert.match(ends.map(({ said }) => said).join(), /went away; waiting for it[\s\S]*is back/);
+  const ends = await Promise.all(workers.map(async ({ ended }) => await ended));
+  for (const { code, stderr } of ends) assert.equal(code, 0, stderr);
+  assert.match(ends.map(({ stderr }) => stderr).join(), /went away; waiting for it[\s\S]*is back/);
   assert.equal(asked - before, 300);
   assert.equal((await status(pool)).done, 4);
   await assertWhole(pool);
@@ -270,35 +238,35 @@ test("a worker that is stopped gives its shard back at once", { skip }, async ()
   const pool = await newPool(100, { shardSize: 100 });
   milliseconds = 25;
   const before = asked;
-  const { child, end } = start(pool);
+  const { child, ended } = start(pool);
   await askedSince(before, 20);
   child.kill("SIGTERM");
-  assert.equal((await end).code, 75);
+  assert.equal((await ended).code, 75);
   const { waiting, active } = await status(pool);
   assert.deepEqual({ waiting, active }, { waiting: 1, active: [] });
-  assert.equal((await start(pool).end).code, 0);
+  assert.equal((await start(pool).ended).code, 0);
   assert.ok(asked - before <= 100 + concurrency);
   await assertWhole(pool);
 });
 
 test("a worker that sees other captions refuses to work, and leaves the shards to others", { skip }, async () => {
   const pool = await newPool(60);
-  const { code, said } = await start(pool, "--captions", captionsFile(60, "cat")).end;
-  assert.equal(code, 3, said);
-  assert.match(said, /not the captions that were enqueued: 60 captions with fingerprint/);
+  const { code, stderr } = await start(pool, "--captions", captionsFile(60, "cat")).ended;
+  assert.equal(code, 3, stderr);
+  assert.match(stderr, /not the captions that were enqueued: 60 captions with fingerprint/);
   assert.ok(!existsSync(join(pool.out, "shards")));
   milliseconds = 5;
-  assert.equal((await start(pool).end).code, 0);
+  assert.equal((await start(pool).ended).code, 0);
   await assertWhole(pool);
 });
 
 test("a worker without its model gives up after a few shards, and they are still there for others", { skip }, async () => {
   const pool = await newPool(200);
-  const { code, said } = await start(pool, "--llm", "http://127.0.0.1:9/v1", "--patience", "1").end;
-  assert.equal(code, 4, said);
+  const { code, stderr } = await start(pool, "--llm", "http://127.0.0.1:9/v1", "--patience", "1").ended;
+  assert.equal(code, 4, stderr);
   const { waiting, failed, done } = await status(pool);
   assert.deepEqual({ waiting, failed, done }, { waiting: 4, failed: [], done: 0 });
-  assert.equal((await start(pool).end).code, 0);
+  assert.equal((await start(pool).ended).code, 0);
   await assertWhole(pool);
 });
 
@@ -314,7 +282,7 @@ test("two workers on one shard: the second waits for the first, whatever the que
   await until("the worker finds the folder locked", () => waited);
   assert.equal(asked, before);
   lock.release();
-  assert.equal((await worker.end).code, 0);
+  assert.equal((await worker.ended).code, 0);
   await assertWhole(pool);
 });
 
@@ -324,16 +292,16 @@ test("the same captions are enqueued once; others for the same folder are refuse
   await assert.rejects(enqueue(pool, { settings: { seed: 2 } }), UsageError);
   await assert.rejects(enqueue(pool, { redis: "localhost" }), UsageError);
   await assert.rejects(enqueue(pool, { redis: "redis://127.0.0.1:9" }), EndpointError);
-  const astray = await start({ ...pool, queue: "mistyped" }).end;
+  const astray = await start({ ...pool, queue: "mistyped" }).ended;
   assert.equal(astray.code, 2);
-  assert.match(astray.said, /Nothing was ever put into queue mistyped of redis:/);
-  assert.equal((await start(pool).end).code, 0);
+  assert.match(astray.stderr, /Nothing was ever put into queue mistyped of redis:/);
+  assert.equal((await start(pool).ended).code, 0);
   assert.equal((await status(pool)).rewrites, 120);
   // A queue that forgot everything: what is written is found in the folder.
   const other = { ...pool, queue: `${pool.queue}-anew` };
   const before = asked;
   assert.equal((await enqueue(other)).added, 3);
-  assert.equal((await start(other).end).code, 0);
+  assert.equal((await start(other).ended).code, 0);
   assert.equal(asked, before);
   assert.deepEqual(readdirSync(pool.out), ["shards"]);
 });
@@ -363,11 +331,11 @@ test("a shard that can never be finished is set aside, with the reason, and the 
   assert.match(failed!.reason, /000000\.parquet: this table can't be read/);
   rmSync(damaged, { recursive: true });
   assert.equal((await enqueue(pool, { shardSize: 20 })).again, 1);
-  assert.equal((await start(pool).end).code, 0);
+  assert.equal((await start(pool).ended).code, 0);
   // One that the queue believes done may turn out to be damaged, too.
   rmSync(shardFolder(pool.out, { number: 2, of: 3 }), { recursive: true });
   assert.equal((await enqueue(pool, { shardSize: 20 })).again, 1);
-  assert.equal((await start(pool).end).code, 0);
+  assert.equal((await start(pool).ended).code, 0);
   await assertWhole(pool);
 });
 

@@ -7,8 +7,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { isUsable, openRewritesFolder } from "../../src/data/index.ts";
-import type { Rewrite } from "../../src/data/index.ts";
+import { isUsable } from "../../src/data/index.ts";
 import { chooseSources, findPromptForm, openCaptions, rewriteCaptions, ungrouped } from "../../src/rewriting/index.ts";
 import type {
   Completion,
@@ -19,6 +18,7 @@ import type {
   RewriteSummary,
 } from "../../src/rewriting/index.ts";
 import { DataError, InterruptedError, LaclipError, UsageError } from "../../src/support/index.ts";
+import { rewritesIn } from "./rewrites-in.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-resume-"));
 const disk = join(folder, "disk");
@@ -72,12 +72,6 @@ async function rewrite(out: string, change: Partial<RewriteOptions> = {}): Promi
   });
 }
 
-async function rows(path: string): Promise<Rewrite[]> {
-  const all: Rewrite[] = [];
-  for await (const batch of (await openRewritesFolder(path)).read()) all.push(...batch);
-  return all.sort((a, b) => (`${a.source} ${a.id}` < `${b.source} ${b.id}` ? -1 : 1));
-}
-
 const counts = ({ captions: all, emptyCaptions, kept, written }: RewriteSummary): number[] => [all, emptyCaptions, kept, written];
 
 test("with a raised limit, more sources and other chunks a run goes on, and its summary counts what it did", async () => {
@@ -91,7 +85,7 @@ test("with a raised limit, more sources and other chunks a run goes on, and its 
   assert.deepEqual(counts(await rewrite(out, { limit: 20, chunk: 4, rowsPerPart: 6 })).slice(2), [7, 33]);
   assert.deepEqual(counts(await rewrite(out, { chunk: 11, rowsPerPart: 7 })).slice(2), [40, 2 * count - 40]);
   assert.deepEqual(counts(await rewrite(out)).slice(2), [2 * count, 0]);
-  assert.deepEqual(await rows(out), await rows(whole));
+  assert.deepEqual(await rewritesIn(out), await rewritesIn(whole));
 });
 
 test("retries ask again for what was rejected in this run, and leave alone what is there", async () => {
@@ -103,7 +97,7 @@ test("retries ask again for what was rejected in this run, and leave alone what 
   const engine = new EchoEngine();
   const summary = await rewrite(out, { retries: 3, engine });
   assert.deepEqual(counts(summary).slice(2), [40, 2 * count - 40]);
-  const all = await rows(out);
+  const all = await rewritesIn(out);
   assert.equal(all.length, 2 * count);
   const regenerated = all.filter(({ flags }) => flags.includes("regenerated"));
   assert.ok(regenerated.length > 0 && engine.asked >= 2 * count - 40 + regenerated.length);
@@ -112,7 +106,7 @@ test("retries ask again for what was rejected in this run, and leave alone what 
     regenerated.every((row) => isUsable(row)),
     "three retries were not enough for an engine that fails one time in five",
   );
-  const first = new Map((await rows(plain)).map((row) => [`${row.source} ${row.id}`, row]));
+  const first = new Map((await rewritesIn(plain)).map((row) => [`${row.source} ${row.id}`, row]));
   for (const row of all) {
     const before = first.get(`${row.source} ${row.id}`)!;
     if (!row.flags.includes("regenerated")) assert.deepEqual(row, before);
@@ -145,7 +139,7 @@ test("each other setting is named and refused, and can be written beside, with t
   }
   assert.equal(readFileSync(join(out, "manifest.json"), "utf8"), before);
   for (const [i, [change]] of changes.entries()) assert.equal((await rewrite(out, { ...change, beside: `v${i}` })).kept, 0);
-  const all = await rows(out);
+  const all = await rewritesIn(out);
   const of = (source: string): (readonly [string, string, number, readonly string[]])[] =>
     all.filter((row) => row.source === source).map(({ id, text, seed, examples }) => [id, text, seed, examples] as const);
   assert.equal(of("chatgpt").length, count);
@@ -181,7 +175,7 @@ test("a full disk ends the run and harms nothing; with more space the same call 
   assert.equal((await rewrite(out, { limit: 20 })).written, 40);
   const filler = join(disk, "filler");
   // A little more room each time: for not even a lock, for some of the log, for the log but not for its part, for all.
-  let there = await rows(out);
+  let there = await rewritesIn(out);
   let failures = 0;
   for (let room = 0, done = false; !done; room += 4096) {
     const { bavail, bsize } = statfsSync(disk);
@@ -195,15 +189,15 @@ test("a full disk ends the run and harms nothing; with more space the same call 
       failures++;
     }
     rmSync(filler);
-    const now = new Set((await rows(out)).map((row) => JSON.stringify(row)));
+    const now = new Set((await rewritesIn(out)).map((row) => JSON.stringify(row)));
     assert.ok(
       there.every((row) => now.has(JSON.stringify(row))),
       "something that was there is gone",
     );
-    there = await rows(out);
+    there = await rewritesIn(out);
   }
   assert.ok(failures >= 3, `${failures} failures`);
   const whole = fresh();
   await rewrite(whole);
-  assert.deepEqual(await rows(out), await rows(whole));
+  assert.deepEqual(await rewritesIn(out), await rewritesIn(whole));
 });

@@ -2,27 +2,23 @@
  * Rewriting through an OpenAI-compatible server on loopback: what is sent, what happens when it fails, and what a kill leaves behind.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { IncomingMessage, ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { openRewritesFolder } from "../../src/data/index.ts";
-import type { Rewrite } from "../../src/data/index.ts";
 import { OpenAiCompatibleEngine, chooseSources, openCaptions, rewriteCaptions, rewritesStatistics } from "../../src/rewriting/index.ts";
 import type { OpenAiCompatibleOptions, RewriteOptions, RewriteSummary } from "../../src/rewriting/index.ts";
 import { DataError, EndpointError, UsageError, sha256 } from "../../src/support/index.ts";
+import { type Ended, startLaclip } from "./laclip.ts";
+import { type Answer, type ServedModel, withModelServer } from "./model-server.ts";
+import { rewritesIn } from "./rewrites-in.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-server-"));
 after(() => rmSync(folder, { recursive: true }));
 let files = 0;
 const place = (name = ""): string => join(folder, `${files++}-${name}`);
-const cli = join(fileURLToPath(new URL("../../../", import.meta.url)), "dist/src/cli/main.js");
 
 interface Asked {
   prompt: string;
@@ -35,7 +31,7 @@ interface Stub {
   url: string;
   /** Bodies of all completion requests. */
   asked: Asked[];
-  headers: IncomingMessage["headers"][];
+  headers: IncomingHttpHeaders[];
   /** The most completion requests that were open at once. */
   atOnce: number;
 }
@@ -50,38 +46,25 @@ const written = ({ prompt, seed }: Asked): string =>
 async function withServer<T>(
   handle: Handler,
   work: (stub: Stub) => Promise<T>,
-  models: unknown = { data: [{ id: "tiny", owned_by: "llamacpp" }] },
+  models: readonly ServedModel[] = [{ id: "tiny", owned_by: "llamacpp" }],
 ): Promise<T> {
   const stub: Stub = { url: "", asked: [], headers: [], atOnce: 0 };
   let open = 0;
-  const server = createServer((request, response) => {
-    void (async () => {
-      if (request.url === "/v1/models")
-        return void response
-          .writeHead(models === undefined ? 404 : 200)
-          .end(JSON.stringify(models ?? { error: { message: "no such thing" } }));
-      let body = "";
-      for await (const chunk of request) body += String(chunk);
-      stub.atOnce = Math.max(stub.atOnce, ++open);
-      response.once("close", () => open--);
-      const asked = JSON.parse(body) as Asked;
-      stub.headers.push(request.headers);
-      const number = stub.asked.push(asked);
-      if (await handle({ asked, number, response })) return;
-      response
-        .writeHead(200, { "content-type": "application/json" })
-        .end(JSON.stringify({ choices: [{ text: written(asked), finish_reason: "stop" }], usage: { completion_tokens: 9 } }));
-    })();
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  stub.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`;
-  try {
-    return await work(stub);
-  } finally {
-    server.closeAllConnections();
-    server.close();
-  }
+  const answer: Answer<Asked> = async ({ body, headers, response }) => {
+    stub.atOnce = Math.max(stub.atOnce, ++open);
+    response.once("close", () => open--);
+    stub.headers.push(headers);
+    const number = stub.asked.push(body);
+    return (await handle({ asked: body, number, response })) ? undefined : written(body);
+  };
+  return await withModelServer(
+    answer,
+    async (url) => {
+      stub.url = url;
+      return await work(stub);
+    },
+    models,
+  );
 }
 
 const normal: Handler = () => false;
@@ -117,12 +100,6 @@ async function rewriteWith(
   }
 }
 
-async function rows(path: string): Promise<Rewrite[]> {
-  const all: Rewrite[] = [];
-  for await (const batch of (await openRewritesFolder(path)).read()) all.push(...batch);
-  return all.sort((a, b) => (`${a.source} ${a.id}` < `${b.source} ${b.id}` ? -1 : 1));
-}
-
 test("each caption is asked for once per source, with the paper's sampling and its own seed", async () => {
   await withServer(slow, async (stub) => {
     const captions = captionsFile(20);
@@ -144,7 +121,7 @@ test("each caption is asked for once per source, with the paper's sampling and i
       cache_prompt: true,
     });
     assert.equal(stub.headers[0]!.authorization, "Bearer secret");
-    for (const row of await rows(summary.out)) {
+    for (const row of await rewritesIn(summary.out)) {
       assert.match(row.text, /^rewritten words [0-9a-f]{12}$/);
       assert.deepEqual([row.finish, row.tokens, row.examples.length], ["stop", 9, 3]);
     }
@@ -163,7 +140,7 @@ test("captions with arrows, line breaks, nothing and 10,000 characters are asked
     assert.ok(queries.includes("a -> b =>"));
     assert.ok(queries.includes("two lines and tab =>"));
     assert.ok(queries.every((query) => query.length <= 403));
-    const long = (await rows(summary.out)).find(({ id }) => id === "3")!;
+    const long = (await rewritesIn(summary.out)).find(({ id }) => id === "3")!;
     assert.ok(long.flags.includes("caption-shortened"));
   });
 });
@@ -206,7 +183,7 @@ test("a server that keeps failing ends the run with its own words, and what was 
         error instanceof EndpointError &&
         /1 of 20 rewrites failed.*after 2 tries: the server answered 503: model is melting/.test(error.message),
     );
-    const before = (await rows(out)).length;
+    const before = (await rewritesIn(out)).length;
     const tolerant = await rewriteWith(captions, { url, tries: 2 }, { out, sources: chooseSources(["bard"]) });
     assert.deepEqual([tolerant.kept, tolerant.written, tolerant.failed], [before, 19 - before, 1]);
     await withServer(normal, async (healthy) => {
@@ -238,7 +215,7 @@ test("no server, a hanging one, a refused key and a choice of models are told ap
     );
     assert.equal(asked.length, 1);
   });
-  const two = { data: [{ id: "one" }, { id: "two" }] };
+  const two = [{ id: "one" }, { id: "two" }];
   await withServer(
     normal,
     async ({ url }) =>
@@ -272,22 +249,20 @@ test("a request that is too long for the server fails alone", async () => {
 async function runCommand(
   args: readonly string[],
   { until, signal }: { until?: () => boolean; signal?: NodeJS.Signals } = {},
-): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, [cli, "rewrite", ...args]);
-  let [stdout, stderr] = ["", ""];
-  child.stdout.on("data", (chunk) => (stdout += String(chunk)));
-  child.stderr.on("data", (chunk) => (stderr += String(chunk)));
-  let sent = false;
+): Promise<Ended> {
+  const { child, ended } = startLaclip(["rewrite", ...args]);
   const watch =
     until &&
     setInterval(() => {
-      if (sent || !until()) return;
-      sent = true;
+      if (!until()) return;
       child.kill(signal);
+      clearInterval(watch);
     }, 2);
-  const [code] = (await once(child, "close")) as [number | null];
-  clearInterval(watch);
-  return { code, stdout, stderr };
+  try {
+    return await ended;
+  } finally {
+    clearInterval(watch);
+  }
 }
 
 test("killed in the middle, several times, and started again, it ends with what an undisturbed run writes", async () => {
@@ -321,13 +296,13 @@ test("killed in the middle, several times, and started again, it ends with what 
       killed++;
       answered = stub.asked.length;
     }
-    const partial = await rows(out);
+    const partial = await rewritesIn(out);
     assert.ok(partial.length > 0 && partial.length < 300);
     const last = await runCommand(command(out));
     assert.equal(last.code, 0, last.stderr);
     const summary = JSON.parse(last.stdout) as RewriteSummary;
     assert.deepEqual([summary.kept, summary.written], [partial.length, 300 - partial.length]);
-    assert.deepEqual(await rows(out), await rows(whole));
+    assert.deepEqual(await rewritesIn(out), await rewritesIn(whole));
     assert.deepEqual(readdirSync(join(out, "log")), []);
     // Each kill loses what was in flight, and what was answered in the same turn of the event loop: at most twice 8 requests.
     assert.ok(stub.asked.length <= 600 + killed * 16, `${stub.asked.length} requests for 600 rewrites and ${killed} kills`);
@@ -373,7 +348,7 @@ test("Ctrl-C saves, ends with exit code 75 and says how to go on; other settings
     assert.equal(stopped.code, 75, stopped.stderr);
     assert.match(stopped.stderr, /new rewrites are saved/);
     assert.ok(!existsSync(join(out, "lock")));
-    const saved = (await rows(out)).length;
+    const saved = (await rewritesIn(out)).length;
     assert.ok(saved >= 40 && saved < 150, `${saved} saved`);
 
     const seed = await runCommand([...command, "--seed", "9"]);
@@ -391,7 +366,7 @@ test("Ctrl-C saves, ends with exit code 75 and says how to go on; other settings
 
     const finished = await runCommand(command);
     assert.equal(finished.code, 0, finished.stderr);
-    assert.equal((await rows(out)).length, 150);
+    assert.equal((await rewritesIn(out)).length, 150);
     const again = await runCommand(command);
     assert.match(again.stderr, /0 rewrites written.*150 were there already/);
   });
@@ -404,7 +379,7 @@ test("--limit rewrites the first captions only, and more of them later", async (
     const few = await rewriteWith(captions, { url }, { out, limit: 5, sources: chooseSources(["bard"]) });
     assert.equal(few.written, 5);
     assert.deepEqual(
-      (await rows(out)).map(({ id }) => id),
+      (await rewritesIn(out)).map(({ id }) => id),
       [0, 1, 2, 3, 4].map((i) => `id-${i}`),
     );
     const more = await rewriteWith(captions, { url }, { out, sources: chooseSources(["bard", "human"]) });

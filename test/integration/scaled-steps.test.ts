@@ -7,7 +7,8 @@ import { after, before, describe, test } from "node:test";
 import { autocast, hasFastFloat16, ops, randn, scope, setTf32, tf32 } from "../../src/torch/index.ts";
 import { makeObjective } from "../../src/objectives/index.ts";
 import { LossScaler, backwardCached, backwardWhole, trainStep } from "../../src/training/index.ts";
-import { NanoRuns, main } from "./nano-runs.ts";
+import { program } from "./laclip.ts";
+import { NanoRuns } from "./nano-runs.ts";
 import { objectives, smallBatch, smallContext } from "./small-training.ts";
 import { startRanks, withoutGloo } from "./start-ranks.ts";
 
@@ -167,7 +168,7 @@ describe("runs with a scaled loss", () => {
       ["two-parts", ["training.microBatch=2"]],
     ] as const) {
       const words = runs.words(out, ["training.steps=8", "training.lossScale=1024", ...parts]);
-      const ended = await startRanks(main, words, 2, (rank) => ({ LACLIP_FAULTS: rank === 1 ? "infinite-gradient@5" : "" })).ended;
+      const ended = await startRanks(program, words, 2, (rank) => ({ LACLIP_FAULTS: rank === 1 ? "infinite-gradient@5" : "" })).ended;
       for (const { code, stderr } of ended) assert.equal(code, 0, stderr); // checkpoints compare the weights of all
       assert.deepEqual(
         runs.events(out, "skipped").map(({ step, reason }) => [step, reason]),

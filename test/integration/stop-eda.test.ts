@@ -4,20 +4,13 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { openRewritesFolder } from "../../src/data/index.ts";
-import { startLaclip, until } from "./nano-runs.ts";
+import { runLaclip, startLaclip } from "./laclip.ts";
+import { until } from "./nano-runs.ts";
+import { rewritesIn } from "./rewrites-in.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-stop-eda-"));
 after(() => rmSync(folder, { recursive: true }));
 const captions = join(folder, "captions.csv");
-
-async function texts(out: string): Promise<string[]> {
-  const lines: string[] = [];
-  for await (const batch of (await openRewritesFolder(out)).read()) {
-    for (const { id, source, text } of batch) lines.push(`${id}\t${source}\t${text}`);
-  }
-  return lines.toSorted();
-}
 
 /** True when rewrites have been written into a folder that is not finished. */
 function begun(out: string): boolean {
@@ -37,10 +30,10 @@ test("Ctrl-C saves what is done, ends with code 75, and the same command goes on
   assert.equal(code, 75, stderr);
   const saved = Number(/Stopped\. (\d+) new rewrites are saved/.exec(stderr)?.[1]);
   assert.ok(saved > 0 && saved < 24_000, stderr);
-  const second = await startLaclip(words(stopped)).ended;
+  const second = await runLaclip(words(stopped));
   assert.equal(second.code, 0, second.stderr);
   assert.match(second.stderr, new RegExp(`; ${saved} were there already`));
   const whole = join(folder, "whole");
-  assert.equal((await startLaclip(words(whole)).ended).code, 0);
-  assert.deepEqual(await texts(stopped), await texts(whole));
+  assert.equal((await runLaclip(words(whole))).code, 0);
+  assert.deepEqual(await rewritesIn(stopped), await rewritesIn(whole));
 });

@@ -5,7 +5,8 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { assertClose } from "./close.ts";
-import { NanoRuns, childrenOf, main, startLaclip, until } from "./nano-runs.ts";
+import { program, runLaclip } from "./laclip.ts";
+import { NanoRuns, childrenOf, until } from "./nano-runs.ts";
 import { startRanks, withoutGloo } from "./start-ranks.ts";
 
 const runs = new NanoRuns("ranks");
@@ -75,7 +76,7 @@ describe("training by several processes", { skip: withoutGloo() }, () => {
 
   test("SIGTERM to one process alone: all save at the same step", async () => {
     const args = runs.words("asked", ["training.steps=2000", "training.checkpointEvery=5000"]);
-    const { children, ended } = startRanks(main, args, 2);
+    const { children, ended } = startRanks(program, args, 2);
     await until(() => losses("asked").length > 3);
     children[1]!.kill("SIGTERM");
     const [first, second] = await ended;
@@ -103,7 +104,7 @@ describe("training by several processes", { skip: withoutGloo() }, () => {
     assert.equal(uneven.code, 2, uneven.stderr);
     assert.match(uneven.stderr, /A batch of 8 can't be shared evenly by 3 processes/);
     assert.match(uneven.stderr, /training\.batchSize=9/);
-    const other = await startLaclip(["launch", "--processes", "2", "--", "tokenize", "a"]).ended;
+    const other = await runLaclip(["launch", "--processes", "2", "--", "tokenize", "a"]);
     assert.equal(other.code, 2);
     assert.match(other.stderr, /can't run "tokenize" in several processes/);
   });

@@ -3,21 +3,18 @@
  * through its own engine, both commands run as a person runs them, and the run's events say how many of the texts were rewrites.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import { readEvents } from "../../src/training/index.ts";
+import { runLaclip } from "./laclip.ts";
+import { type Answer, withModelServer } from "./model-server.ts";
 import { tinyLlama, writeGguf } from "./tiny-gguf.ts";
 import type { TinyGguf } from "./tiny-gguf.ts";
 
-const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 const stories = process.env["LACLIP_STORIES_GGUF"] ?? fileURLToPath(new URL("../../../../shared/data/stories260K.gguf", import.meta.url));
 const installed = await import("node-llama-cpp").then(
   () => true,
@@ -44,12 +41,9 @@ before(async () => {
   writeFileSync(captions, `${rows.join("\n")}\n`);
 });
 
+/** Expects the program to end well. @returns what it said */
 async function laclip(...args: string[]): Promise<string> {
-  const child = spawn(process.execPath, [main, ...args], { env: { ...process.env, LACLIP_THREADS: "1" } });
-  let stderr = "";
-  child.stdout.resume();
-  child.stderr.on("data", (chunk) => (stderr += String(chunk)));
-  const [code] = (await once(child, "close")) as [number | null];
+  const { code, stderr } = await runLaclip(args);
   assert.equal(code, 0, stderr);
   return stderr;
 }
@@ -85,28 +79,13 @@ function wordy(): TinyGguf {
 }
 
 test("what an OpenAI-compatible server wrote is trained on, every caption of it", async () => {
-  const server = createServer((request, response) => {
-    const chunks: Buffer[] = [];
-    request.on("data", (chunk: Buffer) => chunks.push(chunk));
-    request.on("end", () => {
-      if (request.url === "/v1/models") return void response.end(JSON.stringify({ data: [{ id: "stub" }] }));
-      const { prompt } = JSON.parse(String(Buffer.concat(chunks))) as { prompt: string };
-      const [, colour, thing] = /a (\w+) (\w+) in a street =>$/.exec(prompt)!;
-      const text = ` In the street there is a ${thing} that is ${colour}.\n`;
-      response.setHeader("content-type", "application/json");
-      response.end(JSON.stringify({ choices: [{ text, finish_reason: "stop" }], usage: { completion_tokens: 11 } }));
-    });
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  try {
-    const share = await trainOnRewritesOf("served", `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`);
-    // 48 draws, each a rewrite with a chance of two in three.
-    assert.ok(share > 0.4 && share < 0.95, `${share} of the texts were rewrites`);
-  } finally {
-    server.closeAllConnections();
-    server.close();
-  }
+  const answer: Answer<{ prompt: string }> = ({ body: { prompt } }) => {
+    const [, colour, thing] = /a (\w+) (\w+) in a street =>$/.exec(prompt)!;
+    return ` In the street there is a ${thing} that is ${colour}.\n`;
+  };
+  const share = await withModelServer(answer, async (url) => await trainOnRewritesOf("served", url));
+  // 48 draws, each a rewrite with a chance of two in three.
+  assert.ok(share > 0.4 && share < 0.95, `${share} of the texts were rewrites`);
 });
 
 test("what a GGUF model of random weights wrote is trained on, as far as it can be used", needsLlama, async () => {

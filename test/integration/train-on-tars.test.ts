@@ -2,7 +2,6 @@
  * From a table to tars and from the tars to a trained model, by the command line: the same losses as from the files that were packed.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,25 +9,18 @@ import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import { Random } from "../../src/support/index.ts";
+import { type Ended, runLaclip } from "./laclip.ts";
 
-const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 const root = mkdtempSync(join(tmpdir(), "laclip-tars-"));
 after(() => rmSync(root, { recursive: true }));
 const data = join(root, "data");
 const rewrites = join(root, "rewrites");
 const shards = join(root, "shards");
 
-async function laclip(...args: string[]): Promise<{ code: number | null; stderr: string }> {
-  return await laclipWith({}, ...args);
-}
+const laclip = async (...args: string[]): Promise<Ended> => await laclipWith({}, ...args);
 
-async function laclipWith(more: Record<string, string>, ...args: string[]): Promise<{ code: number | null; stderr: string }> {
-  const env = { ...process.env, LACLIP_THREADS: "1", XDG_CACHE_HOME: join(root, "cache"), no_proxy: "127.0.0.1", ...more };
-  const child = spawn(process.execPath, [main, ...args], { env, stdio: ["ignore", "ignore", "pipe"] });
-  let stderr = "";
-  child.stderr.on("data", (chunk) => (stderr += chunk));
-  const code = await new Promise<number | null>((resolve) => child.on("close", resolve));
-  return { code, stderr };
+async function laclipWith(more: Record<string, string>, ...args: string[]): Promise<Ended> {
+  return await runLaclip(args, { env: { XDG_CACHE_HOME: join(root, "cache"), no_proxy: "127.0.0.1", ...more } });
 }
 
 async function train(out: string, from: string, ...args: string[]): Promise<{ losses: number[]; stderr: string; rewritten: number }> {

@@ -7,12 +7,13 @@ import { existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSyn
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { after, before, describe, test } from "node:test";
-import { type Ended, NanoRuns, colours, plainPicture, startLaclip, until } from "./nano-runs.ts";
+import { type Ended, runLaclip, startLaclip } from "./laclip.ts";
+import { NanoRuns, colours, plainPicture, until } from "./nano-runs.ts";
 
 const runs = new NanoRuns("training");
 const { root, data } = runs;
 
-const laclip = async (...args: string[]): Promise<Ended> => await startLaclip(args, { LACLIP_FEATURES: join(root, "features") }).ended;
+const laclip = async (...args: string[]): Promise<Ended> => await runLaclip(args, { env: { LACLIP_FEATURES: join(root, "features") } });
 const trainArguments = (out: string, ...settings: string[]): string[] => runs.words(out, settings, ["--json"]);
 
 describe("training", () => {

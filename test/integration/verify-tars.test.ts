@@ -1,25 +1,23 @@
 /** Every defect that is planted in a tar is found, by its name, and nothing else is. */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { pack } from "tar-stream";
 import { openCollection, packShards, verifyTar, verifyTars } from "../../src/curation/index.ts";
 import type { TarReport, VerifyTarsOptions } from "../../src/curation/index.ts";
 import { openTarPairs } from "../../src/data/index.ts";
 import { DataError, EndpointError, setLogLevel } from "../../src/support/index.ts";
 import { serveFolder } from "./file-server.ts";
+import { type Ended, runLaclip } from "./laclip.ts";
 import { picture, writeCollection } from "./small-collection.ts";
 import { writeTar } from "./tar-files.ts";
 
 setLogLevel("quiet");
 const folder = mkdtempSync(join(tmpdir(), "laclip-verify-"));
 after(() => rmSync(folder, { recursive: true }));
-const program = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 
 let photo: Buffer;
 let tars = 0;
@@ -202,16 +200,15 @@ test("what the index and img2dataset's counts say is compared", async () => {
 test("the command ends with 3 where something is wrong, with 0 where nothing is, and tells of it as text and JSON", async () => {
   const good = await writeTar(join(folder, "good.tar"), [["1.jpg", photo], ["1.txt", "a dog"]]); // prettier-ignore
   const bad = await writeTar(join(folder, "bad.tar"), [["1.jpg", photo], ["\u001b[31m2.txt", "a dog"]]); // prettier-ignore
-  const run = (...args: string[]): { status: number | null; stdout: string; stderr: string } =>
-    spawnSync(process.execPath, [program, "data", "verify", ...args], { encoding: "utf8" });
-  assert.equal(run(good, "--decode").status, 0);
-  const { status, stdout, stderr } = run(good, bad);
-  assert.equal(status, 3);
+  const run = async (...args: string[]): Promise<Ended> => await runLaclip(["data", "verify", ...args]);
+  assert.equal((await run(good, "--decode")).code, 0);
+  const { code, stdout, stderr } = await run(good, bad);
+  assert.equal(code, 3);
   assert.match(stdout, /good\.tar: 1 samples, .*nothing wrong/);
   assert.match(stdout, /bad\.tar: 2 samples, .*1 no-caption, 1 no-image/);
   assert.ok(!stdout.includes("\u001b"));
   assert.match(stderr, /1 of 2 tars are not as they should be/);
-  const json = run(good, bad, "--json");
-  assert.equal(json.status, 3);
+  const json = await run(good, bad, "--json");
+  assert.equal(json.code, 3);
   assert.equal((JSON.parse(json.stdout) as { faults: number }).faults, 2);
 });

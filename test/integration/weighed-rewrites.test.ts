@@ -3,13 +3,10 @@
  * processes of their own.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import sharp from "sharp";
 import { RewritesWriter, chooseCaption, isUsable, joinRewrites, openPairs, openRewritesFolder } from "../../src/data/index.ts";
@@ -18,9 +15,10 @@ import { ImageTextScorer } from "../../src/evaluation/index.ts";
 import { Clip, imagenetPreprocessing, preset, saveModel } from "../../src/models/index.ts";
 import type { CheckSummary, RewritesStatistics } from "../../src/rewriting/index.ts";
 import { readEvents } from "../../src/training/index.ts";
+import { type Ended, runLaclip } from "./laclip.ts";
+import { rewritesIn } from "./rewrites-in.ts";
 import { writeTar } from "./tar-files.ts";
 
-const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 const root = mkdtempSync(join(tmpdir(), "laclip-weighed-"));
 after(() => rmSync(root, { recursive: true }));
 const [captions, model, rewrites] = [join(root, "captions.csv"), join(root, "model"), join(root, "rewrites")];
@@ -56,14 +54,7 @@ before(async () => {
   await writer.finish();
 });
 
-async function laclip(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, [main, ...args], { env: { ...process.env, LACLIP_THREADS: "1" } });
-  let [stdout, stderr] = ["", ""];
-  child.stdout.on("data", (chunk) => (stdout += String(chunk)));
-  child.stderr.on("data", (chunk) => (stderr += String(chunk)));
-  const [code] = (await once(child, "close")) as [number | null];
-  return { code, stdout, stderr };
-}
+const laclip = async (...args: string[]): Promise<Ended> => await runLaclip(args);
 
 async function check(name: string, ...flags: string[]): Promise<{ summary: CheckSummary; rows: Map<string, Rewrite> }> {
   const out = join(root, name);
@@ -72,12 +63,8 @@ async function check(name: string, ...flags: string[]): Promise<{ summary: Check
   return { summary: JSON.parse(stdout) as CheckSummary, rows: await rowsOf(out) };
 }
 
-async function rowsOf(path: string): Promise<Map<string, Rewrite>> {
-  const rows = new Map<string, Rewrite>();
-  for await (const batch of (await openRewritesFolder(path)).read())
-    for (const rewrite of batch) rows.set(`${rewrite.id} ${rewrite.source}`, rewrite);
-  return rows;
-}
+const rowsOf = async (path: string): Promise<Map<string, Rewrite>> =>
+  new Map((await rewritesIn(path)).map((rewrite) => [`${rewrite.id} ${rewrite.source}`, rewrite]));
 
 /** s - s0 of each rewrite. */
 async function differences(): Promise<Map<string, number>> {

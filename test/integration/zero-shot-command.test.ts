@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,9 +8,9 @@ import sharp from "sharp";
 import { readClassifiedItems, readResult } from "../../src/evaluation/index.ts";
 import { Clip, imagenetPreprocessing, preset, saveModel } from "../../src/models/index.ts";
 import { noGrad, ops } from "../../src/torch/index.ts";
+import { type Ended, runLaclip } from "./laclip.ts";
 import { syntheticDatasets } from "./synthetic-datasets.ts";
 
-const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 const photos = fileURLToPath(new URL("../../../../shared/data/clothing10/", import.meta.url));
 const made = mkdtempSync(join(tmpdir(), "laclip-zero-shot-"));
 after(() => rmSync(made, { recursive: true }));
@@ -28,13 +27,8 @@ interface Scored {
   laclip: { protocol: Record<string, unknown>; classes: string[]; mainMetric: string };
 }
 
-async function evaluate(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const env = { ...process.env, LACLIP_THREADS: "1", LACLIP_DATASETS: "", LACLIP_FEATURES: join(made, "features") };
-  const child = spawn(process.execPath, [main, "evaluate", "zero-shot", ...args], { env });
-  let [stdout, stderr] = ["", ""];
-  child.stdout.on("data", (chunk) => (stdout += chunk));
-  child.stderr.on("data", (chunk) => (stderr += chunk));
-  return await new Promise((resolve) => child.on("close", (code) => resolve({ code, stdout, stderr })));
+async function evaluate(...args: string[]): Promise<Ended> {
+  return await runLaclip(["evaluate", "zero-shot", ...args], { env: { LACLIP_DATASETS: "", LACLIP_FEATURES: join(made, "features") } });
 }
 
 async function scored(...args: string[]): Promise<{ result: Scored; stderr: string }> {
