@@ -7,7 +7,7 @@
  * nothing is thrown here: PyTorch's watchdog aborts the process.
  */
 import { NativeError, UsageError } from "../support/index.ts";
-import { Tensor, asNativeError, native, noGrad, scope, tensor, worksAside } from "../torch/index.ts";
+import { Tensor, guard, native, noGrad, scope, tensor, worksAside } from "../torch/index.ts";
 import { type Place, findPlace } from "./rendezvous.ts";
 
 export type Backend = "gloo" | "nccl";
@@ -31,7 +31,7 @@ export interface Work {
 
 /** The back ends that the addon was built with. */
 export function distributedBackends(): Record<Backend, boolean> {
-  return native().distributedBackends();
+  return guard(() => native().distributedBackends());
 }
 
 export class ProcessGroup {
@@ -127,12 +127,12 @@ export class ProcessGroup {
 
   /** Returns when every rank has come here. */
   barrier(): void {
-    guarded(() => native().groupBarrier(this.#number));
+    guard(() => native().groupBarrier(this.#number));
   }
 
   /** `[ranks x n, ...]` of every rank's `[n, ...]`, in the order of ranks; gradients flow back to where the rows came from. */
   gather(x: Tensor): Tensor {
-    return new Tensor(guarded(() => native().groupGatherWithGradient(this.#number, x.handle)));
+    return new Tensor(guard(() => native().groupGatherWithGradient(this.#number, x.handle)));
   }
 
   /** Each number's mean over ranks, in float64. One exchange for all of them. */
@@ -169,7 +169,7 @@ export class ProcessGroup {
    * @throws NativeError naming the ranks whose tensors differ from those of rank 0
    */
   checkEqual(tensors: Iterable<Tensor>, what: string): void {
-    const own = native().fingerprint([...tensors].map(({ handle }) => handle));
+    const own = guard(() => native().fingerprint([...tensors].map(({ handle }) => handle)));
     // In halves of 32 bits, which float64 holds exactly; every rank fills its own place.
     const halves = Array.from({ length: 2 * this.ranks }, () => 0);
     halves[2 * this.rank] = Number.parseInt(own.slice(0, 8), 16);
@@ -186,7 +186,7 @@ export class ProcessGroup {
 
   /** Ends the connections. Others that still wait for this rank fail. */
   close(): void {
-    native().closeGroup(this.#number);
+    guard(() => native().closeGroup(this.#number));
   }
 
   #exchange(values: readonly number[]): number[] {
@@ -198,8 +198,8 @@ export class ProcessGroup {
   }
 
   #work(start: () => number): Work {
-    const number = guarded(start);
-    return { wait: () => guarded(() => native().workWait(number)) };
+    const number = guard(start);
+    return { wait: () => guard(() => native().workWait(number)) };
   }
 }
 
@@ -220,12 +220,4 @@ function seconds(name: string, otherwise: number): number {
   const value = Number(text);
   if (!(value > 0 && Number.isFinite(value))) throw new UsageError(`${name}: expected seconds, more than 0, got "${text}".`);
   return value;
-}
-
-function guarded<T>(call: () => T): T {
-  try {
-    return call();
-  } catch (error) {
-    throw asNativeError(error);
-  }
 }

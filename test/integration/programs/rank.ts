@@ -149,7 +149,7 @@ const tasks: Record<string, () => unknown> = {
       try {
         return String(call());
       } catch (error) {
-        return (error as Error).message;
+        return String(error);
       }
     };
     const answers = [
@@ -158,6 +158,7 @@ const tasks: Record<string, () => unknown> = {
       refused(() => group!.startGather(zeros([4]), zeros([4]))),
       refused(() => group!.broadcast([zeros([1])], 9)),
       refused(() => group!.gather(tensor(1))),
+      refused(() => group!.checkEqual([zeros([2], { device: "meta" })], "These")),
     ];
     group!.close();
     return [...answers, refused(() => group!.barrier())];
