@@ -44,14 +44,3 @@ export class GradientReducer {
     guard(() => native().closeReducer(this.#number));
   }
 }
-
-/** Replaces the gradients, as they are now, by their means over ranks; nothing overlaps. */
-export function reduceGradients(group: ProcessGroup, parameters: Iterable<Tensor>): void {
-  const reducer = new GradientReducer(group, parameters);
-  try {
-    reducer.arm();
-    reducer.finish();
-  } finally {
-    reducer.close();
-  }
-}

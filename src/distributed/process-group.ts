@@ -110,11 +110,6 @@ export class ProcessGroup {
     return this.sum_(x).div_(this.ranks);
   }
 
-  /** Starts to fill `all`, `[ranks x n, ...]`, with the `own`, `[n, ...]`, of every rank. */
-  startGather(all: Tensor, own: Tensor): Work {
-    return this.#work(() => native().groupStartGather(this.#number, all.handle, own.handle));
-  }
-
   /** Starts to replace `x` by that of rank `root`. */
   startBroadcast(x: Tensor, root = 0): Work {
     return this.#work(() => native().groupStartBroadcast(this.#number, x.handle, root));
@@ -123,11 +118,6 @@ export class ProcessGroup {
   /** Replaces the tensors by those of rank `root`. */
   broadcast(tensors: Iterable<Tensor>, root = 0): void {
     for (const x of tensors) this.startBroadcast(x, root).wait();
-  }
-
-  /** Returns when every rank has come here. */
-  barrier(): void {
-    guard(() => native().groupBarrier(this.#number));
   }
 
   /** `[ranks x n, ...]` of every rank's `[n, ...]`, in the order of ranks; gradients flow back to where the rows came from. */

@@ -59,14 +59,3 @@ export function fromBfloat16(bits: Uint16Array): Float32Array {
   for (let i = 0; i < bits.length; i++) wide[i] = bits[i]! << 16;
   return new Float32Array(wide.buffer);
 }
-
-/** Raw bfloat16 bits of float32 values, rounded to nearest, ties to even. */
-export function toBfloat16(values: Float32Array): Uint16Array {
-  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  const bits = new Uint16Array(values.length);
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i]!;
-    bits[i] = Number.isNaN(values[i]!) ? 0x7fc0 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
-  }
-  return bits;
-}
