@@ -14,7 +14,7 @@ import { WordCache } from "./word-cache.ts";
 export const contextLength = 77;
 
 /** How the two special tokens are written when a caption contains them literally. */
-export const specialNames = {
+const specialNames = {
   /** open_clip */
   "open-clip": ["<start_of_text>", "<end_of_text>"],
   /** OpenAI, SLIP and LaCLIP */

@@ -120,7 +120,7 @@ export function pruneCheckpoints(root: string, { newest, every, best }: KeepRule
 }
 
 /** The checkpoint with the best measure, and the measure; the earlier one of equals. */
-export function bestCheckpoint(root: string, { metric, higher }: BestRule): { folder: string; value: number } | undefined {
+function bestCheckpoint(root: string, { metric, higher }: BestRule): { folder: string; value: number } | undefined {
   let best: { folder: string; value: number } | undefined;
   for (const folder of checkpointFolders(root).toReversed()) {
     const value = stateOf(folder)?.measures?.[metric];

@@ -28,10 +28,10 @@ export interface GivenWords {
 }
 
 /** Prompts where nobody says otherwise. */
-export const plainTemplates: readonly string[] = ["a photo of a {}."];
+const plainTemplates: readonly string[] = ["a photo of a {}."];
 
 /** The protocol where none is asked for and no model says more. */
-export const defaultProtocol: ProtocolName = "openai";
+const defaultProtocol: ProtocolName = "openai";
 
 /**
  * The words of a published set.

@@ -32,7 +32,7 @@ const perItemSchema = z.object({
 });
 
 /** What only we write, under the key `laclip`. All but `version` and `created` may be missing where a task has no such thing. */
-export const resultDetailsSchema = z.looseObject({
+const resultDetailsSchema = z.looseObject({
   /** Version of the program. */
   version: z.string(),
   /** ISO 8601, UTC */
@@ -68,7 +68,7 @@ export const resultDetailsSchema = z.looseObject({
 });
 
 /** One task on one data set, as it stands in a file. */
-export const resultSchema = z.looseObject({
+const resultSchema = z.looseObject({
   dataset: z.string(),
   model: z.string(),
   /** CLIP_benchmark's name of the weights; with us the empty text, since `model` names a folder. */
