@@ -12,6 +12,7 @@ import type { ProcessGroup } from "./process-group.ts";
 /** Bytes from which a bucket of gradients is sent: enough that starting costs nothing, few enough that there is something to overlap. */
 const bucketBytes = 25e6;
 
+/** Makes the gradients of some parameters their means over the ranks of a group; must be closed. */
 export class GradientReducer {
   readonly #number: number;
   #bytes = 0;

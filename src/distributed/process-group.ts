@@ -10,8 +10,10 @@ import { NativeError, UsageError } from "../support/index.ts";
 import { Tensor, guard, native, noGrad, scope, tensor, worksAside } from "../torch/index.ts";
 import { type Place, findPlace } from "./rendezvous.ts";
 
+/** What carries tensors between ranks: Gloo between CPUs, NCCL between GPUs. */
 export type Backend = "gloo" | "nccl";
 
+/** How `ProcessGroup.open` meets the others. */
 export interface GroupOptions {
   /** Default: "gloo" between CPUs, "nccl" between GPUs. */
   backend?: Backend;
@@ -34,6 +36,10 @@ export function distributedBackends(): Record<Backend, boolean> {
   return guard(() => native().distributedBackends());
 }
 
+/**
+ * One process among those that train together, with what they can do as one: sums, means, broadcasts, gathers. All throw NativeError when
+ * an operation fails. Must be closed.
+ */
 export class ProcessGroup {
   readonly rank: number;
   readonly ranks: number;

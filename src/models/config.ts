@@ -41,6 +41,7 @@ const textConfigSchema = z.strictObject({
 /** Three linear layers over the image tower: width of the two between, and of the last. */
 const viewHeadConfigSchema = z.strictObject({ hidden: size, width: size });
 
+/** Checks a model's shape, and that its sizes go together. */
 export const clipConfigSchema = z
   .strictObject({
     /** Width of the space that both towers project into. */
@@ -58,7 +59,14 @@ export const clipConfigSchema = z
   .refine(({ vision }) => !(vision.qkNorm && vision.form === "open-clip"), "qkNorm is there in the form laclip alone")
   .refine(({ vision, text }) => vision.width % vision.heads === 0 && text.width % text.heads === 0, "width must be a multiple of heads");
 
+/** Shape of the image tower. */
 export type VisionConfig = z.infer<typeof visionConfigSchema>;
+
+/** Shape of the text tower. */
 export type TextConfig = z.infer<typeof textConfigSchema>;
+
+/** Shape of the head for SimCLR's loss. */
 export type ViewHeadConfig = z.infer<typeof viewHeadConfigSchema>;
+
+/** Shape of a whole model. */
 export type ClipConfig = z.infer<typeof clipConfigSchema>;

@@ -26,6 +26,7 @@ import {
 import { DataError, UsageError, log, sha256 } from "../support/index.ts";
 import type { Recipe } from "./recipe.ts";
 
+/** Where a run's captions, images and rewrites lie. */
 export interface RunData {
   /** Table of captions, see `openPairs`; or tars, see `listShards`. */
   file: string;

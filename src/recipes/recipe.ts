@@ -16,6 +16,7 @@ const share = z.number().min(0).max(1);
 const memory = z.number().min(0).lt(1);
 const sourceWeights = z.record(z.string(), z.number().nonnegative());
 
+/** Checks a recipe, and that it names nothing unknown. */
 export const recipeSchema = z.strictObject({
   /** What it is, in a sentence. */
   description: z.string(),
@@ -151,6 +152,7 @@ export const recipeSchema = z.strictObject({
   }),
 });
 
+/** Every number that the result of a run depends on. */
 export type Recipe = z.infer<typeof recipeSchema>;
 
 type Changes<T> = T extends readonly unknown[] ? T : T extends object ? { [K in keyof T]?: Changes<T[K]> } : T;

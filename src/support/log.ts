@@ -3,10 +3,12 @@
  */
 import { styleText } from "node:util";
 
+/** How much is printed. Default "normal". */
 export type LogLevel = "quiet" | "normal" | "verbose";
 
 let level: LogLevel = "normal";
 
+/** Says how much this process prints from now on. */
 export function setLogLevel(next: LogLevel): void {
   level = next;
 }
@@ -23,6 +25,7 @@ export function styled(style: Parameters<typeof styleText>[0], text: string): st
   return colours() ? styleText(style, text) : text;
 }
 
+/** Lines for the person at the terminal, on standard error. */
 export const log = {
   /** Progress and results; silent with --quiet. */
   info(text: string): void {

@@ -3,6 +3,7 @@
  */
 import { log } from "./log.ts";
 
+/** What a `Progress` counts, and how it is shown. */
 export interface ProgressOptions {
   /** What is being done: "rewrite", "train". */
   label: string;
@@ -16,6 +17,7 @@ export interface ProgressOptions {
   everySeconds?: number;
 }
 
+/** Shows on standard error how far a work of many units is. */
 export class Progress {
   readonly #options: Required<ProgressOptions>;
   readonly #started = performance.now();

@@ -21,6 +21,7 @@ const specialNames = {
   laclip: ["<|startoftext|>", "<|endoftext|>"],
 } as const;
 
+/** How a tokenizer cleans, and which words it reads as special tokens. */
 export interface TokenizerOptions {
   /** Default `lower`. */
   cleaning?: CleaningMode;
@@ -38,6 +39,7 @@ export interface TokenBatch {
   lengths: Int32Array;
 }
 
+/** Texts to token ids, int32, at most 77 of them for each unless told otherwise. */
 export class ClipTokenizer {
   readonly #vocabulary: Vocabulary;
   readonly #cleaning: CleaningMode;

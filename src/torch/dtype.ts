@@ -4,6 +4,7 @@ import { UsageError } from "../support/index.ts";
 /** Names of element types. float16 and bfloat16 travel as their raw 16 bits. */
 export type DType = "float32" | "bfloat16" | "float16" | "float64" | "int64" | "int32" | "int16" | "int8" | "uint8" | "bool";
 
+/** Arrays that tensors are made from and read into. */
 export type TypedArray = Float32Array | Float64Array | BigInt64Array | Int32Array | Int16Array | Uint16Array | Int8Array | Uint8Array;
 
 /** The typed array of each element type; bool is one byte an element, 0 or 1. */

@@ -39,8 +39,10 @@ const stateSchema = z.strictObject({
   measures: z.record(z.string(), z.number()).optional(),
 });
 
+/** What a checkpoint says of its run beside weights, moments and generators. */
 export type CheckpointState = Omit<z.infer<typeof stateSchema>, "format">;
 
+/** A finished checkpoint. */
 export interface Checkpoint extends CheckpointState {
   /** The checkpoint's folder, which is also a model folder. */
   folder: string;

@@ -24,6 +24,7 @@ export interface RunEvent {
   [measure: string]: number | string | boolean | undefined;
 }
 
+/** A run on disk: its settings, events and checkpoints. One process writes it, others may read. */
 export class RunFolder {
   readonly path: string;
   /** Undefined for a process that only follows. */

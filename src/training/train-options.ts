@@ -26,6 +26,7 @@ export interface Evaluator {
   evaluate(model: Clip, preprocessing: Preprocessing): Promise<Record<string, number>>;
 }
 
+/** What `train` takes. */
 export interface TrainOptions {
   model: Clip;
   preprocessing: Preprocessing;
@@ -82,6 +83,7 @@ export interface TrainOptions {
   label?: string;
 }
 
+/** What `train` gives back. */
 export interface TrainSummary {
   steps: number;
   /** Seconds spent in this start of the run. */

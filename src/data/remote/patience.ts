@@ -7,6 +7,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { EndpointError, InterruptedError, LaclipError, log } from "../../support/index.ts";
 
+/** How long to wait for a server, and how often to ask again. */
 export interface Patience {
   /** Seconds without a byte after which a connection counts as broken. Default 30. */
   stallSeconds?: number;

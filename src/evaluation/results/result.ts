@@ -81,7 +81,10 @@ const resultSchema = z.looseObject({
   laclip: resultDetailsSchema.optional(),
 });
 
+/** A result as its file holds it. */
 export type EvaluationResult = z.infer<typeof resultSchema>;
+
+/** What a result says under `laclip`: how it was measured, on what, and what was left out. */
 export type ResultDetails = z.infer<typeof resultDetailsSchema>;
 
 /** What tells results apart: of what, by which model. */
