@@ -125,9 +125,7 @@ NAPI_MODULE_INIT() {
     LACLIP_DECLARE("openGroup", open_group);
     LACLIP_DECLARE("closeGroup", close_group);
     LACLIP_DECLARE("groupStartSum", group_start_sum);
-    LACLIP_DECLARE("groupStartGather", group_start_gather);
     LACLIP_DECLARE("groupStartBroadcast", group_start_broadcast);
-    LACLIP_DECLARE("groupBarrier", group_barrier);
     LACLIP_DECLARE("workWait", work_wait);
     LACLIP_DECLARE("groupGatherWithGradient", group_gather_with_gradient);
     LACLIP_DECLARE("fingerprint", fingerprint);

@@ -4,7 +4,6 @@
 // decided when the addon is built: Gloo's headers come with the distribution's package and not with a wheel, NCCL's with a CUDA wheel.
 #include "distributed.h"
 
-#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/distributed/c10d/FileStore.hpp>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -285,23 +284,6 @@ napi_value group_start_sum(Call& call) {
   return remember(call, {group, std::move(work), "sum", {tensor}});
 }
 
-// (group, handle of `[ranks x n, ...]`, handle of `[n, ...]`) -> work: the first becomes the second of all ranks
-napi_value group_start_gather(Call& call) {
-  const std::shared_ptr<Group> group = group_at(call, call[0]);
-  at::Tensor all = usable(call, call[1], "gather");
-  at::Tensor own = usable(call, call[2], "gather");
-  std::vector<int64_t> sizes = own.sizes().vec();
-  if (sizes.empty()) throw std::runtime_error("gather: expected a tensor with rows, got a scalar");
-  sizes[0] *= group->ranks;
-  if (all.sizes() != c10::IntArrayRef(sizes) || all.scalar_type() != own.scalar_type() || all.device() != own.device()) {
-    throw std::runtime_error("gather: the result must have the rows of all ranks, of the same dtype and device");
-  }
-  std::vector<Tensors> outputs{all.chunk(group->ranks)};
-  Tensors inputs{own};
-  auto work = started(*group, "gather", [&] { return group->communicator->allgather(outputs, inputs); });
-  return remember(call, {group, std::move(work), "gather", {all, own}});
-}
-
 // (group, handle, root) -> work: the tensor becomes that of rank `root`
 napi_value group_start_broadcast(Call& call) {
   const std::shared_ptr<Group> group = group_at(call, call[0]);
@@ -316,18 +298,6 @@ napi_value group_start_broadcast(Call& call) {
   // It may be a parameter: a graph of before must notice.
   tensor.unsafeGetTensorImpl()->bump_version();
   return remember(call, {group, std::move(work), "broadcast", {tensor}});
-}
-
-// (group): returns when every rank has come here
-napi_value group_barrier(Call& call) {
-  const std::shared_ptr<Group> group = group_at(call, call[0]);
-  c10d::BarrierOptions options;
-#ifdef LACLIP_WITH_NCCL
-  // NCCL would take the GPU of the rank's number, which on a second machine is none.
-  if (at::hasCUDA()) options.device_ids.push_back(c10::impl::VirtualGuardImpl(c10::DeviceType::CUDA).getDevice().index());
-#endif
-  group->wait(started(*group, "barrier", [&] { return group->communicator->barrier(options); }), "barrier");
-  return undefined(call.env);
 }
 
 // (work): waits for it, and forgets it

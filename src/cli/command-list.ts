@@ -4,16 +4,28 @@
  */
 import type { Command } from "commander";
 
-/** Name, one-line description, and what loads the module that builds the command. */
+/** Name, what it is for (in the overview and at the head of its `--help`), and what loads the module that builds the command. */
 export const commands: readonly [name: string, description: string, load: () => Promise<() => Command>][] = [
-  ["demo", "the whole story on real pictures in minutes", async () => (await import("./commands/demo.ts")).demoCommand],
-  ["rewrite", "every caption in other words, by a language model", async () => (await import("./commands/rewrite.ts")).rewriteCommand],
-  ["rewrites", "look at rewrites, export them", async () => (await import("./commands/rewrites.ts")).rewritesCommand],
-  ["batch", "rewrite through batch files", async () => (await import("./commands/batch.ts")).batchCommand],
+  ["demo", "rewrite, train, evaluate, report: on real pictures, in minutes", async () => (await import("./commands/demo.ts")).demoCommand],
+  [
+    "rewrite",
+    "every caption in other words, by a language model or EDA",
+    async () => (await import("./commands/rewrite.ts")).rewriteCommand,
+  ],
+  [
+    "rewrites",
+    "look at a rewrites folder, or bring it into another form",
+    async () => (await import("./commands/rewrites.ts")).rewritesCommand,
+  ],
+  ["batch", "rewrite through batch files, OpenAI's or vLLM's", async () => (await import("./commands/batch.ts")).batchCommand],
   ["pairs", "example pairs for rewriting: look, generate, import", async () => (await import("./commands/pairs.ts")).pairsCommand],
-  ["data", "pack data into tars, check them, measure reading", async () => (await import("./commands/data.ts")).dataCommand],
+  ["data", "pack data into tars, check tars, measure how fast data come", async () => (await import("./commands/data.ts")).dataCommand],
   ["inspect", "look at a data set before training on it", async () => (await import("./commands/inspect.ts")).inspectCommand],
-  ["tokenize", "token ids as the model sees them", async () => (await import("./commands/tokenize.ts")).tokenizeCommand],
+  [
+    "tokenize",
+    "token ids as the model sees them, of lines on standard input",
+    async () => (await import("./commands/tokenize.ts")).tokenizeCommand,
+  ],
   ["train", "train CLIP or LaCLIP on image-text pairs", async () => (await import("./commands/train.ts")).trainCommand],
   ["launch", "several processes on this machine, training together", async () => (await import("./commands/launch.ts")).launchCommand],
   ["evaluate", "score a model, and look at scores", async () => (await import("./commands/evaluate.ts")).evaluateCommand],

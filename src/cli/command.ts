@@ -25,8 +25,8 @@ class PatientCommand extends Command {
   }
 }
 
-/** A new command with the flags that all commands have. */
-export function command(name: string, description: string): Command {
+/** A new command with the flags that all commands have. @param description of a subcommand; the others have theirs in `command-list.ts` */
+export function command(name: string, description = ""): Command {
   return new PatientCommand(name)
     .description(description)
     .option("--json", "print the result as JSON on standard output")

@@ -16,7 +16,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const [first, second] = argv.filter((word) => !word.startsWith("-"));
   const asked = first === "help" ? second : first;
   for (const [name, description, load] of commands) {
-    if (name === asked) program.addCommand(override(await load(), name));
+    if (name === asked) program.addCommand(override(await load(), name).description(description));
     else program.command(name).description(description);
   }
   override(() => program, "laclip");

@@ -9,7 +9,7 @@ import { z } from "zod";
 import { DataError, UsageError, explainWriteFailure, readJsonLines, writeAll, writeFileAtomic } from "../support/index.ts";
 
 /** Name of the record. */
-export const packRecordName = "laclip-pack.jsonl";
+const packRecordName = "laclip-pack.jsonl";
 
 const whole = z.number().int().nonnegative();
 

@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type CaptionRules, type ChooseCaptionOptions, checkCaptionRules, chooseCaption, chooseCaptions } from "./captions.ts";
-import type { Sample } from "./sample.ts";
+import { type CaptionRules, type ChooseCaptionOptions, checkCaptionRules, chooseCaptions } from "./captions.ts";
+import type { Caption, Sample } from "./sample.ts";
 
 const sample = (id: string, ...rewrites: string[]): Sample => ({
   id,
   image: "/x.jpg",
   captions: [{ source: "original", text: "a brown dog" }, ...rewrites.map((text, i) => ({ source: `s${i}`, text }))],
 });
+
+const chooseCaption = (of: Sample, options: ChooseCaptionOptions): Caption => chooseCaptions(of, options)[0]!;
 
 test("original and rewrites are drawn with the same chance", () => {
   const counts = new Map<string, number>();

@@ -53,11 +53,6 @@ export interface ChooseCaptionOptions extends CaptionRules {
 
 type Texts = Pick<Sample, "id"> & { readonly captions: readonly Caption[] };
 
-/** The caption of a sample in an epoch: the first of `chooseCaptions`. */
-export function chooseCaption(sample: Texts, options: ChooseCaptionOptions): Caption {
-  return chooseCaptions(sample, { ...options, textsPerImage: 1 })[0]!;
-}
-
 /** The texts of a sample in an epoch: `textsPerImage` of them. */
 export function chooseCaptions(sample: Texts, options: ChooseCaptionOptions): Caption[] {
   const { seed, epoch, choose, textsPerImage = 1, alwaysOriginal = false } = options;

@@ -18,6 +18,7 @@ import { firstFew } from "./class-names.ts";
 /** Whose prompts (and names) are meant. */
 export type ProtocolName = "slip" | "openai" | "clip-benchmark";
 
+/** Whose names and prompts can be asked for. */
 export const protocolNames: readonly ProtocolName[] = ["slip", "openai", "clip-benchmark"];
 
 /** A set's metric: the share of right images, or the mean over classes of that share. */

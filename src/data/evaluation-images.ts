@@ -1,15 +1,7 @@
 /**
  * Images in the order of a list, as evaluation sees them: centre views, each once, those that can't be read left out and counted.
  */
-import {
-  decodeImage,
-  type DecodeOptions,
-  evaluationImage,
-  type EvaluationImageOptions,
-  evaluationView,
-  type Interpolation,
-  type Pixels,
-} from "../images/index.ts";
+import { evaluationImage, type EvaluationImageOptions, evaluationView, type Interpolation } from "../images/index.ts";
 import { DataError } from "../support/index.ts";
 import { type FilePart, imageInput, type RawPixels, rawPixels } from "./image-source.ts";
 import { InFlight } from "./in-flight.ts";
@@ -108,12 +100,6 @@ export class EvaluationImages {
       unreadable,
     };
   }
-}
-
-/** All pixels of an image, to show it. @throws DataError when it can't be read */
-export async function itemPixels({ path, source }: EvaluationItem, options: Omit<DecodeOptions, "name"> = {}): Promise<Pixels> {
-  if (source !== undefined && "order" in source) return await rawPixels(source);
-  return await decodeImage(await imageInput(source ?? path), { ...options, name: path });
 }
 
 /** @throws DataError when the image can't be read */

@@ -16,6 +16,7 @@ const partsAtOnce = 8;
 /** Sources that a mask of `readTextMasks` has room for. */
 const sourcesAtOnce = 52;
 
+/** Says of a caption and a source whether a rewrites folder has that rewrite. */
 export class FinishedRewrites {
   readonly #bySource: ReadonlyMap<string, BitSet>;
   readonly #numbers: HashedKeys;

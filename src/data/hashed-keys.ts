@@ -16,6 +16,7 @@ export interface HashedKeysMemory {
   pieces: readonly SharedArrayBuffer[];
 }
 
+/** Texts to whole numbers; threads of a process share one through `memory`. */
 export class HashedKeys {
   readonly #pieces: Piece[];
   #size = 0;

@@ -18,6 +18,7 @@ import { rewriteKey } from "./rewrites-lookup.ts";
 import { SampleTableBuilder } from "./sample-table.ts";
 import { SharedNumbers } from "./shared-numbers.ts";
 
+/** What `openTarPairs` takes from the members of tars. */
 export interface OpenTarPairsOptions extends MemberTextOptions {
   /** What the tars are called in messages. */
   name: string;

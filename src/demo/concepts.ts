@@ -11,10 +11,10 @@ import { evaluationWords } from "./evaluation-words.ts";
 import { phraseKey, plainWords } from "./words.ts";
 
 /** Emojibase's numbers of the groups in the world. */
-export const conceptGroups = { 3: "animals-nature", 4: "food-drink", 5: "travel-places", 6: "activities", 7: "objects" } as const;
+const conceptGroups = { 3: "animals-nature", 4: "food-drink", 5: "travel-places", 6: "activities", 7: "objects" } as const;
 
 /** People (and platforms) who named an emoji. */
-export const namingAnnotators = {
+const namingAnnotators = {
   "cldr-british": "CLDR, British English",
   unicode: "The Unicode Standard",
   github: "GitHub",

@@ -26,7 +26,7 @@ export interface DrawingStyle {
 export type StyleName = "openmoji" | "noto" | "fluent" | "twemoji";
 
 /** "1F3D5-FE0F" and "1f3d5" -> "1F3D5": the key under which all styles find the same emoji. */
-export function codeKey(hexcode: string): string {
+function codeKey(hexcode: string): string {
   return hexcode
     .toUpperCase()
     .split("-")

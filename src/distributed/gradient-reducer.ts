@@ -6,12 +6,13 @@
  *   reducer.finish();     // every `grad` is now the mean over ranks
  */
 import type { Tensor } from "../torch/index.ts";
-import { asNativeError, native } from "../torch/index.ts";
+import { guard, native } from "../torch/index.ts";
 import type { ProcessGroup } from "./process-group.ts";
 
 /** Bytes from which a bucket of gradients is sent: enough that starting costs nothing, few enough that there is something to overlap. */
 const bucketBytes = 25e6;
 
+/** Makes the gradients of some parameters their means over the ranks of a group; must be closed. */
 export class GradientReducer {
   readonly #number: number;
   #bytes = 0;
@@ -22,7 +23,7 @@ export class GradientReducer {
    */
   constructor(group: ProcessGroup, parameters: Iterable<Tensor>, bytesOfBucket = bucketBytes) {
     const handles = [...parameters].map(({ handle }) => handle);
-    this.#number = guarded(() => native().openReducer(group.number, handles, bytesOfBucket));
+    this.#number = guard(() => native().openReducer(group.number, handles, bytesOfBucket));
   }
 
   /** Bytes that the last `finish` has reduced: those of the parameters, once. */
@@ -32,34 +33,15 @@ export class GradientReducer {
 
   /** Says that the next backward pass completes the gradients: of several that accumulate, only the last is followed. */
   arm(): void {
-    guarded(() => native().armReducer(this.#number));
+    guard(() => native().armReducer(this.#number));
   }
 
   /** Waits until every gradient is the mean over ranks. A parameter without a gradient stays without. */
   finish(): void {
-    this.#bytes = guarded(() => native().finishReducer(this.#number));
+    this.#bytes = guard(() => native().finishReducer(this.#number));
   }
 
   close(): void {
-    native().closeReducer(this.#number);
-  }
-}
-
-/** Replaces the gradients, as they are now, by their means over ranks; nothing overlaps. */
-export function reduceGradients(group: ProcessGroup, parameters: Iterable<Tensor>): void {
-  const reducer = new GradientReducer(group, parameters);
-  try {
-    reducer.arm();
-    reducer.finish();
-  } finally {
-    reducer.close();
-  }
-}
-
-function guarded<T>(call: () => T): T {
-  try {
-    return call();
-  } catch (error) {
-    throw asNativeError(error);
+    guard(() => native().closeReducer(this.#number));
   }
 }

@@ -7,11 +7,13 @@
  * nothing is thrown here: PyTorch's watchdog aborts the process.
  */
 import { NativeError, UsageError } from "../support/index.ts";
-import { Tensor, asNativeError, native, noGrad, scope, tensor, worksAside } from "../torch/index.ts";
+import { Tensor, guard, native, noGrad, scope, tensor, worksAside } from "../torch/index.ts";
 import { type Place, findPlace } from "./rendezvous.ts";
 
+/** What carries tensors between ranks: Gloo between CPUs, NCCL between GPUs. */
 export type Backend = "gloo" | "nccl";
 
+/** How `ProcessGroup.open` meets the others. */
 export interface GroupOptions {
   /** Default: "gloo" between CPUs, "nccl" between GPUs. */
   backend?: Backend;
@@ -31,9 +33,13 @@ export interface Work {
 
 /** The back ends that the addon was built with. */
 export function distributedBackends(): Record<Backend, boolean> {
-  return native().distributedBackends();
+  return guard(() => native().distributedBackends());
 }
 
+/**
+ * One process among those that train together, with what they can do as one: sums, means, broadcasts, gathers. All throw NativeError when
+ * an operation fails. Must be closed.
+ */
 export class ProcessGroup {
   readonly rank: number;
   readonly ranks: number;
@@ -110,11 +116,6 @@ export class ProcessGroup {
     return this.sum_(x).div_(this.ranks);
   }
 
-  /** Starts to fill `all`, `[ranks x n, ...]`, with the `own`, `[n, ...]`, of every rank. */
-  startGather(all: Tensor, own: Tensor): Work {
-    return this.#work(() => native().groupStartGather(this.#number, all.handle, own.handle));
-  }
-
   /** Starts to replace `x` by that of rank `root`. */
   startBroadcast(x: Tensor, root = 0): Work {
     return this.#work(() => native().groupStartBroadcast(this.#number, x.handle, root));
@@ -125,14 +126,9 @@ export class ProcessGroup {
     for (const x of tensors) this.startBroadcast(x, root).wait();
   }
 
-  /** Returns when every rank has come here. */
-  barrier(): void {
-    guarded(() => native().groupBarrier(this.#number));
-  }
-
   /** `[ranks x n, ...]` of every rank's `[n, ...]`, in the order of ranks; gradients flow back to where the rows came from. */
   gather(x: Tensor): Tensor {
-    return new Tensor(guarded(() => native().groupGatherWithGradient(this.#number, x.handle)));
+    return new Tensor(guard(() => native().groupGatherWithGradient(this.#number, x.handle)));
   }
 
   /** Each number's mean over ranks, in float64. One exchange for all of them. */
@@ -169,7 +165,7 @@ export class ProcessGroup {
    * @throws NativeError naming the ranks whose tensors differ from those of rank 0
    */
   checkEqual(tensors: Iterable<Tensor>, what: string): void {
-    const own = native().fingerprint([...tensors].map(({ handle }) => handle));
+    const own = guard(() => native().fingerprint([...tensors].map(({ handle }) => handle)));
     // In halves of 32 bits, which float64 holds exactly; every rank fills its own place.
     const halves = Array.from({ length: 2 * this.ranks }, () => 0);
     halves[2 * this.rank] = Number.parseInt(own.slice(0, 8), 16);
@@ -186,7 +182,7 @@ export class ProcessGroup {
 
   /** Ends the connections. Others that still wait for this rank fail. */
   close(): void {
-    native().closeGroup(this.#number);
+    guard(() => native().closeGroup(this.#number));
   }
 
   #exchange(values: readonly number[]): number[] {
@@ -198,8 +194,8 @@ export class ProcessGroup {
   }
 
   #work(start: () => number): Work {
-    const number = guarded(start);
-    return { wait: () => guarded(() => native().workWait(number)) };
+    const number = guard(start);
+    return { wait: () => guard(() => native().workWait(number)) };
   }
 }
 
@@ -220,12 +216,4 @@ function seconds(name: string, otherwise: number): number {
   const value = Number(text);
   if (!(value > 0 && Number.isFinite(value))) throw new UsageError(`${name}: expected seconds, more than 0, got "${text}".`);
   return value;
-}
-
-function guarded<T>(call: () => T): T {
-  try {
-    return call();
-  } catch (error) {
-    throw asNativeError(error);
-  }
 }

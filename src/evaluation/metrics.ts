@@ -1,5 +1,6 @@
 /** Scores of a classification, under the names that CLIP_benchmark writes them with. */
 
+/** Scores over all images of a classification. */
 export interface ClassificationMetrics {
   /** Share of images whose best class is right, 0..1. */
   acc1: number;
@@ -9,12 +10,14 @@ export interface ClassificationMetrics {
   mean_per_class_recall: number;
 }
 
+/** An image's class, and what a model took it for. */
 export interface RankedLabels {
   label: number;
   /** Predicted classes, best first. */
   ranked: readonly number[];
 }
 
+/** The scores of `results` among so many classes; a class without images has no part in the mean over classes. */
 export function classificationMetrics(results: readonly RankedLabels[], classes: number): ClassificationMetrics {
   const right = new Float64Array(classes);
   const seen = new Float64Array(classes);

@@ -14,6 +14,7 @@ import { type ZeroShotClasses, classVectors, countTexts } from "./class-vectors.
 import { type FeatureModel, type FeatureStore, imageFeatures, noneReadable } from "./features/index.ts";
 import { type ClassificationMetrics, classificationMetrics } from "./metrics.ts";
 
+/** How `zeroShot` goes about its images. */
 export interface ZeroShotOptions {
   /** Images a batch. Default 64. */
   batchSize?: number;
@@ -37,6 +38,7 @@ export interface Prediction extends ClassPrediction {
   path: string;
 }
 
+/** What `zeroShot` has found: scores, each prediction, and what was left out. */
 export interface ZeroShotResult {
   metrics: ClassificationMetrics;
   predictions: Prediction[];

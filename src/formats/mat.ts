@@ -14,6 +14,7 @@ export type MatValue =
   | { kind: "cells"; dims: number[]; cells: MatValue[] }
   | { kind: "structs"; dims: number[]; fields: Map<string, MatValue[]> };
 
+/** Limits on what a .mat file may unfold to. */
 export interface ReadMatOptions {
   /** Most bytes that compressed parts may unfold to. Default 64 MB. */
   maxBytes?: number;

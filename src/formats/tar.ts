@@ -60,6 +60,7 @@ export interface PassedOver {
   unsafeNames: number;
 }
 
+/** Where in an archive reading begins, and what messages call it. */
 export interface ReadTarOptions {
   /** What messages call the archive. Default: its path; "the tar" for other bytes. */
   name?: string;

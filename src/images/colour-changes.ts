@@ -9,6 +9,7 @@
 /** All kinds. The addon knows each by its place (native/images/src/view.h). */
 export const changeKinds = ["brightness", "contrast", "saturation", "hue", "grayscale", "blur"] as const;
 
+/** One change of a view's colours. */
 export interface ColourChange {
   kind: (typeof changeKinds)[number];
   /**

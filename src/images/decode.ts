@@ -21,6 +21,7 @@ export interface Pixels {
   data: Uint8Array;
 }
 
+/** How an image is decoded, and what messages call it. */
 export interface DecodeOptions {
   /** Refuse larger images, by pixel count: a small file can unfold to gigabytes. Default 50 million. */
   maxPixels?: number;

@@ -70,7 +70,7 @@ export function jpegHeader(bytes: Uint8Array): JpegHeader | undefined {
 const pngSignature = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 
 /** The header of a PNG; undefined for other files and damaged ones. */
-export function pngHeader(bytes: Uint8Array): ImageHeader | undefined {
+function pngHeader(bytes: Uint8Array): ImageHeader | undefined {
   if (bytes.byteLength < 33 || pngSignature.some((byte, i) => bytes[i] !== byte)) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const chunk = (at: number): string => String.fromCharCode(...bytes.subarray(at + 4, at + 8));

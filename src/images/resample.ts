@@ -11,6 +11,7 @@ import { invariant } from "../support/index.ts";
 import type { Pixels } from "./decode.ts";
 import { imagesAddon, outcomes, writePlan } from "./native.ts";
 
+/** The kernel of a resize, under Pillow's names. */
 export type Interpolation = "bilinear" | "bicubic";
 
 /** A rectangle in pixels; `x`, `y` is its upper left corner. */

@@ -28,6 +28,7 @@ export interface SimclrOptions extends CropOptions {
   flipChance?: number;
 }
 
+/** How SLIP's three views of an image are drawn. */
 export interface SlipViewsOptions extends TrainingImageOptions {
   /** Of the two views for SimCLR's loss. */
   simclr?: SimclrOptions;

@@ -9,6 +9,7 @@ import type { View } from "./native.ts";
 import { renderInto, type RenderOptions } from "./render.ts";
 import { type Box, type Interpolation, resizePillow } from "./resample.ts";
 
+/** Range of a random crop. */
 export interface CropOptions {
   /** Range of the crop's share of the image's area. Default [0.5, 1] (LaCLIP). */
   scale?: readonly [number, number];
@@ -34,6 +35,7 @@ export function randomResizedCropBox(random: Random, width: number, height: numb
   return { x: Math.floor((width - w) / 2), y: Math.floor((height - h) / 2), width: w, height: h };
 }
 
+/** Size, resize and range of a random crop. */
 export interface TrainingImageOptions extends CropOptions, DecodeOptions {
   /** Side of the result in pixels. */
   size: number;
@@ -58,6 +60,7 @@ export function trainingView(pixels: Pixels, { size, interpolation = "bilinear",
   return resizePillow(pixels, randomResizedCropBox(random, pixels.width, pixels.height, crop), size, size, interpolation);
 }
 
+/** A random crop that may be mirrored. */
 export interface TrainingViewOptions extends TrainingImageOptions, RenderOptions {
   /** Left and right changed places half of the time, drawn after the crop. Default false (LaCLIP). */
   flip?: boolean;
@@ -88,6 +91,7 @@ export function square(box: Box, size: number, interpolation: Interpolation, mir
   return { box, width: size, height: size, window: { x: 0, y: 0, width: size, height: size }, interpolation, mirrored };
 }
 
+/** Size and resize of the centre view. */
 export interface EvaluationImageOptions extends DecodeOptions {
   /** Side of the result in pixels. */
   size: number;

@@ -23,6 +23,10 @@ function checked(config: ClipConfig): ClipConfig {
   return parsed.data;
 }
 
+/**
+ * A CLIP model: images and texts to features `[batch, jointWidth]`, not normalised, and the logarithm of the scale of their similarities.
+ * Float32 on the CPU until it is moved.
+ */
 export class Clip extends Module {
   readonly config: ClipConfig;
   readonly #visual: VisionTransformer;

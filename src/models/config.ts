@@ -7,7 +7,7 @@ const size = z.number().int().positive();
 export const activationSchema = z.enum(["gelu", "quick-gelu"]);
 
 /** Image tower: a vision transformer (Dosovitskiy et al. 2021). */
-export const visionConfigSchema = z.strictObject({
+const visionConfigSchema = z.strictObject({
   /**
    * "laclip", the default: timm's transformer, as LaCLIP trains it on CC3M, CC12M and RedCaps. "open-clip": OpenAI's and open_clip's own,
    * with a norm before the blocks and patches without bias; LaCLIP's models of LAION-400M have it. Names of weights differ too.
@@ -27,7 +27,7 @@ export const visionConfigSchema = z.strictObject({
 });
 
 /** Text tower: a causal transformer, pooled at the end-of-text token. */
-export const textConfigSchema = z.strictObject({
+const textConfigSchema = z.strictObject({
   /** Tokens of the longest text, start and end included. */
   contextLength: size,
   vocabularySize: size,
@@ -39,8 +39,9 @@ export const textConfigSchema = z.strictObject({
 });
 
 /** Three linear layers over the image tower: width of the two between, and of the last. */
-export const viewHeadConfigSchema = z.strictObject({ hidden: size, width: size });
+const viewHeadConfigSchema = z.strictObject({ hidden: size, width: size });
 
+/** Checks a model's shape, and that its sizes go together. */
 export const clipConfigSchema = z
   .strictObject({
     /** Width of the space that both towers project into. */
@@ -58,7 +59,14 @@ export const clipConfigSchema = z
   .refine(({ vision }) => !(vision.qkNorm && vision.form === "open-clip"), "qkNorm is there in the form laclip alone")
   .refine(({ vision, text }) => vision.width % vision.heads === 0 && text.width % text.heads === 0, "width must be a multiple of heads");
 
+/** Shape of the image tower. */
 export type VisionConfig = z.infer<typeof visionConfigSchema>;
+
+/** Shape of the text tower. */
 export type TextConfig = z.infer<typeof textConfigSchema>;
+
+/** Shape of the head for SimCLR's loss. */
 export type ViewHeadConfig = z.infer<typeof viewHeadConfigSchema>;
+
+/** Shape of a whole model. */
 export type ClipConfig = z.infer<typeof clipConfigSchema>;

@@ -17,8 +17,11 @@ export const frozenSchema = z.union([
   z.enum(["image", "text"]),
   z.strictObject({ image: partSchema.optional(), text: partSchema.optional() }),
 ]);
+
+/** Which towers, or how much of them, stay as they are. */
 export type Frozen = z.infer<typeof frozenSchema>;
 
+/** One of the two towers. */
 export type Tower = "image" | "text";
 
 /** The tower that a parameter belongs to, by its full name; undefined for scale, bias and head. */

@@ -15,6 +15,7 @@ import type { Preprocessing } from "./preprocessing.ts";
 import { resizePositions } from "./resize-positions.ts";
 import { positionsName } from "./vision-transformer.ts";
 
+/** What of a model began anew, and what was resized, when it took another's weights. */
 export interface InitialWeights {
   /** Parameters that keep what they were drawn with. */
   fresh: string[];

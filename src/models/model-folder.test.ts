@@ -4,7 +4,8 @@ import { cpSync, linkSync, mkdtempSync, readFileSync, rmSync, truncateSync, unli
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { loadTensors, saveTensors } from "../nn/index.ts";
+import { writeSafetensors } from "../formats/index.ts";
+import { loadTensors, storedTensors } from "../nn/index.ts";
 import { type Tensor, memoryInfo, noGrad, randn, scope } from "../torch/index.ts";
 import { Clip } from "./clip.ts";
 import type { ClipConfig } from "./config.ts";
@@ -81,7 +82,7 @@ describe("a damaged folder is refused with the file and what is wrong with it, a
       scope(() => {
         const { tensors } = loadTensors(file);
         change(tensors);
-        saveTensors(file, tensors);
+        writeSafetensors(file, storedTensors(tensors));
       });
     };
 

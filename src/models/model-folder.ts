@@ -24,6 +24,7 @@ const modelFileSchema = z.strictObject({
   preprocessing: preprocessingSchema,
 });
 
+/** A model with the preparation of images that it was trained with. */
 export interface LoadedModel {
   model: Clip;
   preprocessing: Preprocessing;
@@ -85,6 +86,7 @@ export function weightsOf(folder: string): string {
   return join(folder, weightsFile);
 }
 
+/** How and where `loadModel` builds the model. */
 export interface LoadOptions {
   /** Pixels, a multiple of the patch: the model for images of another size, with its positions resized. Default its own. */
   imageSize?: number | undefined;

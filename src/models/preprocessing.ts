@@ -10,6 +10,7 @@ export const preprocessingSchema = z.strictObject({
   interpolation: z.enum(["bilinear", "bicubic"]),
 });
 
+/** How pixels are resized and normalised before the image tower. */
 export type Preprocessing = z.infer<typeof preprocessingSchema>;
 
 /** Means and deviations of ImageNet, which LaCLIP and SLIP train with, and their bilinear resize. */

@@ -15,6 +15,7 @@ const image = { imageSize: 224, qkNorm: true };
 const openClipImage = { form: "open-clip", imageSize: 224, qkNorm: false, activation: "gelu" } as const;
 const openClipText = { ...text, activation: "gelu" } as const;
 
+/** Shapes of models by name; `preset` gives one with changes. */
 export const presets = {
   "vit-s-16": { jointWidth: 512, vision: { ...image, patchSize: 16, width: 384, depth: 12, heads: 12 }, text },
   "vit-b-16": { jointWidth: 512, vision: { ...image, patchSize: 16, width: 768, depth: 12, heads: 12 }, text },
@@ -55,6 +56,7 @@ export const presets = {
   },
 } as const satisfies Record<string, ClipConfig>;
 
+/** Names of the presets. */
 export type PresetName = keyof typeof presets;
 
 /** Settings that may differ from the preset: `{ vision: { imageSize: 288 } }`. */

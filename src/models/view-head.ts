@@ -8,6 +8,7 @@ import { BatchNorm, type FeatureGroup, Linear, Module } from "../nn/index.ts";
 import { type Tensor, ops, scope } from "../torch/index.ts";
 import type { ViewHeadConfig } from "./config.ts";
 
+/** Features of views to those that SimCLR's loss compares: `[batch, image width]` -> `[batch, width]`, not of length 1. */
 export class ViewHead extends Module {
   readonly #first: Linear;
   readonly #firstNorm: BatchNorm;

@@ -7,6 +7,7 @@ import { Tensor, ones, ops, scope, zeros } from "../torch/index.ts";
 import { type FeatureGroup, alone } from "./feature-group.ts";
 import { Module } from "./module.ts";
 
+/** Each column of `[batch, width]` to mean 0 and variance 1 over the batch of all processes, then scaled and shifted; in float32. */
 export class BatchNorm extends Module {
   /** `[width]` */
   readonly weight: Tensor;

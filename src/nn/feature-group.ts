@@ -5,6 +5,7 @@
  */
 import type { Tensor } from "../torch/index.ts";
 
+/** The processes that a batch is spread over; a `ProcessGroup` is one. */
 export interface FeatureGroup {
   /** This process among `ranks`, from 0. */
   readonly rank: number;

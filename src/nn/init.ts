@@ -26,7 +26,7 @@ export function xavierUniform(tensor: Tensor): Tensor {
   return uniform(tensor, Math.sqrt(6 / (fanIn + out)));
 }
 
-/** PyTorch's default for linear and convolution weights `[out, in, ...]`: U(-1/sqrt(fan in), 1/sqrt(fan in)). */
+/** PyTorch's default for weights `[out, in, ...]`: U(-1/sqrt(fan in), 1/sqrt(fan in)). */
 export function fanInUniform(tensor: Tensor, fanIn = tensor.shape.slice(1).reduce((product, size) => product * size, 1)): Tensor {
   return uniform(tensor, 1 / Math.sqrt(fanIn));
 }

@@ -70,34 +70,6 @@ export class Embedding extends Module {
   }
 }
 
-/** Two-dimensional convolution, initialised as torch.nn.Conv2d. */
-export class Conv2d extends Module {
-  /** `[outputs, inputs, kernel, kernel]` */
-  readonly weight: Tensor;
-  /** `[outputs]` */
-  readonly bias: Tensor | undefined;
-  readonly #stride: number;
-  readonly #padding: number;
-
-  constructor(
-    inputs: number,
-    outputs: number,
-    kernel: number,
-    { stride = 1, padding = 0, bias = true }: { stride?: number; padding?: number; bias?: boolean } = {},
-  ) {
-    super();
-    this.#stride = stride;
-    this.#padding = padding;
-    this.weight = this.parameter("weight", fanInUniform(empty([outputs, inputs, kernel, kernel])));
-    this.bias = bias ? this.parameter("bias", fanInUniform(empty([outputs]), inputs * kernel * kernel)) : undefined;
-  }
-
-  /** `[batch, inputs, height, width]` -> `[batch, outputs, height', width']` */
-  forward(x: Tensor): Tensor {
-    return ops.conv2d(x, this.weight, this.bias ?? null, this.#stride, this.#padding);
-  }
-}
-
 /** Rows of length 1 along the last dimension, in float32: `[..., width]` -> `[..., width]`. */
 export function unitRows(x: Tensor): Tensor {
   return scope(() => {

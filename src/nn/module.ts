@@ -7,6 +7,7 @@
 import { ModelFormatError, invariant } from "../support/index.ts";
 import { Tensor, noGrad, scope } from "../torch/index.ts";
 
+/** Base of all that has weights: a subclass registers parameters and parts, and has names, state and device of all of them. */
 export class Module {
   readonly #parameters = new Map<string, Tensor>();
   readonly #children = new Map<string, Module>();

@@ -4,8 +4,9 @@ import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { writeSafetensors } from "../formats/index.ts";
 import { type DType, Tensor, scope, tensor, zeros } from "../torch/index.ts";
-import { loadTensors, saveTensors } from "./state-files.ts";
+import { loadTensors, storedTensors } from "./state-files.ts";
 
 let folder: string;
 before(() => {
@@ -28,7 +29,7 @@ test("every dtype, scalars, empty tensors and views come back as they were, in o
     ]);
     saved.set("turned", table.transpose(0, 1)).set("part", table.slice(1, 1));
     const path = join(folder, "all.safetensors");
-    saveTensors(path, saved, { step: "3", note: "Wörter" });
+    writeSafetensors(path, storedTensors(saved), { step: "3", note: "Wörter" });
 
     const { tensors, metadata } = loadTensors(path);
     assert.deepEqual(metadata, { step: "3", note: "Wörter" });
@@ -46,7 +47,7 @@ test("every dtype, scalars, empty tensors and views come back as they were, in o
 test("a file cut short, a missing one and an element type that the library has not are model format errors with the path", () => {
   scope(() => {
     const path = join(folder, "cut.safetensors");
-    saveTensors(path, [["a", zeros([100])]]);
+    writeSafetensors(path, storedTensors([["a", zeros([100])]]));
     const whole = readFileSync(path);
     for (const length of [whole.length - 1, 60, 7, 0]) {
       truncateSync(path, length);

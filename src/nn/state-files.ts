@@ -1,7 +1,7 @@
 /** Tensors in safetensors files. */
 import { ModelFormatError } from "../support/index.ts";
 import { type DType, Tensor, elementBytes, type TypedArray, typedArray } from "../torch/index.ts";
-import { readSafetensors, writeSafetensors, type StoredTensor } from "../formats/index.ts";
+import { readSafetensors, type StoredTensor } from "../formats/index.ts";
 
 const names: Record<DType, StoredTensor["dtype"]> = {
   float64: "F64",
@@ -15,14 +15,6 @@ const names: Record<DType, StoredTensor["dtype"]> = {
   uint8: "U8",
   bool: "BOOL",
 };
-
-/**
- * Writes tensors by name; synced to disk when it returns.
- * @param metadata free text by key, kept in the file's header
- */
-export function saveTensors(path: string, tensors: Iterable<[string, Tensor]>, metadata: Record<string, string> = {}): void {
-  writeSafetensors(path, storedTensors(tensors), metadata);
-}
 
 /** Copies of tensors in the form that files hold: they stay as they are now, whatever becomes of the tensors. */
 export function storedTensors(tensors: Iterable<[string, Tensor]>): [string, StoredTensor][] {

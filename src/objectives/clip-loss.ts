@@ -10,6 +10,7 @@ import type { ObjectiveNeeds } from "./objective.ts";
 import { type LossPart, RowwiseObjective, type SharedFeatures } from "./rowwise-objective.ts";
 import { softmaxParts } from "./softmax-parts.ts";
 
+/** CLIP's loss: mean over rows and columns of the cross entropy, with one text for each image. Reports `accuracy`, 0..1. */
 export class ClipLoss extends RowwiseObjective {
   readonly name = "clip";
   override readonly needs: ObjectiveNeeds;

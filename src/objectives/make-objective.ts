@@ -18,6 +18,7 @@ const fitSharpness = positive.optional();
 /** Samples whose texts agree less with each other than the batch's mean count less, likewise. Default: all count alike. */
 const agreementSharpness = positive.optional();
 
+/** Checks an objective's name and settings. */
 export const objectiveSchema = z.discriminatedUnion("name", [
   z.strictObject({ name: z.literal("clip"), maskDuplicates, fitSharpness }),
   z.strictObject({ name: z.literal("multi-text"), denominator, maskDuplicates, fitSharpness, agreementSharpness }),
@@ -33,6 +34,7 @@ export const objectiveSchema = z.discriminatedUnion("name", [
   z.strictObject({ name: z.literal("soft-targets"), share: z.number().min(0).max(1), temperature: positive }),
 ]);
 
+/** An objective as a recipe states it. */
 export type ObjectiveSettings = z.infer<typeof objectiveSchema>;
 
 /** @param group those whose features are in the same batch; default this process alone */

@@ -9,6 +9,7 @@ import type { ObjectiveNeeds } from "./objective.ts";
 import { type LossPart, RowwiseObjective, type SharedFeatures } from "./rowwise-objective.ts";
 import { type Denominator, softmaxParts } from "./softmax-parts.ts";
 
+/** LaCLIP-MT's loss, for K texts of each image: every one a positive, in the form that `denominator` says. */
 export class MultiTextLoss extends RowwiseObjective {
   readonly name = "multi-text";
   override readonly needs: ObjectiveNeeds;

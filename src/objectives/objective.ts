@@ -5,6 +5,7 @@
  */
 import type { Tensor } from "../torch/index.ts";
 
+/** What a loss is made of: features of a batch, and the scale of their similarities. */
 export interface ObjectiveInput {
   /** `[B, D]`, not normalised */
   imageFeatures: Tensor;
@@ -24,6 +25,7 @@ export interface ObjectiveInput {
   viewFeatures?: Tensor | undefined;
 }
 
+/** The loss of a batch, and what is logged beside it. */
 export interface LossReport {
   /** Scalar with gradient. */
   loss: Tensor;
@@ -41,6 +43,7 @@ export interface ObjectiveNeeds {
   oneText?: boolean;
 }
 
+/** A loss, and what it needs of a batch. */
 export interface Objective {
   /** The name that recipes and run folders record. */
   readonly name: string;

@@ -45,6 +45,7 @@ export function* blocks(count: number, rows: number): Generator<[from: number, t
   for (let from = 0; from < count; from += rows) yield [from, Math.min(count, from + rows)];
 }
 
+/** Base of losses over rows of similarities: `forward` takes them at once, `backwardByRows` block by block. */
 export abstract class RowwiseObjective implements Objective {
   abstract readonly name: string;
   readonly needs: ObjectiveNeeds = {};

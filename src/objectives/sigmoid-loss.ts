@@ -13,6 +13,7 @@ import type { LossReport, ObjectiveNeeds } from "./objective.ts";
 import { type LossPart, RowwiseObjective, type SharedFeatures, blocks } from "./rowwise-objective.ts";
 import { duplicateTexts, ofOwnTexts, ownPlaces } from "./softmax-parts.ts";
 
+/** SigLIP's loss: a yes or no for each pair of image and text, for one or several texts of each image. Needs `logitBias`. */
 export class SigmoidLoss extends RowwiseObjective {
   readonly name = "sigmoid";
   override readonly needs: ObjectiveNeeds;

@@ -11,6 +11,7 @@ import type { LossReport, ObjectiveNeeds } from "./objective.ts";
 import { type LossPart, RowwiseObjective, type SharedFeatures, blocks } from "./rowwise-objective.ts";
 import { type Denominator, ownPlaces, softmaxParts } from "./softmax-parts.ts";
 
+/** How SimCLR's loss enters SLIP's. */
 export interface SlipSettings {
   /** Factor on SimCLR's loss. */
   scale: number;
@@ -22,6 +23,7 @@ export interface SlipSettings {
   maskDuplicates?: boolean | undefined;
 }
 
+/** CLIP's loss plus SimCLR's on two views of each image. Needs `viewFeatures`. */
 export class SlipLoss extends RowwiseObjective {
   readonly name = "slip";
   override readonly needs: ObjectiveNeeds;

@@ -9,6 +9,7 @@ import type { FeatureGroup } from "../nn/index.ts";
 import { type LossPart, RowwiseObjective, type SharedFeatures } from "./rowwise-objective.ts";
 import { softmaxParts } from "./softmax-parts.ts";
 
+/** CLIP's loss with targets that give a share to what is like the own pair. */
 export class SoftTargetLoss extends RowwiseObjective {
   readonly name = "soft-targets";
   readonly #soft: { share: number; temperature: number };

@@ -11,6 +11,7 @@ import { type Tensor, arange, noGrad, ops, scope } from "../torch/index.ts";
 import { type LossPart, type SharedFeatures, blocks } from "./rowwise-objective.ts";
 import type { LossReport } from "./objective.ts";
 
+/** What an image is held against where it has several texts: those of one slot, or all of them at once. */
 export type Denominator = "slot" | "joint";
 
 export interface SoftmaxRules {

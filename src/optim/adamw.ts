@@ -9,12 +9,14 @@ import { type NativeHandle, type Tensor, guard, native, noGrad, zeros } from "..
 
 type Handles = readonly NativeHandle[];
 
+/** Parameters that share a weight decay. */
 export interface ParameterGroup {
   /** Parameters by full name; the names are the keys of the optimiser's state. */
   parameters: ReadonlyMap<string, Tensor>;
   weightDecay: number;
 }
 
+/** The constants of AdamW. */
 export interface AdamWOptions {
   betas: readonly [number, number];
   eps: number;
@@ -22,6 +24,7 @@ export interface AdamWOptions {
   capturable?: boolean | undefined;
 }
 
+/** The optimiser: a `step` changes float32 parameters by their gradients; those without one stay as they are. */
 export class AdamW {
   readonly #groups: readonly ParameterGroup[];
   readonly #options: AdamWOptions;

@@ -4,6 +4,7 @@ import { UsageError } from "../support/index.ts";
 /** Learning rate of step `step`, counted from 0. */
 export type Schedule = (step: number) => number;
 
+/** The points that `warmupCosine` goes through. */
 export interface WarmupCosineOptions {
   /** Learning rate at the end of the warm-up. */
   peak: number;

@@ -23,7 +23,7 @@ export function trusted(markup: string): Html {
 }
 
 /** Text as it stands in an element or a quoted attribute. Control characters, which no HTML may hold, become U+FFFD. */
-export function escapeHtml(text: string): string {
+function escapeHtml(text: string): string {
   return (
     text
       // eslint-disable-next-line no-control-regex

@@ -2,6 +2,7 @@
 import { type Clip, type Preprocessing, type Tower, beginWith, weightsOf } from "../models/index.ts";
 import { log, sha256File } from "../support/index.ts";
 
+/** The model whose weights a run begins with, and how much of it. */
 export interface InitialModel {
   /** A model folder. */
   folder: string;

@@ -9,6 +9,7 @@
 import { laclipTrainer } from "./laclip-vit.ts";
 import { type Recipe, derive } from "./recipe.ts";
 
+/** CLIP on the emoji world. */
 export const emojiClip: Recipe = {
   description: "CLIP on the emoji world: every picture with its name",
   model: { preset: "tiny" },
@@ -36,6 +37,7 @@ const views = {
   objective: { name: "slip", scale: 1, temperature: 0.1 },
 } as const;
 
+/** LaCLIP on the emoji world. */
 export const emojiLaclip = derive(emojiClip, {
   description: "LaCLIP on the emoji world: every picture with its name or one of its rewrites",
   captions: { choose: "uniform" },

@@ -6,11 +6,12 @@
  * Verified from the released code: optimiser, schedule, augmentation, weight decay, learning rate, 35 epochs of CC12M. The published
  * batch is 8,192 on 32 GPUs; one process here holds far less, so the learning rate must be lowered with the batch.
  */
+import { imagenetPreprocessing } from "../models/index.ts";
 import { type Recipe, derive } from "./recipe.ts";
 
 /** What the trainer does alike for every data set. */
 export const laclipTrainer: { images: Recipe["images"]; optimizer: Omit<Recipe["optimizer"], "weightDecay"> } = {
-  images: { scale: [0.5, 1], interpolation: "bilinear", mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] },
+  images: { scale: [0.5, 1], ...imagenetPreprocessing },
   optimizer: { peakLr: 1e-3, startLr: 1e-6, endLr: 1e-5, betas: [0.9, 0.98], eps: 1e-8 },
 };
 

@@ -26,6 +26,7 @@ import {
 import { DataError, UsageError, log, readFolder, sha256, shortPercent } from "../support/index.ts";
 import type { Recipe } from "./recipe.ts";
 
+/** Where a run's captions, images and rewrites lie. */
 export interface RunData {
   /** Table of captions, see `openPairs`; or tars, see `listShards`. */
   file: string;
@@ -63,7 +64,7 @@ export interface OpenedData {
 const mostInTable = 5_000_000;
 
 /** True for tars: by their names, for a text file that lists some, or for a folder that holds some and no table. */
-export function holdsTars(path: string): boolean {
+function holdsTars(path: string): boolean {
   if (namesTars(path) || /\.txt$/i.test(path)) return true;
   if (isAddress(path) || !statSync(path, { throwIfNoEntry: false })?.isDirectory()) return false;
   const names = readFolder(path);

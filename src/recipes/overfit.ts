@@ -17,6 +17,7 @@ import { type OverfitBatch, drawnBatch, firstBatch, lookAt } from "./overfit-bat
 import type { Recipe } from "./recipe.ts";
 import { deviceOf, objectiveOf, preparePrecision, scalerOf, shapeOf } from "./run-recipe.ts";
 
+/** What `overfit` learns by heart. */
 export interface OverfitOptions {
   recipe: Recipe;
   /** Default: pictures that are drawn on the spot. */
@@ -29,6 +30,7 @@ export interface OverfitOptions {
   device?: string | undefined;
 }
 
+/** Whether the batch was learnt, and what stood in the way. */
 export interface OverfitReport {
   /** The batch was learnt by heart, as far as it can be. */
   ok: boolean;

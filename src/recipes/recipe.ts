@@ -25,6 +25,7 @@ function leftOpen<T extends z.ZodType>(setting: z.ZodDefault<T>): z.ZodOptional<
   return setting.unwrap().optional();
 }
 
+/** Checks a recipe, and that it names nothing unknown. */
 export const recipeSchema = z.strictObject({
   /** What it is, in a sentence. */
   description: z.string(),
@@ -139,6 +140,7 @@ export const recipeSchema = z.strictObject({
   }),
 });
 
+/** Every number that the result of a run depends on. */
 export type Recipe = z.infer<typeof recipeSchema>;
 
 type Changes<T> = T extends readonly unknown[] ? T : T extends object ? { [K in keyof T]?: Changes<T[K]> } : T;

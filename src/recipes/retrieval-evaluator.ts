@@ -2,6 +2,7 @@
 import { type CaptionedItems, modelRetrieval } from "../evaluation/index.ts";
 import type { Evaluator } from "../training/index.ts";
 
+/** On what, and how often, retrieval is measured along the way. */
 export interface RetrievalEvaluatorOptions {
   /** Images and captions, as `openRetrievalDataset` opens them. */
   dataset: CaptionedItems;

@@ -29,6 +29,7 @@ import { type InitialModel, beginRun } from "./begin-run.ts";
 import { type OpenedData, type RunData, openData } from "./open-data.ts";
 import type { Recipe } from "./recipe.ts";
 
+/** What `runRecipe` trains, on what, and into which folder. */
 export interface RunOptions extends Pick<TrainOptions, "evaluators" | "signal" | "label" | "stall" | "profileSteps"> {
   recipe: Recipe;
   data: RunData;

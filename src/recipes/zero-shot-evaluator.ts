@@ -3,6 +3,7 @@ import { type LabelledFolder, openLabelledFolder } from "../data/index.ts";
 import { ownWords, protocolOf, zeroShot } from "../evaluation/index.ts";
 import type { Evaluator } from "../training/index.ts";
 
+/** On what, and how often, classification is measured along the way. */
 export interface ZeroShotEvaluatorOptions {
   /** A folder for each class, see `openLabelledFolder`. */
   folder: string;

@@ -1,11 +1,10 @@
 /** Rewriting captions with language models by example, and what is needed around it. Loads without libtorch. */
 export * from "./exports/batch.ts";
-export * from "./captions/captions-input.ts";
-export * from "./captions/captions-survey.ts";
+export { type CaptionRow, type CaptionsInput, type CaptionsOptions, openCaptions } from "./captions/captions-input.ts";
 export * from "./checks/check-rewrites.ts";
-export * from "./checks/check-subject.ts";
+export { type CheckOptions, type CheckSubject, clipTokens } from "./checks/check-subject.ts";
 export * from "./checks/check-table.ts";
-export * from "./checks/checks.ts";
+export { type CheckSetting, type CheckSettings, type CheckedRewrite, checkRewrite, defaultChecks, setCheck } from "./checks/checks.ts";
 export * from "./statistics/complaints.ts";
 export * from "./engines/choose-engine.ts";
 export * from "./engines/engine.ts";
@@ -17,34 +16,41 @@ export * from "./engines/random-llama.ts";
 export { hashOfModel } from "./engines/llama-cpp-library.ts";
 export * from "./engines/llama-cpp-trial.ts";
 export { requestGroups } from "./request-groups.ts";
-export * from "./engines/openai-batch.ts";
+export { type BatchEngineOptions, type BatchLine, BatchRequests } from "./engines/openai-batch.ts";
 export * from "./engines/openai-compatible.ts";
 export * from "./pairs/coco-pairs.ts";
 export * from "./pairs/generate-pairs.ts";
-export * from "./pairs/pairs.ts";
+export {
+  type Example,
+  type Pair,
+  type PairSource,
+  type Triple,
+  builtInSources,
+  chooseSources,
+  drawExamples,
+  fusionSource,
+  hashOfPairs,
+  knownSources,
+} from "./pairs/pairs.ts";
 export * from "./pairs/pairs-file.ts";
-export * from "./pairs/pairs-provenance.ts";
 export * from "./pairs/pairs-table.ts";
-export * from "./prompts/prompt.ts";
-export * from "./prompts/prompt-forms.ts";
+export { type ChatMessage, type Prompt, type PromptForm, type PromptParts } from "./prompts/prompt.ts";
+export { defaultForm, defaultSources, findPromptForm, promptForms } from "./prompts/prompt-forms.ts";
 export * from "./rewrite.ts";
 export * from "./captions/second-captions.ts";
-export * from "./queue/queue.ts";
+export { type ActiveShard, type EnqueueOptions, type EnqueueReport, type QueueStatus, enqueueShards, queueStatus } from "./queue/queue.ts";
 export * from "./queue/queue-plan.ts";
 export * from "./queue/queue-worker.ts";
 export { defaultQueue } from "./queue/queue-connection.ts";
-export * from "./shards/shards.ts";
-export * from "./shards/shard-set.ts";
-export * from "./shards/merge-shards.ts";
+export { type ChosenShard, type Shard, chooseShard, refuseOtherCut, shardFolder } from "./shards/shards.ts";
+export { type MergeOptions, type MergeReport, mergeShards } from "./shards/merge-shards.ts";
 export * from "./shards/verify-rewrites.ts";
-export * from "./exports/aligned-rewrites.ts";
+export { type AlignOptions } from "./exports/aligned-rewrites.ts";
 export * from "./exports/export-rewrites.ts";
 export * from "./exports/export-webdataset.ts";
 export * from "./exports/import-rewrites.ts";
 export * from "./engines/find-model.ts";
-export * from "./checks/image-policies.ts";
+export { type ImagePolicy, type ImageReport, type ImageTextScorer, type ImageTexts } from "./checks/image-policies.ts";
 export * from "./statistics/statistics.ts";
 export { renderStatistics } from "./statistics/statistics-page.ts";
 export { describeStatistics } from "./statistics/statistics-text.ts";
-export * from "./words/synonyms.ts";
-export * from "./words/wordnet.ts";

@@ -93,7 +93,7 @@ export interface RewriteSummary {
 const failuresInARow = 50;
 
 /** So many failures end no run in which something was written, however small their share would have to be: they say little of the engine. */
-export const fewFailures = 10;
+const fewFailures = 10;
 
 /**
  * Rewrites captions into a folder.

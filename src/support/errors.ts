@@ -10,6 +10,7 @@ const marker = Symbol.for("laclip.error");
 /** Exit codes of the command line. `restart` means: everything is saved, start the same command again. */
 export const exitCodes = { done: 0, failure: 1, usage: 2, data: 3, endpoint: 4, diverged: 5, restart: 75 } as const;
 
+/** What an error has beside its message. */
 export interface ErrorOptions {
   /** What the reader can do about it: one or two sentences, with the command to run where there is one. */
   mend?: string;

@@ -3,10 +3,12 @@
  */
 import { styleText } from "node:util";
 
+/** How much is printed. Default "normal". */
 export type LogLevel = "quiet" | "normal" | "verbose";
 
 let level: LogLevel = "normal";
 
+/** Says how much this process prints from now on. */
 export function setLogLevel(next: LogLevel): void {
   level = next;
 }
@@ -35,6 +37,7 @@ function say(text: string): void {
   process.stderr.write(status === "" ? `${text}\n` : `${clearLine}${text}\n${status}`);
 }
 
+/** Lines for the person at the terminal, on standard error. */
 export const log = {
   /** Progress and results; silent with --quiet. */
   info(text: string): void {

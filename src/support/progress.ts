@@ -4,6 +4,7 @@
 import { formatDuration } from "./amounts.ts";
 import { log } from "./log.ts";
 
+/** What a `Progress` counts, and how it is shown. */
 export interface ProgressOptions {
   /** What is being done: "rewrite", "train". */
   label: string;
@@ -17,6 +18,7 @@ export interface ProgressOptions {
   everySeconds?: number;
 }
 
+/** Shows on standard error how far a work of many units is. */
 export class Progress {
   readonly #options: Required<ProgressOptions>;
   readonly #started = performance.now();

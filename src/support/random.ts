@@ -6,6 +6,7 @@
  */
 import { hash } from "node:crypto";
 
+/** A generator of random numbers that belongs to names: `Random.of(seed, "crop", epoch, id)`. Not for secrets. */
 export class Random {
   #a: number;
   #b: number;

@@ -10,6 +10,8 @@ import { unescapeHtml } from "./html-entities.ts";
 
 /** What is done after mending: see {@link cleanText}. */
 export const cleaningModes = ["lower", "whitespace", "canonicalize"] as const;
+
+/** What is done with a caption after it was mended. */
 export type CleaningMode = (typeof cleaningModes)[number];
 
 /** True for a name of a cleaning mode. */

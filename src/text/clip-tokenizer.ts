@@ -14,13 +14,14 @@ import { WordCache } from "./word-cache.ts";
 export const contextLength = 77;
 
 /** How the two special tokens are written when a caption contains them literally. */
-export const specialNames = {
+const specialNames = {
   /** open_clip */
   "open-clip": ["<start_of_text>", "<end_of_text>"],
   /** OpenAI, SLIP and LaCLIP */
   laclip: ["<|startoftext|>", "<|endoftext|>"],
 } as const;
 
+/** How a tokenizer cleans, and which words it reads as special tokens. */
 export interface TokenizerOptions {
   /** Default `lower`. */
   cleaning?: CleaningMode;
@@ -38,6 +39,7 @@ export interface TokenBatch {
   lengths: Int32Array;
 }
 
+/** Texts to token ids, int32, at most 77 of them for each unless told otherwise. */
 export class ClipTokenizer {
   readonly #vocabulary: Vocabulary;
   readonly #cleaning: CleaningMode;

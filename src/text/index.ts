@@ -1,5 +1,5 @@
 /** Captions on their way to the model: cleaning and tokens. */
 export { type CleaningMode, cleanText, cleaningModes, isCleaningMode } from "./clean-text.ts";
 export { unescapeHtml } from "./html-entities.ts";
-export { ClipTokenizer, type TokenBatch, type TokenizerOptions, contextLength, specialNames } from "./clip-tokenizer.ts";
+export { ClipTokenizer, type TokenBatch, type TokenizerOptions, contextLength } from "./clip-tokenizer.ts";
 export { endOfText, startOfText, vocabularySize } from "./vocabulary.ts";

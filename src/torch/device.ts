@@ -9,6 +9,7 @@ import { guard, native } from "./native.ts";
 /** What `findDevice` takes, in words for help texts. */
 export const deviceNames = "auto, cpu, cuda, or cuda:1 for the second GPU";
 
+/** Which process asks for a device. */
 export interface DeviceSearch {
   /** Number of this process among those on its machine, from 0: each takes a GPU of its own. Default 0. */
   localRank?: number | undefined;

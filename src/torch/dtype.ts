@@ -4,6 +4,7 @@ import { UsageError } from "../support/index.ts";
 /** Names of element types. float16 and bfloat16 travel as their raw 16 bits. */
 export type DType = "float32" | "bfloat16" | "float16" | "float64" | "int64" | "int32" | "int16" | "int8" | "uint8" | "bool";
 
+/** Arrays that tensors are made from and read into. */
 export type TypedArray = Float32Array | Float64Array | BigInt64Array | Int32Array | Int16Array | Uint16Array | Int8Array | Uint8Array;
 
 /** The typed array of each element type; bool is one byte an element, 0 or 1. */
@@ -58,15 +59,4 @@ export function fromBfloat16(bits: Uint16Array): Float32Array {
   const wide = new Uint32Array(bits.length);
   for (let i = 0; i < bits.length; i++) wide[i] = bits[i]! << 16;
   return new Float32Array(wide.buffer);
-}
-
-/** Raw bfloat16 bits of float32 values, rounded to nearest, ties to even. */
-export function toBfloat16(values: Float32Array): Uint16Array {
-  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  const bits = new Uint16Array(values.length);
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i]!;
-    bits[i] = Number.isNaN(values[i]!) ? 0x7fc0 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
-  }
-  return bits;
 }

@@ -7,6 +7,7 @@
 import { scope } from "./handle.ts";
 import { guard, native } from "./native.ts";
 
+/** Recorded work of a GPU, which `replay` gives to it again; must be disposed of. */
 export class Graph {
   #number: number | undefined;
 

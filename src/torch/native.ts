@@ -127,9 +127,7 @@ export interface Native {
   ): number;
   closeGroup(group: number): void;
   groupStartSum(group: number, handle: NativeHandle): number;
-  groupStartGather(group: number, all: NativeHandle, own: NativeHandle): number;
   groupStartBroadcast(group: number, handle: NativeHandle, root: number): number;
-  groupBarrier(group: number): void;
   workWait(work: number): void;
   groupGatherWithGradient(group: number, handle: NativeHandle): NativeHandle;
   fingerprint(handles: readonly NativeHandle[]): string;

@@ -16,6 +16,7 @@ export interface ProfileEvent {
   operator?: string | undefined;
 }
 
+/** What was done between the start and the end of a profile. */
 export interface Profile {
   events: ProfileEvent[];
   /** Seconds from the start until the device had done what it was given. */

@@ -6,6 +6,7 @@ import { scope } from "./handle.ts";
 import { type BuildRecord, buildRecord, guard, native } from "./native.ts";
 import { Tensor, ones } from "./tensor.ts";
 
+/** What the library is and how it was built. */
 export interface TorchInfo {
   /** Version of libtorch that the addon was built against. */
   version: string;
@@ -23,6 +24,7 @@ export interface TorchInfo {
   build: BuildRecord;
 }
 
+/** What the library is and how it was built. @throws NativeError when the addon is missing */
 export function torchInfo(): TorchInfo {
   return { ...native().libraryInfo(), threads: native().threads(), build: buildRecord() };
 }
@@ -32,6 +34,7 @@ export function setThreads(count: number): void {
   guard(() => native().setThreads(count));
 }
 
+/** Threads within an operator, for this JavaScript thread. */
 export function threads(): number {
   return native().threads();
 }
@@ -59,6 +62,7 @@ export function randomState(device = "cpu"): Tensor {
   return new Tensor(guard(() => native().randomState(device)));
 }
 
+/** Takes a generator of the library back to a state of `randomState`. @throws NativeError for anything else */
 export function setRandomState(state: Tensor, device = "cpu"): void {
   guard(() => native().setRandomState(state.handle, device));
 }

@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { UsageError } from "../support/index.ts";
-import { type DType, type TypedArray, fromBfloat16, toBfloat16 } from "./dtype.ts";
+import type { DType, TypedArray } from "./dtype.ts";
 import { memoryInfo } from "./runtime.ts";
 import { scope } from "./handle.ts";
-import { Tensor, arange, cat, empty, full, ones, randn, stack, tensor, zeros } from "./tensor.ts";
+import { Tensor, arange, cat, empty, full, ones, stack, tensor, zeros } from "./tensor.ts";
 import * as ops from "./operators.generated.ts";
 
 const native = (words: RegExp) => ({ name: "NativeError", message: words });
@@ -86,28 +86,6 @@ describe("typed arrays in and out", () => {
       const brain = Tensor.from(Uint16Array.of(0x3f80, 0xc020), [2]);
       assert.deepEqual([...brain.toFloat32Array()], [1, -2.5]);
       assert.deepEqual(brain.toArray(), [1, -2.5]);
-    });
-  });
-
-  test("rounding to bfloat16 is that of the library, ties and edges included", () => {
-    const words = Uint32Array.of(
-      0x3f800000,
-      0x3f808000,
-      0x3f818000,
-      0x3f808001,
-      0x7f7fffff,
-      0x80000001,
-      0xff800000,
-      0x00008000,
-      0x7f800000,
-    );
-    const values = new Float32Array(words.buffer);
-    scope(() => {
-      const theirs = Tensor.from(values, [values.length]).to("bfloat16").toTypedArray();
-      assert.deepEqual(toBfloat16(values), theirs);
-      assert.ok(Number.isNaN(fromBfloat16(toBfloat16(Float32Array.of(NaN)))[0]));
-      const random = randn([1000]);
-      assert.deepEqual(toBfloat16(random.toFloat32Array()), random.to("bfloat16").toTypedArray());
     });
   });
 

@@ -14,12 +14,17 @@ import * as ops from "./operators.generated.ts";
 /** Numbers nested as deep as the tensor has dimensions. */
 export type Nested = number | boolean | readonly Nested[];
 
+/** What a new tensor is made of, and where. */
 export interface TensorOptions {
   dtype?: DType;
   /** "cpu", "cuda", "cuda:1". Default "cpu". */
   device?: string;
 }
 
+/**
+ * Numbers of one dtype in a shape, on the CPU or a GPU; lives as long as its scope. What the library refuses is a NativeError, a use after
+ * the end a DisposedError.
+ */
 export class Tensor extends Handle {
   /**
    * A tensor with a copy of an array's elements, in row-major order.
@@ -42,6 +47,7 @@ export class Tensor extends Handle {
     return native().shape(this.handle);
   }
 
+  /** Element type. */
   get dtype(): DType {
     return native().dtype(this.handle) as DType;
   }
@@ -104,10 +110,12 @@ export class Tensor extends Handle {
 
   // Gradients.
 
+  /** Whether `backward` gives it, or what it came from, a gradient. */
   get requiresGrad(): boolean {
     return native().requiresGrad(this.handle);
   }
 
+  /** Makes a leaf want a gradient, or not; returns itself. */
   setRequiresGrad(on = true): this {
     guard(() => native().setRequiresGrad(this.handle, on));
     return this;
@@ -128,63 +136,82 @@ export class Tensor extends Handle {
     guard(() => native().backward([this.handle], gradient && [gradient.handle]));
   }
 
+  /** The same memory, cut off from gradients. */
   detach(): Tensor {
     return ops.detach(this);
   }
 
   // Arithmetic.
 
+  /** This plus `alpha` (default 1) times `other`, element by element; shapes are broadcast. */
   add(other: Tensor | Scalar, alpha?: Scalar): Tensor {
     return other instanceof Tensor ? ops.addTensor(this, other, alpha) : ops.addScalar(this, other, alpha);
   }
+  /** Adds `alpha` (default 1) times `other` in place. */
   add_(other: Tensor | Scalar, alpha?: Scalar): Tensor {
     return other instanceof Tensor ? ops.addTensor_(this, other, alpha) : ops.addScalar_(this, other, alpha);
   }
+  /** This minus `other`, element by element; shapes are broadcast. */
   sub(other: Tensor | Scalar): Tensor {
     return other instanceof Tensor ? ops.subTensor(this, other) : ops.subScalar(this, other);
   }
+  /** Subtracts `other` in place. */
   sub_(other: Tensor | Scalar): Tensor {
     return other instanceof Tensor ? ops.subTensor_(this, other) : ops.subScalar_(this, other);
   }
+  /** This times `other`, element by element; shapes are broadcast. */
   mul(other: Tensor | Scalar): Tensor {
     return other instanceof Tensor ? ops.mulTensor(this, other) : ops.mulScalar(this, other);
   }
+  /** Multiplies by `other` in place. */
   mul_(other: Tensor | Scalar): Tensor {
     return other instanceof Tensor ? ops.mulTensor_(this, other) : ops.mulScalar_(this, other);
   }
+  /** This divided by `other`, element by element; shapes are broadcast. Whole numbers give float32. */
   div(other: Tensor | Scalar): Tensor {
     return other instanceof Tensor ? ops.divTensor(this, other) : ops.divScalar(this, other);
   }
+  /** Divides by `other` in place. @throws NativeError for whole numbers */
   div_(other: Tensor | Scalar): Tensor {
     return other instanceof Tensor ? ops.divTensor_(this, other) : ops.divScalar_(this, other);
   }
+  /** Every element to the power `exponent`. */
   pow(exponent: Scalar): Tensor {
     return ops.powTensorScalar(this, exponent);
   }
+  /** Every element with the other sign. */
   neg(): Tensor {
     return ops.neg(this);
   }
+  /** e to the power of every element. */
   exp(): Tensor {
     return ops.exp(this);
   }
+  /** Natural logarithm of every element. */
   log(): Tensor {
     return ops.log(this);
   }
+  /** Square root of every element; NaN below 0. */
   sqrt(): Tensor {
     return ops.sqrt(this);
   }
+  /** Every element without its sign. */
   abs(): Tensor {
     return ops.abs(this);
   }
+  /** 1 / (1 + exp(-x)) of every element. */
   sigmoid(): Tensor {
     return ops.sigmoid(this);
   }
+  /** Every element held between `min` and `max`; null leaves a side open. */
   clamp(min: Scalar | null, max?: Scalar | null): Tensor {
     return ops.clamp(this, min, max);
   }
+  /** Holds every element between `min` and `max` in place. */
   clamp_(min: Scalar | null, max?: Scalar | null): Tensor {
     return ops.clamp_(this, min, max);
   }
+  /** Matrix product: `[..., n, k]` with `[..., k, m]` is `[..., n, m]`. */
   matmul(other: Tensor): Tensor {
     return ops.matmul(this, other);
   }
@@ -195,12 +222,15 @@ export class Tensor extends Handle {
   sum(dim?: number | readonly number[], keepdim = false): Tensor {
     return dim === undefined ? ops.sum(this) : ops.sumDimIntList(this, dim, keepdim);
   }
+  /** Over all elements, or over `dim`; of floats only. */
   mean(dim?: number | readonly number[], keepdim = false): Tensor {
     return dim === undefined ? ops.mean(this) : ops.meanDim(this, dim, keepdim);
   }
+  /** The largest of all elements, as a scalar. */
   max(): Tensor {
     return ops.max(this);
   }
+  /** Index (int64) of the largest along `dim`; without one, among all elements in row-major order. */
   argmax(dim?: number, keepdim = false): Tensor {
     return ops.argmax(this, dim ?? null, keepdim);
   }
@@ -212,42 +242,54 @@ export class Tensor extends Handle {
   norm(dim: number | readonly number[], keepdim = false): Tensor {
     return ops.normScalarOptDim(this, 2, dim, keepdim);
   }
+  /** Exponentials along `dim`, divided by their sum. */
   softmax(dim: number): Tensor {
     return ops.softmaxInt(this, dim);
   }
+  /** Logarithm of the softmax along `dim`. */
   logSoftmax(dim: number): Tensor {
     return ops.logSoftmaxInt(this, dim);
   }
 
   // Shape.
 
+  /** The same memory in another shape; one size may be -1. @throws NativeError where that takes a copy */
   view(...shape: number[]): Tensor {
     return ops.view(this, shape);
   }
+  /** As `view`, with a copy where it takes one. */
   reshape(...shape: number[]): Tensor {
     return ops.reshape(this, shape);
   }
+  /** Dimensions in another order, as a view. */
   permute(...dims: number[]): Tensor {
     return ops.permute(this, dims);
   }
+  /** Two dimensions in each other's place, as a view. */
   transpose(dim0: number, dim1: number): Tensor {
     return ops.transposeInt(this, dim0, dim1);
   }
+  /** A matrix with rows and columns in each other's place, as a view. */
   t(): Tensor {
     return ops.t(this);
   }
+  /** Itself where its elements lie in row-major order, else a copy in which they do. */
   contiguous(): Tensor {
     return ops.contiguous(this);
   }
+  /** Dimensions of size 1 as if repeated, as a view; -1 leaves one as it is. */
   expand(...shape: number[]): Tensor {
     return ops.expand(this, shape);
   }
+  /** Without dimension `dim`, if its size is 1; a view. */
   squeeze(dim: number): Tensor {
     return ops.squeezeDim(this, dim);
   }
+  /** With a dimension of size 1 at `dim`, as a view. */
   unsqueeze(dim: number): Tensor {
     return ops.unsqueeze(this, dim);
   }
+  /** Dimensions `startDim` to `endDim`, the last included, as one. */
   flatten(startDim = 0, endDim = -1): Tensor {
     return ops.flattenUsingInts(this, startDim, endDim);
   }
@@ -263,6 +305,7 @@ export class Tensor extends Handle {
   indexSelect(dim: number, index: Tensor): Tensor {
     return ops.indexSelect(this, dim, index);
   }
+  /** The elements of dimension `dim` one by one, as views. */
   unbind(dim = 0): Tensor[] {
     return ops.unbindInt(this, dim);
   }
@@ -270,6 +313,7 @@ export class Tensor extends Handle {
   split(size: number, dim = 0): Tensor[] {
     return ops.splitTensor(this, size, dim);
   }
+  /** bool: where the elements are equal. */
   eq(other: Tensor | Scalar): Tensor {
     return other instanceof Tensor ? ops.eqTensor(this, other) : ops.eqScalar(this, other);
   }
@@ -292,15 +336,19 @@ export class Tensor extends Handle {
     if (device !== undefined) return ops.toDevice(this, device, dtype ?? this.dtype);
     return ops.toDtype(this, dtype ?? this.dtype);
   }
+  /** A copy in memory of its own; gradients flow through it. */
   clone(): Tensor {
     return ops.clone(this);
   }
+  /** Overwrites the elements with those of `source`, converting dtype and device. */
   copy_(source: Tensor): Tensor {
     return ops.copy_(this, source);
   }
+  /** Overwrites every element with `value`. */
   fill_(value: Scalar): Tensor {
     return ops.fillScalar_(this, value);
   }
+  /** Overwrites every element with 0. */
   zero_(): Tensor {
     return ops.zero_(this);
   }

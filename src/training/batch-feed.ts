@@ -19,6 +19,7 @@ export interface FedBatch {
   input: StepInput;
 }
 
+/** Where batches go, and in what form. */
 export interface BatchFeedOptions {
   device: string;
   /** What a step takes of a batch. */
@@ -27,6 +28,7 @@ export interface BatchFeedOptions {
   ahead?: boolean;
 }
 
+/** Gives a step its batch, on the device where it is trained. */
 export class BatchFeed {
   readonly #source: BatchSource;
   readonly #iterator: AsyncIterator<Batch>;

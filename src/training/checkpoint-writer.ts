@@ -9,6 +9,7 @@ import { fromPosted } from "../support/index.ts";
 import type { CheckpointJob } from "./checkpoint-files.ts";
 import type { CheckpointAnswer } from "./checkpoint-worker.ts";
 
+/** Writes checkpoints of a run on a thread of its own; must be closed. */
 export class CheckpointWriter {
   #worker: Worker | undefined;
   #writing: Promise<void> = Promise.resolve();

@@ -39,8 +39,10 @@ const stateSchema = z.strictObject({
   measures: z.record(z.string(), z.number()).optional(),
 });
 
+/** What a checkpoint says of its run beside weights, moments and generators. */
 export type CheckpointState = Omit<z.infer<typeof stateSchema>, "format">;
 
+/** A finished checkpoint. */
 export interface Checkpoint extends CheckpointState {
   /** The checkpoint's folder, which is also a model folder. */
   folder: string;
@@ -120,7 +122,7 @@ export function pruneCheckpoints(root: string, { newest, every, best }: KeepRule
 }
 
 /** The checkpoint with the best measure, and the measure; the earlier one of equals. */
-export function bestCheckpoint(root: string, { metric, higher }: BestRule): { folder: string; value: number } | undefined {
+function bestCheckpoint(root: string, { metric, higher }: BestRule): { folder: string; value: number } | undefined {
   let best: { folder: string; value: number } | undefined;
   for (const folder of checkpointFolders(root).toReversed()) {
     const value = stateOf(folder)?.measures?.[metric];

@@ -20,6 +20,7 @@ import { noGrad, ops } from "../torch/index.ts";
 const names = ["nan", "infinite-gradient", "spike", "kill-step", "full-disk", "kill-write", "slow-write", "slow-batch"] as const;
 export type FaultName = (typeof names)[number];
 
+/** The failures that a run is to meet, for tests. */
 export class Faults {
   readonly #planned = new Map<string, number>();
 

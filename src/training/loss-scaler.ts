@@ -20,6 +20,7 @@ export const scalerStateSchema = z.strictObject({
 });
 export type ScalerState = z.infer<typeof scalerStateSchema>;
 
+/** Where the factor begins and how it moves. */
 export interface LossScalerOptions {
   /** The factor to begin with. Default 65,536. */
   start?: number | undefined;

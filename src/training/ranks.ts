@@ -11,6 +11,7 @@ import type { AdamW } from "../optim/index.ts";
 import { type Tensor, asNumbers, noGrad } from "../torch/index.ts";
 import type { StepRanks } from "./step.ts";
 
+/** What a trainer asks of the other processes of its run. */
 export class Ranks implements StepRanks {
   readonly #group: ProcessGroup;
   readonly #model: Module;

@@ -10,6 +10,7 @@ import { log } from "../support/index.ts";
 import type { RunEvent } from "./run-folder.ts";
 import type { RunEnd, TrackedPoint, TrackerTarget } from "./tracker.ts";
 
+/** Where measures are sent, and how often. */
 export interface ReporterOptions {
   target: TrackerTarget;
   /** Seconds between two sendings, and before the first new try when a server is away. Default 5. */
@@ -24,6 +25,7 @@ export type ReporterRequest = { kind: "point"; point: TrackedPoint } | { kind: "
 /** Seconds that the end of a run waits for the last points to be sent. */
 const lastWait = 15;
 
+/** Sends the measures of a run to one tracking server, on a thread of its own. */
 export class Reporter {
   readonly #worker: Worker;
   readonly #exited: Promise<void>;

@@ -1,17 +1,4 @@
-/**
- * What a run leaves behind, and all that later commands and the dashboard read:
- *
- *   config.json        the settings, as they were resolved
- *   events.jsonl       one line an event: measurements, evaluations, resumes
- *   tfevents/          the same numbers for TensorBoard
- *   checkpoints/       step-00000200/, ...; best, a link to the best of them
- *   splits.json        how steps were split to fit into memory; only when that was chosen
- *   skipped.json       steps that were passed over after numbers that were not finite; only when there were such
- *   profile/           where the time of some steps went; only when that was asked for
- *   trackers.json      what a tracking server calls the run; only when there is one
- *   heartbeat.json     the last finished step and when that was
- *   model/             the finished model
- */
+/** What a run leaves behind, and all that later commands read. docs/training.md lists the files ("The run folder"). */
 import { closeSync, existsSync, fstatSync, fsyncSync, ftruncateSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { TfeventsWriter } from "../formats/index.ts";
@@ -40,6 +27,7 @@ export interface RunEvent {
   [measure: string]: number | string | boolean | undefined;
 }
 
+/** A run on disk: its settings, events and checkpoints. One process writes it, others may read. */
 export class RunFolder {
   readonly path: string;
   /** Undefined for a process that only follows. */

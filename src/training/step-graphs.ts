@@ -17,6 +17,7 @@ import { type StepFindings, type StepLimits, findGradients, updateWithin } from 
 import { type StepTensors, bringToDevice, disposeTensors } from "./step-tensors.ts";
 import type { StepContext, StepInput, StepJudge } from "./step.ts";
 
+/** How many graphs are kept, and how rows of tokens are rounded up to meet them. */
 export interface StepGraphsOptions {
   /** Graphs that are kept at most. Default 4. */
   most?: number;
@@ -56,6 +57,7 @@ export function graphObstacle({ device, ranks, microBatch, model }: Pick<StepCon
   return undefined;
 }
 
+/** Takes training steps as `trainStep` does, recorded where their shape has come before. */
 export class StepGraphs {
   readonly #most: number;
   readonly #tokenStep: number | undefined;

@@ -25,6 +25,7 @@ export type GuardState = z.infer<typeof guardStateSchema>;
 /** "update": all is well. In all other cases the weights must stay as they are. */
 export type Verdict = "update" | "not finite" | "overflow" | "spike";
 
+/** Judges each step by its loss and gradient; its state belongs into checkpoints. */
 export class StepGuard {
   readonly #spikes: boolean;
   #state: GuardState = { losses: [], gradientNorms: [], notFinite: 0, skipped: 0 };

@@ -16,6 +16,7 @@ import type { StepGraphs } from "./step-graphs.ts";
 import type { StepTensors } from "./step-tensors.ts";
 import type { Precision } from "./tower-features.ts";
 
+/** A batch as a step takes it. */
 export interface StepInput {
   /** uint8 `[batch, size, size, 3]` */
   images: Uint8Array;
@@ -51,6 +52,7 @@ export interface StepRanks {
   means(values: readonly Tensor[]): Tensor;
 }
 
+/** What stays the same from step to step. */
 export interface StepContext {
   model: Clip;
   preprocessing: Preprocessing;
@@ -75,6 +77,7 @@ export interface StepContext {
   meanwhile?: (() => void) | undefined;
 }
 
+/** What a step has found. */
 export interface StepReport {
   loss: number;
   /** Factor on cosine similarities that the loss of this step saw. */

@@ -57,6 +57,7 @@ export interface TrainOptions extends TrainSettings {
   label?: string;
 }
 
+/** What `train` gives back. */
 export interface TrainSummary {
   steps: number;
   /** Seconds spent in this start of the run. */

@@ -26,6 +26,7 @@ import { Tensor, arange, cat, full, ops, scope } from "../torch/index.ts";
 /** Pixels in work at once, unless one view has more: some 300 views of 224 x 224. Those that a pass changes take up to 30 bytes each in it. */
 const pixelsAtOnce = 2 ** 24;
 
+/** How many views are changed at once, and when their lists are brought. */
 export interface ViewColoursOptions {
   /** A GPU is given the lists while it computes what it was given before, see `Tensor.from`. Default false. */
   ahead?: boolean;

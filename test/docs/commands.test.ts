@@ -132,3 +132,10 @@ test("every recipe and setting in a block is accepted", async () => {
   }
   assert.deepEqual(faults, []);
 });
+
+test("what a command is for stands in the list of commands alone, and heads its help", async () => {
+  for (const [name, , load] of commands) assert.equal((await load())().description(), "", name);
+  const [name, description] = commands.find(([name]) => name === "tokenize")!;
+  const { stdout } = await runLaclip([name, "--help"]);
+  assert.match(stdout, new RegExp(`^Usage: laclip ${name} .*\n\n${description}\n`));
+});

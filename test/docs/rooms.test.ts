@@ -38,18 +38,32 @@ test("rooms are listed bottom up: each uses only rooms above it in the table", (
   }
 });
 
+/** What each room's files, its tests included, import from other rooms, as `[file, room, file of that room]`. */
+function importsOf(room: string, rooms: readonly string[]): [string, string, string][] {
+  const files = readdirSync(join(root, "src", room), { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"));
+  return files.flatMap((name) => {
+    const imports = readFileSync(join(root, "src", room, name), "utf8").matchAll(/(?:from|import\() ?"(?:\.\.\/)+(\w+)\/([^"]+)"/g);
+    return Array.from(imports, ([, other, file]): [string, string, string] => [name, other!, file!]).filter(
+      ([, other]) => rooms.includes(other) && other !== room,
+    );
+  });
+}
+
 test("rooms import each other only through their index.ts", () => {
   const rooms = [...mapOfCompiler().keys()];
-  const around: string[] = [];
-  for (const room of rooms) {
-    for (const name of readdirSync(join(root, "src", room), { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"))) {
-      const text = readFileSync(join(root, "src", room, name), "utf8");
-      for (const [, other, file] of text.matchAll(/(?:from|import\() ?"(?:\.\.\/)+(\w+)\/([^"]+)"/g)) {
-        if (rooms.includes(other!) && other !== room && file !== "index.ts") around.push(`${room}/${name}: ${other}/${file}`);
-      }
-    }
-  }
+  const around = rooms.flatMap((room) =>
+    importsOf(room, rooms).flatMap(([name, other, file]) => (file === "index.ts" ? [] : [`${room}/${name}: ${other}/${file}`])),
+  );
   assert.deepEqual(around, []);
+});
+
+test("a room may use only what one of its files does use", () => {
+  const map = mapOfCompiler();
+  const unused = Array.from(map, ([room, allowed]) => {
+    const used = new Set(importsOf(room, [...map.keys()]).map(([, other]) => other));
+    return allowed.filter((other) => !used.has(other)).map((other) => `${room} -> ${other}`);
+  });
+  assert.deepEqual(unused.flat(), []);
 });
 
 test("the rooms that the page says load without libtorch do not reach torch", () => {

@@ -36,17 +36,15 @@ for (const { backend, device, skip } of tested) {
     test("sums, gathers, broadcasts and agrees, and is closed", () => {
       const group = alone({ backend, device }, (group) => {
         assert.deepEqual(group.sum_(tensor([1, 2], { device })).toArray(), [1, 2]);
-        const all = zeros([2, 3], { device });
-        group.startGather(all, full([2, 3], 7, { device })).wait();
+        const all = group.gather(full([2, 3], 7, { device }));
         assert.deepEqual(all.toArray(), [7, 7, 7, 7, 7, 7]);
         group.broadcast([all]);
-        group.barrier();
         assert.deepEqual(group.means([0.5, 3]), [0.5, 3]);
         assert.deepEqual([group.any(true), group.any(false)], [true, false]);
         assert.deepEqual(group.valueOfFirst({ text: "först" }), { text: "först" });
         group.checkEqual([all], "These");
       });
-      assert.throws(() => group.barrier(), /was closed/);
+      assert.throws(() => group.any(false), /was closed/);
     });
 
     test("gradients flow through what was gathered", () => {

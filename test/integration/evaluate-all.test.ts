@@ -135,8 +135,8 @@ test("two models are compared on the same images, and stand side by side in ever
   );
   const zeroShot = comparisons.find(({ task }) => task === "zeroshot_classification")!;
   assert.deepEqual([zeroShot.items, zeroShot.test], [40, "mcnemar-exact"]);
-  const alike = laclip("compare", "results/one", "results/one", "--resamples", "200");
-  assert.match(alike.out, /difference 0\.0 points, 95 % interval 0\.0 to 0\.0/, "no difference has no sign");
+  const alike = await laclip("compare", "results/one", "results/one", "--resamples", "200");
+  assert.match(alike.stdout, /difference 0\.0 points, 95 % interval 0\.0 to 0\.0/, "no difference has no sign");
 
   const report = async (...args: readonly string[]): Promise<Ended> =>
     await laclip("report", "results/one", "results/two", "--resamples", "100", ...args);

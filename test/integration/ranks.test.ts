@@ -108,8 +108,10 @@ describe("ranks", { skip }, () => {
 
   test("what can't be exchanged is refused, and a closed group too", async () => {
     for (const answers of await run<string[]>("wrong", 2)) {
-      const expected = [/contiguous/, /float32, got bfloat16/, /rows of all ranks/, /no rank 9/, /got a scalar/, /was closed/];
+      const expected = [/contiguous/, /float32, got bfloat16/, /no rank 9/, /got a scalar/, /meta/, /was closed/];
+      assert.equal(answers.length, expected.length);
       answers.forEach((answer, i) => assert.match(answer, expected[i]!));
+      for (const answer of answers) assert.match(answer, /^NativeError: /, "none is a defect");
     }
   });
 

@@ -3,7 +3,7 @@
  * that a long run meets.
  */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { after, before, describe, test } from "node:test";
@@ -243,5 +243,25 @@ describe("training", () => {
     const noModel = await laclip("evaluate", "zero-shot", "--model", data, "--dataset", dataset);
     assert.equal(noModel.code, 3);
     assert.match(noModel.stderr, /not a model folder/);
+  });
+
+  test("docs/training.md lists every file of the run folders of these tests, and they have what it says is always there", () => {
+    const page = readFileSync(new URL("../../../docs/training.md", import.meta.url), "utf8");
+    const [, list = ""] = /## The run folder\n\n```\n([\s\S]*?)```/.exec(page) ?? [];
+    const listed = Array.from(list.matchAll(/^([\w.]+)\/? .*?(?=\n\S|\n$)/gms), ([line, name]) => ({
+      name: name!,
+      always: !/only with|only when|held by/.test(line),
+    }));
+    const folders = readdirSync(root).filter((name) => existsSync(join(root, name, "events.jsonl")));
+    const found = folders.flatMap((folder) => readdirSync(join(root, folder)));
+    assert.deepEqual(
+      [...new Set(found)].filter((name) => !listed.some((line) => line.name === name)),
+      [],
+    );
+    const always = listed.filter((line) => line.always).map(({ name }) => name);
+    assert.deepEqual(
+      always.filter((name) => !existsSync(join(root, "profiled", name))),
+      [],
+    );
   });
 });

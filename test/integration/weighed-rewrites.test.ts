@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import sharp from "sharp";
-import { RewritesWriter, chooseCaption, isUsable, joinRewrites, openPairs, openRewritesFolder } from "../../src/data/index.ts";
+import { RewritesWriter, chooseCaptions, isUsable, joinRewrites, openPairs, openRewritesFolder } from "../../src/data/index.ts";
 import type { Rewrite } from "../../src/data/index.ts";
 import { ImageTextScorer } from "../../src/evaluation/index.ts";
 import { Clip, imagenetPreprocessing, preset, saveModel } from "../../src/models/index.ts";
@@ -158,7 +158,7 @@ test("training draws the texts of a sample in proportion to their weights", asyn
     const draws = 4000;
     const counts = new Map<string, number>();
     for (let epoch = 0; epoch < draws; epoch++) {
-      const { source } = chooseCaption(sample, { seed: 1, epoch, choose: "uniform" });
+      const source = chooseCaptions(sample, { seed: 1, epoch, choose: "uniform" })[0]!.source;
       counts.set(source, (counts.get(source) ?? 0) + 1);
     }
     for (const { source, weight = 1 } of sample.captions) {

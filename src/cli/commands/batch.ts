@@ -25,9 +25,7 @@ interface ReadOptions {
 }
 
 export function batchCommand(): Command {
-  const built = new Command("batch")
-    .description("rewrite through batch files: OpenAI's Batch interface, vLLM's run-batch")
-    .enablePositionalOptions();
+  const built = new Command("batch").enablePositionalOptions();
   built.addCommand(writeCommand());
   built.addCommand(readCommand());
   return examples(

@@ -9,9 +9,7 @@ import { verifyDataCommand } from "./data-verify.ts";
 
 export function dataCommand(): Command {
   // Without it, `--json` after a subcommand would be taken for this command's own.
-  const built = new Command("data")
-    .description("pack a data set into tars, check tars, measure how fast data are read")
-    .enablePositionalOptions();
+  const built = new Command("data").enablePositionalOptions();
   built.addCommand(packCommand());
   built.addCommand(verifyDataCommand());
   built.addCommand(benchCommand());

@@ -21,7 +21,7 @@ interface DemoFlags {
 }
 
 export function demoCommand(): Command {
-  const demo = command("demo", "the whole story on real pictures in minutes: rewrite, train, evaluate, report")
+  const demo = command("demo")
     .option("--out <folder>", "folder for everything it makes", "laclip-demo")
     .option("--llm <model>", "rewriter: GGUF file, hf:owner/repository/file.gguf, http://host:port/v1, or eda")
     .option("--seeds <count>", "training runs of each method; more than one gives mean and interval", parseWhole(1), 1)

@@ -40,7 +40,7 @@ export async function doctorOverfit({
 }
 
 /** The report as lines for a person. */
-export function describeOverfit({ ok, objective, samples, steps, chance, floor, first, last, findings }: OverfitReport): string {
+function describeOverfit({ ok, objective, samples, steps, chance, floor, first, last, findings }: OverfitReport): string {
   const rows = [
     `One batch of ${samples} samples, ${steps} steps of the objective "${objective}".`,
     `Loss: ${first.toFixed(3)} at first, ${last.toFixed(3)} at last; guessing gives ${chance.toFixed(3)}, and no model can get below ${floor.toFixed(3)}.`,

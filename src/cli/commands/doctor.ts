@@ -15,7 +15,7 @@ type DoctorFlags = OverfitFlags & { overfit?: boolean };
 const belongs = "with --overfit: ";
 
 export function doctorCommand(): Command {
-  const doctor = command("doctor", "what this machine has, how fast it is, what to mend")
+  const doctor = command("doctor")
     .option("--overfit", "instead: train on one batch until it is learnt by heart, and say what is wrong when it is not")
     .option("--recipe <recipe>", `${belongs}a recipe's name or file`, "emoji-clip")
     .option("--data <file>", belongs + "the data, as of `laclip train` (default: pictures drawn on the spot)")

@@ -44,7 +44,7 @@ interface EmbedTextsFlags extends EmbedFlags {
 
 export function embedCommand(): Command {
   // Without it, `--json` after a subcommand would be taken for this command's own.
-  const built = new Command("embed").description("features of images or texts").enablePositionalOptions();
+  const built = new Command("embed").enablePositionalOptions();
   return built.addCommand(imagesCommand()).addCommand(textsCommand());
 }
 

@@ -12,7 +12,7 @@ import { zeroShotCommand } from "./evaluate-zero-shot.ts";
 
 export function evaluateCommand(): Command {
   // Without it, `--json` after a subcommand would be taken for this command's own.
-  const built = new Command("evaluate").description("score a model, and look at scores").enablePositionalOptions();
+  const built = new Command("evaluate").enablePositionalOptions();
   const scoring = [zeroShotCommand(), fewShotCommand(), linearProbeCommand(), retrievalCommand(), allCommand()];
   for (const one of [...scoring, reportCommand(), compareCommand(), publishedCommand(), evaluateDatasetsCommand()]) built.addCommand(one);
   return built;

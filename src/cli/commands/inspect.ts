@@ -25,7 +25,7 @@ interface InspectFlags {
 
 export function inspectCommand(): Command {
   // Without it, `--json` after a subcommand would be taken for this command's own.
-  const built = new Command("inspect").description("look at a data set").enablePositionalOptions();
+  const built = new Command("inspect").enablePositionalOptions();
   built.addCommand(dataCommand());
   return examples(built, "laclip inspect data captions.csv --images images --html data.html");
 }

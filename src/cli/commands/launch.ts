@@ -38,7 +38,7 @@ interface Ended {
 }
 
 export function launchCommand(): Command {
-  const launch = command("launch", "several processes of one command on this machine, training together")
+  const launch = command("launch")
     .argument("<command...>", `after --, the command (${launchable.join(", ")}) with its flags`)
     .requiredOption("--processes <count>", "how many; on GPUs, one for each", parseWhole(1))
     .option("--logs <folder>", "where each rank's lines are kept (default: `logs` in the run folder)")

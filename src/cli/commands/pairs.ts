@@ -27,7 +27,7 @@ import type { EngineOptions } from "./rewrite-options.ts";
 
 export function pairsCommand(): Command {
   // Without it, `--json` after a subcommand would be taken for this command's own.
-  const built = new Command("pairs").description("example pairs that teach a model how to rewrite").enablePositionalOptions();
+  const built = new Command("pairs").enablePositionalOptions();
   for (const add of [showCommand, generateCommand, fromCocoCommand, importCommand, exportCommand]) built.addCommand(add());
   return examples(
     built,

@@ -29,7 +29,7 @@ const outFlag = "--out <folder>";
 const llmFlag = "--llm <model>";
 
 export function rewriteCommand(): Command {
-  const built = command("rewrite", "every caption of a data set in other words, written by a language model")
+  const built = command("rewrite")
     .argument(
       "<captions>",
       "a table (csv, tsv, jsonl, parquet), a text file with one caption a line, annotation files, or a webdataset: docs/caption-formats.md",

@@ -11,7 +11,7 @@ import { statsCommand } from "./rewrites-stats.ts";
 
 export function rewritesCommand(): Command {
   // Without it, `--json` after a subcommand would be taken for this command's own.
-  const built = new Command("rewrites").description("look at a rewrites folder, or bring it into another form").enablePositionalOptions();
+  const built = new Command("rewrites").enablePositionalOptions();
   built.addCommand(statsCommand());
   built.addCommand(checkCommand());
   built.addCommand(exportCommand());

@@ -17,7 +17,7 @@ interface Options {
 }
 
 export function tokenizeCommand(): Command {
-  const tokenize = command("tokenize", "token ids as the model sees them: reads captions from standard input, a line each")
+  const tokenize = command("tokenize")
     .option("--context-length <tokens>", "most tokens of a caption, start and end included", wholeNumber, contextLength)
     .addOption(new Option("--cleaning <mode>", "how captions are cleaned").choices(cleaningModes).default("lower"))
     .action(run);

@@ -56,7 +56,7 @@ interface TrainFlags {
 }
 
 export function trainCommand(): Command {
-  const train = command("train", "train CLIP or LaCLIP on image-text pairs")
+  const train = command("train")
     .argument("<recipe>", `a name (${Object.keys(recipes).join(", ")}) or a JSON file`)
     .requiredOption(
       "--data <file>",

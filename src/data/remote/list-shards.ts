@@ -24,7 +24,7 @@ export interface Shard {
 }
 
 /** What the name of a tar ends in. */
-export const tarName = /\.(tar|tar\.gz|tgz)$/i;
+const tarName = /\.(tar|tar\.gz|tgz)$/i;
 
 /** True for the name of a tar or of several, whether they are there or not. */
 export function namesTars(text: string): boolean {

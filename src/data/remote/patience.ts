@@ -6,6 +6,7 @@
  */
 import { EndpointError, InterruptedError, LaclipError, log, pause } from "../../support/index.ts";
 
+/** How long to wait for a server, and how often to ask again. */
 export interface Patience {
   /** Seconds without a byte after which a connection counts as broken. Default 30. */
   stallSeconds?: number;

@@ -7,6 +7,7 @@ import { openBytes } from "./open-bytes.ts";
 import { refuseStopped } from "./patience.ts";
 import type { Patience } from "./patience.ts";
 
+/** Where in a tar `readShard` begins, and how large a member may be. */
 export interface ReadShardOptions extends Patience {
   /** A member's `headerOffset` to begin at, of a tar that is not compressed. Default 0. */
   from?: number;

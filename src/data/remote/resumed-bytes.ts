@@ -39,6 +39,7 @@ export interface RemoteFile {
   connect(request: ConnectionRequest): Promise<Connection>;
 }
 
+/** Which bytes of a file on a server are read. */
 export interface BytesOptions extends Patience {
   /** First byte. Default 0. */
   from?: number;

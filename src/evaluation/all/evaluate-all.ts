@@ -29,7 +29,7 @@ import { retrievalTask } from "./retrieval-task.ts";
 import { zeroShotTask } from "./zero-shot-task.ts";
 
 /** The tasks there are, in the order in which they run. */
-export const evaluationTasks: readonly EvaluationTask[] = [zeroShotTask, fewShotTask(), linearProbeTask(), retrievalTask()];
+const evaluationTasks: readonly EvaluationTask[] = [zeroShotTask, fewShotTask(), linearProbeTask(), retrievalTask()];
 
 /** What is evaluated on what. */
 export interface EvaluateAllOptions extends Partial<TaskSettings>, ChosenDatasets {

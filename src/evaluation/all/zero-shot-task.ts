@@ -8,6 +8,7 @@ import { preparationProtocol } from "./evaluated-model.ts";
 import type { EvaluatedModel } from "./evaluated-model.ts";
 import type { EvaluationTask, TaskPlan, TaskSettings } from "./task-plan.ts";
 
+/** Zero-shot classification of the test split, for `laclip evaluate all`. */
 export const zeroShotTask: EvaluationTask = {
   name: "zero-shot",
   takes: "classification",

@@ -15,7 +15,7 @@ import type { DatasetDefinition, OpenedLayout } from "./dataset.ts";
 const licence = "images of the web under their own terms; for research";
 
 /** 10,000 new images chosen as ImageNet's were; folders are the numbers of the classes, 0 to 999. */
-export const imagenetV2: DatasetDefinition = {
+const imagenetV2: DatasetDefinition = {
   name: "imagenetv2",
   aliases: ["imagenet-v2", "imagenet_v2"],
   title: "ImageNet-V2 (matched frequency)",
@@ -44,7 +44,7 @@ export const imagenetV2: DatasetDefinition = {
 };
 
 /** 7,500 photographs that ResNet-50 gets wrong. */
-export const imagenetA: DatasetDefinition = {
+const imagenetA: DatasetDefinition = {
   name: "imagenet-a",
   aliases: ["imagenet_a"],
   title: "ImageNet-A",
@@ -62,7 +62,7 @@ export const imagenetA: DatasetDefinition = {
 };
 
 /** 30,000 renditions: art, cartoons, toys and so on. */
-export const imagenetR: DatasetDefinition = {
+const imagenetR: DatasetDefinition = {
   name: "imagenet-r",
   aliases: ["imagenet_r"],
   title: "ImageNet-R",
@@ -80,7 +80,7 @@ export const imagenetR: DatasetDefinition = {
 };
 
 /** 50,889 drawings in black and white, about 50 a class. */
-export const imagenetSketch: DatasetDefinition = {
+const imagenetSketch: DatasetDefinition = {
   name: "imagenet_sketch",
   aliases: ["imagenet-sketch", "imagenet-s"],
   title: "ImageNet-Sketch",
@@ -98,7 +98,7 @@ export const imagenetSketch: DatasetDefinition = {
 };
 
 /** Things of the household in odd places and from odd sides: 313 classes, of which 113 are in ImageNet. */
-export const objectNet: DatasetDefinition = {
+const objectNet: DatasetDefinition = {
   name: "objectnet",
   aliases: ["objectnet-1.0"],
   title: "ObjectNet (classes that ImageNet has)",

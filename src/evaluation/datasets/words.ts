@@ -6,7 +6,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { type ProtocolName, areWordNetNumbers, classList, classListNames } from "../../data/index.ts";
-import type { Preprocessing } from "../../models/index.ts";
+import { type Preprocessing, imagenetPreprocessing } from "../../models/index.ts";
 import type { DatasetDefinition, OpenedLayout } from "./dataset.ts";
 
 /** Words of a set. */
@@ -28,10 +28,10 @@ export interface GivenWords {
 }
 
 /** Prompts where nobody says otherwise. */
-export const plainTemplates: readonly string[] = ["a photo of a {}."];
+const plainTemplates: readonly string[] = ["a photo of a {}."];
 
 /** The protocol where none is asked for and no model says more. */
-export const defaultProtocol: ProtocolName = "openai";
+const defaultProtocol: ProtocolName = "openai";
 
 /**
  * The words of a published set.
@@ -76,18 +76,16 @@ export function ownWords(classes: readonly string[], { names, templates }: Given
   };
 }
 
-/** Channel means of the protocols' normalisation: SLIP's is ImageNet's, the others have OpenAI's. */
-const slipMean = [0.485, 0.456, 0.406];
-
 /** The protocol under which a model of this image preparation is told of: SLIP's for ImageNet's normalisation, else OpenAI's. */
 export function protocolOf({ mean }: Pick<Preprocessing, "mean">): ProtocolName {
   return normalisationFits({ mean }, "slip") ? "slip" : "openai";
 }
 
+/** Channel means of OpenAI's normalisation, which the protocols other than SLIP's have. */
 const openaiMean = [0.48145466, 0.4578275, 0.40821073];
 
 /** Whether a model normalises pixels as the protocol says. */
 export function normalisationFits({ mean }: Pick<Preprocessing, "mean">, protocol: ProtocolName): boolean {
-  const expected = protocol === "slip" ? slipMean : openaiMean;
+  const expected = protocol === "slip" ? imagenetPreprocessing.mean : openaiMean;
   return mean.every((value, i) => Math.abs(value - expected[i]!) < 1e-3);
 }

@@ -136,7 +136,7 @@ function cellHtml(cell: ReportCell, first: string, flags: Flags): Html {
 }
 
 /** "0.03", "< 0.001" */
-export function pValue(p: number): string {
+function pValue(p: number): string {
   return p < 0.001 ? "< 0.001" : p.toFixed(p < 0.1 ? 3 : 2);
 }
 

@@ -65,6 +65,7 @@ export interface ReportMean {
   readonly values: readonly number[];
 }
 
+/** What the report's forms (page, Markdown, CSV, LaTeX) are made from. */
 export interface Report {
   /** Models in the order in which their results were given; the first is what the others are compared with. */
   readonly models: readonly string[];

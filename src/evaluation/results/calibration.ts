@@ -14,6 +14,7 @@ export interface ReliabilityBin {
   accuracy: number;
 }
 
+/** How far confidence and accuracy lie apart, in bins and as a whole. */
 export interface Calibration {
   bins: ReliabilityBin[];
   /** Mean over images of the distance between confidence and accuracy of their bin, 0..1. */

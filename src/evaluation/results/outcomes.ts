@@ -155,7 +155,7 @@ export async function readOutcomes(stored: StoredResult, metric: string): Promis
 }
 
 /** The same of predictions that were read already. */
-export function outcomesOf(items: readonly ClassifiedItem[], metric: string): Outcomes | undefined {
+function outcomesOf(items: readonly ClassifiedItem[], metric: string): Outcomes | undefined {
   const names = items.map(({ item }) => item);
   const right = ({ guesses, label }: ClassifiedItem, among: number): number => (guesses.slice(0, among).includes(label) ? 1 : 0);
   switch (metric.replace(/^lp_/, "")) {

@@ -32,7 +32,7 @@ const perItemSchema = z.object({
 });
 
 /** What only we write, under the key `laclip`. All but `version` and `created` may be missing where a task has no such thing. */
-export const resultDetailsSchema = z.looseObject({
+const resultDetailsSchema = z.looseObject({
   /** Version of the program. */
   version: z.string(),
   /** ISO 8601, UTC */
@@ -68,7 +68,7 @@ export const resultDetailsSchema = z.looseObject({
 });
 
 /** One task on one data set, as it stands in a file. */
-export const resultSchema = z.looseObject({
+const resultSchema = z.looseObject({
   dataset: z.string(),
   model: z.string(),
   /** CLIP_benchmark's name of the weights; with us the empty text, since `model` names a folder. */
@@ -81,7 +81,10 @@ export const resultSchema = z.looseObject({
   laclip: resultDetailsSchema.optional(),
 });
 
+/** A result as its file holds it. */
 export type EvaluationResult = z.infer<typeof resultSchema>;
+
+/** What a result says under `laclip`: how it was measured, on what, and what was left out. */
 export type ResultDetails = z.infer<typeof resultDetailsSchema>;
 
 /** What tells results apart: of what, by which model. */

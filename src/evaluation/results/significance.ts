@@ -25,7 +25,7 @@ export interface BootstrapOptions {
 }
 
 /** The metric over all items: their mean, or the mean over classes of each one's mean. NaN without items. */
-export function metricOf(values: ArrayLike<number>, classes?: ArrayLike<number>): number {
+function metricOf(values: ArrayLike<number>, classes?: ArrayLike<number>): number {
   return weightedMetric(values, new Float64Array(values.length).fill(1), classes);
 }
 

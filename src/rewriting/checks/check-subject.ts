@@ -22,7 +22,7 @@ export interface CheckOptions {
 }
 
 /** A text with its words and what they speak of, each worked out when it is first asked for. */
-export class ReadText {
+class ReadText {
   #plain: string | undefined;
   #words: readonly KnownWord[] | undefined;
   #content: ReadonlySet<string> | undefined;

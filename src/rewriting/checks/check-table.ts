@@ -40,6 +40,7 @@ export interface MeasuringCheck extends CheckBasics {
   surelyFine?(subject: CheckSubject): boolean;
 }
 
+/** An entry of the table: a check that says yes or no, or one that measures against a limit. */
 export type RewriteCheck = PlainCheck | MeasuringCheck;
 
 /** The checks, in the order of the flags. */

@@ -48,7 +48,7 @@ export interface ImageTextScorer {
 }
 
 /** Flags of rewrites that a policy keeps out of training. */
-export const imageFlags = { keep: "rejected:unlike-image", "best-of": "rejected:not-among-best" } as const;
+const imageFlags = { keep: "rejected:unlike-image", "best-of": "rejected:not-among-best" } as const;
 
 /** Digits that are kept: enough for chances and differences, and the same on all machines more often than not. */
 const weightDigits = 4;

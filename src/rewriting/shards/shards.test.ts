@@ -15,10 +15,10 @@ import {
   refuseOtherCut,
   rewriteCaptions,
   shardFolder,
-  shardRows,
   verifyRewrites,
 } from "../index.ts";
 import type { RewriteOptions, RewriteSummary } from "../index.ts";
+import { shardRows } from "./shards.ts";
 
 setLogLevel("quiet");
 const folder = mkdtempSync(join(tmpdir(), "laclip-shards-"));
