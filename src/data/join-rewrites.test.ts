@@ -117,12 +117,13 @@ test("rewrites of another data set are refused, with ids of both", async () => {
   const other = await pairsOf("other", ["x1", "x2", "x3"]);
   const path = await rewritesOf(
     other,
-    ["x1", "x2", "x3"].map((id) => ({ id, source: "bard", text: "some words" })),
+    ["x1", "x1", "x2", "x3"].map((id, i) => ({ id, source: i === 1 ? "human" : "bard", text: "some words" })),
   );
-  await assert.rejects(
-    joinRewrites(await pairsOf("mine", ids), path),
-    /0 of 4 samples.*belong to another data set.*"a", "b", "c".*"x1", "x2", "x3"/s,
-  );
+  await assert.rejects(joinRewrites(await pairsOf("mine", ids), path), (error: DataError) => {
+    assert.match(error.message, /0 of 4 samples.*belong to another data set.*"a", "b", "c".*"x1", "x2", "x3"/s);
+    assert.match(error.mend!, /Name the folder/, "more rewrites must not be written into it");
+    return true;
+  });
 });
 
 test("ids that are mere numbers do not let other captions pass", async () => {

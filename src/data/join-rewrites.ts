@@ -80,7 +80,7 @@ export async function joinRewrites(pairs: Pairs, folderPath: string, options: Jo
       }
       if (row === undefined) {
         report.foreign++;
-        if (foreignIds.length < 3) foreignIds.push(rewrite.id);
+        if (foreignIds.length < 3 && !foreignIds.includes(rewrite.id)) foreignIds.push(rewrite.id);
       } else if (!isUsable(rewrite) || rewrite.text.trim() === "") {
         report.unusable++;
       } else {
@@ -138,9 +138,11 @@ function refuseOtherDataset({ samples, file, rewrites }: JoinedPairs, minimum: n
     `${folder}: ${matched} of ${samples.length} samples of ${file} have a rewrite there (${shortPercent(matched / samples.length, 3)}), expected at least ${shortPercent(minimum)}.${verdict}\n` +
       `  First ids without one: ${missing.map((id) => JSON.stringify(id)).join(", ")}.${others}`,
     {
-      mend: rejected
-        ? `Look at them with \`laclip rewrites stats ${folder}\`; rewrite with another model, or with --retries, into a new folder, or allow gaps (--min-matched).`
-        : `Finish the job with \`laclip rewrite ${file} --out ${folder} --sources ${sources.join(",")}\`, or allow gaps (--min-matched).`,
+      mend: other
+        ? `Name the folder with the rewrites of this data set, or make one: \`laclip rewrite ${file} --out ANOTHER_FOLDER ...\`.`
+        : rejected
+          ? `Look at them with \`laclip rewrites stats ${folder}\`; rewrite with another model, or with --retries, into a new folder, or allow gaps (--min-matched).`
+          : `Finish the job with \`laclip rewrite ${file} --out ${folder} --sources ${sources.join(",")}\`, or allow gaps (--min-matched).`,
     },
   );
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, mock, test } from "node:test";
@@ -56,6 +56,19 @@ test("names by line, by list and by folder, and templates", () => {
   assert.deepEqual(openLabelledFolder(dataset(three, { "classes.json": '["x", "y", "z"]' })).names, [["x"], ["y"], ["z"]]);
   const named = dataset(three, { "classes.json": '{"tree": "an oak", "cat": "a kitten", "hot_dog": ["a sausage", "a frankfurter"]}' });
   assert.deepEqual(openLabelledFolder(named).names, [["a kitten"], ["a sausage", "a frankfurter"], ["an oak"]]);
+});
+
+test("splits are not taken for classes, and a class may be called as a split is", () => {
+  const splits = join(root, "splits");
+  for (const split of ["Train", "val"]) cpSync(dataset(three), join(splits, split), { recursive: true });
+  assert.throws(
+    () => openLabelledFolder(splits),
+    (error) =>
+      error instanceof DataError &&
+      /its folders are splits \(Train, val\), not classes/.test(error.message) &&
+      error.mend!.includes("/Train"),
+  );
+  assert.deepEqual(openLabelledFolder(dataset(["train", "test"])).folders, ["test", "train"]);
 });
 
 test("names that do not match the folders are refused, and the message says which", () => {

@@ -6,7 +6,7 @@
  * Folders that are called by WordNet numbers, all or some of ImageNet's, need no names: the numbers say which classes they are.
  */
 import { existsSync, statSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { extname, join, resolve } from "node:path";
 import { DataError, readFolder } from "../support/index.ts";
 import { BatchStream } from "./batch-stream.ts";
 import { imageExtensions } from "./caption-table.ts";
@@ -37,10 +37,13 @@ export interface LabelledFolderOptions {
   templates?: string | undefined;
 }
 
+/** Names that folders of splits have. A class may be called "train" too; but it has images, where a split has classes. */
+const splitFolder = /^(train(ing)?|val(id(ation)?)?|test)$/i;
+
 /**
  * Finds the classes and images of a folder. Files given in the options take the place of its own, which then are not read.
  *
- * @throws DataError when there are no class folders, one is empty, or the names do not match them
+ * @throws DataError when there are no class folders, one is empty, the names do not match them, or they are splits with classes inside
  */
 export function openLabelledFolder(folder: string, options: LabelledFolderOptions = {}): LabelledFolder {
   const path = resolve(folder);
@@ -51,6 +54,11 @@ export function openLabelledFolder(folder: string, options: LabelledFolderOption
     .sort();
   if (folders.length === 0) {
     throw new DataError(`${path}: there is no class folder in it.`, { mend: "Put the images of each class into a folder of its own." });
+  }
+  if (folders.every((name) => splitFolder.test(name) && holdsFoldersOnly(join(path, name)))) {
+    throw new DataError(`${path}: its folders are splits (${folders.join(", ")}), not classes.`, {
+      mend: `Give one of them, such as ${join(folder, folders.find((name) => /^train/i.test(name)) ?? folders[0]!)}.`,
+    });
   }
   const below = folders.map((name) => ({ name, ...imagesBelow(join(path, name)) }));
   const items = below.flatMap(({ name, images }, label) => images.map((image) => ({ path: join(path, name, image), label })));
@@ -91,6 +99,12 @@ export function evaluationBatches(items: readonly EvaluationItem[], options: Eva
   const to = new EvaluationImages(items, settings).count;
   const job = { kind: "evaluation", from: 0, to, images: items.length, maximumSkipped, items, settings } as const;
   return new BatchStream<EvaluationBatch>(job, prefetch, report ? "they are left out of the evaluation" : undefined);
+}
+
+/** True for a folder with folders and without images of its own. */
+function holdsFoldersOnly(path: string): boolean {
+  const names = readFolder(path);
+  return names.some((name) => isFolder(join(path, name))) && !names.some((name) => imageExtensions.has(extname(name).toLowerCase()));
 }
 
 /** Folders may be links; one that leads nowhere may have been a class, which must not go missing in silence. */

@@ -169,7 +169,7 @@ async function collectPairs(
   }
   checkSkipped(
     name,
-    { rows, skipped, maximum: maximumSkipped, what, image: "an image file" },
+    { rows, skipped, maximum: maximumSkipped, what, image: checkImages ? "an image file" : "an image path" },
     `${places} Name another folder, mend the ${what}, or allow a larger share (--max-skipped).`,
   );
   const samples = builder.finish();

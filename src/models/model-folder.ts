@@ -70,8 +70,10 @@ export interface ModelFolder {
 export function readModelFolder(folder: string): ModelFolder {
   const path = join(folder, configFile);
   if (!existsSync(path)) {
+    if (!existsSync(folder)) throw new DataError(`${folder}: no such model folder.`);
+    const inside = join(folder, "model");
     throw new DataError(`${folder}: not a model folder: it has no ${configFile}.`, {
-      mend: "Give the `model` folder inside a run folder.",
+      mend: existsSync(join(inside, configFile)) ? `Give ${inside}.` : "Give the `model` folder inside a run folder.",
     });
   }
   const parsed = modelFileSchema.safeParse(readJson(path, "model description"));

@@ -1,6 +1,6 @@
 /** The numbers a paper or a demo chose, as values, and how they are run. */
 import { existsSync } from "node:fs";
-import { UsageError, nearest, readJson } from "../support/index.ts";
+import { UsageError, isRecord, nearest, readJson } from "../support/index.ts";
 import { cc12m } from "./cc12m.ts";
 import { cc3m } from "./cc3m.ts";
 import { emojiClip, emojiLaclip, emojiLaclipMt, emojiLaclipSoft, emojiLasiglipMt, emojiLaslip, emojiSiglip, emojiSlip } from "./emoji.ts";
@@ -48,7 +48,12 @@ function named(data: string, { clip, laclip, laclipMt, slip, laslip }: typeof cc
 /** The recipe of a name, or of a JSON file. @throws UsageError when there is neither */
 export function findRecipe(nameOrFile: string): Recipe {
   if (Object.hasOwn(recipes, nameOrFile)) return recipes[nameOrFile]!;
-  if (nameOrFile.endsWith(".json") || existsSync(nameOrFile)) return parseRecipe(readJson(nameOrFile, "recipe"), nameOrFile);
+  if (nameOrFile.endsWith(".json") || existsSync(nameOrFile)) {
+    const value = readJson(nameOrFile, "recipe");
+    // A run folder's config.json has the recipe among what else the run was.
+    const ofRun = isRecord(value) && isRecord(value["recipe"]) && "totalSteps" in value;
+    return parseRecipe(ofRun ? value["recipe"] : value, nameOrFile);
+  }
   throw new UsageError(`There is no recipe "${nameOrFile}", and no file of that name.`, {
     mend: `Recipes: ${nearest(nameOrFile, Object.keys(recipes), 9).join(", ")} and ${Object.keys(recipes).length - 9} more, see docs/training.md.`,
   });

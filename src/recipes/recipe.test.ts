@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Clip, clipConfigSchema } from "../models/index.ts";
+import type { UsageError } from "../support/index.ts";
 import { trainSettings } from "../training/index.ts";
 import { emojiClip, findRecipe, objectiveOf, recipes, shapeOf, smoke } from "./index.ts";
 import { applySettings, derive, parseRecipe, recipeSchema } from "./recipe.ts";
@@ -86,7 +87,12 @@ describe("recipes", () => {
     assert.deepEqual(joint.objective, { name: "multi-text", denominator: "joint" });
     const whole = applySettings(emojiClip, ['objective={"name": "soft-targets", "share": 0.1, "temperature": 0.05}']);
     assert.equal(objectiveOf(whole).name, "soft-targets");
-    assert.throws(() => applySettings(emojiClip, ["objective.denominator=joint"]), /--set objective.denominator=joint/);
+    assert.throws(
+      () => applySettings(emojiClip, ["training.steps=3", "objective.denominator=joint"]),
+      (error: UsageError) =>
+        error.message.startsWith("--set objective.denominator=joint: the recipe names no objective") &&
+        /name=multi-text or --set objective\.name=slip\.$/.test(error.mend!),
+    );
     assert.throws(() => applySettings(emojiClip, ["objective.name=clap"]), /objective/);
     assert.throws(() => objectiveOf(applySettings(emojiClip, ["objective.name=sigmoid"])), /learns a bias, and the model has none/);
     const slip = applySettings(emojiClip, ['objective={"name": "slip", "scale": 1, "temperature": 0.1}']);
@@ -117,6 +123,12 @@ describe("recipes", () => {
     assert.deepEqual(changed.optimizer.betas, [0.8, 0.9]);
     assert.deepEqual(changed.captions.sources, ["bard"]);
     assert.equal(changed.model.imageSize, 48);
+    const several = ["training.steps=12", "training.batchSize=1", "captions.choose=uniform"];
+    assert.throws(
+      () => applySettings(emojiClip, several),
+      /^UsageError: --set training\.batchSize=1: .*expected at least 2/s,
+      "the culprit alone",
+    );
     const numbers = ["training.steps=1.5", "images.std=[0,1,1]", "optimizer.betas=[0.9,1]"];
     for (const wrong of ["training.stepz=1", "training=1", "nothing", "__proto__.x=1", ...numbers]) {
       assert.throws(() => applySettings(emojiClip, [wrong]), /--set/, wrong);

@@ -102,7 +102,7 @@ export const recipeSchema = z.strictObject({
     epochs: positive.optional(),
     steps: count.optional(),
     /** Samples a step, of all processes together. */
-    batchSize: count,
+    batchSize: z.number().int().min(2, { error: "expected at least 2: with one pair there is nothing to tell apart" }),
     microBatch: ofRun.microBatch,
     /**
      * Where the colours of SLIP's views are changed: "loader", "device", or "auto": the device where it works aside from the processor. The
@@ -188,9 +188,24 @@ export function applySettings(recipe: Recipe, settings: readonly string[]): Reci
     if (path === "training.steps") delete parent["epochs"];
     if (path === "training.epochs") delete parent["steps"];
   }
+  refuseNameless(changed["objective"], settings);
   const parsed = recipeSchema.safeParse(changed);
-  if (!parsed.success) throw new UsageError(`--set ${settings.join(" --set ")}: ${z.prettifyError(parsed.error)}`);
-  return parsed.data;
+  if (parsed.success) return parsed.data;
+  const faults = parsed.error.issues.map(({ path }) => path.join("."));
+  const atFault = settings.filter((setting) => faults.some((fault) => `${fault}.`.startsWith(`${setting.split("=")[0]}.`)));
+  const shown = atFault.length > 0 ? atFault : settings;
+  throw new UsageError(`--set ${shown.join(" --set ")}: ${z.prettifyError(parsed.error)}`);
+}
+
+/** @throws UsageError for settings of an objective that nobody has named, which then is CLIP's and knows few of them */
+function refuseNameless(objective: unknown, settings: readonly string[]): void {
+  if (!isRecord(objective) || objective["name"] !== undefined) return;
+  const given = Object.keys(objective);
+  const fitting = objectiveSchema.options.filter(({ shape }) => given.every((key) => key in shape)).map(({ shape }) => shape.name.value);
+  throw new UsageError(
+    `--set ${settings.filter((setting) => setting.startsWith("objective")).join(" --set ")}: the recipe names no objective whose setting that could be.`,
+    { mend: `Name it too: ${fitting.map((name) => `--set objective.name=${name}`).join(" or ")}.` },
+  );
 }
 
 function jsonOrText(text: string): unknown {

@@ -161,11 +161,19 @@ async function beginModel(
   return { model, initialWeights };
 }
 
+/** Settings that a run may go on with others of: what it says and keeps. How a step is split rounds otherwise, which `StepSplits` tells. */
+const mayChange = [
+  "recipe.description",
+  ...["logEvery", "checkpointEvery", "checkpointMinutes", "keepCheckpoints", "peakTflops", "microBatch", "recomputeBlocks"].map(
+    (name) => `recipe.training.${name}`,
+  ),
+];
+
 /** @param facts what the run is known by again, beside recipe and model @throws UsageError when the folder holds another run */
 function openFolder({ recipe, shape, out, group }: CheckedRun, facts: object): RunFolder {
   if (!isFirst(group)) return RunFolder.follow(out);
   const config = { recipe: withoutPlace(recipe), model: shape, ...facts };
-  return RunFolder.open(out, config, ["recipe.training.microBatch", "recipe.training.recomputeBlocks"]);
+  return RunFolder.open(out, config, mayChange);
 }
 
 /** Whether this process is the one that reads and writes the run folder. */

@@ -7,13 +7,13 @@ import {
   closeSync,
   constants,
   createReadStream,
-  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
   readFileSync,
   readdirSync,
   rmSync,
+  statSync,
   writeSync,
 } from "node:fs";
 import { dirname, resolve, sep } from "node:path";
@@ -76,29 +76,30 @@ export function clearAway(path: string): void {
  */
 export function makeFolder(path: string): void {
   try {
-    mkdirSync(path, { recursive: true });
+    makeWithParents(resolve(path));
     // One that is there already may be on a disk that can't be written to.
     accessSync(path, constants.W_OK);
   } catch (error) {
-    throw explainWriteFailure(reasonOf(error, path), path);
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw explainWriteFailure(error, path);
+    throw new UsageError(`${path}: no folder can be made there.`, { mend: "Give another place.", cause: error });
   }
 }
 
-/** Why a folder can't be made. With its parents, Node says of a disk that is read-only that there is no such folder; the disk knows better. */
-function reasonOf(error: unknown, path: string): unknown {
-  if ((error as NodeJS.ErrnoException).code !== "ENOENT") return error;
-  let there = dirname(resolve(path));
-  while (!existsSync(there)) there = dirname(there);
+/**
+ * Folder by folder from above, so that the first that can't be made says why. Node's own way says of a read-only disk that there is no such
+ * folder, and below /proc it tries for ever.
+ */
+function makeWithParents(path: string): void {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return;
+  const above = dirname(path);
+  if (above !== path) makeWithParents(above);
   try {
-    accessSync(there, constants.W_OK);
-    return error;
-  } catch (reason) {
-    return reason;
+    mkdirSync(path);
+  } catch (error) {
+    // Another process may have been quicker.
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST" || !statSync(path).isDirectory()) throw error;
   }
 }
-
-/** Why something could not be written, by what was said of it. */
-const writeFailures = new WeakMap<object, { reason: unknown; path: string }>();
 
 /** A full disk, a missing permission, a file where a folder belongs: said so that the reader can act; other errors unchanged. */
 export function explainWriteFailure(error: unknown, path: string): unknown {

@@ -20,6 +20,7 @@ export interface JsonLine {
   readonly error?: DataError;
 }
 
+/** How lines are read that can't be. */
 export interface JsonLinesOptions {
   /** What to do about a line that can't be read. */
   mend: string;

@@ -3,7 +3,19 @@ import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync,
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { DataError, LaclipError, Progress, Random, nearest, readBytes, readFolder, readJson, readText, writeFileAtomic } from "./index.ts";
+import {
+  DataError,
+  LaclipError,
+  Progress,
+  Random,
+  makeFolder,
+  nearest,
+  readBytes,
+  readFolder,
+  readJson,
+  readText,
+  writeFileAtomic,
+} from "./index.ts";
 
 describe("random", () => {
   test("the same names give the same draws, other names others, whatever was drawn elsewhere", () => {
@@ -41,6 +53,20 @@ describe("random", () => {
 });
 
 describe("files", () => {
+  test("a folder is made with those above it; where none can be, that is said and not tried for ever", (t) => {
+    const folder = mkdtempSync(join(tmpdir(), "laclip-files-"));
+    t.after(() => rmSync(folder, { recursive: true }));
+    makeFolder(join(folder, "a", "b", "c"));
+    makeFolder(join(folder, "a", "b"));
+    assert.deepEqual(readdirSync(join(folder, "a", "b")), ["c"]);
+    writeFileSync(join(folder, "file"), "");
+    for (const inTheWay of ["file", "file/below", "file/far/below"]) {
+      assert.throws(() => makeFolder(join(folder, inTheWay)), /a file lies where a folder belongs/, inTheWay);
+    }
+    if (process.platform === "linux")
+      assert.throws(() => makeFolder("/proc/none/such"), { name: /UsageError|LaclipError/, message: /^\/proc\/none\/such: no/ });
+  });
+
   test("an atomic write leaves the old file or the new one, and nothing beside it", (t) => {
     const folder = mkdtempSync(join(tmpdir(), "laclip-files-"));
     t.after(() => rmSync(folder, { recursive: true }));

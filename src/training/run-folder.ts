@@ -223,8 +223,11 @@ function keepConfig(path: string, text: string, free: readonly string[]): void {
   const file = join(path, "config.json");
   if (!existsSync(file)) return writeFileAtomic(file, text);
   const all = differing(readJson(file, "run configuration"), JSON.parse(text) as unknown);
-  const differences = all.filter((difference) => !free.some((setting) => difference.startsWith(`${setting}:`)));
-  if (differences.length > 0) {
+  const isFree = (difference: string): boolean => free.some((setting) => difference.startsWith(`${setting}:`));
+  const differences = all.filter((difference) => !isFree(difference));
+  if (differences.length === 0) {
+    if (all.length > 0) log.info(`${path}: goes on with other settings than it began with:\n  ${all.join("\n  ")}`);
+  } else {
     throw new UsageError(`${path} holds a run with other settings:\n  ${differences.slice(0, 8).join("\n  ")}`, {
       mend: "Give another --out folder for the new run, or the old settings to go on with the old one.",
     });

@@ -7,6 +7,7 @@ import { z } from "zod";
 const count = z.number().int().positive();
 const positive = z.number().positive();
 
+/** Checks the settings of a run, and fills in what is left open. */
 export const trainSettingsSchema = z.object({
   /**
    * Images that pass through the towers of each process at once, see cached-gradients.ts: less memory for one more forward pass, the same

@@ -191,8 +191,8 @@ describe("a run that survives", () => {
       const [best, minutes, plain] = ["best", "minutes", "unwatched"].map((name) => `${name}-${ranks}`) as [string, string, string];
       await runs.finished(plain, ["training.steps=12", "training.checkpointEvery=100"], { ranks });
       for (const colour of colours) {
-        mkdirSync(join(dataset, colour), { recursive: true });
-        writeFileSync(join(dataset, colour, "a.png"), await plainPicture(colour, 30, 30));
+        mkdirSync(join(dataset, "validation", colour), { recursive: true });
+        writeFileSync(join(dataset, "validation", colour, "a.png"), await plainPicture(colour, 30, 30));
       }
       const settings = [
         "training.steps=12",
@@ -200,7 +200,7 @@ describe("a run that survives", () => {
         "training.keepCheckpoints=1",
         "training.keepBest=val/zero-shot-top1",
       ];
-      const flags = ["--evaluate", dataset, "--evaluate-every", "3"];
+      const flags = ["--evaluate", dataset, "--evaluate-split", "validation", "--evaluate-every", "3"];
       await runs.finished(best, settings, { flags, ranks });
       const measured = runs.events(best, "evaluation").map(({ step, ...measures }) => ({
         step,

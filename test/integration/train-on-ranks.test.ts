@@ -104,7 +104,7 @@ describe("training by several processes", { skip: withoutGloo() }, () => {
     assert.equal(uneven.code, 2, uneven.stderr);
     assert.match(uneven.stderr, /A batch of 8 can't be shared evenly by 3 processes/);
     assert.match(uneven.stderr, /training\.batchSize=9/);
-    const other = await runLaclip(["launch", "--processes", "2", "--", "tokenize", "a"]);
+    const other = await runLaclip(["launch", "--processes", "2", "tokenize", "--json", "a"]);
     assert.equal(other.code, 2);
     assert.match(other.stderr, /can't run "tokenize" in several processes/);
   });

@@ -111,6 +111,12 @@ describe("training", () => {
     assert.equal(code, 2);
     assert.match(stderr, /recipe\.optimizer\.peakLr: 0\.001 there, 0\.5 now/);
     assert.equal(runs.weights("same-a"), runs.weights("same-b"), "nothing was changed");
+    const printed = await laclip("train", join(root, "same-a", "config.json"), "--data", "none", "--out", "none", "--print-recipe");
+    assert.equal(printed.code, 0, printed.stderr);
+    assert.equal((JSON.parse(printed.stdout) as { training: { steps: number } }).training.steps, 5, "a run's settings are a recipe again");
+    const logged = await laclip(...trainArguments("same-a", "training.steps=5", "training.logEvery=2"));
+    assert.equal(logged.code, 0, logged.stderr);
+    assert.match(logged.stderr, /than it began with:\n  recipe\.training\.logEvery: \d+ there, 2 now/);
   });
 
   test("LaCLIP trains on rewrites joined by id, notices their absence and those of another data set", async () => {

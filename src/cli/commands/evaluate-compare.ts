@@ -31,10 +31,10 @@ async function run(first: string, second: string, { json, ...options }: CompareF
   const comparisons = await compareResults(readResults([first]), readResults([second]), options);
   if (json) return print(comparisons);
   for (const { dataset, task, reason } of comparisons.impossible) log.warn(`${dataset}, ${taskTitle(task)}: not compared: ${reason}`);
-  print(describe(comparisons));
+  print(`first   ${first}\nsecond  ${second}\n${describe(comparisons, options.resamples)}`);
 }
 
-function describe({ comparisons }: Comparisons): string {
+function describe({ comparisons }: Comparisons, resamples: number): string {
   const lines = comparisons.map((one) => {
     const { dataset, task, metric, items, unmatched, first, second, difference, differences } = one;
     const left = unmatched > 0 ? `, ${unmatched} that only one has left out` : "";
@@ -42,15 +42,18 @@ function describe({ comparisons }: Comparisons): string {
       `${dataset}, ${taskTitle(task)}, ${metricTitle(metric)} (${items} items of both${left})`,
       `  first ${percent(first.value)} (${percent(first.low)} to ${percent(first.high)}), second ${percent(second.value)} (${percent(second.low)} to ${percent(second.high)})`,
       `  difference ${signedPoints(difference.value)} points, 95 % interval ${signedPoints(difference.low)} to ${signedPoints(difference.high)}`,
-      `  ${chance(one, comparisons.length)}`,
+      `  ${chance(one, comparisons.length, resamples)}`,
       ...(differences.length > 0 ? [`  measured in different ways: ${differences.join("; ")}`] : []),
     ].join("\n");
   });
   return lines.join("\n");
 }
 
-function chance({ p, adjustedP, test, onlyFirst, onlySecond }: ResultComparison, comparisons: number): string {
-  const which = test === "mcnemar-exact" ? "exact McNemar test" : "paired bootstrap";
+function chance({ p, adjustedP, test, onlyFirst, onlySecond }: ResultComparison, comparisons: number, resamples: number): string {
+  const which =
+    test === "mcnemar-exact"
+      ? "exact McNemar test"
+      : `paired bootstrap of ${resamples} resamples, which can show no less than ${rounded(2 / (resamples + 1))}`;
   const items = onlyFirst === undefined ? "" : `; right in the first alone ${onlyFirst}, in the second alone ${onlySecond}`;
   const raised = comparisons > 1 ? `, ${rounded(adjustedP)} with all ${comparisons} comparisons in mind (Holm)` : "";
   return `p ${rounded(p)}${raised}, ${which}${items}: ${adjustedP < 0.05 ? "more than chance" : "chance alone may explain it"}`;

@@ -75,7 +75,7 @@ async function run(flags: ZeroShotFlags): Promise<void> {
     const dataset = await openEvaluationDataset(flags.dataset, { ...flags, protocol, splits: [flags.split] });
     const items = splitItems(dataset, flags.split);
     for (const problem of dataset.checked.problems) log.warn(`${dataset.title}: ${problem}`);
-    tellWords(model, dataset);
+    tellWords(model, dataset, { ...flags, protocol });
     const { batchSize, maxSkipped: maximumSkipped, split } = flags;
     const store = featureStore(flags);
     const signal = interruptSignal("stopping; features that were made are kept");
@@ -116,12 +116,20 @@ async function run(flags: ZeroShotFlags): Promise<void> {
 }
 
 /** Names, prompts and normalisation are half of a zero-shot number, and differ between papers. */
-function tellWords(model: EvaluatedModel, { words, templates }: EvaluationDataset): void {
+function tellWords(
+  model: EvaluatedModel,
+  dataset: EvaluationDataset,
+  given: Pick<ZeroShotFlags, "classes" | "templates" | "protocol">,
+): void {
+  const { words, templates } = dataset;
   const { normalisation } = preparationProtocol(model);
-  const whose = words === "own" ? "the data set's own" : `of the protocol ${words}`;
-  log.info(
-    `Names and prompts are ${whose} (${templates.length} ${templates.length === 1 ? "prompt" : "prompts"}); pixels are normalised as the model says (${normalisation}).`,
-  );
+  const others = words === "own" && !dataset.published ? "the data set's own" : `of the protocol ${given.protocol}`;
+  const prompts = `${templates.length} ${templates.length === 1 ? "prompt" : "prompts"}`;
+  const which =
+    given.classes === undefined && given.templates === undefined
+      ? `Names and prompts are ${others} (${prompts})`
+      : `Names are ${given.classes === undefined ? others : `those of ${given.classes}`}, prompts ${given.templates === undefined ? others : `those of ${given.templates}`} (${prompts})`;
+  log.info(`${which}; pixels are normalised as the model says (${normalisation}).`);
   const protocol = protocolNames.find((name) => name === words);
   if (protocol !== undefined && !normalisationFits(model.preprocessing, protocol)) {
     log.warn(

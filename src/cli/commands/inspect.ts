@@ -38,7 +38,7 @@ function dataCommand(): Command {
     )
     .option("--images <folder>", "folder that image paths are relative to (default: the table's folder)")
     .option("--rewrites <folder>", "rewrites folder: how it fits, and its texts beside the samples")
-    .option("--html <file>", "also write a page with plots and a contact sheet, one file that loads nothing")
+    .option("--html <file>", "write a page with plots and a contact sheet in place of the text, one file that loads nothing")
     .option("--sample <count>", "most images that are decoded, drawn by chance", parseWhole(1), 2000)
     .option("--show <count>", "samples to show (default: 5, on a page 40)", parseWhole(0))
     .option("--seed <number>", "another one draws other images and samples", parseWhole(0), 0)

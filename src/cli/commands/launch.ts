@@ -39,7 +39,8 @@ interface Ended {
 
 export function launchCommand(): Command {
   const launch = command("launch")
-    .argument("<command...>", `after --, the command (${launchable.join(", ")}) with its flags`)
+    .passThroughOptions()
+    .argument("<command...>", `behind the flags of launch, the command (${launchable.join(", ")}) with its flags`)
     .requiredOption("--processes <count>", "how many; on GPUs, one for each", parseWhole(1))
     .option("--logs <folder>", "where each rank's lines are kept (default: `logs` in the run folder)")
     .action(async (words: string[], flags: LaunchFlags) => {
@@ -153,6 +154,7 @@ class Launch {
     log.error(
       `rank ${failed.rank} ${inWords(failed)}${lines.length > 0 ? `. Its last lines:\n${lines.map((line) => `  ${line}`).join("\n")}` : "."}`,
     );
+    if (failed.signal !== null) log.info("The same command goes on from the newest checkpoint.");
     return failed.code ?? 128 + constants.signals[failed.signal ?? "SIGKILL"];
   }
 

@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { originalSource, sourceOfKey } from "../../data/index.ts";
 import { ProcessGroup, findPlace } from "../../distributed/index.ts";
-import { openRetrievalDataset } from "../../evaluation/index.ts";
+import { type SplitName, openEvaluationDataset, openRetrievalDataset, protocolOf, splitNames } from "../../evaluation/index.ts";
 import { setImageThreads } from "../../images/index.ts";
 import type { Tower } from "../../models/index.ts";
 import {
@@ -44,6 +44,7 @@ interface TrainFlags {
   otherCaptions?: boolean;
   evaluate?: string;
   evaluateEvery: number;
+  evaluateSplit: SplitName;
   evaluateClasses?: string;
   evaluateRetrieval?: string;
   stallMinutes: number;
@@ -88,9 +89,10 @@ export function trainCommand(): Command {
     .option("--min-matched <share>", "share of samples that must have a rewrite", parseShare, 0.99)
     .option("--other-captions", "join rewrites by ids that are mere numbers although the captions are not those that were rewritten")
     .option(
-      "--evaluate <folder>",
-      "score the model while it trains: zero-shot classification of a folder for each class, with images inside",
+      "--evaluate <folder|table|name>",
+      "score the model while it trains: zero-shot classification of what `laclip evaluate zero-shot --dataset` takes; published sets are looked for below LACLIP_DATASETS",
     )
+    .addOption(new Option("--evaluate-split <name>", "whose images --evaluate classifies").choices(splitNames).default("test"))
     .option("--evaluate-every <steps>", "steps between evaluations; there is one at the end in any case", parseWhole(1), 500)
     .option("--evaluate-classes <file>", "names of the classes, as of `laclip evaluate zero-shot --classes`")
     .option(
@@ -140,8 +142,9 @@ async function run(recipeName: string, flags: TrainFlags): Promise<void> {
   }
   const evaluators = [];
   if (flags.evaluate !== undefined) {
-    const { evaluate: folder, evaluateEvery: everySteps, evaluateClasses: classes, maxSkipped: maximumSkipped } = flags;
-    evaluators.push(zeroShotEvaluator({ folder, everySteps, classes, maximumSkipped, device }));
+    const { evaluateEvery: everySteps, evaluateClasses: classes, evaluateSplit: split, maxSkipped: maximumSkipped } = flags;
+    const dataset = await openEvaluationDataset(flags.evaluate, { classes, protocol: protocolOf(recipe.images), splits: [split] });
+    evaluators.push(zeroShotEvaluator({ dataset, split, everySteps, maximumSkipped, device }));
   }
   if (flags.evaluateRetrieval !== undefined) {
     const dataset = await openRetrievalDataset(flags.evaluateRetrieval);

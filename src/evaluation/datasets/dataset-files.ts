@@ -43,7 +43,7 @@ export class DatasetFiles {
   problem(message: string, mend: string): void {
     if (!this.#incomplete) {
       throw new DataError(`${this.path}: ${message}`, {
-        mend: `${mend} Or take the copy as it is (--incomplete): then the result says what is wrong with it.`,
+        mend: `${mend} \`laclip evaluate\` takes the copy as it is with --incomplete: then the result says what is wrong with it.`,
       });
     }
     this.problems.push(message);
