@@ -101,6 +101,9 @@ function makeWithParents(path: string): void {
   }
 }
 
+/** Why something could not be written, by what was said of it. */
+const writeFailures = new WeakMap<object, { reason: unknown; path: string }>();
+
 /** A full disk, a missing permission, a file where a folder belongs: said so that the reader can act; other errors unchanged. */
 export function explainWriteFailure(error: unknown, path: string): unknown {
   const explained = explainedFailure(error, path);
