@@ -57,7 +57,7 @@ export function openLabelledFolder(folder: string, options: LabelledFolderOption
   }
   if (folders.every((name) => splitFolder.test(name) && holdsFoldersOnly(join(path, name)))) {
     throw new DataError(`${path}: its folders are splits (${folders.join(", ")}), not classes.`, {
-      mend: `Give one of them, such as ${join(folder, folders.find((name) => /^train/i.test(name)) ?? folders[0]!)}.`,
+      mend: `Give one of them, such as ${join(folder, folders.find((name) => /^train/i.test(name)) ?? folders[0]!)}. Classes that are called so need images that lie in their folders themselves.`,
     });
   }
   const below = folders.map((name) => ({ name, ...imagesBelow(join(path, name)) }));

@@ -93,6 +93,9 @@ describe("recipes", () => {
         error.message.startsWith("--set objective.denominator=joint: the recipe names no objective") &&
         error.mend!.endsWith("name=multi-text or --set objective.name=slip."),
     );
+    assert.throws(() => applySettings(emojiClip, ["objective.denominator=joint", "objective.share=0.1"]), {
+      mend: /^None has all of these/,
+    });
     assert.throws(() => applySettings(emojiClip, ["objective.name=clap"]), /objective/);
     assert.throws(() => objectiveOf(applySettings(emojiClip, ["objective.name=sigmoid"])), /learns a bias, and the model has none/);
     const slip = applySettings(emojiClip, ['objective={"name": "slip", "scale": 1, "temperature": 0.1}']);

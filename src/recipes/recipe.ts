@@ -204,7 +204,12 @@ function refuseNameless(objective: unknown, settings: readonly string[]): void {
   const fitting = objectiveSchema.options.filter(({ shape }) => given.every((key) => key in shape)).map(({ shape }) => shape.name.value);
   throw new UsageError(
     `--set ${settings.filter((setting) => setting.startsWith("objective")).join(" --set ")}: the recipe names no objective whose setting that could be.`,
-    { mend: `Name it too: ${fitting.map((name) => `--set objective.name=${name}`).join(" or ")}.` },
+    {
+      mend:
+        fitting.length > 0
+          ? `Name it too: ${fitting.map((name) => `--set objective.name=${name}`).join(" or ")}.`
+          : "None has all of these. docs/training.md lists them with their settings.",
+    },
   );
 }
 

@@ -161,12 +161,13 @@ async function beginModel(
   return { model, initialWeights };
 }
 
-/** Settings that a run may go on with others of: what it says and keeps. How a step is split rounds otherwise, which `StepSplits` tells. */
+/**
+ * Settings that a run may go on with others of: what it says, and what it keeps. Not `checkpointEvery`, by which roll-backs find their way. How
+ * a step is split rounds otherwise, which `StepSplits` tells.
+ */
 const mayChange = [
   "recipe.description",
-  ...["logEvery", "checkpointEvery", "checkpointMinutes", "keepCheckpoints", "peakTflops", "microBatch", "recomputeBlocks"].map(
-    (name) => `recipe.training.${name}`,
-  ),
+  ...["logEvery", "checkpointMinutes", "keepCheckpoints", "microBatch", "recomputeBlocks"].map((name) => `recipe.training.${name}`),
 ];
 
 /** @param facts what the run is known by again, beside recipe and model @throws UsageError when the folder holds another run */

@@ -22,8 +22,8 @@ export interface JsonLine {
 
 /** How lines are read that can't be. */
 export interface JsonLinesOptions {
-  /** What to do about a line that can't be read. */
-  mend: string;
+  /** What to do about a line that can't be read, where it is thrown. */
+  mend?: string;
   /** What becomes of damaged lines: the first is thrown, or they are among the others, each with its `error`. Default "throw". */
   damaged?: "throw" | "mark";
 }
@@ -95,7 +95,10 @@ class LineParser {
 
   #damaged({ number, text, reason }: { number: number; text: string; reason: Error }): JsonLine {
     const { mend, damaged = "throw" } = this.#options;
-    const error = new DataError(`${this.#path}: line ${number} is not valid JSON (${reason.message}).`, { mend, cause: reason });
+    const error = new DataError(`${this.#path}: line ${number} is not valid JSON (${reason.message}).`, {
+      ...(mend === undefined ? {} : { mend }),
+      cause: reason,
+    });
     if (damaged === "throw") throw error;
     return { number, text, value: undefined, error };
   }

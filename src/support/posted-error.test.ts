@@ -21,6 +21,11 @@ function told({ name, message, mend, exitCode }: LaclipError): object {
   return { name, message, mend, exitCode };
 }
 
+test("a class that another room has made of one comes over as that", () => {
+  class Busy extends errors.DataError {}
+  assert.equal((fromPosted(toPosted(new Busy("held"))) as LaclipError).exitCode, errors.exitCodes.data);
+});
+
 test("a defect comes over as one, with the stack of its thread", () => {
   const before = new TypeError("x is not a function");
   const after = fromPosted(structuredClone(toPosted(before)));

@@ -28,8 +28,13 @@ const kinds = { DataError, DivergedError, EndpointError, InterruptedError, Model
 /** For `postMessage`. */
 export function toPosted(error: unknown): PostedError {
   const expected = LaclipError.is(error);
-  const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
-  return { name, message, stack, expected, mend: expected ? error.mend : undefined };
+  const { message, stack } = error instanceof Error ? error : new Error(String(error));
+  return { name: classOf(error), message, stack, expected, mend: expected ? error.mend : undefined };
+}
+
+/** Of classes that further ones were made of elsewhere, the one that is known here. */
+function classOf(error: unknown): string {
+  return Object.entries(kinds).find(([, Kind]) => error instanceof Kind)?.[0] ?? (error as Partial<Error> | undefined)?.name ?? "Error";
 }
 
 /** The error again, of the class that it had; one that is a defect of the program keeps the stack of its thread. */

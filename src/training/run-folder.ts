@@ -226,7 +226,9 @@ function keepConfig(path: string, text: string, free: readonly string[]): void {
   const isFree = (difference: string): boolean => free.some((setting) => difference.startsWith(`${setting}:`));
   const differences = all.filter((difference) => !isFree(difference));
   if (differences.length === 0) {
-    if (all.length > 0) log.info(`${path}: goes on with other settings than it began with:\n  ${all.join("\n  ")}`);
+    if (all.length === 0) return;
+    log.info(`${path}: goes on with other settings than before:\n  ${all.join("\n  ")}`);
+    writeFileAtomic(file, text);
   } else {
     throw new UsageError(`${path} holds a run with other settings:\n  ${differences.slice(0, 8).join("\n  ")}`, {
       mend: "Give another --out folder for the new run, or the old settings to go on with the old one.",
@@ -245,7 +247,7 @@ export function readEvents(path: string): RunEvent[] {
 /** The lines of a file of events; `event` is undefined in damaged ones. */
 function eventLines(path: string): { text: string; event: RunEvent | undefined }[] {
   if (!existsSync(path)) return [];
-  const { lines } = readJsonLines(path, "file of events", { mend: "Remove that line.", damaged: "mark" });
+  const { lines } = readJsonLines(path, "file of events", { damaged: "mark" });
   return lines.map(({ number, text, value }) => {
     if (isEvent(value)) return { text, event: value };
     warnOnce(`damaged ${path} ${number}`, `${path}: line ${number} is no event; it is passed over.`);

@@ -3,7 +3,7 @@
  *
  * Every rank calls `save` at the same steps, since all compare their weights; the first alone writes.
  */
-import { log } from "../support/index.ts";
+import { LaclipError, log } from "../support/index.ts";
 import type { CheckpointJob } from "./checkpoint-files.ts";
 import { CheckpointWriter } from "./checkpoint-writer.ts";
 import { canBeSaved, copyCheckpoint, pruneCheckpoints } from "./checkpoints.ts";
@@ -73,8 +73,10 @@ export class RunSaving {
     const written = this.#write({ ...job, faults }, step, { pause, started });
     this.#writing = written.catch((error: unknown) => {
       if (this.#savedStep === step) this.#savedStep = undefined;
-      run.record("checkpoint failed", step, { reason: (error as Error).message });
-      if (!wait) log.warn(`The checkpoint of step ${step} could not be written; training goes on. ${(error as Error).message}`);
+      // Of a defect the stack is what helps to find it.
+      const reason = LaclipError.is(error) ? error.message : ((error as Error).stack ?? String(error));
+      run.record("checkpoint failed", step, { reason });
+      if (!wait) log.warn(`The checkpoint of step ${step} could not be written; training goes on. ${reason}`);
     });
     if (!wait) return true;
     await written;

@@ -1,6 +1,6 @@
 /** `laclip evaluate zero-shot`: a model folder and a data set go in, and CLIP_benchmark's numbers come out. */
 import { type Command, Option } from "commander";
-import { type ProtocolName, protocolNames } from "../../data/index.ts";
+import { type ProtocolName, areWordNetNumbers, protocolNames } from "../../data/index.ts";
 import {
   type ClassScore,
   type ClassifiedItem,
@@ -123,7 +123,8 @@ function tellWords(
 ): void {
   const { words, templates } = dataset;
   const { normalisation } = preparationProtocol(model);
-  const others = words === "own" && !dataset.published ? "the data set's own" : `of the protocol ${given.protocol}`;
+  const listed = words !== "own" || dataset.published || areWordNetNumbers(dataset.classes);
+  const others = listed ? `of the protocol ${given.protocol}` : "the data set's own";
   const prompts = `${templates.length} ${templates.length === 1 ? "prompt" : "prompts"}`;
   const which =
     given.classes === undefined && given.templates === undefined

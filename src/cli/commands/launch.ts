@@ -154,7 +154,7 @@ class Launch {
     log.error(
       `rank ${failed.rank} ${inWords(failed)}${lines.length > 0 ? `. Its last lines:\n${lines.map((line) => `  ${line}`).join("\n")}` : "."}`,
     );
-    if (failed.signal !== null) log.info("The same command goes on from the newest checkpoint.");
+    if (failed.signal !== null) log.info("The same command goes on from the newest checkpoint, where there is one.");
     return failed.code ?? 128 + constants.signals[failed.signal ?? "SIGKILL"];
   }
 

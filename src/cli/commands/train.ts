@@ -17,7 +17,7 @@ import {
   smoke,
   zeroShotEvaluator,
 } from "../../recipes/index.ts";
-import { InterruptedError, UsageError, formatDuration, log, setLogLevel } from "../../support/index.ts";
+import { InterruptedError, LaclipError, UsageError, formatDuration, fromPosted, log, setLogLevel, toPosted } from "../../support/index.ts";
 import { deviceName, worksAside } from "../../torch/index.ts";
 import { command, examples, print } from "../command.ts";
 import { deviceFlag, deviceOfFlag } from "../device-option.ts";
@@ -58,7 +58,7 @@ interface TrainFlags {
 
 export function trainCommand(): Command {
   const train = command("train")
-    .argument("<recipe>", `a name (${Object.keys(recipes).join(", ")}) or a JSON file`)
+    .argument("<recipe>", `a name (${Object.keys(recipes).join(", ")}) or a JSON file, also the config.json of a run`)
     .requiredOption(
       "--data <file>",
       "table of captions (csv, tsv, jsonl, parquet), a folder that holds captions.csv, RedCaps' folder, or tars: a folder, a pattern such as 'shards/{00000..00012}.tar', addresses",
@@ -90,7 +90,7 @@ export function trainCommand(): Command {
     .option("--other-captions", "join rewrites by ids that are mere numbers although the captions are not those that were rewritten")
     .option(
       "--evaluate <folder|table|name>",
-      "score the model while it trains: zero-shot classification of what `laclip evaluate zero-shot --dataset` takes; published sets are looked for below LACLIP_DATASETS",
+      "score the model while it trains: zero-shot classification of images by class in folders or a table, or of a published set below LACLIP_DATASETS",
     )
     .addOption(new Option("--evaluate-split <name>", "whose images --evaluate classifies").choices(splitNames).default("test"))
     .option("--evaluate-every <steps>", "steps between evaluations; there is one at the end in any case", parseWhole(1), 500)
@@ -143,7 +143,11 @@ async function run(recipeName: string, flags: TrainFlags): Promise<void> {
   const evaluators = [];
   if (flags.evaluate !== undefined) {
     const { evaluateEvery: everySteps, evaluateClasses: classes, evaluateSplit: split, maxSkipped: maximumSkipped } = flags;
-    const dataset = await openEvaluationDataset(flags.evaluate, { classes, protocol: protocolOf(recipe.images), splits: [split] });
+    const opening = openEvaluationDataset(flags.evaluate, { classes, protocol: protocolOf(recipe.images), splits: [split] });
+    const dataset = await opening.catch((error: unknown) => {
+      throw inFlagsOfTrain(error);
+    });
+    log.info(`Scored along the way: ${dataset.path}, ${split}, ${dataset.splits[split]?.length ?? 0} images.`);
     evaluators.push(zeroShotEvaluator({ dataset, split, everySteps, maximumSkipped, device }));
   }
   if (flags.evaluateRetrieval !== undefined) {
@@ -185,6 +189,17 @@ async function run(recipeName: string, flags: TrainFlags): Promise<void> {
   log.info(alreadyFinished ? `${flags.out}: this run is finished already.` : `Trained ${steps} steps in ${formatDuration(seconds)}.`);
   log.info(`Model: ${result.run.model}`);
   if (flags.json) print({ run: result.run.path, model: result.run.model, steps, seconds, alreadyFinished, skipped });
+}
+
+/** Advice about a data set names flags of `laclip evaluate`; a run calls some of them otherwise, and lacks the others. */
+function inFlagsOfTrain(error: unknown): unknown {
+  if (!LaclipError.is(error) || error.mend === undefined || !/--(split|classes|root|image-column|label-column)\b/.test(error.mend))
+    return error;
+  const mend = error.mend
+    .replace(/--(split|classes)\b/g, "--evaluate-$1")
+    .replace("Give it with --root DIR, or set LACLIP_DATASETS.", "Set LACLIP_DATASETS.")
+    .replace(/Name it with --(image|label)-column\./, "Call it so: a run has no flag for that.");
+  return fromPosted({ ...toPosted(error), mend });
 }
 
 function initialOf({ initFrom: folder, initOnly: only, smoke: small }: TrainFlags): InitialModel | undefined {

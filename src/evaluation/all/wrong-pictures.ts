@@ -84,7 +84,7 @@ export async function writeWrongPictures(
 export function readWrongPictures({ path }: StoredResult): WrongPicture[] {
   const file = path.replace(/\.json$/, ending);
   if (!existsSync(file)) return [];
-  const { lines } = readJsonLines(file, "file of pictures", { mend: "Evaluate again.", damaged: "mark" });
+  const { lines } = readJsonLines(file, "file of pictures", { damaged: "mark" });
   return lines.flatMap(({ value }) => {
     const picture = pictureSchema.safeParse(value);
     return picture.success ? [picture.data] : [];

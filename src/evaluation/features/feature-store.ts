@@ -154,7 +154,7 @@ async function soundLines(entry: string, tell: (complaint: string) => void): Pro
   const path = join(entry, "chunks.jsonl");
   if (!existsSync(path)) return [];
   // A damaged line costs the time of its chunk, and must not cost more.
-  const { lines } = readJsonLines(path, "list of chunks", { mend: "Remove that line.", damaged: "mark" });
+  const { lines } = readJsonLines(path, "list of chunks", { damaged: "mark" });
   const known = lines.flatMap(({ number, value }) => {
     const line = chunkSchema.safeParse(value);
     if (line.success) return [line.data];

@@ -19,4 +19,9 @@ test("the smallest usable model file is found, below any folder", (t) => {
   symlinkSync("circle.gguf", join(folder, "circle.gguf")); // can't be read, not even by root
   assert.equal(findModelFile([join(folder, "missing"), folder], 1000), join(folder, "owner", "repository", "small.gguf"));
   assert.equal(findModelFile([folder], 10_000), undefined);
+  // A folder that is a link, and one that leads back up.
+  mkdirSync(join(folder, "links"));
+  symlinkSync(join(folder, "owner"), join(folder, "links", "elsewhere"));
+  symlinkSync(join(folder, "links"), join(folder, "links", "around"));
+  assert.equal(findModelFile([join(folder, "links")], 1000), join(folder, "links", "elsewhere", "repository", "small.gguf"));
 });

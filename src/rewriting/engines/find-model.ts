@@ -1,5 +1,5 @@
 /** Model files that other programs have left on this machine. */
-import { readdirSync, statSync } from "node:fs";
+import { readdirSync, realpathSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 
@@ -32,11 +32,14 @@ export function findModelFile(where: readonly string[] = folders(), least = leas
   return found.toSorted((a, b) => a.bytes - b.bytes)[0]?.path;
 }
 
-/** The files of a folder at any depth. The folders are other programs', so what can't be read is passed over. */
-function* filesBelow(folder: string): Generator<string> {
-  for (const entry of orElse(() => readdirSync(folder, { withFileTypes: true }), [])) {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) yield* filesBelow(path);
+/** The files of a folder at any depth, links followed. The folders are other programs', so what can't be read is passed over. */
+function* filesBelow(folder: string, seen = new Set<string>()): Generator<string> {
+  const real = orElse(() => realpathSync(folder), folder);
+  if (seen.has(real)) return;
+  seen.add(real);
+  for (const name of orElse(() => readdirSync(folder), [])) {
+    const path = join(folder, name);
+    if (orElse(() => statSync(path).isDirectory(), false)) yield* filesBelow(path, seen);
     else yield path;
   }
 }
