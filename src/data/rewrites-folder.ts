@@ -194,7 +194,7 @@ export class RewritesFolder {
       `${this.path}: these rewrites belong to another data set: they were made for "${own.name}" (${own.count} captions, fingerprint ${own.hash.slice(0, 12)}), ` +
         `not for ${dataset} (${fingerprint.count} captions, fingerprint ${fingerprint.hash.slice(0, 12)}).`,
       {
-        mend: "Give the rewrites folder of this data set, or the captions file that the rewrites were made from (same ids, same captions; the order of rows does not matter).",
+        mend: "Give the rewrites folder of this data set, or the captions file that the rewrites were made from (same ids and captions, from the same columns; the order of rows does not matter).",
       },
     );
   }

@@ -7,7 +7,7 @@
  */
 import { isUsable } from "../../data/index.ts";
 import type { Rewrite, RewriteSource, RewritesFolder } from "../../data/index.ts";
-import { DataError, Progress } from "../../support/index.ts";
+import { Progress } from "../../support/index.ts";
 import { contextLength } from "../../text/index.ts";
 import { CaptionSample, Few, placeOf } from "../checks/caption-sample.ts";
 import type { CaptionRow, CaptionsInput } from "../captions/captions-input.ts";
@@ -122,11 +122,12 @@ const longestShown = 96;
 const [leastFit, mostFit, fitStep] = [-1, 1, 0.01];
 
 /**
- * Reads a folder once, and its captions once where they are given.
+ * Reads a folder once, and its captions twice where they are given: once to know them.
  * @throws DataError when a part is damaged, or the captions are not those that were rewritten
  */
 export async function rewritesStatistics(folder: RewritesFolder, options: StatisticsOptions = {}): Promise<RewritesStatistics> {
   const { captions, examples = 3, sample: size = 20_000, seed = 0 } = options;
+  if (captions) folder.assertMadeFor((await captions.survey()).fingerprint, captions.path);
   const { dataset, sources, shard } = folder.manifest;
   const planned = shard ? shard.to - shard.from : dataset.count;
   const table = new Map(Object.entries(sources).map(([source, made]) => [source, emptyStatistics(source, made)]));
@@ -169,7 +170,7 @@ export async function rewritesStatistics(folder: RewritesFolder, options: Statis
   }
   progress.finish();
   const chosen: StatisticsExample[] = [...shown.values(), ...worst.values()].flatMap((few) => few.values);
-  const known = captions && (await captionsOf(captions, [...sample.captions().map(([id]) => id), ...chosen.map(({ id }) => id)], folder));
+  const known = captions && (await captionsOf(captions, [...sample.captions().map(([id]) => id), ...chosen.map(({ id }) => id)]));
   for (const example of chosen) {
     const caption = known?.get(example.id)?.caption;
     if (caption !== undefined) example.caption = caption;
@@ -229,16 +230,10 @@ function addFit(entry: SourceStatistics, fit: number): void {
 }
 
 /** The captions of these ids. */
-async function captionsOf(captions: CaptionsInput, ids: readonly string[], { path }: RewritesFolder): Promise<Map<string, CaptionRow>> {
+async function captionsOf(captions: CaptionsInput, ids: readonly string[]): Promise<Map<string, CaptionRow>> {
   const wanted = new Set(ids);
   const found = new Map<string, CaptionRow>();
   for await (const batch of captions.rows()) for (const row of batch) if (wanted.has(row.id) && !found.has(row.id)) found.set(row.id, row);
-  if (wanted.size > 0 && found.size === 0) {
-    throw new DataError(
-      `${captions.path}: none of its captions has a rewrite in ${path}: ids there are like ${JSON.stringify(ids[0])}, here they come from ${captions.idFrom}.`,
-      { mend: "Give the captions file that the rewrites were made from, and the same --id-column if one was named." },
-    );
-  }
   return found;
 }
 
