@@ -3,7 +3,7 @@
  *
  * Nothing is thrown for what is wrong with the folder's contents. It is listed, so that one look tells all of it.
  */
-import { BitSet, HashedKeys, isRewritesFolder, isUsable, readManifest, readSegment, segments } from "../../data/index.ts";
+import { BitSet, HashedKeys, RewritesFolder, isRewritesFolder, isUsable, readManifest, readSegment, segments } from "../../data/index.ts";
 import type { Rewrite, RewritesManifest } from "../../data/index.ts";
 import { LaclipError } from "../../support/index.ts";
 import type { CaptionsInput } from "../captions/captions-input.ts";
@@ -45,21 +45,17 @@ const toldOfAKind = 5;
 /**
  * Reads everything in a folder and says what is wrong with it.
  * @param path a rewrites folder, or a folder of shards
- * @throws DataError when it is neither, or the captions can't be read
+ * @throws DataError when it is neither, or the captions can't be read or are not those that were rewritten
  */
 export async function verifyRewrites(path: string, { captions }: VerifyOptions = {}): Promise<VerifyReport> {
   const shards = isRewritesFolder(path) ? undefined : openShards([path]);
   const folders: readonly Looked[] = shards ?? [{ path, manifest: readManifest(path) }];
   const survey = await captions?.survey();
   const look = new Look(folders, survey?.numbers);
-  const { dataset } = folders[0]!.manifest;
-  if (survey && (survey.fingerprint.hash !== dataset.hash || survey.fingerprint.count !== dataset.count)) {
-    const words = ({ count, hash }: { count: number; hash: string }): string => `${count}, fingerprint ${hash.slice(0, 12)}`;
-    look.fault(
-      "other captions",
-      `${captions!.path}: other captions (${words(survey.fingerprint)}) than those that were rewritten (${words(dataset)}).`,
-    );
-  }
+  const { manifest } = folders[0]!;
+  // Held against others, rewrites that are there would be called missing.
+  if (survey) new RewritesFolder(path, manifest).assertMadeFor(survey.fingerprint, captions!.path);
+  const { dataset } = manifest;
   if (shards) {
     const { mismatches, missing } = faultsOf(shards);
     for (const fault of mismatches) look.fault("mismatch", fault);
