@@ -8,7 +8,7 @@ import { captionKey } from "../../data/index.ts";
 import type { Rewrite, RewritesFolder } from "../../data/index.ts";
 import { TextFile, csvLine, tableColumns, writeText } from "../../formats/index.ts";
 import { beginningOf, makeFolder, refuseToReplace } from "../../support/index.ts";
-import { withAlignedRewrites } from "./aligned-rewrites.ts";
+import { countSources, warnOfRepeats, withAlignedRewrites } from "./aligned-rewrites.ts";
 import type { AlignOptions } from "./aligned-rewrites.ts";
 
 /** The first line of the csv. */
@@ -29,14 +29,17 @@ export async function exportRows(
 ): Promise<number> {
   const write = async (put: (text: string) => Promise<void>): Promise<number> => {
     let rows = 0;
+    const counts = new Map<string, number>();
     // Put before the first rows: of what can't be read, a heading would look like an export of nothing.
     let first = to === "csv" ? heading : "";
     for await (const batch of folder.read(sources ? { sources } : {})) {
       await put(first + batch.map((rewrite) => (to === "csv" ? csvLine(fieldsOf(rewrite)) : `${JSON.stringify(rewrite)}\n`)).join(""));
       first = "";
       rows += batch.length;
+      countSources(batch, counts);
     }
     await put(first);
+    warnOfRepeats(folder, counts);
     return rows;
   };
   if (typeof out !== "string") return await write(async (text) => await writeText(out, text));

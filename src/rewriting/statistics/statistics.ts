@@ -13,7 +13,7 @@ import { CaptionSample, Few, placeOf } from "../checks/caption-sample.ts";
 import type { CaptionRow, CaptionsInput } from "../captions/captions-input.ts";
 import { CheckSubject, clipTokens } from "../checks/check-subject.ts";
 import { isMeasuring, rewriteChecks } from "../checks/check-table.ts";
-import { complaintsOn } from "./complaints.ts";
+import { complaintsOn, repeatsOf } from "./complaints.ts";
 import { normalise, wordsOf } from "../checks/content-words.ts";
 import { bleu, distinct, selfBleu } from "./diversity.ts";
 
@@ -183,7 +183,11 @@ export async function rewritesStatistics(folder: RewritesFolder, options: Statis
     entry.meanTokens /= Math.max(1, entry.rewrites);
     entry.meanWeight = entry.usable === 0 ? 1 : entry.meanWeight / entry.usable;
     entry.missing = Math.max(0, planned - entry.usable);
-    entry.complaints = complaintsOn({ ...entry, rejected: entry.rewrites - entry.usable });
+    const repeats = repeatsOf(folder.manifest, entry.source, entry.rewrites);
+    entry.complaints = [
+      ...(repeats === undefined ? [] : [repeats]),
+      ...complaintsOn({ ...entry, rejected: entry.rewrites - entry.usable }),
+    ];
   }
   measureSample(sample.captions(), table, known);
   return {
