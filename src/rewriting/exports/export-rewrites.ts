@@ -33,7 +33,14 @@ export async function exportRows(
     // Put before the first rows: of what can't be read, a heading would look like an export of nothing.
     let first = to === "csv" ? heading : "";
     for await (const batch of folder.read(sources ? { sources } : {})) {
-      await put(first + batch.map((rewrite) => (to === "csv" ? csvLine(fieldsOf(rewrite)) : `${JSON.stringify(rewrite)}\n`)).join(""));
+      await put(
+        first +
+          batch
+            .map((rewrite) =>
+              to === "csv" ? csvLine(fieldsOf(rewrite)) : `${JSON.stringify({ ...rewrite, weight: rewrite.weight ?? 1 })}\n`,
+            )
+            .join(""),
+      );
       first = "";
       rows += batch.length;
       countSources(batch, counts);
