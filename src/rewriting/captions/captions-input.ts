@@ -18,6 +18,7 @@ import {
   describeIds,
   findColumn,
   hashedId,
+  imageColumns,
   isAddress,
   isAnnotated,
   listShards,
@@ -25,6 +26,7 @@ import {
   openCaptionTable,
   readCaptionRows,
   shownShards,
+  urlColumns,
 } from "../../data/index.ts";
 import type { CaptionTable, FilePart, HeldImages } from "../../data/index.ts";
 import { tableColumns } from "../../formats/index.ts";
@@ -191,7 +193,9 @@ async function openTable(path: string, options: CaptionsOptions): Promise<Captio
     // A table of captions alone is enough for rewriting; its captions stand in for the ids that it lacks.
     const known = await tableColumns(path);
     const column = captionColumn ?? findColumn(known, captionColumns);
-    if (column === undefined || !known.includes(column)) throw error;
+    // Where there are ids, something else is wrong with them.
+    const hasIds = findColumn(known, ["id", ...imageColumns, ...urlColumns]) !== undefined;
+    if (hasIds || column === undefined || !known.includes(column)) throw error;
     return await openCaptionTable({ file: path, captionColumn: column, idColumn: `hash:${column}`, secondColumn });
   }
 }
