@@ -70,15 +70,20 @@ function mendQuotes(path: string, said: string): string {
     return "A field with a comma, a quote or a line break stands in quotes, and a quote in it is written twice.";
   return (
     "A field that begins with a quote ends with one, and a quote in it is written twice. If quotes in this file are part of its texts, write " +
-    `them so: \`perl -pe 's/"/""/g; s/[^\\t\\r\\n]+/"$&"/g' ${basename(path)} > mended.tsv\`.`
+    `them so: \`perl -pe 's/"/""/g; s/[^\\t\\r\\n]+/"$&"/g' ${inShell(path)} > mended.tsv\`.`
   );
+}
+
+/** A path as a shell has it. */
+function inShell(path: string): string {
+  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }
 
 async function jsonError(path: string, fault: JsonFault, cause: Error): Promise<DataError> {
   if (/byte order mark/i.test(fault.reason) && fault.record === 1) {
     const [unpack, pack] = /\.gz$/i.test(fault.file) ? ["zcat", " | gzip"] : ["cat", ""];
     return new DataError(`${fault.file}: this file begins with a byte order mark, which a file of JSON lines does not have.`, {
-      mend: `Write it without: \`${unpack} ${basename(fault.file)} | tail -c +4${pack} > mended-${basename(fault.file)}\`.`,
+      mend: `Write it without: \`${unpack} ${inShell(fault.file)} | tail -c +4${pack} > mended-${basename(fault.file)}\`.`,
       cause,
     });
   }
