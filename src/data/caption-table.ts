@@ -17,7 +17,7 @@ export const captionColumns: readonly string[] = ["caption", "title", "text"];
 /** Names tried for the image paths, likewise. */
 export const imageColumns: readonly string[] = ["image", "filepath", "path", "file", "file_name", "filename", "image_path"];
 /** Names tried for the addresses of images, likewise; hashed, they are ids where there is nothing better. */
-const urlColumns = ["url", "image_url"];
+export const urlColumns: readonly string[] = ["url", "image_url"];
 /** Extensions of the image files that can be decoded. */
 export const imageExtensions: ReadonlySet<string> = new Set([".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".avif"]);
 /** Tables looked for where a folder is given. */
@@ -101,6 +101,8 @@ export async function openCaptionTable(options: CaptionTableOptions): Promise<Ca
   const hashable = url ?? (held ? captionColumn : undefined);
   const hashColumns = hashed ?? ((imageColumn ?? idColumn) === undefined && hashable !== undefined ? [hashable] : undefined);
   if (captionColumn !== undefined && (imageColumn ?? idColumn ?? hashColumns) !== undefined) {
+    const chosen = [captionColumn, imageColumn, idColumn, ...(hashColumns ?? []), secondColumn].filter((name) => name !== undefined);
+    await refuseRepeated(file, chosen, known);
     const second = secondColumn === undefined ? {} : { secondColumn };
     return { file, header: true, imageColumn, captionColumn, idColumn, ...inside, ...(hashColumns ? { hashColumns } : {}), ...second };
   }
@@ -181,6 +183,33 @@ export function mendIds({ captionColumn }: CaptionTable): string {
 /** The column that has one of these names, in any case; the first name that there is. */
 export function findColumn(known: readonly string[], names: readonly string[]): string | undefined {
   return names.map((name) => known.find((column) => column.toLowerCase() === name)).find((column) => column !== undefined);
+}
+
+/**
+ * Which of two columns with one name is meant, in small letters or capitals, nobody can tell. The database calls the second `caption_1`,
+ * as a column may be called in the file: only its first line tells.
+ * @param known the columns as the database calls them
+ * @throws DataError when several columns have the name of one that is read
+ */
+async function refuseRepeated(file: string, chosen: readonly string[], known: readonly string[]): Promise<void> {
+  const format = tableFormat(file);
+  if (format !== "csv" && format !== "tsv") return;
+  const bare = new Set(known.flatMap((name) => (/_\d+$/.test(name) ? [name.replace(/_\d+$/, "").toLowerCase()] : [])));
+  if (!chosen.some((name) => bare.has(name.toLowerCase()))) return;
+  const names = await tableColumns(file, { header: false });
+  for await (const { rows, columns } of readTable(file, { columns: names, header: false })) {
+    if (rows === 0) return;
+    const first = names.map((name) => String(columns[name]![0]).replace(/^\ufeff/, ""));
+    for (const name of chosen) {
+      const alike = [...first.keys()].filter((i) => first[i]!.toLowerCase() === name.toLowerCase());
+      if (alike.length < 2) continue;
+      const places = alike.map((i) => `${i + 1} ("${first[i]}")`).join(" and ");
+      throw new DataError(`${file}: several columns are called "${name}": columns ${places} of its first line.`, {
+        mend: "Rename all but one of them in the first line.",
+      });
+    }
+    return;
+  }
 }
 
 /** The error for a table in which no column can be told to hold what is needed. */

@@ -9,7 +9,7 @@ import { readTextMasks } from "../formats/index.ts";
 import { BitSet } from "./bit-set.ts";
 import type { HashedKeys } from "./hashed-keys.ts";
 import { readLog } from "./rewrites-log.ts";
-import { logPath, partPath, segments } from "./rewrites-folder.ts";
+import { damagedPart, logPath, partPath, segments } from "./rewrites-folder.ts";
 
 /** Parts that are looked at together: a caption's rewrites by several sources lie near each other, and then its id is read once. */
 const partsAtOnce = 8;
@@ -73,12 +73,19 @@ export class FinishedRewrites {
 
   async #readParts(parts: readonly string[], sources: readonly string[]): Promise<void> {
     const sets = sources.map((source) => this.of(source)!);
-    for await (const { keys, masks } of readTextMasks(parts, { key: "id", column: "source", values: sources })) {
-      for (let i = 0; i < keys.length; i++) {
-        const number = this.#numbers.intern(keys[i]!);
-        for (let source = 0, mask = masks[i]!; mask > 0; source++, mask = Math.floor(mask / 2))
-          if (mask % 2 === 1) sets[source]!.add(number);
+    try {
+      for await (const { keys, masks } of readTextMasks(parts, { key: "id", column: "source", values: sources })) {
+        for (let i = 0; i < keys.length; i++) {
+          const number = this.#numbers.intern(keys[i]!);
+          for (let source = 0, mask = masks[i]!; mask > 0; source++, mask = Math.floor(mask / 2))
+            if (mask % 2 === 1) sets[source]!.add(number);
+        }
       }
+    } catch (error) {
+      if (parts.length === 1) throw damagedPart(parts[0]!, error);
+      // Read together, it is not said which of them it was.
+      for (const part of parts) await this.#readParts([part], sources);
+      throw error;
     }
   }
 }

@@ -14,7 +14,7 @@ import { basename, join } from "node:path";
 import { z } from "zod";
 import { readTable, tableColumns } from "../formats/index.ts";
 import type { ColumnType } from "../formats/index.ts";
-import { DataError, readJson } from "../support/index.ts";
+import { DataError, LaclipError, readText } from "../support/index.ts";
 import type { CaptionsFingerprint } from "./captions-fingerprint.ts";
 import { readLog } from "./rewrites-log.ts";
 
@@ -194,7 +194,7 @@ export class RewritesFolder {
       `${this.path}: these rewrites belong to another data set: they were made for "${own.name}" (${own.count} captions, fingerprint ${own.hash.slice(0, 12)}), ` +
         `not for ${dataset} (${fingerprint.count} captions, fingerprint ${fingerprint.hash.slice(0, 12)}).`,
       {
-        mend: "Give the rewrites folder of this data set, or the captions file that the rewrites were made from (same ids, same captions; the order of rows does not matter).",
+        mend: "Give the rewrites folder of this data set, or the captions file that the rewrites were made from (same ids and captions, from the same columns; the order of rows does not matter).",
       },
     );
   }
@@ -238,7 +238,7 @@ export function readManifest(path: string): RewritesManifest {
     throw new DataError(`${path}: this is no rewrites folder: it has no manifest.json.`, {
       mend: "Give a folder that `laclip rewrite` wrote.",
     });
-  const value = readJson(file, "manifest");
+  const value = readManifestFile(file);
   const found = manifestSchema.safeParse(value);
   if (found.success) return found.data;
   const { format, version } = (value ?? {}) as { format?: unknown; version?: unknown };
@@ -251,6 +251,21 @@ export function readManifest(path: string): RewritesManifest {
   throw new DataError(`${file}: this is not the manifest of a rewrites folder: ${issue.path.join(".") || "top level"}: ${issue.message}.`, {
     mend: "Give a folder that `laclip rewrite` wrote.",
   });
+}
+
+/** @throws DataError that says what to do where the file is there and no JSON */
+function readManifestFile(file: string): unknown {
+  const text = readText(file, "manifest");
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new DataError(`${file}: this manifest is not valid JSON (${(error as Error).message}).`, {
+      mend:
+        "Put a copy of it back. Without one, delete it and start the same `laclip rewrite` again, with the same captions and settings: " +
+        "it is written anew, and the rewrites stay.",
+      cause: error,
+    });
+  }
 }
 
 /** Numbers of a folder's segments, ascending; each is a part, a log, or (after a crash) both. */
@@ -288,6 +303,30 @@ export async function* readSegment(path: string, segment: string): AsyncGenerato
       if ((error as NodeJS.ErrnoException).code !== "ENOENT" || !existsSync(part)) throw error;
     }
   }
+  yield* readPart(part);
+}
+
+/** What tells nothing of a file's contents: it is whole for all we know, and must not be deleted. */
+const notOfContents = /Cannot open|Could not (?:read|open)|Permission denied|Too many open files|Out of Memory|no such file/i;
+
+/**
+ * The error of a part that can't be read, with what to do about it. One that is not of the file's contents is left as it is.
+ */
+export function damagedPart(part: string, error: unknown): unknown {
+  if (!LaclipError.is(error) || notOfContents.test(error.message)) return error;
+  const mend = `Delete ${part}, then start the same \`laclip rewrite\` again (or what else wrote the folder): it writes anew what is missing.`;
+  return new DataError(error.message, { mend, cause: error });
+}
+
+async function* readPart(part: string): AsyncGenerator<Rewrite[]> {
+  try {
+    yield* partRows(part);
+  } catch (error) {
+    throw damagedPart(part, error);
+  }
+}
+
+async function* partRows(part: string): AsyncGenerator<Rewrite[]> {
   // Folders of before rewrites were held against images lack these columns; where they are, they are empty unless somebody did.
   const { weight: _weight, fit: _fit, captionCosine: _cosine, captionWeight: _captionWeight, ...required } = rewriteColumns;
   const known = await tableColumns(part);

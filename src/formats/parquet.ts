@@ -1,4 +1,5 @@
 /** Tables written as parquet, zstd-compressed: beside their place, synced, renamed. */
+import { resolve } from "node:path";
 import type { DuckDBConnection } from "@duckdb/node-api";
 import { explainReadFailure, explainWriteFailure, replaceFile } from "../support/index.ts";
 import { glob, identifier, literal, withConnection } from "./table-database.ts";
@@ -91,11 +92,14 @@ export function explainDatabaseWriting(error: unknown, path: string): unknown {
   const explained = Object.assign(new Error(said), { code });
   // A query that writes reads other files, which may be what it has no permission for.
   const file = /file "([^"]+)"/.exec(said)?.[1];
-  return file === undefined || file.startsWith(path) ? explainWriteFailure(explained, path) : explainReadFailure(explained, file);
+  // It calls files by their whole path, with links followed, whatever it was given.
+  const isOwn = file === undefined || /could not write/i.test(said) || [path, resolve(path)].some((own) => file.startsWith(own));
+  return isOwn ? explainWriteFailure(explained, path) : explainReadFailure(explained, file);
 }
 
 const systemReasons = new Map([
   [/no space left on device|disk quota/i, "ENOSPC"],
+  [/file too large/i, "EFBIG"],
   [/read-only file system/i, "EROFS"],
   [/permission denied/i, "EACCES"],
 ]);

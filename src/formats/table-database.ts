@@ -1,4 +1,5 @@
 /** The database behind tables: one in memory for the process, loaded when the first table is touched; and its words for mistakes. */
+import { basename } from "node:path";
 import type { DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
 import { DataError, LaclipError } from "../support/index.ts";
 import { type JsonFault, findJsonLine, jsonFault } from "./json-line.ts";
@@ -43,7 +44,7 @@ export async function guarded<T>(path: string, work: () => Promise<T>): Promise<
       throw new DataError(`${path}: line ${line} can't be read: ${plainly}. It begins: ${JSON.stringify(start)}.`, {
         mend: otherEncoding
           ? "Convert the file, for instance with `iconv -f WINDOWS-1252 -t UTF-8`, or mend that line."
-          : "A field with a comma, a quote or a line break stands in quotes, and a quote in it is written twice.",
+          : mendQuotes(path, plainly),
         cause: error,
       });
     }
@@ -60,7 +61,32 @@ export async function guarded<T>(path: string, work: () => Promise<T>): Promise<
   }
 }
 
+/**
+ * What to do about a row that can't be read. A tsv whose quotes are part of its texts is not guessed to be one: what a quote in one row means
+ * would hang on another row, and texts would change when rows are added.
+ */
+function mendQuotes(path: string, said: string): string {
+  if (!said.includes("quoted") || !/\.(tsv|tab)$/i.test(path))
+    return "A field with a comma, a quote or a line break stands in quotes, and a quote in it is written twice.";
+  return (
+    "A field that begins with a quote ends with one, and a quote in it is written twice. If quotes in this file are part of its texts, write " +
+    `them so: \`perl -pe 's/"/""/g; s/[^\\t\\r\\n]+/"$&"/g' ${inShell(path)} > mended.tsv\`.`
+  );
+}
+
+/** A path as a shell has it. */
+function inShell(path: string): string {
+  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
+}
+
 async function jsonError(path: string, fault: JsonFault, cause: Error): Promise<DataError> {
+  if (/byte order mark/i.test(fault.reason) && fault.record === 1) {
+    const [unpack, pack] = /\.gz$/i.test(fault.file) ? ["zcat", " | gzip"] : ["cat", ""];
+    return new DataError(`${fault.file}: this file begins with a byte order mark, which a file of JSON lines does not have.`, {
+      mend: `Write it without: \`${unpack} ${inShell(fault.file)} | tail -c +4${pack} > mended-${basename(fault.file)}\`.`,
+      cause,
+    });
+  }
   const found = await findJsonLine(fault);
   const text = found?.start.toString() ?? "";
   // The database counts bytes behind the space that a line begins with.

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,6 +13,8 @@ import { type TableValue, bytesColumns, readTable, tableColumns } from "./tables
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-tables-"));
 after(() => rmSync(folder, { recursive: true }));
+
+const noPerl = spawnSync("perl", ["-v"]).status !== 0 && "needs perl";
 
 function write(name: string, content: string | Buffer): string {
   const path = join(folder, name);
@@ -106,6 +109,34 @@ test("a row that can't be read is named by its line and what is wrong with it, w
       return true;
     });
   }
+});
+
+test("a tsv with quotes of its texts is refused with the command that writes them as quotes are read", { skip: noPerl }, async () => {
+  const texts = ['"Dog" runs fast', 'a "cat"', "", '"whole"', "plain"];
+  const path = write("the natural.tsv", `id\tcaption\n${texts.map((text, i) => `${i}\t${text}\n`).join("")}`);
+  let mend = "";
+  await assert.rejects(rows(path), (error) => error instanceof DataError && (mend = error.mend!) !== "");
+  const command = /`(perl .*) > mended\.tsv`/.exec(mend)![1]!;
+  const { stdout } = spawnSync("sh", ["-c", command], { cwd: folder, encoding: "utf8" });
+  const mended = await rows(write("mended.tsv", stdout));
+  assert.deepEqual(
+    mended.map((row) => row["caption"]),
+    texts,
+  );
+  const page = readFileSync(new URL("../../../docs/caption-formats.md", import.meta.url), "utf8");
+  assert.ok(page.includes(command.replace(`'${path}'`, "captions.tsv")), "the page names the same command");
+});
+
+test("a byte order mark is passed over in csv; in jsonl, where it can't be, the command is named that removes it", async () => {
+  assert.deepEqual(await rows(write("mark.csv", "\ufeffid,caption\n1,a dog\n")), [{ id: "1", caption: "a dog" }]);
+  const path = write("mark.jsonl", '\ufeff{"id":"1","caption":"a dog"}\n');
+  await assert.rejects(
+    rows(path),
+    (error) =>
+      error instanceof DataError &&
+      /begins with a byte order mark/.test(error.message) &&
+      error.mend!.startsWith(`Write it without: \`cat ${path} | tail -c +4 > mended-mark.jsonl\``),
+  );
 });
 
 test("a jsonl or parquet that breaks off late is not read as if it ended there", async () => {

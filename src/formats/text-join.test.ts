@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { readTable } from "./tables.ts";
 import { TextJoin } from "./text-join.ts";
 import type { JoinedRow } from "./text-join.ts";
 
@@ -37,6 +38,29 @@ test("rows keep their order, repeated and empty ones too, and have the texts of 
   ]);
   texts.close();
   assert.deepEqual(readdirSync(folder), []);
+});
+
+test("a folder may have any name", async () => {
+  const odd = join(folder, "what?.is=%41#this", 'it\'s [*] "?"');
+  const link = join(folder, "link");
+  mkdirSync(odd, { recursive: true });
+  symlinkSync(odd, link);
+  for (const place of [odd, link]) {
+    const texts = await TextJoin.create(place, 1);
+    texts.addText(0, { key: "a", text: "of a" });
+    texts.addRows([{ key: "a", text: "A" }]);
+    assert.equal(await texts.writeParquet(join(place, "a?.parquet"), ["id", "caption", "text"]), 1);
+    texts.close();
+    assert.deepEqual(readdirSync(odd), ["a?.parquet"]);
+    let read = 0;
+    for await (const { rows, columns } of readTable(join(place, "a?.parquet"))) {
+      read += rows;
+      assert.deepEqual({ ...columns }, { id: ["a"], caption: ["A"], text: ["of a"] });
+    }
+    assert.equal(read, 1);
+  }
+  rmSync(link);
+  rmSync(join(folder, "what?.is=%41#this"), { recursive: true });
 });
 
 test("many rows", async () => {

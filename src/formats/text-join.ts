@@ -2,7 +2,7 @@
  * Texts put beside rows by key, for more of both than memory holds: DuckDB joins them in a file of its own and sorts the rows back
  * into their order.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { DuckDBAppender, DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
 import { explainWriteFailure, invariant } from "../support/index.ts";
@@ -25,6 +25,14 @@ const limits = { memory_limit: "256MB", threads: "2" };
 
 /** Chunks of the result, of about 2,000 rows, after which those that were read are freed. */
 const chunksBetweenCollections = 32;
+
+/**
+ * Where the database is. DuckDB takes what follows a question mark in a path for settings, also where it follows links to it, and then
+ * looks for its log elsewhere: there it has no file, and puts what its memory has no room for, uncompressed, where it puts what it spills.
+ */
+function databasePath(folder: string): string {
+  return realpathSync(folder).includes("?") ? ":memory:" : join(folder, "join.duckdb");
+}
 
 /** Rows and columns of texts that are being collected, then joined once. */
 export class TextJoin {
@@ -63,7 +71,7 @@ export class TextJoin {
     }
     let database: DuckDBInstance | undefined;
     try {
-      database = await DuckDBInstance.create(join(folder, "join.duckdb"), {
+      database = await DuckDBInstance.create(databasePath(folder), {
         ...limits,
         temp_directory: join(folder, "spilled"),
         preserve_insertion_order: "false",

@@ -42,6 +42,13 @@ export function renderPage({ title, body, style: own = "", script }: PageParts):
   return `<!doctype html>\n${document.markup}\n`;
 }
 
+/** Whether a file that begins like this is a page of `renderPage`. */
+export function isPage(beginning: string): boolean {
+  return /^<!doctype html>\n<html lang="en">\s*<head>[^]{0,200}<meta http-equiv="Content-Security-Policy" content="default-src &#39;none&#39;/.test(
+    beginning,
+  );
+}
+
 function hashOf(text: string): string {
   return createHash("sha256").update(text).digest("base64");
 }

@@ -153,8 +153,8 @@ function asInput(captions: CaptionsInput, chosen: CaptionRow[]): CaptionsInput {
   async function* rows(): AsyncGenerator<CaptionRow[]> {
     yield chosen;
   }
-  const { path, idFrom, secondFrom } = captions;
-  return { path, idFrom, secondFrom, rows, survey: async () => await surveyCaptions(path, rows()) };
+  const { path, files, idFrom, secondFrom } = captions;
+  return { path, files, idFrom, secondFrom, rows, survey: async () => await surveyCaptions(path, rows()) };
 }
 
 /** An engine that counts what goes through it. */

@@ -131,6 +131,12 @@ function explainedFailure(error: unknown, path: string): LaclipError | undefined
       cause: error,
     });
   }
+  if (code === "EFBIG") {
+    return new LaclipError(`${path}: this file would be larger than files may be here. What was saved before is untouched.`, {
+      mend: "Raise the limit on the size of files (`ulimit -f unlimited`), or write to a disk that takes larger ones; then start the same command again.",
+      cause: error,
+    });
+  }
   if (code === "EROFS")
     return new LaclipError(`${path}: the disk is read-only.`, { mend: "Choose a folder on another disk.", cause: error });
   if (code === "EACCES" || code === "EPERM") {

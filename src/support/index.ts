@@ -11,6 +11,7 @@ export * from "./pause.ts";
 export * from "./progress.ts";
 export * from "./random.ts";
 export * from "./records.ts";
+export * from "./refuse-to-replace.ts";
 export * from "./replace-file.ts";
 export * from "./replace-folder.ts";
 export * from "./side-work.ts";

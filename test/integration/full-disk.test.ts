@@ -26,6 +26,17 @@ before(async () => {
   writeFileSync(table, `id,source,text\n${texts.map(({ id, source, text }) => `${id},${source},${text}`).join("\n")}\n`);
 });
 
+const variables = {
+  ...process.env,
+  DISK: disk,
+  NODE: process.execPath,
+  LACLIP: program,
+  TRAINING: new URL("../../src/training/index.js", import.meta.url).href,
+  DATA: join(collection, "captions.csv"),
+  REWRITES: rewrites,
+  TABLE: table,
+};
+
 /** Runs a command where `disk` is a file system of its own; then prints what is left on it. */
 function onDisk(options: string, command: string): { code: number | null; said: string; left: string } {
   const script = `mount -t tmpfs -o ${options} none "$DISK" || exit 99
@@ -33,16 +44,7 @@ function onDisk(options: string, command: string): { code: number | null; said: 
     code=$?; echo; echo "left: $(ls -A "$DISK" "$DISK"/* 2> /dev/null | tr '\\n' ' ')"; exit $code`;
   const { status, stdout, stderr } = spawnSync("unshare", ["--user", "--map-root-user", "--mount", "sh", "-c", script], {
     encoding: "utf8",
-    env: {
-      ...process.env,
-      DISK: disk,
-      NODE: process.execPath,
-      LACLIP: program,
-      TRAINING: new URL("../../src/training/index.js", import.meta.url).href,
-      DATA: join(collection, "captions.csv"),
-      REWRITES: rewrites,
-      TABLE: table,
-    },
+    env: variables,
   });
   return { code: status, said: stderr, left: /left: (.*)/.exec(stdout)?.[1] ?? "" };
 }
@@ -111,6 +113,21 @@ describe("a disk that is read-only", { skip: refused }, () => {
       assert.match(said, /the disk is read-only/);
       assert.doesNotMatch(said, /defect|\n +at /);
       assert.equal(code, 1, said);
+    });
+  }
+});
+
+describe("a limit on the size of files", () => {
+  for (const [name, command] of Object.entries(commands)) {
+    // Tars are written by pieces of their own, and the small ones of this test are below any limit.
+    if (name === "data pack") continue;
+    test(name, () => {
+      const place = mkdtempSync(join(folder, "limited-"));
+      const limited = command.replaceAll("$DISK", ".");
+      const { status, stderr } = spawnSync("sh", ["-c", `ulimit -f 8 && ${limited}`], { cwd: place, encoding: "utf8", env: variables });
+      assert.match(stderr, /this file would be larger than files may be here[^]*ulimit -f unlimited/);
+      assert.doesNotMatch(stderr, /defect|\n +at |can't be read/);
+      assert.equal(status, 1, stderr);
     });
   }
 });

@@ -63,6 +63,10 @@ test("lines belong to captions by their number, through the checks, several file
   const again = await bring([one, two], { out: report.out });
   assert.deepEqual([again.written, again.kept], [0, 2]);
   await refuses(bring([one, write("other.txt", "a\nb\nc\n")], { out: report.out }), /made otherwise/);
+  await assert.rejects(
+    bring([one, two], { out: report.out, provenance: "found" }),
+    (error) => error instanceof UsageError && /provenance of "chatgpt" is "published" there, "found" now/.test(error.message),
+  );
   const beside = await bring([one, write("bard.txt", "a\nb\nthe boats are at sea\n")], { out: report.out, source: "bard" });
   assert.equal(beside.written, 3);
   assert.deepEqual(Object.keys((await openRewritesFolder(report.out)).manifest.sources), ["chatgpt", "bard"]);

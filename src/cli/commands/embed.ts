@@ -13,7 +13,7 @@ import {
 } from "../../evaluation/index.ts";
 import { type TableBatch, missingColumn, readTable, tableColumns, tableFormat, writeNpy, writeParquet } from "../../formats/index.ts";
 import { unitRows } from "../../nn/index.ts";
-import { DataError, UsageError, log, readText, replaceFileSync, writeFileSynced } from "../../support/index.ts";
+import { DataError, UsageError, log, readText, refuseToReplace, replaceFileSync, writeFileSynced } from "../../support/index.ts";
 import { type Tensor, scope } from "../../torch/index.ts";
 import { command, examples, print } from "../command.ts";
 import { deviceFlag, deviceOfFlag } from "../device-option.ts";
@@ -102,7 +102,7 @@ function addEmbedFlags(target: Command, batchSize: number): Command {
 }
 
 async function embedImages(path: string, flags: EmbedImagesFlags): Promise<void> {
-  checkOut(flags.out, path);
+  await checkOut(flags.out, path);
   const { names, items } = await listedImages(path, flags);
   await withModel(flags, async (model, common) => {
     const { feature: kind, maxSkipped: maximumSkipped } = flags;
@@ -121,7 +121,7 @@ async function embedImages(path: string, flags: EmbedImagesFlags): Promise<void>
 }
 
 async function embedTexts(path: string, flags: EmbedTextsFlags): Promise<void> {
-  checkOut(flags.out, path);
+  await checkOut(flags.out, path);
   const texts = tableFormat(path) === undefined ? textLines(path) : await textColumn(path, flags.textColumn);
   await withModel(flags, async (model, common) => {
     const features = await textFeatures(model, texts, common);
@@ -157,14 +157,12 @@ async function withModel(
 }
 
 /** Seen before hours of work, not after. */
-function checkOut(out: string, input: string): void {
+async function checkOut(out: string, input: string): Promise<void> {
   if (!/\.(npy|parquet)$/i.test(out)) throw new UsageError(`--out ${out}: expected a file that ends in .npy or .parquet.`);
   if (!existsSync(join(resolve(out), ".."))) {
     throw new UsageError(`--out ${out}: there is no such folder to write it to.`, { mend: "Make the folder first." });
   }
-  if ([out, namesFile(out)].some((file) => resolve(file) === resolve(input))) {
-    throw new UsageError(`--out ${out}: that would take the place of ${input}, which is read.`, { mend: "Give another name." });
-  }
+  for (const file of [out, namesFile(out)]) await refuseToReplace(file, { inputs: [input] });
 }
 
 /** Where the names of a .npy file's rows are: not NAME.txt, which often is what was embedded. */

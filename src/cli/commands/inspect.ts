@@ -57,7 +57,7 @@ function dataCommand(): Command {
 }
 
 async function run(path: string, { html, json, show, ...options }: InspectFlags): Promise<void> {
-  preparePage(html);
+  await preparePage(html, options.rewrites === undefined ? [] : [options.rewrites]);
   const inspection = await inspectData({ ...options, path, show: show ?? (html === undefined ? 5 : 40), pictures: html !== undefined });
   if (html !== undefined) {
     writeFileAtomic(html, renderInspection(inspection));

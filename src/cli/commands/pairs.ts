@@ -10,6 +10,7 @@ import {
   generatePairs,
   importPairs,
   instructionStyles,
+  isPairsTable,
   knownSources,
   openCaptions,
   readPairsFile,
@@ -17,7 +18,7 @@ import {
   writeSource,
 } from "../../rewriting/index.ts";
 import type { GeneratedPairs, PairSource, RecordedSource } from "../../rewriting/index.ts";
-import { UsageError, log, writeFileAtomic } from "../../support/index.ts";
+import { UsageError, beginningOf, log, refuseToReplace, writeFileAtomic } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { interruptSignal } from "../interrupt.ts";
 import { parseWhole } from "../options.ts";
@@ -145,12 +146,14 @@ function exportCommand(): Command {
     .option("--pairs <file>", "a pairs file in which the source is looked for, too")
     .option("--source <name>", "which source of a pairs file that has several")
     .option("--out <file>", "file to write (default: standard output)")
-    .action((asked: string, options: { to: string; pairs?: string; source?: string; out?: string; json?: boolean }) => {
+    .action(async (asked: string, options: { to: string; pairs?: string; source?: string; out?: string; json?: boolean }) => {
       const { to, pairs, out, json } = options;
       if (to !== "csv" && to !== "jsonl") throw new UsageError(`--to ${to}: there is no such form.`, { mend: "Choose csv or jsonl." });
       const source = oneOf(sourcesOf(asked, pairs), asked, options.source);
       const table = exportPairs(source, to);
       if (out === undefined) return void process.stdout.write(table);
+      const inputs = pairs === undefined ? [asked] : [asked, pairs];
+      await refuseToReplace(out, { inputs, isEarlier: (path) => isPairsTable(beginningOf(path), to) });
       writeFileAtomic(out, table);
       const { count, kind } = summaryOf(source);
       if (json) print({ out, name: source.name, count, kind });

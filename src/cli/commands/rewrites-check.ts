@@ -133,7 +133,14 @@ function nameOf(path: string): string {
 function tell(summary: CheckSummary, { json }: CheckOptions): void {
   if (json) return print(summary);
   const { out, kept, rewrites, usableBefore, usable } = summary;
-  log.info(`${rewrites} rewrites looked at and written to ${out}${kept > 0 ? `; ${kept} were there already` : ""}`);
+  if (rewrites === 0 && kept > 0) {
+    log.info(`all ${kept} rewrites were looked at before and are in ${out}: there was nothing left to do`);
+    log.info(`Count them with \`laclip rewrites stats ${out}\`.`);
+    return;
+  }
+  log.info(
+    `${rewrites} rewrites looked at and written to ${out}${kept > 0 ? `; ${kept} were there already, and are not counted here` : ""}`,
+  );
   log.info(`${usable} can be trained on; before, ${usableBefore} could`);
   for (const [source, counts] of Object.entries(summary.sources)) {
     log.info(`${source}: ${counts.usable} of ${counts.rewrites} (before: ${counts.usableBefore})`);

@@ -42,10 +42,10 @@ export function verifyCommand(): Command {
       const report = await verifyRewrites(path, captions === undefined ? {} : { captions: await openCaptions(captions, columns) });
       if (json) print(report);
       else describe(report);
-      const { faults } = report;
+      const { faults, mends } = report;
       if (faults.length === 0) return;
       throw new DataError(`${path}: this folder is not as it should be:\n${faults.map((fault) => `  ${fault}`).join("\n")}`, {
-        mend: "What is missing is written by starting the same `laclip rewrite` again; damaged shards have to be deleted first.",
+        mend: mends.join("\n  "),
       });
     });
   return examples(built, "laclip rewrites verify rewrites", "laclip rewrites verify merged --captions captions.csv");

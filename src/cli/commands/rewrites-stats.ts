@@ -41,7 +41,7 @@ export function statsCommand(): Command {
 }
 
 async function run(path: string, { captions, html, json, examples: shown, sample, seed, ...columns }: StatsOptions): Promise<void> {
-  preparePage(html);
+  await preparePage(html, columns.secondFrom === undefined ? [path] : [path, columns.secondFrom]);
   const folder = await openRewritesFolder(path);
   const input = captions === undefined ? {} : { captions: await captionsOf(captions, columns) };
   const statistics = await rewritesStatistics(folder, { ...input, examples: shown, sample, seed });

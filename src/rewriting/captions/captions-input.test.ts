@@ -87,6 +87,12 @@ test("ids that are missing or ambiguous, empty files and unclear columns are ref
   await assert.rejects(survey(write("empty.txt", "")), /no caption in this file/);
   await assert.rejects(openCaptions(write("what.csv", "one,two\n1,2\n")), /which column holds the caption\?.*one, two/);
   await assert.rejects(openCaptions(join(folder, "what.csv"), { captionColumn: "tow" }), /no column "tow"/);
+  for (const header of ["id,caption,caption", "id,Caption,caption", "id,caption,id,caption_1"]) {
+    const path = write("twice.csv", `${header}\n1,a dog,a cat${header.endsWith("_1") ? ",x" : ""}\n`);
+    await assert.rejects(openCaptions(path), /several columns are called "(id|[Cc]aption)": columns \d \(".*"\) and \d/);
+    await assert.rejects(openCaptions(path, { captionColumn: header.split(",")[1]! }), /several columns are called/);
+  }
+  await openCaptions(write("numbered.csv", "id,caption,caption_1\n1,a dog,a cat\n"));
   await assert.rejects(openCaptions(join(folder, "none.csv")), /no such file/);
   await assert.rejects(openCaptions(folder), /holds no captions/);
 });

@@ -18,6 +18,7 @@ import {
   describeIds,
   findColumn,
   hashedId,
+  imageColumns,
   isAddress,
   isAnnotated,
   listShards,
@@ -25,6 +26,7 @@ import {
   openCaptionTable,
   readCaptionRows,
   shownShards,
+  urlColumns,
 } from "../../data/index.ts";
 import type { CaptionTable, FilePart, HeldImages } from "../../data/index.ts";
 import { tableColumns } from "../../formats/index.ts";
@@ -66,6 +68,8 @@ export interface CaptionsOptions {
 export interface CaptionsInput {
   /** As it was named; of addresses, without what may be secret. */
   readonly path: string;
+  /** The files that are read; those of tars may be addresses. */
+  readonly files: readonly string[];
   /** Where ids come from, in words: `column "id"`. */
   readonly idFrom: string;
   /** Where second captions come from, in words; undefined where there are none. */
@@ -100,7 +104,7 @@ export async function openCaptions(path: string, options: CaptionsOptions = {}):
   if (kind === "lines") {
     const named = idColumn ?? captionColumn ?? secondColumn;
     if (named !== undefined) throw new UsageError(`${path}: a text file has no column "${named}": each line is a caption.`);
-    return input(path, "a hash of the caption", (from = 0) => without(from, lineRows(path)));
+    return input(path, [path], "a hash of the caption", (from = 0) => without(from, lineRows(path)));
   }
   if (kind === "tars") {
     const shards = await listShards(path);
@@ -112,15 +116,28 @@ export async function openCaptions(path: string, options: CaptionsOptions = {}):
       for (const { address } of shards) yield* tarRowsWithImages(address, columns, { held, wanted: () => wanted(row++) });
     };
     const rows = (from = 0): AsyncGenerator<CaptionRow[]> => without(from, inTurn(tars));
-    return { ...input(shownShards(path), tarIdsFrom(columns), rows), rowsWithImages, tars, secondFrom };
+    return {
+      ...input(
+        shownShards(path),
+        tars.map((tar) => tar.path),
+        tarIdsFrom(columns),
+        rows,
+      ),
+      rowsWithImages,
+      tars,
+      secondFrom,
+    };
   }
   if (kind === "annotations") {
     const files = annotationFiles(path);
-    return { ...input(path, annotationIdsFrom(options), (from = 0) => without(from, annotatedCaptions(files, options))), secondFrom };
+    return {
+      ...input(path, files, annotationIdsFrom(options), (from = 0) => without(from, annotatedCaptions(files, options))),
+      secondFrom,
+    };
   }
   const table = await openTable(path, options);
   const inside = table.bytesColumn === undefined ? {} : { rowsWithImages: heldRows.bind(undefined, table) };
-  return { ...input(table.file, describeIds(table), (from) => tableRows(table, from)), ...inside, secondFrom };
+  return { ...input(table.file, [table.file], describeIds(table), (from) => tableRows(table, from)), ...inside, secondFrom };
 }
 
 type Kind = "table" | "lines" | "tars" | "annotations";
@@ -149,8 +166,13 @@ function kindOf(path: string): Kind {
   return /\.json$/i.test(path) ? "annotations" : "table";
 }
 
-function input(path: string, idFrom: string, rows: (from?: number) => AsyncGenerator<CaptionRow[]>): CaptionsInput {
-  return { path, idFrom, rows, survey: async (signal) => await surveyCaptions(path, rows(), signal) };
+function input(
+  path: string,
+  files: readonly string[],
+  idFrom: string,
+  rows: (from?: number) => AsyncGenerator<CaptionRow[]>,
+): CaptionsInput {
+  return { path, files, idFrom, rows, survey: async (signal) => await surveyCaptions(path, rows(), signal) };
 }
 
 /** Rows without the first so many, of files that can only be read from their beginning. */
@@ -171,7 +193,9 @@ async function openTable(path: string, options: CaptionsOptions): Promise<Captio
     // A table of captions alone is enough for rewriting; its captions stand in for the ids that it lacks.
     const known = await tableColumns(path);
     const column = captionColumn ?? findColumn(known, captionColumns);
-    if (column === undefined || !known.includes(column)) throw error;
+    // Where there are ids, something else is wrong with them.
+    const hasIds = findColumn(known, ["id", ...imageColumns, ...urlColumns]) !== undefined;
+    if (hasIds || column === undefined || !known.includes(column)) throw error;
     return await openCaptionTable({ file: path, captionColumn: column, idColumn: `hash:${column}`, secondColumn });
   }
 }

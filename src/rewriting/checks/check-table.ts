@@ -29,6 +29,8 @@ export interface PlainCheck extends CheckBasics {
 export interface MeasuringCheck extends CheckBasics {
   /** What is measured, in words. */
   readonly measures: string;
+  /** Whether that is a share, 0..1. Default: any number from 0. */
+  readonly isShare?: boolean;
   /** Whether it compares with the caption; its mean over many rewrites then says how faithful they are. Default false. */
   readonly againstCaption?: boolean;
   /** The number; undefined where there is nothing to measure, and so nothing to find. */
@@ -82,6 +84,7 @@ export const rewriteChecks: readonly RewriteCheck[] = [
     finds: "says the same words again and again",
     verdict: "reject",
     measures: "different word pairs among all word pairs",
+    isShare: true,
     measure: ({ rewrite }) => distinctPairs(rewrite.words),
     least: 0.5,
   },
@@ -90,6 +93,7 @@ export const rewriteChecks: readonly RewriteCheck[] = [
     finds: "is written in a script that the caption does not use",
     verdict: "reject",
     measures: "share of letters in scripts that the caption lacks",
+    isShare: true,
     measure: foreignLetters,
     most: 0.5,
   },
@@ -115,6 +119,7 @@ export const rewriteChecks: readonly RewriteCheck[] = [
     verdict: "flag",
     againstCaption: true,
     measures: "share of the caption's content words that are kept",
+    isShare: true,
     measure: ({ rewrite, caption }) => shareKept(caption.content, rewrite.content),
     least: 0.2,
   },
@@ -124,6 +129,7 @@ export const rewriteChecks: readonly RewriteCheck[] = [
     verdict: "flag",
     againstCaption: true,
     measures: "share of the caption's numbers that are kept",
+    isShare: true,
     measure: ({ rewrite, caption }) => shareKept(caption.numbers, { has: (number) => givesNumber(rewrite.numbers, rewrite.words, number) }),
     least: 0.5,
   },
@@ -142,6 +148,7 @@ export const rewriteChecks: readonly RewriteCheck[] = [
     verdict: "flag",
     againstCaption: true,
     measures: "share of the caption's names that are kept",
+    isShare: true,
     measure: ({ rewrite, caption }) => (caption.names?.size ? shareKept(caption.names, rewrite.stems) : undefined),
     least: 0.5,
   },

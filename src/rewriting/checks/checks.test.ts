@@ -163,6 +163,8 @@ test("a setting that says nothing is refused, with what it could be", () => {
     ["length-ratio=4..1", /two numbers that rise/],
     ["too-short=few", /reject, flag or off, or a number/],
     ["too-short=-1", /reject, flag or off, or a number/],
+    ["few-shared-words=2", /a share, 0 to 1/],
+    ["other-script=1.5", /a share, 0 to 1/],
     ["arrow=0.5", /expected reject, flag or off\./],
     ["=off", /no check ""/],
   ] as const) {

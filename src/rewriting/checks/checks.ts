@@ -102,6 +102,9 @@ function withLimit(check: RewriteCheck, setting: CheckSetting, value: string): C
       mend: isMeasuring(check) ? `The number is: ${check.measures}.` : "This check has no number.",
     });
   }
+  if (isMeasuring(check) && check.isShare && numbers.some((number) => number > 1)) {
+    throw new UsageError(`--check ${check.name}=${value}: expected a share, 0 to 1.`, { mend: `The number is: ${check.measures}.` });
+  }
   const [first, second] = numbers;
   if (bounds === 2) return { ...setting, least: first, most: second };
   return setting.least === undefined ? { ...setting, most: first } : { ...setting, least: first };

@@ -4,12 +4,13 @@
  * Captions and rewrites are joined on disk (formats/text-join.ts), so that memory does not grow with the data set.
  */
 import { isUsable } from "../../data/index.ts";
-import type { RewritesFolder } from "../../data/index.ts";
+import type { Rewrite, RewritesFolder } from "../../data/index.ts";
 import { TextJoin } from "../../formats/index.ts";
-import { InterruptedError } from "../../support/index.ts";
+import { InterruptedError, log } from "../../support/index.ts";
 import { datasetName } from "../captions/captions-input.ts";
 import type { CaptionRow, CaptionsInput } from "../captions/captions-input.ts";
 import { surveyCaptions } from "../captions/captions-survey.ts";
+import { repeatsOf } from "../statistics/complaints.ts";
 
 /** What is put beside what, and where the work is done. */
 export interface AlignOptions {
@@ -58,8 +59,10 @@ export async function withAlignedRewrites<T>(
     folder.assertMadeFor(fingerprint, datasetName(captions.path));
     const columns = new Map(sources.map((source, i) => [source, i]));
     const usable = sources.map(() => 0);
+    const counts = new Map<string, number>();
     for await (const batch of folder.read({ sources })) {
       refuseStopped(signal);
+      countSources(batch, counts);
       for (const rewrite of batch) {
         if (!isUsable(rewrite)) continue;
         const column = columns.get(rewrite.source)!;
@@ -67,6 +70,7 @@ export async function withAlignedRewrites<T>(
         usable[column]! += 1;
       }
     }
+    warnOfRepeats(folder, counts);
     return await use({
       sources,
       usable: Object.fromEntries(sources.map((source, i) => [source, usable[i]!])),
@@ -81,6 +85,19 @@ export async function withAlignedRewrites<T>(
     });
   } finally {
     join.close();
+  }
+}
+
+/** Counts rewrites by source. */
+export function countSources(rewrites: readonly Pick<Rewrite, "source">[], counts: Map<string, number>): void {
+  for (const { source } of rewrites) counts.set(source, (counts.get(source) ?? 0) + 1);
+}
+
+/** Warns where there are more rewrites than captions. */
+export function warnOfRepeats({ path, manifest }: RewritesFolder, counts: ReadonlyMap<string, number>): void {
+  for (const [source, count] of counts) {
+    const repeats = repeatsOf(manifest, source, count);
+    if (repeats !== undefined) log.warn(`${path}: ${repeats}`);
   }
 }
 

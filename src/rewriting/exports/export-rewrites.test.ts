@@ -76,6 +76,11 @@ test("csv and jsonl rows are read back as they were", async () => {
     for await (const batch of readTable(out, { columns: ["text", "source"] })) texts.push(...batch.columns["text"]!);
     assert.ok(texts.includes('one "dog", running'));
     assert.equal(texts.length, 5);
+    for await (const { rows, columns } of readTable(out, { columns: ["weight"] }))
+      assert.deepEqual(
+        columns["weight"]!.map(Number),
+        Array.from({ length: rows }, () => 1),
+      );
   }
   assert.equal(await exportRows(rewrites, { to: "csv", out: join(folder, "human.csv"), sources: ["human"] }), 2);
 });

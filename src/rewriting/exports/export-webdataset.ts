@@ -25,7 +25,16 @@ import {
 import type { RewritesFolder } from "../../data/index.ts";
 import { TarWriter } from "../../formats/index.ts";
 import type { TarHeader } from "../../formats/index.ts";
-import { DataError, FolderLock, Progress, UsageError, makeFolder, readJson, writeFileAtomic } from "../../support/index.ts";
+import {
+  DataError,
+  FolderLock,
+  Progress,
+  UsageError,
+  makeFolder,
+  readJson,
+  refuseToReplace,
+  writeFileAtomic,
+} from "../../support/index.ts";
 import { refuseStopped, withAlignedRewrites } from "./aligned-rewrites.ts";
 import type { AlignOptions, AlignedRewrites, AlignedRow } from "./aligned-rewrites.ts";
 import type { CaptionsInput } from "../captions/captions-input.ts";
@@ -81,6 +90,7 @@ export async function exportWebdataset(folder: RewritesFolder, options: AlignOpt
       }
     },
   };
+  await refuseToReplace(out, { folders: [folder.path] });
   makeFolder(out);
   const lock = FolderLock.take(join(out, "lock"), "webdataset export");
   try {

@@ -6,8 +6,8 @@
  * refused. The texts then go through the same checks as those of a language model.
  */
 import { createHash } from "node:crypto";
-import { basename, dirname, resolve } from "node:path";
-import { HashedKeys, RewritesWriter, findColumn, hash64, isUsable } from "../../data/index.ts";
+import { basename, dirname, join, resolve } from "node:path";
+import { HashedKeys, RewritesWriter, findColumn, hash64, isRewritesFolder, isUsable, readManifest } from "../../data/index.ts";
 import type { Rewrite } from "../../data/index.ts";
 import { TextJoin, missingColumn, readTable, tableColumns, tableFormat } from "../../formats/index.ts";
 import { DataError, Progress, UsageError, makeFolder, sha256File } from "../../support/index.ts";
@@ -69,7 +69,7 @@ interface Matched {
 
 /**
  * Brings texts into a rewrites folder.
- * @throws UsageError when the files are of both kinds
+ * @throws UsageError when the files are of both kinds, or the folder says another provenance of this source
  * @throws DataError when the texts do not belong to these captions, or the folder holds this source with other texts
  * @throws InterruptedError when stopped; the same command goes on
  */
@@ -79,6 +79,7 @@ export async function importRewrites(options: ImportOptions): Promise<ImportRepo
   if (!lines && !texts.every((path) => tableFormat(path) !== undefined)) {
     throw new UsageError(`${texts.join(", ")}: expected text files (.txt) only, or tables (csv, tsv, jsonl, parquet) only.`);
   }
+  refuseOtherProvenance(options);
   const survey = await captions.survey(signal);
   const rewritable = survey.fingerprint.count - survey.repeated;
   const matched = lines ? await matchLines(options, survey) : await matchRows(options, survey);
@@ -126,6 +127,20 @@ export async function importRewrites(options: ImportOptions): Promise<ImportRepo
     progress.finish();
     writer.close();
   }
+}
+
+/** What the folder says of a source it says of all its texts: another word for it would be lost. */
+function refuseOtherProvenance({ out, source, provenance }: ImportOptions): void {
+  if (!isRewritesFolder(out)) return;
+  const { sources } = readManifest(out);
+  const before = Object.hasOwn(sources, source) ? sources[source]! : undefined;
+  if (before === undefined || before.engine !== "import" || before.provenance === provenance) return;
+  throw new UsageError(
+    `${out}: the provenance of "${source}" is ${JSON.stringify(before.provenance)} there, ${JSON.stringify(provenance)} now.`,
+    {
+      mend: `Give the same --provenance as before, or another name with --source. To correct it, change it in ${join(out, "manifest.json")}.`,
+    },
+  );
 }
 
 function rewriteOf(source: string, { id, caption, text }: Matched & { text: string }, checks: CheckSettings): Rewrite {
@@ -226,13 +241,13 @@ async function matchRows(options: ImportOptions, { numbers }: CaptionsSurvey): P
   return async function* () {
     const scratch = dirname(resolve(out));
     makeFolder(scratch);
-    const join = await TextJoin.create(scratch, 1);
+    const joined = await TextJoin.create(scratch, 1);
     try {
-      for (const path of texts) for await (const { id, text } of tableTexts(path, options)) join.addText(0, { key: id, text });
-      for await (const batch of captions.rows()) join.addRows(batch.map(({ id, caption }) => ({ key: id, text: caption })));
-      for await (const rows of join.rows()) yield rows.map(({ key, text, texts: [found] }) => ({ id: key, caption: text, text: found }));
+      for (const path of texts) for await (const { id, text } of tableTexts(path, options)) joined.addText(0, { key: id, text });
+      for await (const batch of captions.rows()) joined.addRows(batch.map(({ id, caption }) => ({ key: id, text: caption })));
+      for await (const rows of joined.rows()) yield rows.map(({ key, text, texts: [found] }) => ({ id: key, caption: text, text: found }));
     } finally {
-      join.close();
+      joined.close();
     }
   };
 }

@@ -67,6 +67,13 @@ export function exportPairs(source: PairSource, to: "csv" | "jsonl"): string {
   return [columns, ...rows.map((row) => columns.map((column) => row[column]!))].map(csvLine).join("");
 }
 
+/** Whether a file that begins like this is a table that `exportPairs` writes. */
+export function isPairsTable(beginning: string, to: "csv" | "jsonl"): boolean {
+  const [line = ""] = beginning.split("\n", 1);
+  if (to === "csv") return ["input,output", "input,second,output", "group,caption"].includes(line);
+  return /^\{"input":".*"output":|^\{"group":"\d+","caption":/.test(line);
+}
+
 function tableOf({ pairs, triples, groups }: PairSource): Record<string, string>[] {
   if (groups) return groups.flatMap((group, i) => group.map((caption) => ({ group: String(i + 1), caption })));
   if (triples) return triples.map(([input, second, output]) => ({ input, second, output }));

@@ -11,6 +11,7 @@ import { z } from "zod";
 import {
   FinishedRewrites,
   HashedKeys,
+  damagedPart,
   isRewritesFolder,
   partPath,
   readManifest,
@@ -153,9 +154,13 @@ async function takeStock(shards: readonly ShardFolder[], signal: AbortSignal | u
 async function* keysOf(path: string, segment: string): AsyncGenerator<Pick<Rewrite, "id" | "source">[]> {
   const part = partPath(path, segment);
   if (!existsSync(part)) return yield* readSegment(path, segment);
-  for await (const { rows, columns } of readTable(part, { columns: ["id", "source"] })) {
-    const [ids, sources] = [columns["id"] as readonly string[], columns["source"] as readonly string[]];
-    yield Array.from({ length: rows }, (_, i) => ({ id: ids[i]!, source: sources[i]! }));
+  try {
+    for await (const { rows, columns } of readTable(part, { columns: ["id", "source"] })) {
+      const [ids, sources] = [columns["id"] as readonly string[], columns["source"] as readonly string[]];
+      yield Array.from({ length: rows }, (_, i) => ({ id: ids[i]!, source: sources[i]! }));
+    }
+  } catch (error) {
+    throw damagedPart(part, error);
   }
 }
 

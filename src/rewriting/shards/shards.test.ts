@@ -229,8 +229,11 @@ test("verification lists everything that is wrong at once", async () => {
   writeFileSync(part(1, "000000.parquet"), readFileSync(part(1, "000000.parquet")).subarray(0, 300));
   cpSync(part(2, "000001.parquet"), part(2, "000009.parquet"));
   renameSync(part(3, "000002.parquet"), part(2, "000010.parquet"));
-  const { faults, sources } = await verifyRewrites(out, { captions: input });
+  const { faults, sources, mends } = await verifyRewrites(out, { captions: input });
   const said = faults.join("\n");
+  assert.match(mends.join("\n"), /^Delete .*0001-of-0003\/parts\/000000\.parquet, then start the same `laclip rewrite` again/m);
+  assert.match(mends.join("\n"), /^Delete .*0002-of-0003\/parts\/000009\.parquet, a copy/m);
+  assert.match(mends.at(-1)!, /^What is missing is written by starting/);
   assert.match(said, /0001-of-0003\/parts\/000000\.parquet: this table can't be read/);
   assert.match(said, /0002-of-0003: the rewrite of "id-\d+" from eda is there twice/);
   assert.match(said, /0002-of-0003: a rewrite of "id-\d+", which belongs to another shard/);
@@ -242,7 +245,15 @@ test("verification lists everything that is wrong at once", async () => {
   const others = await openCaptions(captionsFile(50, "cat"));
   const whole = place("whole");
   await write(whole);
-  assert.match((await verifyRewrites(whole, { captions: others })).faults.join("\n"), /other captions[\s\S]*which the captions lack/);
+  await assert.rejects(
+    verifyRewrites(whole, { captions: others }),
+    (error) => error instanceof DataError && /another data set/.test(error.message),
+  );
+  const some = await openCaptions(captionsFile(20));
+  await assert.rejects(
+    verifyRewrites(out, { captions: some }),
+    (error) => error instanceof DataError && /another data set/.test(error.message),
+  );
   await assert.rejects(verifyRewrites(place("nothing")), DataError);
   assert.deepEqual((await verifyRewrites(whole, { captions: input })).faults, []);
   assert.deepEqual((await verifyRewrites(whole)).faults, []);

@@ -3,7 +3,19 @@
  *
  * Nothing is thrown for what is wrong with the folder's contents. It is listed, so that one look tells all of it.
  */
-import { BitSet, HashedKeys, isRewritesFolder, isUsable, readManifest, readSegment, segments } from "../../data/index.ts";
+import { existsSync } from "node:fs";
+import {
+  BitSet,
+  HashedKeys,
+  RewritesFolder,
+  isRewritesFolder,
+  isUsable,
+  logPath,
+  partPath,
+  readManifest,
+  readSegment,
+  segments,
+} from "../../data/index.ts";
 import type { Rewrite, RewritesManifest } from "../../data/index.ts";
 import { LaclipError } from "../../support/index.ts";
 import type { CaptionsInput } from "../captions/captions-input.ts";
@@ -37,7 +49,24 @@ export interface VerifyReport {
   readonly sources: Readonly<Record<string, VerifiedSource>>;
   /** What is wrong, in sentences. Empty: all is well. */
   readonly faults: readonly string[];
+  /** What to do about it, in sentences. */
+  readonly mends: readonly string[];
 }
+
+type FaultKind = keyof typeof mends;
+
+/** What to do about faults, by their kind; of damaged and doubled parts it is said with the part's name. */
+const mends = {
+  unreadable: "Check the files that can't be read, and whether they may be read.",
+  twice: "Delete the part that is there twice.",
+  missing: "What is missing is written by starting the same `laclip rewrite` again.",
+  "missing shard": "Shards that are missing are written by starting the same `laclip rewrite --shard` again.",
+  mismatch: "Keep only shards of one run in the folder: delete the others, or move them elsewhere.",
+  "other shard": "Move parts that belong to another shard to its folder, or delete them.",
+  "unknown source": "Delete parts with sources that the manifest does not name, or move them to the folder that they come from.",
+  foreign: "Delete parts with rewrites that the captions lack, or move them to the folder that they come from.",
+  "too many": "Verify with --captions, which says what rewrites these are.",
+} as const satisfies Record<string, string>;
 
 /** Faults of one kind that are told one by one; of the others only their number. */
 const toldOfAKind = 5;
@@ -45,21 +74,17 @@ const toldOfAKind = 5;
 /**
  * Reads everything in a folder and says what is wrong with it.
  * @param path a rewrites folder, or a folder of shards
- * @throws DataError when it is neither, or the captions can't be read
+ * @throws DataError when it is neither, or the captions can't be read or are not those that were rewritten
  */
 export async function verifyRewrites(path: string, { captions }: VerifyOptions = {}): Promise<VerifyReport> {
   const shards = isRewritesFolder(path) ? undefined : openShards([path]);
   const folders: readonly Looked[] = shards ?? [{ path, manifest: readManifest(path) }];
   const survey = await captions?.survey();
   const look = new Look(folders, survey?.numbers);
-  const { dataset } = folders[0]!.manifest;
-  if (survey && (survey.fingerprint.hash !== dataset.hash || survey.fingerprint.count !== dataset.count)) {
-    const words = ({ count, hash }: { count: number; hash: string }): string => `${count}, fingerprint ${hash.slice(0, 12)}`;
-    look.fault(
-      "other captions",
-      `${captions!.path}: other captions (${words(survey.fingerprint)}) than those that were rewritten (${words(dataset)}).`,
-    );
-  }
+  const { manifest } = folders[0]!;
+  // Held against others, rewrites that are there would be called missing.
+  if (survey) new RewritesFolder(path, manifest).assertMadeFor(survey.fingerprint, captions!.path);
+  const { dataset } = manifest;
   if (shards) {
     const { mismatches, missing } = faultsOf(shards);
     for (const fault of mismatches) look.fault("mismatch", fault);
@@ -75,6 +100,7 @@ export async function verifyRewrites(path: string, { captions }: VerifyOptions =
     rewrites: Object.values(look.sources).reduce((sum, { rewrites }) => sum + rewrites, 0),
     sources: look.sources,
     faults: look.faults(),
+    mends: look.mends(),
   };
 }
 
@@ -91,7 +117,7 @@ class Look {
   /** Whether the numbers are those of the captions, in file order; else ids are numbered as they come. */
   readonly #known: boolean;
   readonly #done = new Map<string, BitSet>();
-  readonly #faults = new Map<string, { count: number; told: string[] }>();
+  readonly #faults = new Map<FaultKind, { count: number; told: string[]; mends: Set<string> }>();
 
   constructor(folders: readonly Looked[], numbers: HashedKeys | undefined) {
     this.#folders = folders;
@@ -103,10 +129,16 @@ class Look {
     }
   }
 
-  fault(kind: string, sentence: string): void {
-    const found = this.#faults.get(kind) ?? { count: 0, told: [] };
+  fault(kind: FaultKind, sentence: string, mend: string = mends[kind]): void {
+    const found = this.#faults.get(kind) ?? { count: 0, told: [], mends: new Set() };
     this.#faults.set(kind, found);
     if (++found.count <= toldOfAKind) found.told.push(sentence);
+    if (found.mends.size < toldOfAKind) found.mends.add(mend);
+  }
+
+  /** What is missing comes last: what is deleted before is missing then. */
+  mends(): string[] {
+    return [...this.#faults].sort(([a], [b]) => Number(a === "missing") - Number(b === "missing")).flatMap(([, found]) => [...found.mends]);
   }
 
   faults(): string[] {
@@ -121,10 +153,11 @@ class Look {
     for (const segment of segments(path)) {
       this.parts++;
       try {
-        for await (const batch of readSegment(path, segment)) for (const rewrite of batch) this.#count(path, manifest, rewrite, counts);
+        for await (const batch of readSegment(path, segment))
+          for (const rewrite of batch) this.#count({ path, manifest }, segment, rewrite, counts);
       } catch (error) {
         if (!LaclipError.is(error)) throw error;
-        this.fault("unreadable", error.message);
+        this.fault("unreadable", error.message, error.mend);
       }
     }
     if (this.#known) return;
@@ -165,7 +198,7 @@ class Look {
     }
   }
 
-  #count(path: string, { sources, shard }: RewritesManifest, rewrite: Rewrite, counts: Map<string, number>): void {
+  #count({ path, manifest: { sources, shard } }: Looked, segment: string, rewrite: Rewrite, counts: Map<string, number>): void {
     const { id, source } = rewrite;
     if (!Object.hasOwn(sources, source)) {
       return this.fault(
@@ -179,7 +212,12 @@ class Look {
       return this.fault("other shard", `${path}: a rewrite of ${JSON.stringify(id)}, which belongs to another shard.`);
     }
     if (!this.#done.get(source)!.add(number)) {
-      return this.fault("twice", `${path}: the rewrite of ${JSON.stringify(id)} from ${source} is there twice.`);
+      const file = existsSync(partPath(path, segment)) ? partPath(path, segment) : logPath(path, segment);
+      return this.fault(
+        "twice",
+        `${path}: the rewrite of ${JSON.stringify(id)} from ${source} is there twice.`,
+        `Delete ${file}, a copy of rewrites that are there already; what it had besides is written by starting the same \`laclip rewrite\` again.`,
+      );
     }
     counts.set(source, counts.get(source)! + 1);
     this.sources[source]!.rewrites++;

@@ -1,6 +1,7 @@
 /**
  * When a writer does not do its job: what the flags of many rewrites, taken together, say about the model that wrote them.
  */
+import type { RewritesManifest } from "../../data/index.ts";
 import { percent } from "../../support/index.ts";
 
 /** How often flags were raised, among how many rewrites. */
@@ -42,4 +43,18 @@ export function complaintsOn({ rewrites, rejected, flags }: FlagCounts): string[
     if (share > above) complaints.push(`${percent(share, 0)} of the rewrites ${says}.`);
   }
   return complaints;
+}
+
+/**
+ * A sentence on rewrites that are there twice, as after a part was copied; undefined where their number says nothing of it.
+ * @param count rewrites of this source in the folder
+ */
+export function repeatsOf(
+  { captions, dataset }: Pick<RewritesManifest, "captions" | "dataset">,
+  source: string,
+  count: number,
+): string | undefined {
+  const expected = captions ?? dataset.count;
+  if (count <= expected) return undefined;
+  return `${count} rewrites from ${source} of ${expected} captions: some are there twice. \`laclip rewrites verify\` says where.`;
 }

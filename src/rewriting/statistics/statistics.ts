@@ -7,13 +7,13 @@
  */
 import { isUsable } from "../../data/index.ts";
 import type { Rewrite, RewriteSource, RewritesFolder } from "../../data/index.ts";
-import { DataError, Progress } from "../../support/index.ts";
+import { Progress } from "../../support/index.ts";
 import { contextLength } from "../../text/index.ts";
 import { CaptionSample, Few, placeOf } from "../checks/caption-sample.ts";
 import type { CaptionRow, CaptionsInput } from "../captions/captions-input.ts";
 import { CheckSubject, clipTokens } from "../checks/check-subject.ts";
 import { isMeasuring, rewriteChecks } from "../checks/check-table.ts";
-import { complaintsOn } from "./complaints.ts";
+import { complaintsOn, repeatsOf } from "./complaints.ts";
 import { normalise, wordsOf } from "../checks/content-words.ts";
 import { bleu, distinct, selfBleu } from "./diversity.ts";
 
@@ -122,11 +122,12 @@ const longestShown = 96;
 const [leastFit, mostFit, fitStep] = [-1, 1, 0.01];
 
 /**
- * Reads a folder once, and its captions once where they are given.
+ * Reads a folder once, and its captions twice where they are given: once to know them.
  * @throws DataError when a part is damaged, or the captions are not those that were rewritten
  */
 export async function rewritesStatistics(folder: RewritesFolder, options: StatisticsOptions = {}): Promise<RewritesStatistics> {
   const { captions, examples = 3, sample: size = 20_000, seed = 0 } = options;
+  if (captions) folder.assertMadeFor((await captions.survey()).fingerprint, captions.path);
   const { dataset, sources, shard } = folder.manifest;
   const planned = shard ? shard.to - shard.from : dataset.count;
   const table = new Map(Object.entries(sources).map(([source, made]) => [source, emptyStatistics(source, made)]));
@@ -169,7 +170,7 @@ export async function rewritesStatistics(folder: RewritesFolder, options: Statis
   }
   progress.finish();
   const chosen: StatisticsExample[] = [...shown.values(), ...worst.values()].flatMap((few) => few.values);
-  const known = captions && (await captionsOf(captions, [...sample.captions().map(([id]) => id), ...chosen.map(({ id }) => id)], folder));
+  const known = captions && (await captionsOf(captions, [...sample.captions().map(([id]) => id), ...chosen.map(({ id }) => id)]));
   for (const example of chosen) {
     const caption = known?.get(example.id)?.caption;
     if (caption !== undefined) example.caption = caption;
@@ -182,7 +183,11 @@ export async function rewritesStatistics(folder: RewritesFolder, options: Statis
     entry.meanTokens /= Math.max(1, entry.rewrites);
     entry.meanWeight = entry.usable === 0 ? 1 : entry.meanWeight / entry.usable;
     entry.missing = Math.max(0, planned - entry.usable);
-    entry.complaints = complaintsOn({ ...entry, rejected: entry.rewrites - entry.usable });
+    const repeats = repeatsOf(folder.manifest, entry.source, entry.rewrites);
+    entry.complaints = [
+      ...(repeats === undefined ? [] : [repeats]),
+      ...complaintsOn({ ...entry, rejected: entry.rewrites - entry.usable }),
+    ];
   }
   measureSample(sample.captions(), table, known);
   return {
@@ -229,16 +234,10 @@ function addFit(entry: SourceStatistics, fit: number): void {
 }
 
 /** The captions of these ids. */
-async function captionsOf(captions: CaptionsInput, ids: readonly string[], { path }: RewritesFolder): Promise<Map<string, CaptionRow>> {
+async function captionsOf(captions: CaptionsInput, ids: readonly string[]): Promise<Map<string, CaptionRow>> {
   const wanted = new Set(ids);
   const found = new Map<string, CaptionRow>();
   for await (const batch of captions.rows()) for (const row of batch) if (wanted.has(row.id) && !found.has(row.id)) found.set(row.id, row);
-  if (wanted.size > 0 && found.size === 0) {
-    throw new DataError(
-      `${captions.path}: none of its captions has a rewrite in ${path}: ids there are like ${JSON.stringify(ids[0])}, here they come from ${captions.idFrom}.`,
-      { mend: "Give the captions file that the rewrites were made from, and the same --id-column if one was named." },
-    );
-  }
   return found;
 }
 
