@@ -25,6 +25,8 @@ export class PooledServer<Member extends PoolMember> {
   failures = 0;
   /** Times it was left out since the last usable answer. */
   outages = 0;
+  /** Whether it was told that this server asks for patience, since all that it was given was last answered. */
+  toldOfRest = false;
   /** Times it asked for patience since the last usable answer. */
   #rests = 0;
   /** The window at which it last asked for patience. */
@@ -74,6 +76,7 @@ export class PooledServer<Member extends PoolMember> {
     this.failures = 0;
     this.outages = 0;
     this.#rests = 0;
+    if (this.window === this.widest) this.toldOfRest = false;
   }
 
   /**

@@ -7,7 +7,7 @@
  * clearly slower than the fastest, and grows again with its answers. One that can't be reached or fails again and again is left out
  * and looked at again after growing pauses; what was asked of it goes elsewhere.
  *
- * While one server lives the work goes on. When none does, it waits for some minutes, and then ends.
+ * While one server lives the work goes on. When none does, or all only ask for patience, it waits for some minutes, and then ends.
  */
 import { EndpointError, LaclipError, Random, formatDuration, log, pause } from "../../support/index.ts";
 import { PooledServer, hashOf } from "./pooled-server.ts";
@@ -42,6 +42,11 @@ export class ServerPool<Member extends PoolMember> {
   readonly #waiting: (() => void)[] = [];
   readonly #timers = new Set<NodeJS.Timeout>();
   #lastGood = performance.now();
+  /** Requests that wait for their answers, and since when there has been one without a break. */
+  #asking = 0;
+  #askingSince = performance.now();
+  /** What a server said that last asked for patience. */
+  #lastBusy: PassingError | undefined;
   /** Since when no server is in use. */
   #noneSince = performance.now();
   #ended: FinalError | undefined;
@@ -66,6 +71,15 @@ export class ServerPool<Member extends PoolMember> {
    * @throws EndpointError when this request got no usable answer, or (FinalError) when no server is left
    */
   async run<T>(key: string, signal: AbortSignal, attempt: (member: Member) => Promise<T>): Promise<T> {
+    if (this.#asking++ === 0) this.#askingSince = performance.now();
+    try {
+      return await this.#persist(key, signal, attempt);
+    } finally {
+      this.#asking--;
+    }
+  }
+
+  async #persist<T>(key: string, signal: AbortSignal, attempt: (member: Member) => Promise<T>): Promise<T> {
     const { tries, patienceSeconds } = this.#options;
     const failed = new Set<PooledServer<Member>>();
     const started = performance.now();
@@ -95,9 +109,10 @@ export class ServerPool<Member extends PoolMember> {
       const now = performance.now();
       if (trouble.trouble === "failing" && ++tried >= tries)
         throw noAnswer(server.member.url, `no usable answer after ${tried} ${tried === 1 ? "try" : "tries"}`, trouble);
-      // A server that asks for patience is not at fault, but nobody waits for ever.
+      // Servers that ask for patience are waited for by all together: #turn.
       const waited = (now - Math.max(started, this.#lastGood)) / 1000;
-      if (waited > patienceSeconds) throw noAnswer(server.member.url, `no usable answer for ${formatDuration(waited)}`, trouble);
+      if (trouble.trouble !== "busy" && waited > patienceSeconds)
+        throw noAnswer(server.member.url, `no usable answer for ${formatDuration(waited)}`, trouble);
       if (trouble.trouble === "failing" && !this.#hasOther(failed, now)) await this.#pause(server, trouble, tried, signal);
     }
   }
@@ -142,8 +157,14 @@ export class ServerPool<Member extends PoolMember> {
         return server;
       }
       const resting = this.#servers.filter(({ state, restUntil }) => state === "in" && restUntil > now);
-      // Whoever rests comes back by the clock, with nobody to wake us.
-      if (resting.length > 0) this.#later((Math.min(...resting.map(({ restUntil }) => restUntil)) - now) / 1000, () => this.#wake(1));
+      if (resting.length > 0) {
+        // What is under way may yet be answered. Else, a server that asks for patience is not at fault, but nobody waits for ever.
+        const underWay = this.#servers.some(({ open }) => open.size > 0);
+        const end = underWay ? Infinity : Math.max(this.#askingSince, this.#lastGood) + this.#options.patienceSeconds * 1000;
+        if (now >= end) throw this.#endOfPatience();
+        // Whoever rests comes back by the clock, with nobody to wake us.
+        this.#later((Math.min(end, ...resting.map(({ restUntil }) => restUntil)) - now) / 1000, () => this.#wake(1));
+      }
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
   }
@@ -183,7 +204,14 @@ export class ServerPool<Member extends PoolMember> {
 
   #note(server: PooledServer<Member>, error: PassingError): void {
     if (error.trouble === "busy" || error.wait !== undefined) {
-      server.rest(error.wait ?? 0, { first: this.#options.pauseSeconds, longest: longestPause }, performance.now());
+      const now = performance.now();
+      server.rest(error.wait ?? 0, { first: this.#options.pauseSeconds, longest: longestPause }, now);
+      this.#lastBusy = error;
+      if (!server.toldOfRest) {
+        const asked = error.wait === undefined ? "it asks for patience" : `it asks to wait ${error.wait.toFixed(1)} s`;
+        log.warn(`${server.member.url}: ${error.message}; ${asked}, and gets fewer requests at a time`);
+        server.toldOfRest = true;
+      }
       return;
     }
     server.failures++;
@@ -230,10 +258,24 @@ export class ServerPool<Member extends PoolMember> {
     }
   }
 
+  /** Ends the work for all, since no server did more than ask for patience. */
+  #endOfPatience(): FinalError {
+    const waited = formatDuration((performance.now() - Math.max(this.#askingSince, this.#lastGood)) / 1000);
+    this.#ended = new FinalError(`${this.#urls}: no usable answer for ${waited}: ${this.#lastBusy?.message ?? "the server asks to wait"}`, {
+      mend: "Start the same command again when the server has room or quota: what is done is kept. A lower --concurrency asks less of it, a higher --patience waits longer.",
+      cause: this.#lastBusy,
+    });
+    this.wakeAll();
+    return this.#ended;
+  }
+
+  get #urls(): string {
+    return this.#servers.map(({ member }) => member.url).join(", ");
+  }
+
   #end(reason: string, cause: unknown): void {
-    const urls = this.#servers.map(({ member }) => member.url).join(", ");
     const waited = formatDuration((performance.now() - this.#noneSince) / 1000);
-    this.#ended = new FinalError(`${urls}: no server answered for ${waited}; at the last look: ${reason}`, {
+    this.#ended = new FinalError(`${this.#urls}: no server answered for ${waited}; at the last look: ${reason}`, {
       mend: "Start a server, then the same command again: what is done is kept.",
       cause,
     });
