@@ -28,6 +28,13 @@ export class PassingError extends Error {
   }
 }
 
+/** No answer within the time there is: the server hangs, or has more to do than it can. */
+export class LateError extends PassingError {
+  constructor(seconds: number, reason?: unknown) {
+    super("failing", `no answer within ${seconds} s`, undefined, reason);
+  }
+}
+
 /** What the server has against this one request; others may well be answered. */
 export class RefusedRequest extends EndpointError {
   constructor(message: string, options?: ErrorOptions) {
