@@ -12,7 +12,6 @@ import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   EdaEngine,
-  LlamaCppEngine,
   OpenAiCompatibleEngine,
   chooseSources,
   defaultChecks,
@@ -30,8 +29,8 @@ import {
   verifyRewrites,
   workOnQueue,
 } from "../../src/rewriting/index.ts";
-import type { EnqueueOptions, EnqueueReport, QueueStatus, RewriteEngine, RewritePlan } from "../../src/rewriting/index.ts";
-import { EndpointError, FolderLock, ModelFormatError, UsageError, setLogLevel, sha256 } from "../../src/support/index.ts";
+import type { EnqueueOptions, EnqueueReport, QueueStatus, RewritePlan } from "../../src/rewriting/index.ts";
+import { EndpointError, FolderLock, UsageError, setLogLevel, sha256 } from "../../src/support/index.ts";
 import { type Started, startLaclip } from "./laclip.ts";
 import { type ModelServer, startModelServer } from "./model-server.ts";
 import { RedisServer, whyNoRedis } from "./programs/redis-server.ts";
@@ -269,58 +268,6 @@ test("a worker without its model gives up after a few shards, and they are still
   assert.deepEqual({ waiting, failed, done }, { waiting: 4, failed: [], done: 0 });
   assert.equal((await start(pool).ended).code, 0);
   await assertWhole(pool);
-});
-
-test("what is wrong with a machine sets no shard aside, however often its worker is started again", { skip }, async () => {
-  const pool = await newPool(20, { shardSize: 10, llm: undefined });
-  const work = async (engine: () => RewriteEngine, captions?: string): Promise<unknown> =>
-    await workOnQueue({
-      redis: redis.url,
-      queue: pool.queue,
-      engine,
-      captions,
-      lockSeconds: 1,
-      retrySeconds: 0,
-      // Each of the two shards goes back a dozen times, as with many workers one after another.
-      patience: 25,
-      createdWith: "test",
-      signal: new AbortController().signal,
-    });
-  const without = (): RewriteEngine => {
-    throw new UsageError("nobody said who is to write");
-  };
-  await assert.rejects(work(without), UsageError);
-  await assert.rejects(
-    work(() => new OpenAiCompatibleEngine({ url: "http://127.0.0.1:9/v1", tries: 1 })),
-    /nothing listens there/,
-  );
-  await assert.rejects(
-    work(() => new LlamaCppEngine({ model: pool.captions })),
-    ModelFormatError,
-  );
-  await assert.rejects(work(without, join(folder, "captions-of-another-machine.csv")), /no such file/);
-  const { waiting, failed } = await status(pool);
-  assert.deepEqual({ waiting, failed }, { waiting: 2, failed: [] });
-  assert.equal((await start(pool, "--llm", url).ended).code, 0);
-  await assertWhole(pool);
-});
-
-test("a shard whose requests the server refuses is set aside for that", { skip }, async () => {
-  const pool = await newPool(20, { shardSize: 20 });
-  const refusing = await startModelServer<object>(() => 400);
-  const report = await workOnQueue({
-    redis: redis.url,
-    queue: pool.queue,
-    engine: () => new OpenAiCompatibleEngine({ url: refusing.url }),
-    lockSeconds: 1,
-    retrySeconds: 0,
-    patience: 100,
-    createdWith: "test",
-    signal: new AbortController().signal,
-  });
-  refusing.close();
-  assert.equal(report.setAside, 1);
-  assert.match((await status(pool)).failed[0]!.reason, /refused this request with 400/);
 });
 
 test("two workers on one shard: the second waits for the first, whatever the queue says", { skip }, async () => {

@@ -9,7 +9,16 @@ import { command, examples, print } from "../command.ts";
 import { interruptSignal } from "../interrupt.ts";
 import { parseWhole } from "../options.ts";
 import { createdWith } from "../version.ts";
-import { addEngineOptions, addTextOptions, captionsOf, engineOf, runSettingsOf, secondOf, sourcesOf } from "./rewrite-options.ts";
+import {
+  addEngineOptions,
+  addTextOptions,
+  captionsOf,
+  engineOf,
+  exampleFlagOf,
+  runSettingsOf,
+  secondOf,
+  sourcesOf,
+} from "./rewrite-options.ts";
 import type { EngineOptions, TextOptions } from "./rewrite-options.ts";
 
 interface QueueOptions {
@@ -59,6 +68,17 @@ async function enqueue(path: string, options: EnqueueOptions): Promise<void> {
   const columns = Object.fromEntries(
     Object.entries({ idColumn, captionColumn, secondColumn }).filter((entry): entry is [string, string] => entry[1] !== undefined),
   );
+  const exampleFlag = exampleFlagOf(options);
+  if (exampleFlag !== undefined && (llm === "eda" || options.backTranslate)) {
+    throw new UsageError(
+      `${options.backTranslate ? "--back-translate" : "--llm eda"} uses no example pairs: ${exampleFlag} would not be used.`,
+      {
+        mend: "Leave it out.",
+      },
+    );
+  }
+  const sources = sourcesOf(options);
+  if (sources.length === 0) throw new UsageError("No source was named to rewrite captions in the manner of.");
   const captions = await captionsOf(path, options);
   const report = await enqueueShards({
     redis: redisOf(options),
@@ -68,7 +88,8 @@ async function enqueue(path: string, options: EnqueueOptions): Promise<void> {
     second: await secondOf(options),
     out,
     shardSize,
-    sources: sourcesOf(options),
+    sources,
+    exampleFlag,
     backTranslate: options.backTranslate,
     settings: runSettingsOf(options),
     llm,

@@ -33,7 +33,7 @@ import { connectQueue, defaultQueue } from "./queue-connection.ts";
 import type { QueueConnection } from "./queue-connection.ts";
 import { readPlan } from "./queue-plan.ts";
 import type { RewritePlan } from "./queue-plan.ts";
-import { plansKey } from "./queue.ts";
+import { plansKey, refuseUnknownQueue } from "./queue.ts";
 import type { ShardJob, ShardProgress, ShardResult } from "./queue.ts";
 import { rewriteCaptions } from "../rewrite.ts";
 import { withSecondCaptions } from "../captions/second-captions.ts";
@@ -84,7 +84,8 @@ const mostGivenBack = 10;
 
 /**
  * Works until nothing is left in the queue.
- * @throws UsageError when nothing was ever put into the queue, and this is not to wait for it
+ * @throws UsageError when nothing was ever put into the queue, and this is not to wait for it; or when a plan can't be worked on with
+ *   the flags of this machine
  * @throws InterruptedError when stopped
  * @throws DataError when the captions here are not those of the plan
  * @throws LaclipError what went wrong with several shards in a row; they are back in the queue
@@ -131,12 +132,7 @@ class QueueWorker {
     const { signal, lockSeconds = 15, stay = false } = this.#options;
     const { redis, address } = this.#connection;
     const queue = this.#connection.queue(this.#name);
-    // A mistyped name, or a worker that was faster than `enqueue`, must not look like work that is done.
-    if (!stay && (await redis.hlen(plansKey(this.#name))) === 0) {
-      throw new UsageError(`Nothing was ever put into queue ${this.#name} of ${address}.`, {
-        mend: "Check --redis and --queue; enqueue the captions first, or wait for them with --stay.",
-      });
-    }
+    if (!stay) await refuseUnknownQueue(this.#connection, this.#name, "enqueue the captions first, or wait for them with --stay");
     const worker = new this.#connection.bullmq.Worker<ShardJob, ShardResult>(
       this.#name,
       async (job, token) => await this.#process(job, token!),
@@ -277,6 +273,21 @@ class QueueWorker {
 
   async #openPlan(id: string): Promise<OpenPlan> {
     const plan = readPlan(await this.#connection.redis.hget(plansKey(this.#name), id), id);
+    const engine = this.#options.engine(plan);
+    try {
+      return { plan, captions: await this.#captionsOf(plan, engine), engine };
+    } catch (error) {
+      await engine.close();
+      throw error;
+    }
+  }
+
+  async #captionsOf(plan: RewritePlan, engine: RewriteEngine): Promise<CaptionsInput> {
+    if (plan.exampleFlag !== undefined && !engine.usesExamples) {
+      throw new UsageError(`${engine.name} uses no example pairs, but the captions were enqueued with ${plan.exampleFlag}.`, {
+        mend: "Name a language model with --llm, or enqueue the captions without that flag, for another folder and in another queue.",
+      });
+    }
     const file = await openCaptions(this.#options.captions ?? plan.captions, plan.columns);
     const captions = plan.second ? await withSecondCaptions(file, await openRewritesFolder(plan.second.folder), plan.second.source) : file;
     const survey = await captions.survey(this.#stop.signal);
@@ -287,7 +298,7 @@ class QueueWorker {
         { mend: "Give this machine the same file of captions, or say where it is with --captions FILE." },
       );
     }
-    return { plan, captions: { ...captions, survey: async () => survey }, engine: this.#options.engine(plan) };
+    return { ...captions, survey: async () => survey };
   }
 
   /** Puts a shard that could not be finished back into the queue, and decides whether this worker goes on. */
@@ -306,7 +317,8 @@ class QueueWorker {
       throw new DelayedError();
     }
     const words = error instanceof Error ? error.message : String(error);
-    if (error instanceof OtherCaptionsError || !LaclipError.is(error) || ++this.#inARow >= patience) {
+    // Captions, flags and defects of the program stay what they are.
+    if (error instanceof OtherCaptionsError || error instanceof UsageError || !LaclipError.is(error) || ++this.#inARow >= patience) {
       this.#fault = error;
       this.#stop.abort();
     }
