@@ -19,11 +19,11 @@ import type { Completion, EngineDescription, RewriteEngine, RewriteRequest } fro
 import { openCaptionChunks } from "./captions/open-captions.ts";
 import type { OpenCaption } from "./captions/open-captions.ts";
 import type { PairSource } from "./pairs/pairs.ts";
-import { defaultForm, requireFit } from "./prompts/prompt-forms.ts";
+import { defaultForm } from "./prompts/prompt-forms.ts";
 import { safeCaption } from "./prompts/prompt.ts";
 import type { PromptForm } from "./prompts/prompt.ts";
 import { requestGroups } from "./request-groups.ts";
-import { describeSource, runSources } from "./run-sources.ts";
+import { describeSource, refuseUnfit, runSources } from "./run-sources.ts";
 import type { RunSource } from "./run-sources.ts";
 import { refuseOtherNeighbour } from "./shards/shard-set.ts";
 import { shardRows } from "./shards/shards.ts";
@@ -97,15 +97,16 @@ const fewFailures = 10;
 
 /**
  * Rewrites captions into a folder.
+ * @throws UsageError when engine, sources, form and captions don't go together
  * @throws InterruptedError when stopped; everything finished is kept
  * @throws DataError for a folder of other captions, settings or writers, and where the captions are unusable
  * @throws EndpointError (or the engine's own error) when more than the allowed share of requests failed, or all of them
  */
 export async function rewriteCaptions(options: RewriteOptions): Promise<RewriteSummary> {
   const { captions, engine, out, signal = new AbortController().signal } = options;
+  refuseUnfit(options);
   const description = await describe(engine, signal);
   const sources = runSources(options, description);
-  if (engine.usesExamples) requireFit(options.form ?? defaultForm, options.sources, captions);
   const survey = await captions.survey(signal);
   const { fingerprint } = survey;
   const { from, to } = rowsOf(options, survey);

@@ -11,7 +11,7 @@ import { defaultChecks, normalise, recordChecks } from "./checks/checks.ts";
 import type { EngineDescription, RewriteEngine } from "./engines/engine.ts";
 import { examplesPerPrompt, hashOfPairs, outputsOf } from "./pairs/pairs.ts";
 import type { PairSource } from "./pairs/pairs.ts";
-import { defaultForm } from "./prompts/prompt-forms.ts";
+import { defaultForm, requireFit } from "./prompts/prompt-forms.ts";
 import { maximumCaption, signatureOf } from "./prompts/prompt.ts";
 import type { RewriteOptions } from "./rewrite.ts";
 
@@ -26,11 +26,11 @@ export interface RunSource {
 }
 
 /**
- * The sources that a run will write.
- * @throws UsageError when there is none, or the name beside which they are to be written can be no part of a source's name
+ * Refuses flags that don't go together, before anything is loaded or asked.
+ * @throws UsageError when there is no source, one does not fit the form of the prompt, or the name beside which they are to be written
+ *   can be no part of a source's name
  */
-export function runSources(options: RewriteOptions, description: EngineDescription): RunSource[] {
-  const { engine, beside, rounds = 1 } = options;
+export function refuseUnfit({ engine, sources, beside, rounds = 1, form = defaultForm, captions }: RewriteOptions): void {
   if (beside !== undefined && !/^[a-z0-9][a-z0-9_-]*$/i.test(beside))
     throw new UsageError(`--beside ${beside}: expected a name of letters, digits and dashes.`);
   if (engine.usesExamples && rounds > 1) {
@@ -38,8 +38,17 @@ export function runSources(options: RewriteOptions, description: EngineDescripti
       mend: "Leave --rounds out. For more texts of a source, start again with another --seed and --beside NAME.",
     });
   }
+  if (engine.sources && rounds > 1)
+    throw new UsageError(`${rounds} rounds of ${engine.name} would give the same texts.`, { mend: "Leave --rounds out." });
+  if ((engine.usesExamples ? sources : engine.sources)?.length === 0)
+    throw new UsageError("No source was named to rewrite captions in the manner of.");
+  if (engine.usesExamples) requireFit(form, sources, captions);
+}
+
+/** The sources that a run will write. */
+export function runSources(options: RewriteOptions, description: EngineDescription): RunSource[] {
+  const { engine, beside, rounds = 1 } = options;
   const drawn = engine.usesExamples ? options.sources : programSources(engine, description, rounds);
-  if (drawn.length === 0) throw new UsageError("No source was named to rewrite captions in the manner of.");
   return drawn.map((pairs) => ({
     name: beside === undefined ? pairs.name : `${pairs.name}.${beside}`,
     pairs,
@@ -49,10 +58,7 @@ export function runSources(options: RewriteOptions, description: EngineDescripti
 
 /** The sources of an engine without examples: those it says, or itself, as often as it is to write. */
 function programSources({ name, sources }: RewriteEngine, { model }: EngineDescription, count: number): PairSource[] {
-  if (sources) {
-    if (count === 1) return [...sources];
-    throw new UsageError(`${count} rounds of ${name} would give the same texts.`, { mend: "Leave --rounds out." });
-  }
+  if (sources) return [...sources];
   return Array.from({ length: count }, (_, i) => ({ name: i === 0 ? name : `${name}-${i + 1}`, provenance: model }));
 }
 

@@ -329,6 +329,11 @@ test("a shard that can never be finished is set aside, with the reason, and the 
   const [failed] = (await status(pool)).failed;
   assert.equal(failed!.number, 1);
   assert.match(failed!.reason, /000000\.parquet: this table can't be read/);
+  // Those that come later find nothing to do, but that is not the same as done.
+  const late = await start(pool).ended;
+  assert.equal(late.code, 3, late.stderr);
+  assert.match(late.stderr, /Nothing else is left in queue \S+, but 1 of its shards were set aside[^]*rewrite status[^]*rewrite enqueue/);
+  assert.doesNotMatch(late.stderr, /rewrites merge/);
   rmSync(damaged, { recursive: true });
   assert.equal((await enqueue(pool, { shardSize: 20 })).again, 1);
   assert.equal((await start(pool).ended).code, 0);

@@ -67,7 +67,7 @@ export function addTextOptions(target: Command): Command {
     .option(
       "--sources <names>",
       `manners of rewriting, separated by commas (default: ${builtInSources.map(({ name }) => name).join(",")})`,
-      (text) => text.split(",").filter((name) => name !== ""),
+      namesIn,
     )
     .option("--pairs <file>", "JSON file with example pairs of your own; its sources are added to the built-in ones")
     .option(
@@ -80,11 +80,7 @@ export function addTextOptions(target: Command): Command {
     .option(
       "--back-translate <languages>",
       "have the model translate captions into these languages, separated by commas, and back; each is a source (back-translation-german)",
-      (text) =>
-        text
-          .split(",")
-          .map((language) => language.trim())
-          .filter((language) => language !== ""),
+      namesIn,
     )
     .option("--retries <count>", "how often a caption is rewritten anew when what came was rejected", parseWhole(0), 0)
     .option("--beside <name>", "write each source as SOURCE.NAME, beside one of the same folder that was made with other settings")
@@ -102,6 +98,14 @@ export function addTextOptions(target: Command): Command {
     )
     .option("--caption-column <name>", "column with the captions (default: caption, title or text)");
   return addSecondOptions(target).option("--limit <count>", "rewrite the first so many captions only", parseWhole(1));
+}
+
+/** Names between commas. */
+function namesIn(text: string): string[] {
+  return text
+    .split(",")
+    .map((name) => name.trim())
+    .filter((name) => name !== "");
 }
 
 /** Adds the flags that say where second captions are. */
@@ -167,6 +171,13 @@ export async function secondOf(options: CaptionOptions): Promise<{ folder: strin
     });
   }
   return { folder: resolve(secondFrom), source: secondSource ?? only! };
+}
+
+/** A flag that engines without examples would not heed, and what it says; undefined where none was given. */
+export function exampleFlagOf({ sources, prompt, pairs, secondColumn, secondFrom }: TextOptions): string | undefined {
+  const flags = { sources: sources?.join(), prompt: prompt?.name, pairs, "second-column": secondColumn, "second-from": secondFrom };
+  const [name, value] = Object.entries(flags).find((flag) => flag[1] !== undefined) ?? [];
+  return name === undefined ? undefined : `--${name} ${value}`;
 }
 
 /** The sources that an engine is to write, none for an engine that has only itself. */

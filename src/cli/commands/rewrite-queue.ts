@@ -3,13 +3,22 @@
  */
 import type { Command } from "commander";
 import { defaultQueue, enqueueShards, queueStatus, workOnQueue } from "../../rewriting/index.ts";
-import type { QueueStatus } from "../../rewriting/index.ts";
-import { UsageError, formatDuration, log } from "../../support/index.ts";
+import type { QueueStatus, WorkReport } from "../../rewriting/index.ts";
+import { DataError, UsageError, formatDuration, log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
 import { interruptSignal } from "../interrupt.ts";
 import { parseWhole } from "../options.ts";
 import { createdWith } from "../version.ts";
-import { addEngineOptions, addTextOptions, captionsOf, engineOf, runSettingsOf, secondOf, sourcesOf } from "./rewrite-options.ts";
+import {
+  addEngineOptions,
+  addTextOptions,
+  captionsOf,
+  engineOf,
+  exampleFlagOf,
+  runSettingsOf,
+  secondOf,
+  sourcesOf,
+} from "./rewrite-options.ts";
 import type { EngineOptions, TextOptions } from "./rewrite-options.ts";
 
 interface QueueOptions {
@@ -59,6 +68,17 @@ async function enqueue(path: string, options: EnqueueOptions): Promise<void> {
   const columns = Object.fromEntries(
     Object.entries({ idColumn, captionColumn, secondColumn }).filter((entry): entry is [string, string] => entry[1] !== undefined),
   );
+  const exampleFlag = exampleFlagOf(options);
+  if (exampleFlag !== undefined && (llm === "eda" || options.backTranslate)) {
+    throw new UsageError(
+      `${options.backTranslate ? "--back-translate" : "--llm eda"} uses no example pairs: ${exampleFlag} would not be used.`,
+      {
+        mend: "Leave it out.",
+      },
+    );
+  }
+  const sources = sourcesOf(options);
+  if (sources.length === 0) throw new UsageError("No source was named to rewrite captions in the manner of.");
   const captions = await captionsOf(path, options);
   const report = await enqueueShards({
     redis: redisOf(options),
@@ -68,7 +88,8 @@ async function enqueue(path: string, options: EnqueueOptions): Promise<void> {
     second: await secondOf(options),
     out,
     shardSize,
-    sources: sourcesOf(options),
+    sources,
+    exampleFlag,
     backTranslate: options.backTranslate,
     settings: runSettingsOf(options),
     llm,
@@ -128,14 +149,22 @@ async function work(options: WorkOptions): Promise<void> {
     createdWith,
     signal: interruptSignal("giving the shard back"),
   });
-  if (json) return print(report);
-  const { shards, written, failed, seconds, setAside, outs } = report;
+  if (json) print(report);
+  else tell(report);
+  // Whoever starts workers again must not take this for done.
+  if (report.setAside > 0) {
+    throw new DataError(`Nothing else is left in queue ${report.queue}, but ${report.setAside} of its shards were set aside.`, {
+      mend: "`laclip rewrite status` says why. Mend that; the same `laclip rewrite enqueue` then puts them back into the queue.",
+    });
+  }
+}
+
+function tell({ queue, shards, written, failed, seconds, setAside, outs }: WorkReport): void {
   const rate = (written / Math.max(seconds, 1e-3)).toFixed(1);
-  log.info(`Nothing is left in queue ${report.queue}. Here: ${written} rewrites in ${shards} shards (${rate} a second)`);
+  log.info(`${setAside > 0 ? "" : `Nothing is left in queue ${queue}. `}Here: ${written} rewrites in ${shards} shards (${rate} a second)`);
   if (failed > 0)
     log.warn(`${failed} rewrites failed; \`laclip rewrite enqueue\` with the same flags puts their shards back into the queue`);
-  if (setAside > 0) log.warn(`${setAside} shards were set aside: \`laclip rewrite status\` says why`);
-  for (const folder of outs) log.info(`laclip rewrites merge ${folder} --out FOLDER`);
+  if (setAside === 0) for (const folder of outs) log.info(`laclip rewrites merge ${folder} --out FOLDER`);
 }
 
 export function statusCommand(): Command {

@@ -205,16 +205,20 @@ test("429 with Retry-After rests that server alone", async () => {
   assert.ok(other.asked.length > 100);
 });
 
-test("a server that only ever asks for patience is not asked without end", async () => {
-  for (const headers of [{}, { "retry-after": "0" }]) {
+test("a server that only ever asks for patience is told of, and ends all requests together when patience ends", async (t) => {
+  for (const headers of [{}, { "retry-after": "0" }, { "retry-after": "100" }]) {
     const busy = await Stub.start((_, response) => {
       response.writeHead(429, headers).end('{"error":{"message":"later"}}');
       return true;
     });
-    const { failures } = await work([busy], groups(3, 1), { patienceSeconds: 0.5 });
-    assert.equal(failures.length, 3);
-    for (const failure of failures) assert.match(isFailure(failure) ? failure.error.message : "", /no usable answer for .*429: later/);
+    const said: string[] = [];
+    const { mock } = t.mock.method(process.stderr, "write", (text: string) => said.push(text) > 0);
+    // One at a time: each would else wait as long as all together.
+    const failing = work([busy], groups(30, 1), { patienceSeconds: 0.5, concurrency: 1 });
+    await assert.rejects(failing, (error) => error instanceof EndpointError && /no usable answer for .*429: later/.test(error.message));
+    mock.restore();
     assert.ok(busy.asked.length < 60, `it was asked ${busy.asked.length} times in half a second`);
+    assert.equal(said.join("").match(/429: later; it asks/g)?.length, 1, said.join(""));
   }
 });
 

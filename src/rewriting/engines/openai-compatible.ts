@@ -47,6 +47,8 @@ interface Member {
   dialect: Readonly<Record<string, unknown>>;
   /** The only model it offers; undefined where it does not say, or offers several and one was chosen. */
   offers: string | undefined;
+  /** The models that it lists, where the one that was chosen is none of them. */
+  lacking: readonly string[] | undefined;
 }
 
 /** Rewrites through completions servers, many requests at a time, each tried again where that may help. */
@@ -79,6 +81,7 @@ export class OpenAiCompatibleEngine implements RewriteEngine {
       connection: new ServerConnection({ url, connections: concurrency, timeoutSeconds, headers }),
       dialect: {},
       offers: undefined,
+      lacking: undefined,
     }));
     this.#pool = new ServerPool(this.#members, {
       window: concurrency,
@@ -128,6 +131,13 @@ export class OpenAiCompatibleEngine implements RewriteEngine {
     } catch (error) {
       if (error instanceof PassingError) return { request, error: new EndpointError("stopped", { cause: error }) };
       if (LaclipError.is(error) && !(error instanceof FinalError)) return { request, error };
+      // Not found, and none of those that the server has said it has.
+      const lacking = this.#members.find((member) => member.lacking)?.lacking;
+      if (lacking && error instanceof FinalError && error.status === 404)
+        throw new UsageError(`--model ${this.#options.model}: ${error.message}`, {
+          mend: `The server lists: ${named(lacking)}. Choose one of these with --model NAME.`,
+          cause: error,
+        });
       throw error;
     }
   }
@@ -204,15 +214,27 @@ export class OpenAiCompatibleEngine implements RewriteEngine {
     }
     const models = Array.isArray(answer?.data) ? answer.data.filter((model) => typeof model?.id === "string") : [];
     if (this.#options.model === undefined && models.length > 1) {
-      const names = models.slice(0, 10).map(({ id }) => id);
-      throw new UsageError(`${member.url} offers ${models.length} models: ${names.join(", ")}${models.length > 10 ? ", ..." : ""}.`, {
+      throw new UsageError(`${member.url} offers ${models.length} models: ${named(models.map(({ id }) => id as string))}.`, {
         mend: "Choose one with --model NAME.",
       });
     }
     member.offers = models[0]?.id as string | undefined;
+    this.#noteLacking(
+      member,
+      models.map(({ id }) => id as string),
+    );
     const owner = models.find(({ id }) => id === this.#options.model)?.owned_by ?? models[0]?.owned_by;
     member.dialect = typeof owner === "string" && Object.hasOwn(dialects, owner) ? dialects[owner]! : {};
     if (this.#described) this.#settleModel(member);
+  }
+
+  /** Some servers take any name, or know more names than they list: a warning, until a request shows better. */
+  #noteLacking(member: Member, listed: readonly string[]): void {
+    const { model } = this.#options;
+    // Ollama lists "name:latest" for what may be called "name".
+    if (model === undefined || listed.length === 0 || listed.some((id) => id === model || id.startsWith(`${model}:`))) return;
+    if (!member.lacking) log.warn(`${member.url} lists no model "${model}", but: ${named(listed)}`);
+    member.lacking = listed;
   }
 
   /** Texts of two models must not get mixed up. */
@@ -225,6 +247,11 @@ export class OpenAiCompatibleEngine implements RewriteEngine {
       mend: "Name servers of one model. If it is the same under two names, say which name to ask for with --model NAME.",
     });
   }
+}
+
+/** Names of models, the first few of many. */
+function named(models: readonly string[]): string {
+  return `${models.slice(0, 10).join(", ")}${models.length > 10 ? ", ..." : ""}`;
 }
 
 /** What prompts with the same examples begin with. */

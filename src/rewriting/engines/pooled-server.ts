@@ -23,11 +23,17 @@ export class PooledServer<Member extends PoolMember> {
   restUntil = 0;
   /** Failures since the last usable answer. */
   failures = 0;
+  /** When a failure was last counted. */
+  failedAt = -Infinity;
   /** Times it was left out since the last usable answer. */
   outages = 0;
+  /** Whether it was told that this server asks for patience, since all that it was given was last answered. */
+  toldOfRest = false;
   /** Times it asked for patience since the last usable answer. */
   #rests = 0;
-  /** The window at which it last asked for patience. */
+  /** When it was last too late with an answer, and its window was halved for that. */
+  #lateAt = -Infinity;
+  /** The window at which it last asked for patience, or was too late. */
   #tooWide = Infinity;
   /** Smoothed milliseconds of an answer. */
   #usual: number | undefined;
@@ -74,6 +80,21 @@ export class PooledServer<Member extends PoolMember> {
     this.failures = 0;
     this.outages = 0;
     this.#rests = 0;
+    if (this.window === this.widest) this.toldOfRest = false;
+  }
+
+  /**
+   * It did not answer in time: half as many requests as were under way.
+   * @param begun when that request began; of those that were open together, one halving is enough
+   * @returns whether it gets fewer now
+   */
+  tooLate(begun: number, now: number): boolean {
+    const open = Math.min(Math.floor(this.window), this.open.size);
+    if (begun < this.#lateAt || open < 2) return false;
+    this.#lateAt = now;
+    this.#tooWide = open;
+    this.window = Math.floor(open / 2);
+    return true;
   }
 
   /**

@@ -28,6 +28,21 @@ export class PassingError extends Error {
   }
 }
 
+/** No answer within the time there is: the server hangs, or has more to do than it can. */
+export class LateError extends PassingError {
+  constructor(seconds: number, reason?: unknown) {
+    super("failing", `no answer within ${seconds} s`, undefined, reason);
+  }
+}
+
+/** What the server has against this one request; others may well be answered. */
+export class RefusedRequest extends EndpointError {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "EndpointError";
+  }
+}
+
 /** What no other request can get past: a refused key, an address without an API, servers that stay away. Going on makes no sense. */
 export class FinalError extends EndpointError {
   /** The HTTP status, where there was an answer. */
@@ -44,7 +59,7 @@ export class FinalError extends EndpointError {
  * The value that an answer carries.
  * @param address what was asked, for messages
  * @throws PassingError where asking again may help
- * @throws EndpointError where only this request was refused
+ * @throws RefusedRequest where only this request was refused
  * @throws FinalError where every request would be
  */
 export function readAnswer({ status, headers, text }: HttpAnswer, address: string): unknown {
@@ -62,7 +77,7 @@ export function readAnswer({ status, headers, text }: HttpAnswer, address: strin
   if (status === 408 || status === 409 || status === 425 || status >= 500)
     throw new PassingError("failing", `the server answered ${status}: ${said}`, wait);
   if (status === 400 || status === 413 || status === 422) {
-    throw new EndpointError(`${address}: the server refused this request with ${status}: ${said}`, {
+    throw new RefusedRequest(`${address}: the server refused this request with ${status}: ${said}`, {
       mend: "Its words say why. A prompt that is too long needs a server started with a larger context.",
     });
   }

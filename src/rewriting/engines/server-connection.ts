@@ -6,7 +6,7 @@
  */
 import { Pool } from "undici";
 import type { Dispatcher } from "undici";
-import { PassingError } from "./server-answers.ts";
+import { LateError, PassingError } from "./server-answers.ts";
 import type { HttpAnswer } from "./server-answers.ts";
 
 export interface ServerConnectionOptions {
@@ -119,7 +119,7 @@ export class ServerConnection {
 
   #expire(): void {
     const now = performance.now();
-    for (const open of this.#open) if (now >= open.deadline) open.fail(new PassingError("failing", `no answer within ${open.seconds} s`));
+    for (const open of this.#open) if (now >= open.deadline) open.fail(new LateError(open.seconds));
     if (this.#open.size > 0) return;
     clearInterval(this.#watch);
     this.#watch = undefined;
@@ -140,7 +140,6 @@ function explainNetwork(error: unknown, timeoutSeconds: number): PassingError {
   const { code = "", message } = error as NodeJS.ErrnoException;
   const unreachable = Object.hasOwn(neverConnected, code) ? neverConnected[code] : undefined;
   if (unreachable !== undefined) return new PassingError("unreachable", unreachable, undefined, error);
-  if (code === "UND_ERR_HEADERS_TIMEOUT" || code === "UND_ERR_BODY_TIMEOUT")
-    return new PassingError("failing", `no answer within ${timeoutSeconds} s`, undefined, error);
+  if (code === "UND_ERR_HEADERS_TIMEOUT" || code === "UND_ERR_BODY_TIMEOUT") return new LateError(timeoutSeconds, error);
   return new PassingError("failing", `${code ? `${code}: ` : ""}${message}`, undefined, error);
 }

@@ -3,16 +3,16 @@
  *
  * Requests whose prompts begin alike go to the same server, which then has that beginning evaluated: each server gets a score from a
  * hash of beginning and address, and the highest wins (rendezvous hashing), so that a server that comes or goes moves only its own
- * share. When its window is full, the next in the order is asked. The window of a server shrinks when it asks for patience or is
- * clearly slower than the fastest, and grows again with its answers. One that can't be reached or fails again and again is left out
- * and looked at again after growing pauses; what was asked of it goes elsewhere.
+ * share. When its window is full, the next in the order is asked. The window of a server shrinks when it asks for patience, answers
+ * too late, or is clearly slower than the fastest, and grows again with its answers. One that can't be reached or fails again and again
+ * is left out and looked at again after growing pauses; what was asked of it goes elsewhere.
  *
- * While one server lives the work goes on. When none does, it waits for some minutes, and then ends.
+ * While one server lives the work goes on. When none does, or all only ask for patience, it waits for some minutes, and then ends.
  */
 import { EndpointError, LaclipError, Random, formatDuration, log, pause } from "../../support/index.ts";
 import { PooledServer, hashOf } from "./pooled-server.ts";
 import type { PoolMember } from "./pooled-server.ts";
-import { FinalError, PassingError } from "./server-answers.ts";
+import { FinalError, LateError, PassingError } from "./server-answers.ts";
 
 export interface ServerPoolOptions<Member extends PoolMember> {
   /** Requests under way at once at each server. */
@@ -35,6 +35,13 @@ const failuresInARow = 3;
 /** Seconds between two looks at a server that is left out, at most. */
 const longestPause = 60;
 
+/** A server that a request is sent to now. */
+interface Turn<Member extends PoolMember> {
+  readonly server: PooledServer<Member>;
+  /** Among what is open there. */
+  readonly place: { readonly begun: number };
+}
+
 /** Routes requests to servers, tries again elsewhere, and keeps account of who answers. */
 export class ServerPool<Member extends PoolMember> {
   readonly #servers: readonly PooledServer<Member>[];
@@ -42,6 +49,11 @@ export class ServerPool<Member extends PoolMember> {
   readonly #waiting: (() => void)[] = [];
   readonly #timers = new Set<NodeJS.Timeout>();
   #lastGood = performance.now();
+  /** Requests that wait for their answers, and since when there has been one without a break. */
+  #asking = 0;
+  #askingSince = performance.now();
+  /** What a server said that last asked for patience. */
+  #lastBusy: PassingError | undefined;
   /** Since when no server is in use. */
   #noneSince = performance.now();
   #ended: FinalError | undefined;
@@ -66,13 +78,20 @@ export class ServerPool<Member extends PoolMember> {
    * @throws EndpointError when this request got no usable answer, or (FinalError) when no server is left
    */
   async run<T>(key: string, signal: AbortSignal, attempt: (member: Member) => Promise<T>): Promise<T> {
+    if (this.#asking++ === 0) this.#askingSince = performance.now();
+    try {
+      return await this.#persist(key, signal, attempt);
+    } finally {
+      this.#asking--;
+    }
+  }
+
+  async #persist<T>(key: string, signal: AbortSignal, attempt: (member: Member) => Promise<T>): Promise<T> {
     const { tries, patienceSeconds } = this.#options;
     const failed = new Set<PooledServer<Member>>();
     const started = performance.now();
     for (let tried = 0; ;) {
-      const server = await this.#turn(key, failed, signal);
-      const place = { begun: performance.now() };
-      server.open.add(place);
+      const { server, place } = await this.#turn(key, failed, signal);
       let trouble: PassingError;
       try {
         const result = await attempt(server.member);
@@ -87,7 +106,7 @@ export class ServerPool<Member extends PoolMember> {
         if (!(error instanceof PassingError) || error.trouble === "stopped") throw error;
         trouble = error;
         failed.add(server);
-        this.#note(server, error);
+        this.#note(server, place.begun, error);
       } finally {
         server.open.delete(place);
         this.#wake(1);
@@ -95,9 +114,10 @@ export class ServerPool<Member extends PoolMember> {
       const now = performance.now();
       if (trouble.trouble === "failing" && ++tried >= tries)
         throw noAnswer(server.member.url, `no usable answer after ${tried} ${tried === 1 ? "try" : "tries"}`, trouble);
-      // A server that asks for patience is not at fault, but nobody waits for ever.
+      // Servers that ask for patience are waited for by all together: #turn.
       const waited = (now - Math.max(started, this.#lastGood)) / 1000;
-      if (waited > patienceSeconds) throw noAnswer(server.member.url, `no usable answer for ${formatDuration(waited)}`, trouble);
+      if (trouble.trouble !== "busy" && waited > patienceSeconds)
+        throw noAnswer(server.member.url, `no usable answer for ${formatDuration(waited)}`, trouble);
       if (trouble.trouble === "failing" && !this.#hasOther(failed, now)) await this.#pause(server, trouble, tried, signal);
     }
   }
@@ -129,21 +149,29 @@ export class ServerPool<Member extends PoolMember> {
     this.wakeAll();
   }
 
-  /** A server with room for this request, as soon as there is one. */
-  async #turn(key: string, failed: ReadonlySet<PooledServer<Member>>, signal: AbortSignal): Promise<PooledServer<Member>> {
+  /** A server with room for this request, as soon as there is one, and the place there: taken at once, since others ask in the same moment. */
+  async #turn(key: string, failed: ReadonlySet<PooledServer<Member>>, signal: AbortSignal): Promise<Turn<Member>> {
     for (;;) {
       if (signal.aborted || this.#closing.signal.aborted) throw new PassingError("stopped", "stopped");
       if (this.#ended) throw this.#ended;
       const now = performance.now();
       const server = this.#choose(key, failed, now);
       if (server) {
+        const place = { begun: now };
+        server.open.add(place);
         // A window that grew has room for more than the one whose end woke us.
         if (this.#waiting.length > 0) this.#wake(1);
-        return server;
+        return { server, place };
       }
       const resting = this.#servers.filter(({ state, restUntil }) => state === "in" && restUntil > now);
-      // Whoever rests comes back by the clock, with nobody to wake us.
-      if (resting.length > 0) this.#later((Math.min(...resting.map(({ restUntil }) => restUntil)) - now) / 1000, () => this.#wake(1));
+      if (resting.length > 0) {
+        // What is under way may yet be answered. Else, a server that asks for patience is not at fault, but nobody waits for ever.
+        const underWay = this.#servers.some(({ open }) => open.size > 0);
+        const end = underWay ? Infinity : Math.max(this.#askingSince, this.#lastGood) + this.#options.patienceSeconds * 1000;
+        if (now >= end) throw this.#endOfPatience();
+        // Whoever rests comes back by the clock, with nobody to wake us.
+        this.#later((Math.min(end, ...resting.map(({ restUntil }) => restUntil)) - now) / 1000, () => this.#wake(1));
+      }
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
   }
@@ -181,12 +209,29 @@ export class ServerPool<Member extends PoolMember> {
     return this.#servers.some((server) => server.state === "in" && server.restUntil <= now && !failed.has(server));
   }
 
-  #note(server: PooledServer<Member>, error: PassingError): void {
+  #note(server: PooledServer<Member>, begun: number, error: PassingError): void {
+    const now = performance.now();
     if (error.trouble === "busy" || error.wait !== undefined) {
-      server.rest(error.wait ?? 0, { first: this.#options.pauseSeconds, longest: longestPause }, performance.now());
+      server.rest(error.wait ?? 0, { first: this.#options.pauseSeconds, longest: longestPause }, now);
+      this.#lastBusy = error;
+      if (!server.toldOfRest) {
+        const asked = error.wait === undefined ? "it asks for patience" : `it asks to wait ${error.wait.toFixed(1)} s`;
+        log.warn(`${server.member.url}: ${error.message}; ${asked}, and gets fewer requests at a time`);
+        server.toldOfRest = true;
+      }
       return;
     }
-    server.failures++;
+    if (error instanceof LateError && server.tooLate(begun, now)) {
+      log.warn(
+        `${server.member.url}: ${error.message}; asking for ${server.window} at a time for now; a lower --concurrency keeps requests from waiting that long`,
+      );
+    }
+    // Where no other can take over, requests that were open together count once: a server that cuts its connections may be well again.
+    const others = this.#servers.some((other) => other !== server && other.state === "in");
+    if (others || begun >= server.failedAt) {
+      server.failures++;
+      server.failedAt = now;
+    }
     if (error.trouble === "unreachable" || server.failures >= failuresInARow) this.leaveOut(server.member, error.message);
   }
 
@@ -230,10 +275,24 @@ export class ServerPool<Member extends PoolMember> {
     }
   }
 
+  /** Ends the work for all, since no server did more than ask for patience. */
+  #endOfPatience(): FinalError {
+    const waited = formatDuration((performance.now() - Math.max(this.#askingSince, this.#lastGood)) / 1000);
+    this.#ended = new FinalError(`${this.#urls}: no usable answer for ${waited}: ${this.#lastBusy?.message ?? "the server asks to wait"}`, {
+      mend: "Start the same command again when the server has room or quota: what is done is kept. A lower --concurrency asks less of it, a higher --patience waits longer.",
+      cause: this.#lastBusy,
+    });
+    this.wakeAll();
+    return this.#ended;
+  }
+
+  get #urls(): string {
+    return this.#servers.map(({ member }) => member.url).join(", ");
+  }
+
   #end(reason: string, cause: unknown): void {
-    const urls = this.#servers.map(({ member }) => member.url).join(", ");
     const waited = formatDuration((performance.now() - this.#noneSince) / 1000);
-    this.#ended = new FinalError(`${urls}: no server answered for ${waited}; at the last look: ${reason}`, {
+    this.#ended = new FinalError(`${this.#urls}: no server answered for ${waited}; at the last look: ${reason}`, {
       mend: "Start a server, then the same command again: what is done is kept.",
       cause,
     });
@@ -264,7 +323,11 @@ export class ServerPool<Member extends PoolMember> {
 
 function noAnswer(url: string, what: string, error: PassingError): EndpointError {
   return new EndpointError(`${url}: ${what}: ${error.message}`, {
-    mend: "Check that the server runs at this address and has not run out of memory or quota; then start the same command again: what is done is kept.",
+    mend: `${
+      error instanceof LateError
+        ? "Lower --concurrency, so that requests wait less long at the server"
+        : "Check that the server runs at this address and has not run out of memory or quota"
+    }; then start the same command again: what is done is kept.`,
     cause: error.reason ?? error,
   });
 }

@@ -30,6 +30,8 @@ export interface RewritePlan {
   readonly shards: number;
   /** With all their example pairs, for engines that use examples. */
   readonly sources: readonly PairSource[];
+  /** The flag that made these sources others than the usual ones, such as "--sources human": an engine that uses no examples would not heed it. */
+  readonly exampleFlag?: string | undefined;
   /** Languages to translate into and back, in place of the sources. */
   readonly backTranslate?: readonly string[] | undefined;
   readonly settings: SharedSettings;
@@ -47,6 +49,7 @@ const storedSchema = z.object({
   out: z.string(),
   shards: z.number().int().positive(),
   sources: z.array(z.looseObject({ name: z.string(), provenance: z.string() })),
+  exampleFlag: z.string().optional(),
   backTranslate: z.array(z.string()).optional(),
   settings: z.looseObject({
     seed: z.number().int(),
@@ -57,14 +60,17 @@ const storedSchema = z.object({
   model: z.string().optional(),
 });
 
-/** The plan as text, and a name that is the same for the same plan. Who writes is no part of the name: that may be put right later. */
+/**
+ * The plan as text, and a name that is the same for the same plan. Who writes is no part of the name: that may be put right later. Nor is
+ * by which flag the sources came.
+ */
 export function storePlan(plan: RewritePlan): { id: string; text: string } {
-  const { llm, model, ...decisive } = plan;
+  const { llm, model, exampleFlag, ...decisive } = plan;
   const { form, checks } = plan.settings;
   const settings = { ...plan.settings, form: form?.name, checks: checks && [...checks] };
   return {
     id: sha256(JSON.stringify({ ...decisive, settings })).slice(0, 16),
-    text: JSON.stringify({ version: 1, ...decisive, settings, llm, model }),
+    text: JSON.stringify({ version: 1, ...decisive, settings, exampleFlag, llm, model }),
   };
 }
 

@@ -5,20 +5,35 @@
  * folder from what is there. However often that happens, a shard is not given up for it. The lock in Redis only says who should
  * write. Who may is decided by the lock in the shard's folder, so that two never write one shard, also when Redis forgets, or a
  * worker that was believed dead goes on.
+ *
+ * A shard is given up only for what is wrong with itself. What is wrong with a machine, its flags, its captions or its model, ends
+ * that machine's worker, however often it is started again: another one, or the same once it is put right, finds all shards there.
  */
 import type { Job } from "bullmq";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { openRewritesFolder } from "../../data/index.ts";
-import { DataError, FolderBusyError, InterruptedError, LaclipError, UsageError, log, pause } from "../../support/index.ts";
+import {
+  DataError,
+  EndpointError,
+  FolderBusyError,
+  InterruptedError,
+  LaclipError,
+  ModelFormatError,
+  NativeError,
+  UsageError,
+  log,
+  pause,
+} from "../../support/index.ts";
 import { openCaptions } from "../captions/captions-input.ts";
 import type { CaptionsInput } from "../captions/captions-input.ts";
 import type { RewriteEngine } from "../engines/engine.ts";
+import { RefusedRequest } from "../engines/server-answers.ts";
 import { connectQueue, defaultQueue } from "./queue-connection.ts";
 import type { QueueConnection } from "./queue-connection.ts";
 import { readPlan } from "./queue-plan.ts";
 import type { RewritePlan } from "./queue-plan.ts";
-import { plansKey } from "./queue.ts";
+import { plansKey, refuseUnknownQueue } from "./queue.ts";
 import type { ShardJob, ShardProgress, ShardResult } from "./queue.ts";
 import { rewriteCaptions } from "../rewrite.ts";
 import { withSecondCaptions } from "../captions/second-captions.ts";
@@ -64,12 +79,13 @@ export interface WorkReport {
   outs: string[];
 }
 
-/** A shard that was given back so often is set aside: it would hold up the pool for ever. */
+/** A shard that was given back so often through its own fault is set aside: it would hold up the pool for ever. */
 const mostGivenBack = 10;
 
 /**
  * Works until nothing is left in the queue.
- * @throws UsageError when nothing was ever put into the queue, and this is not to wait for it
+ * @throws UsageError when nothing was ever put into the queue, and this is not to wait for it; or when a plan can't be worked on with
+ *   the flags of this machine
  * @throws InterruptedError when stopped
  * @throws DataError when the captions here are not those of the plan
  * @throws LaclipError what went wrong with several shards in a row; they are back in the queue
@@ -85,12 +101,19 @@ export async function workOnQueue(options: QueueWorkerOptions): Promise<WorkRepo
   }
 }
 
+/** What a worker needs for the shards of a plan. */
+interface OpenPlan {
+  readonly plan: RewritePlan;
+  readonly captions: CaptionsInput;
+  readonly engine: RewriteEngine;
+}
+
 class QueueWorker {
   readonly #connection: QueueConnection;
   readonly #options: QueueWorkerOptions;
   readonly #name: string;
   readonly #report: WorkReport;
-  readonly #plans = new Map<string, Promise<{ plan: RewritePlan; captions: CaptionsInput; engine: RewriteEngine }>>();
+  readonly #plans = new Map<string, Promise<OpenPlan>>();
   readonly #stop = new AbortController();
   #closed: Promise<void> | undefined;
   #fault: unknown;
@@ -109,12 +132,7 @@ class QueueWorker {
     const { signal, lockSeconds = 15, stay = false } = this.#options;
     const { redis, address } = this.#connection;
     const queue = this.#connection.queue(this.#name);
-    // A mistyped name, or a worker that was faster than `enqueue`, must not look like work that is done.
-    if (!stay && (await redis.hlen(plansKey(this.#name))) === 0) {
-      throw new UsageError(`Nothing was ever put into queue ${this.#name} of ${address}.`, {
-        mend: "Check --redis and --queue; enqueue the captions first, or wait for them with --stay.",
-      });
-    }
+    if (!stay) await refuseUnknownQueue(this.#connection, this.#name, "enqueue the captions first, or wait for them with --stay");
     const worker = new this.#connection.bullmq.Worker<ShardJob, ShardResult>(
       this.#name,
       async (job, token) => await this.#process(job, token!),
@@ -181,7 +199,7 @@ class QueueWorker {
     try {
       if (!this.#stop.signal.aborted) {
         this.#writing = true;
-        const result = await this.#shard(job).finally(() => (this.#writing = false));
+        const result = await this.#openAndWrite(job).finally(() => (this.#writing = false));
         this.#inARow = 0;
         return result;
       }
@@ -196,9 +214,18 @@ class QueueWorker {
     }
   }
 
-  async #shard(job: Job<ShardJob>): Promise<ShardResult> {
-    const { plan: id, number, of } = job.data;
-    const { plan, captions, engine } = await this.#open(id);
+  async #openAndWrite(job: Job<ShardJob>): Promise<ShardResult> {
+    let opened: OpenPlan;
+    try {
+      opened = await this.#open(job.data.plan);
+    } catch (error) {
+      throw error instanceof InterruptedError ? error : new NotOpened(error);
+    }
+    return await this.#shard(job, opened);
+  }
+
+  async #shard(job: Job<ShardJob>, { plan, captions, engine }: OpenPlan): Promise<ShardResult> {
+    const { number, of } = job.data;
     const { out = plan.out, createdWith } = this.#options;
     if (!this.#report.outs.includes(out)) this.#report.outs.push(out);
     const shard = { number, of };
@@ -233,7 +260,7 @@ class QueueWorker {
     return total;
   }
 
-  async #open(id: string): Promise<{ plan: RewritePlan; captions: CaptionsInput; engine: RewriteEngine }> {
+  async #open(id: string): Promise<OpenPlan> {
     let opened = this.#plans.get(id);
     if (!opened) {
       opened = this.#openPlan(id);
@@ -244,8 +271,23 @@ class QueueWorker {
     return await opened;
   }
 
-  async #openPlan(id: string): Promise<{ plan: RewritePlan; captions: CaptionsInput; engine: RewriteEngine }> {
+  async #openPlan(id: string): Promise<OpenPlan> {
     const plan = readPlan(await this.#connection.redis.hget(plansKey(this.#name), id), id);
+    const engine = this.#options.engine(plan);
+    try {
+      return { plan, captions: await this.#captionsOf(plan, engine), engine };
+    } catch (error) {
+      await engine.close();
+      throw error;
+    }
+  }
+
+  async #captionsOf(plan: RewritePlan, engine: RewriteEngine): Promise<CaptionsInput> {
+    if (plan.exampleFlag !== undefined && !engine.usesExamples) {
+      throw new UsageError(`${engine.name} uses no example pairs, but the captions were enqueued with ${plan.exampleFlag}.`, {
+        mend: "Name a language model with --llm, or enqueue the captions without that flag, for another folder and in another queue.",
+      });
+    }
     const file = await openCaptions(this.#options.captions ?? plan.captions, plan.columns);
     const captions = plan.second ? await withSecondCaptions(file, await openRewritesFolder(plan.second.folder), plan.second.source) : file;
     const survey = await captions.survey(this.#stop.signal);
@@ -256,14 +298,15 @@ class QueueWorker {
         { mend: "Give this machine the same file of captions, or say where it is with --captions FILE." },
       );
     }
-    return { plan, captions: { ...captions, survey: async () => survey }, engine: this.#options.engine(plan) };
+    return { ...captions, survey: async () => survey };
   }
 
   /** Puts a shard that could not be finished back into the queue, and decides whether this worker goes on. */
-  async #giveBack(job: Job<ShardJob>, token: string, error: unknown): Promise<never> {
+  async #giveBack(job: Job<ShardJob>, token: string, thrown: unknown): Promise<never> {
     const { WaitingError, DelayedError, UnrecoverableError } = this.#connection.bullmq;
     const { number, of, givenBack = 0 } = job.data;
     const { retrySeconds = 30, patience = 3 } = this.#options;
+    const error = thrown instanceof NotOpened ? thrown.cause : thrown;
     if (error instanceof InterruptedError) {
       await job.moveToWait(token);
       throw new WaitingError();
@@ -274,16 +317,18 @@ class QueueWorker {
       throw new DelayedError();
     }
     const words = error instanceof Error ? error.message : String(error);
-    if (error instanceof OtherCaptionsError || !LaclipError.is(error) || ++this.#inARow >= patience) {
+    // Captions, flags and defects of the program stay what they are.
+    if (error instanceof OtherCaptionsError || error instanceof UsageError || !LaclipError.is(error) || ++this.#inARow >= patience) {
       this.#fault = error;
       this.#stop.abort();
     }
-    if (!(error instanceof OtherCaptionsError) && givenBack + 1 >= mostGivenBack) {
+    const own = !isOfThisMachine(thrown);
+    if (own && givenBack + 1 >= mostGivenBack) {
       log.error(`shard ${number} of ${of} could not be finished ${mostGivenBack} times and is set aside: ${words}`);
       throw new UnrecoverableError(words);
     }
     log.warn(`shard ${number} of ${of} could not be finished and goes back into the queue: ${words}`);
-    if (!(error instanceof OtherCaptionsError)) await job.updateData({ ...job.data, givenBack: givenBack + 1 });
+    if (own) await job.updateData({ ...job.data, givenBack: givenBack + 1 });
     await job.moveToDelayed(Date.now() + retrySeconds * 1000, token);
     throw new DelayedError();
   }
@@ -328,3 +373,18 @@ function progressTeller(job: Job<ShardJob>): (done: number, planned: number) => 
 
 /** The captions of this machine are not those of the plan: nothing that this worker could do would be right. */
 class OtherCaptionsError extends DataError {}
+
+/** A plan could not be opened: whatever it was, no shard was looked at. */
+class NotOpened extends Error {
+  constructor(cause: unknown) {
+    super("not opened", { cause });
+  }
+}
+
+/** Whether what went wrong would have gone wrong with every shard here, and so says nothing against this one. */
+function isOfThisMachine(error: unknown): boolean {
+  if (error instanceof NotOpened || error instanceof UsageError || error instanceof ModelFormatError || error instanceof NativeError)
+    return true;
+  // A server that is away, or fails, does so for all shards; requests that it refuses are the shard's.
+  return error instanceof EndpointError && !(error.cause instanceof RefusedRequest);
+}

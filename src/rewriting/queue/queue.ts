@@ -10,8 +10,10 @@ import { absoluteShards, isRewritesFolder } from "../../data/index.ts";
 import { UsageError } from "../../support/index.ts";
 import type { CaptionsInput } from "../captions/captions-input.ts";
 import { defaultQueue, withQueue } from "./queue-connection.ts";
+import type { QueueConnection } from "./queue-connection.ts";
 import { readPlan, storePlan } from "./queue-plan.ts";
 import type { RewritePlan } from "./queue-plan.ts";
+import { defaultForm, requireFit } from "../prompts/prompt-forms.ts";
 import { refuseOtherCut, shardFolder } from "../shards/shards.ts";
 
 /** A job: one shard of a plan. */
@@ -71,7 +73,8 @@ export function plansKey(queue: string): string {
 
 /**
  * Cuts captions into shards and puts those into the queue that are not in it. May be called again and again.
- * @throws EndpointError when Redis can't be reached; UsageError or DataError when `out` holds something else
+ * @throws EndpointError when Redis can't be reached; UsageError or DataError when `out` holds something else, UsageError when form,
+ *   sources and captions don't fit
  */
 export async function enqueueShards(options: EnqueueOptions): Promise<EnqueueReport> {
   const { redis, queue: name = defaultQueue, captions, shardSize = 50_000, ...shared } = options;
@@ -80,7 +83,8 @@ export async function enqueueShards(options: EnqueueOptions): Promise<EnqueueRep
   const shards = Math.max(1, Math.ceil(total / shardSize));
   const out = resolve(options.out);
   refuseOtherCut(out, { of: shards });
-  const { columns, second, sources, backTranslate, settings, llm, model } = shared;
+  const { columns, second, sources, exampleFlag, backTranslate, settings, llm, model } = shared;
+  if (!backTranslate) requireFit(settings.form ?? defaultForm, sources, captions);
   const plan = {
     captions: absoluteShards(captions.path),
     columns,
@@ -89,6 +93,7 @@ export async function enqueueShards(options: EnqueueOptions): Promise<EnqueueRep
     out,
     shards,
     sources,
+    exampleFlag,
     backTranslate,
     settings,
     llm,
@@ -127,6 +132,15 @@ export async function enqueueShards(options: EnqueueOptions): Promise<EnqueueRep
     }
     return { queue: name, out, captions: total, shards, added, again };
   });
+}
+
+/**
+ * Refuses a queue that nothing was ever put into: a mistyped name, or a worker that was faster than `enqueue`, must not look like work
+ * that is done.
+ */
+export async function refuseUnknownQueue({ redis, address }: QueueConnection, name: string, mend: string): Promise<void> {
+  if ((await redis.hlen(plansKey(name))) > 0) return;
+  throw new UsageError(`Nothing was ever put into queue ${name} of ${address}.`, { mend: `Check --redis and --queue; ${mend}.` });
 }
 
 /** One folder holds the shards of one plan: others would be refused one by one, later, on other machines. */
@@ -179,7 +193,7 @@ export interface QueueStatus {
 
 /**
  * How far a queue is.
- * @throws EndpointError when Redis can't be reached
+ * @throws EndpointError when Redis can't be reached; UsageError when nothing was ever put into the queue
  */
 export async function queueStatus({
   redis,
@@ -190,6 +204,7 @@ export async function queueStatus({
 }): Promise<QueueStatus> {
   return await withQueue(redis, async (connection) => {
     const queue = connection.queue(name);
+    await refuseUnknownQueue(connection, name, "captions are put into one with `laclip rewrite enqueue`");
     const plans = Object.entries(await connection.redis.hgetall(plansKey(name)));
     const outs = new Map(plans.map(([id, text]) => [id, readPlan(text, id).out]));
     const counts = await queue.getJobCounts("wait", "delayed", "prioritized");
