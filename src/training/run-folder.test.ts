@@ -61,6 +61,20 @@ describe("a run folder", () => {
     run.close();
   });
 
+  test("goes on with other settings where they may change, and then knows the new ones; others are refused", (t) => {
+    const path = join(root, "changed");
+    const config = (logEvery: number, lr: number): object => ({ recipe: { lr, training: { logEvery } } });
+    const free = ["recipe.training.logEvery"];
+    RunFolder.open(path, config(5, 1), free).close();
+    const said: string[] = [];
+    t.mock.method(process.stderr, "write", (text: string) => said.push(text) > 0);
+    for (let start = 0; start < 2; start++) RunFolder.open(path, config(1, 1), free).close();
+    assert.equal(said.length, 1, "once");
+    assert.match(said[0]!, /recipe\.training\.logEvery: 5 there, 1 now/);
+    assert.match(readFileSync(join(path, "config.json"), "utf8"), /"logEvery": 1/);
+    assert.throws(() => RunFolder.open(path, config(1, 2), free), /recipe\.lr: 1 there, 2 now/);
+  });
+
   test("loses an event that a full disk cuts short, and no other", { skip }, () => {
     const path = join(root, "full");
     const run = RunFolder.open(path, {});

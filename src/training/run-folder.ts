@@ -51,13 +51,14 @@ export class RunFolder {
     const text = `${JSON.stringify(config, null, 2)}\n`;
     makeFolder(path);
     const lock = FolderLock.take(join(path, "lock"), "run folder");
+    const run = new RunFolder(path, lock);
     try {
-      keepConfig(path, text, free);
+      keepConfig(run, text, free);
     } catch (error) {
       lock.release();
       throw error;
     }
-    return new RunFolder(path, lock);
+    return run;
   }
 
   /** The folder as the other ranks of a run see it: they write nothing, and what they record is left to the first. */
@@ -218,15 +219,15 @@ function isFull(error: unknown): boolean {
   return ["ENOSPC", "EDQUOT"].includes(String(code(error) ?? code((error as { cause?: unknown } | undefined)?.cause)));
 }
 
-/** Writes the settings into a new folder; holds those of an old one against them. */
-function keepConfig(path: string, text: string, free: readonly string[]): void {
+/** Writes the settings into a new folder; holds those of an old one against them, and keeps what an unfinished run goes on with. */
+function keepConfig({ path, finished }: RunFolder, text: string, free: readonly string[]): void {
   const file = join(path, "config.json");
   if (!existsSync(file)) return writeFileAtomic(file, text);
   const all = differing(readJson(file, "run configuration"), JSON.parse(text) as unknown);
   const isFree = (difference: string): boolean => free.some((setting) => difference.startsWith(`${setting}:`));
   const differences = all.filter((difference) => !isFree(difference));
   if (differences.length === 0) {
-    if (all.length === 0) return;
+    if (all.length === 0 || finished) return;
     log.info(`${path}: goes on with other settings than before:\n  ${all.join("\n  ")}`);
     writeFileAtomic(file, text);
   } else {
