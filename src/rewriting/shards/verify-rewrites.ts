@@ -109,6 +109,15 @@ interface Looked {
   readonly manifest: RewritesManifest;
 }
 
+/** What a part, or a log, holds that was found before. */
+interface Repeats {
+  rows: number;
+  repeated: number;
+  first?: Rewrite;
+  /** Whether it was read to its end. */
+  whole: boolean;
+}
+
 class Look {
   parts = 0;
   readonly sources: Record<string, VerifiedSource> = {};
@@ -152,13 +161,18 @@ class Look {
     const counts = new Map(Object.keys(manifest.sources).map((source) => [source, 0]));
     for (const segment of segments(path)) {
       this.parts++;
+      const repeats: Repeats = { rows: 0, repeated: 0, whole: true };
       try {
-        for await (const batch of readSegment(path, segment))
-          for (const rewrite of batch) this.#count({ path, manifest }, segment, rewrite, counts);
+        for await (const batch of readSegment(path, segment)) {
+          repeats.rows += batch.length;
+          for (const rewrite of batch) this.#count({ path, manifest }, rewrite, counts, repeats);
+        }
       } catch (error) {
         if (!LaclipError.is(error)) throw error;
+        repeats.whole = false;
         this.fault("unreadable", error.message, error.mend);
       }
+      this.#tellRepeats(path, segment, repeats);
     }
     if (this.#known) return;
     const expected = manifest.captions ?? manifest.dataset.count;
@@ -198,7 +212,20 @@ class Look {
     }
   }
 
-  #count({ path, manifest: { sources, shard } }: Looked, segment: string, rewrite: Rewrite, counts: Map<string, number>): void {
+  /** Only a part that holds nothing new is a copy; in any other, rewrites would be deleted that are nowhere else. */
+  #tellRepeats(path: string, segment: string, { rows, repeated, first, whole }: Repeats): void {
+    if (first === undefined) return;
+    const file = existsSync(partPath(path, segment)) ? partPath(path, segment) : logPath(path, segment);
+    this.fault(
+      "twice",
+      `${file}: ${repeated} of its ${rows} rewrites are there twice, such as that of ${JSON.stringify(first.id)} from ${first.source}.`,
+      whole && repeated === rows
+        ? `Delete ${file}, a copy of rewrites that are there already.`
+        : `Keep ${file}: not all of it is there twice. \`laclip rewrites check ${path} --captions CAPTIONS --out FOLDER\` writes a folder that holds each rewrite once.`,
+    );
+  }
+
+  #count({ path, manifest: { sources, shard } }: Looked, rewrite: Rewrite, counts: Map<string, number>, repeats: Repeats): void {
     const { id, source } = rewrite;
     if (!Object.hasOwn(sources, source)) {
       return this.fault(
@@ -212,12 +239,9 @@ class Look {
       return this.fault("other shard", `${path}: a rewrite of ${JSON.stringify(id)}, which belongs to another shard.`);
     }
     if (!this.#done.get(source)!.add(number)) {
-      const file = existsSync(partPath(path, segment)) ? partPath(path, segment) : logPath(path, segment);
-      return this.fault(
-        "twice",
-        `${path}: the rewrite of ${JSON.stringify(id)} from ${source} is there twice.`,
-        `Delete ${file}, a copy of rewrites that are there already; what it had besides is written by starting the same \`laclip rewrite\` again.`,
-      );
+      repeats.first ??= rewrite;
+      repeats.repeated++;
+      return;
     }
     counts.set(source, counts.get(source)! + 1);
     this.sources[source]!.rewrites++;
