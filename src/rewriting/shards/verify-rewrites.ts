@@ -62,9 +62,12 @@ const mends = {
   missing: "What is missing is written by starting the same `laclip rewrite` again.",
   "missing shard": "Shards that are missing are written by starting the same `laclip rewrite --shard` again.",
   mismatch: "Keep only shards of one run in the folder: delete the others, or move them elsewhere.",
-  "other shard": "Move parts that belong to another shard to its folder, or delete them.",
-  "unknown source": "Delete parts with sources that the manifest does not name, or move them to the folder that they come from.",
-  foreign: "Delete parts with rewrites that the captions lack, or move them to the folder that they come from.",
+  "other shard": "Move parts that hold nothing but rewrites of another shard to its folder, or delete them.",
+  // A manifest that was lost and written anew names the sources of one command, and a part can hold those of several.
+  "unknown source":
+    "Start the commands that wrote the sources that the manifest does not name again, with the same captions and settings: then it names them, and " +
+    "what they wrote stays. Parts that hold nothing but sources of another folder can be moved there; delete none that holds anything else.",
+  foreign: "Move parts that hold nothing but rewrites that the captions lack to the folder that they come from, or delete them.",
   "too many": "Verify with --captions, which says what rewrites these are.",
 } as const satisfies Record<string, string>;
 
