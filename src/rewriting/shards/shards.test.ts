@@ -291,3 +291,23 @@ test("a part that repeats some rewrites and holds others is not called a copy, a
   assert.deepEqual((await verifyRewrites(checked, { captions: input })).faults, []);
   assert.equal((await rows(checked)).length, 100);
 });
+
+test("a stray first shard is named as the one that does not fit, and hides nothing of the others", async () => {
+  const [out, elsewhere] = [place("out"), place("elsewhere")];
+  const cats = captionsFile(100, "cat");
+  await writeShards(out, [2, 3], 3);
+  await write(shardFolder(elsewhere, { number: 1, of: 3 }), { shard: { number: 1, of: 3 } }, cats);
+  cpSync(shardFolder(elsewhere, { number: 1, of: 3 }), shardFolder(out, { number: 1, of: 3 }), { recursive: true });
+  for (const file of [captions, undefined]) {
+    const report = await verifyRewrites(out, file === undefined ? {} : { captions: await openCaptions(file) });
+    const said = report.faults.join("\n");
+    assert.match(said, /0001-of-0003: a shard of .*; .*0002-of-0003 is one of/);
+    assert.match(said, /1 of 3 shards are not there: 1\./);
+    assert.equal(report.rewrites, 67);
+    assert.match(report.mends.join("\n"), /^Keep only shards of one run in the folder/m);
+  }
+  const input = await openCaptions(cats);
+  assert.match((await verifyRewrites(out, { captions: input })).faults.join("\n"), /0002-of-0003: a shard of .*; .*0001-of-0003 is one of/);
+  const others = await openCaptions(captionsFile(50, "cat"));
+  await assert.rejects(verifyRewrites(out, { captions: others }), /another data set/);
+});

@@ -21,7 +21,7 @@ import { LaclipError } from "../../support/index.ts";
 import type { CaptionsInput } from "../captions/captions-input.ts";
 import { isEmpty } from "../captions/captions-survey.ts";
 import { mergesCaptions } from "./merge-shards.ts";
-import { faultsOf, openShards } from "./shard-set.ts";
+import { datasetOfMost, faultsOf, isOfSameCaptions, openShards } from "./shard-set.ts";
 
 /** What a folder is held against. */
 export interface VerifyOptions {
@@ -61,7 +61,7 @@ const mends = {
   twice: "Delete the part that is there twice.",
   missing: "What is missing is written by starting the same `laclip rewrite` again.",
   "missing shard": "Shards that are missing are written by starting the same `laclip rewrite --shard` again.",
-  mismatch: "Keep only shards of one run in the folder: delete the others, or move them elsewhere.",
+  mismatch: "Keep only shards of one run in the folder: move the others to a folder of their own, or delete them if nobody needs them.",
   "other shard": "Move parts that hold nothing but rewrites of another shard to its folder, or delete them.",
   // A manifest that was lost and written anew names the sources of one command, and a part can hold those of several.
   "unknown source":
@@ -77,19 +77,21 @@ const toldOfAKind = 5;
 /**
  * Reads everything in a folder and says what is wrong with it.
  * @param path a rewrites folder, or a folder of shards
- * @throws DataError when it is neither, or the captions can't be read or are not those that were rewritten
+ * @throws DataError when it is neither, or the captions can't be read or are those of no part of it
  */
 export async function verifyRewrites(path: string, { captions }: VerifyOptions = {}): Promise<VerifyReport> {
   const shards = isRewritesFolder(path) ? undefined : openShards([path]);
-  const folders: readonly Looked[] = shards ?? [{ path, manifest: readManifest(path) }];
+  const all: readonly Looked[] = shards ?? [{ path, manifest: readManifest(path) }];
   const survey = await captions?.survey();
+  const wanted = survey?.fingerprint ?? datasetOfMost(all);
+  // A shard of other captions is named, and not read: its rewrites would be taken for those of captions that have the same ids here.
+  const folders = all.filter(({ manifest }) => isOfSameCaptions(manifest.dataset, wanted));
+  // Held against other captions, rewrites that are there would be called missing.
+  if (survey && folders.length === 0) new RewritesFolder(path, all[0]!.manifest).assertMadeFor(survey.fingerprint, captions!.path);
   const look = new Look(folders, survey?.numbers);
-  const { manifest } = folders[0]!;
-  // Held against others, rewrites that are there would be called missing.
-  if (survey) new RewritesFolder(path, manifest).assertMadeFor(survey.fingerprint, captions!.path);
-  const { dataset } = manifest;
+  const { dataset } = folders[0]!.manifest;
   if (shards) {
-    const { mismatches, missing } = faultsOf(shards);
+    const { mismatches, missing } = faultsOf(shards, wanted);
     for (const fault of mismatches) look.fault("mismatch", fault);
     for (const fault of missing) look.fault("missing shard", fault);
   }
