@@ -261,8 +261,8 @@ function readManifestFile(file: string): unknown {
   } catch (error) {
     throw new DataError(`${file}: this manifest is not valid JSON (${(error as Error).message}).`, {
       mend:
-        "Put a copy of it back. Without one, delete it and start the same `laclip rewrite` again, with the same captions and settings: " +
-        "it is written anew, and the rewrites stay.",
+        "Put a copy of it back. Without one, delete it and start every command again that wrote into the folder, with the same captions and " +
+        "settings: it is written anew, and the rewrites stay. What `laclip rewrites merge` wrote is merged again, into a new folder.",
       cause: error,
     });
   }

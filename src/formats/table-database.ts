@@ -83,7 +83,7 @@ async function jsonError(path: string, fault: JsonFault, cause: Error): Promise<
   if (/byte order mark/i.test(fault.reason) && fault.record === 1) {
     const [unpack, pack] = /\.gz$/i.test(fault.file) ? ["zcat", " | gzip"] : ["cat", ""];
     return new DataError(`${fault.file}: this file begins with a byte order mark, which a file of JSON lines does not have.`, {
-      mend: `Write it without: \`${unpack} ${inShell(fault.file)} | tail -c +4${pack} > mended-${basename(fault.file)}\`.`,
+      mend: `Write it without: \`${unpack} ${inShell(fault.file)} | tail -c +4${pack} > ${inShell(`mended-${basename(fault.file)}`)}\`.`,
       cause,
     });
   }

@@ -4,11 +4,30 @@ import { linkSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, wr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { sha256 } from "../../src/support/index.ts";
 import { runLaclip } from "./laclip.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-kept-"));
 after(() => rmSync(folder, { recursive: true }));
 const table = `id,caption\n${["a brown dog runs", "two cats sleep", "a bus at night"].map((text, i) => `${i},${text}\n`).join("")}`;
+const items = '{"item":"0.png"}\n';
+const result = JSON.stringify({
+  dataset: "imagenet1k",
+  model: "b16",
+  pretrained: "",
+  task: "zeroshot_classification",
+  language: "en",
+  metrics: { acc1: 0.5 },
+  laclip: {
+    version: "0",
+    created: "",
+    protocol: {},
+    mainMetric: "acc1",
+    counts: {},
+    skipped: { count: 0, reasons: [] },
+    perItem: { file: "b16.jsonl", sha256: sha256(items), rows: 1 },
+  },
+});
 
 /** Runs the program in the folder of the test; says how it ended. */
 async function laclip(...args: string[]): Promise<{ code: number | null; stderr: string }> {
@@ -17,6 +36,9 @@ async function laclip(...args: string[]): Promise<{ code: number | null; stderr:
 
 before(async () => {
   writeFileSync(join(folder, "captions.csv"), table);
+  mkdirSync(join(folder, "results"));
+  writeFileSync(join(folder, "results", "b16.json"), result);
+  writeFileSync(join(folder, "results", "b16.jsonl"), items);
   const { code, stderr } = await laclip("rewrite", "captions.csv", "--out", "rewrites", "--llm", "eda");
   assert.equal(code, 0, stderr);
 });
@@ -42,6 +64,15 @@ test("an export, a page or a table of pairs does not take the place of captions,
     [["rewrites", "stats", "rewrites", ...aligned, "--html"], "captions.csv", /is no earlier result/],
     [["rewrites", "stats", "rewrites", "--html"], "rewrites/manifest.json", /lies in rewrites/],
     [["pairs", "export", "human", "--to", "csv", "--out"], "other.csv", /is no earlier result/],
+    [["inspect", "data", "captions.csv", "--html"], "captions.csv", /is no earlier result/],
+    [["inspect", "data", "captions.csv", "--rewrites", "rewrites", "--html"], "rewrites/manifest.json", /lies in rewrites/],
+    [["evaluate", "report", "results", "--format", "html", "--out"], "other.csv", /is no earlier result/],
+    ...["markdown", "latex", "csv", "html"].map((format): [string[], string, RegExp] => [
+      ["evaluate", "report", "results", "--format", format, "--out"],
+      "results/b16.json",
+      /which is read/,
+    ]),
+    [["evaluate", "report", "results", "--format", "csv", "--out"], "results/b16.jsonl", /which is read/],
   ];
   const manifest = readFileSync(join(folder, "rewrites", "manifest.json"), "utf8");
   for (const [args, place, expected] of refusals) {
@@ -51,6 +82,7 @@ test("an export, a page or a table of pairs does not take the place of captions,
   }
   for (const name of ["captions.csv", "other.csv", "hard.csv"]) assert.equal(readFileSync(join(folder, name), "utf8"), table);
   assert.equal(readFileSync(join(folder, "rewrites", "manifest.json"), "utf8"), manifest);
+  assert.equal(readFileSync(join(folder, "results", "b16.json"), "utf8"), result);
 
   // LaCLIP's text files are captions, too, and are called like the exports.
   const lines = join(folder, "texts", "eda.txt");
@@ -73,6 +105,8 @@ test("the same command can be given twice, and an empty file is none", async () 
     ["pairs", "export", "mscoco", "--to", "csv", "--out", "coco.csv"],
     ["pairs", "export", "human", "--to", "jsonl", "--out", "human.jsonl"],
     ["pairs", "export", "fusion", "--to", "jsonl", "--out", "fusion.jsonl"],
+    ["evaluate", "report", "results", "--format", "csv", "--out", "results/all.csv"],
+    ["evaluate", "report", "results", "--format", "html", "--out", "results/all.html"],
   ];
   writeFileSync(join(folder, "rows.csv"), "");
   for (const args of commands) {

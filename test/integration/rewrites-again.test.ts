@@ -73,8 +73,29 @@ test("the advice for a part that is damaged, or there twice, leads out of it", a
 
   const manifest = join(folder, "damaged", "manifest.json");
   writeFileSync(manifest, readFileSync(manifest).subarray(0, 100));
-  assert.match((await rewrites("verify", "damaged")).stderr, /delete it and start the same `laclip rewrite` again/);
+  assert.match((await rewrites("verify", "damaged")).stderr, /delete it and start every command again that wrote into the folder/);
   rmSync(manifest);
   assert.match((await again()).stderr, /4 were there already/);
   assert.equal((await rewrites("verify", "damaged", "--captions", "captions.csv")).code, 0);
+});
+
+test("the advice for a lost manifest leads back to the rewrites of every command that wrote into the folder", async () => {
+  writeFileSync(join(folder, "texts.csv"), table(captions.map((text) => `${text} once more`)));
+  const rewrite = async (): Promise<Ended> =>
+    await runLaclip(["rewrite", "captions.csv", "--out", "several", "--llm", "eda"], { cwd: folder });
+  const bring = async (): Promise<Ended> =>
+    await rewrites("import", "texts.csv", "--captions", "captions.csv", "--out", "several", "--source", "mine", "--provenance", "a test");
+  for (const command of [rewrite, bring]) assert.equal((await command()).code, 0);
+  const before = (await rewrites("export", "several", "--to", "csv")).stdout;
+  rmSync(join(folder, "several", "manifest.json"));
+  assert.match((await rewrite()).stderr, /4 were there already/);
+  const verified = await rewrites("verify", "several");
+  assert.equal(verified.code, 3);
+  assert.match(verified.stderr, /from "mine", which the manifest does not name/);
+  assert.match(verified.stderr, /Start the commands that wrote the sources that the manifest does not name again/);
+  assert.doesNotMatch(verified.stderr, /Delete/);
+  const brought = await bring();
+  assert.equal(brought.code, 0, brought.stderr);
+  assert.equal((await rewrites("verify", "several", "--captions", "captions.csv")).code, 0);
+  assert.equal((await rewrites("export", "several", "--to", "csv")).stdout, before);
 });

@@ -1,6 +1,15 @@
 /** `laclip evaluate report`: results of one or more models as a table or a page, beside what the paper says. */
 import { Option, type Command } from "commander";
-import { buildReport, publishedModel, readResults, renderReport, reportCsv, reportLatex, reportMarkdown } from "../../evaluation/index.ts";
+import {
+  buildReport,
+  filesOfResult,
+  publishedModel,
+  readResults,
+  renderReport,
+  reportCsv,
+  reportLatex,
+  reportMarkdown,
+} from "../../evaluation/index.ts";
 import { isPage } from "../../pages/index.ts";
 import { UsageError, beginningOf, log, refuseToReplace, writeFileAtomic } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
@@ -44,9 +53,13 @@ export function reportCommand(): Command {
 async function run(paths: string[], { format, out, published, resamples, seed, json }: ReportFlags): Promise<void> {
   if (json && out !== undefined)
     throw new UsageError("--json prints to standard output, and --out writes a file.", { mend: "Give one of them." });
-  if (out !== undefined)
-    await refuseToReplace(out, { inputs: paths, ...(format === "html" && { isEarlier: (file: string) => isPage(beginningOf(file)) }) });
-  const report = await buildReport(readResults(paths), { published: published.map(readPublished), resamples, seed });
+  const results = readResults(paths);
+  if (out !== undefined) {
+    // Of a folder it is the results in it that are read; a report may stand beside them.
+    const inputs = results.flatMap((stored) => filesOfResult(stored));
+    await refuseToReplace(out, { inputs, ...(format === "html" && { isEarlier: (file: string) => isPage(beginningOf(file)) }) });
+  }
+  const report = await buildReport(results, { published: published.map(readPublished), resamples, seed });
   if (json) return print(report);
   const text = await textOf(format, report);
   if (out === undefined) return print(text.trimEnd());

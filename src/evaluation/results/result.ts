@@ -134,17 +134,20 @@ const replacedFolder = "replaced";
  * @param path of the result
  * @returns its new path
  */
-export function setAside(path: string, { laclip }: EvaluationResult): string {
+export function setAside(path: string, result: EvaluationResult): string {
   const folder = dirname(path);
-  const made = (laclip?.created ?? statSync(path).mtime.toISOString()).replaceAll(":", "-");
+  const made = (result.laclip?.created ?? statSync(path).mtime.toISOString()).replaceAll(":", "-");
   const aside = join(folder, replacedFolder, slug(made));
   makeFolder(aside);
-  const stem = basename(path, ".json");
   // The result last: without it the others are passed over, and a result without them is an error.
-  for (const name of [`${stem}.wrong.jsonl`, laclip?.perItem?.file, `${stem}.json`]) {
-    if (name !== undefined && existsSync(join(folder, name))) renameSync(join(folder, name), join(aside, basename(name)));
-  }
+  for (const file of filesOfResult({ path, result })) if (existsSync(file)) renameSync(file, join(aside, basename(file)));
   return join(aside, basename(path));
+}
+
+/** The files that a result consists of, there or not; its own, which names the others, comes last. */
+export function filesOfResult({ path, result: { laclip } }: StoredResult): string[] {
+  const names = [`${basename(path, ".json")}.wrong.jsonl`, ...(laclip?.perItem ? [laclip.perItem.file] : []), basename(path)];
+  return names.map((name) => join(dirname(path), name));
 }
 
 function slug(text: string): string {

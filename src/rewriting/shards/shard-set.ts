@@ -55,14 +55,22 @@ function shardsIn(path: string): string[] {
   });
 }
 
-/** Holds shards against the first of them. */
-export function faultsOf(shards: readonly ShardFolder[]): ShardFaults {
+/**
+ * Holds shards against the first of them that is of these captions.
+ * @param captions Default: those of the first shard
+ */
+export function faultsOf(
+  shards: readonly ShardFolder[],
+  captions: CaptionsFingerprint | undefined = shards[0]?.manifest.dataset,
+): ShardFaults {
   const faults: ShardFaults = { mismatches: [], missing: [] };
-  const [first] = shards;
+  const first = captions && shards.find(({ manifest }) => isOfSameCaptions(manifest.dataset, captions));
   if (!first) return faults;
-  for (const other of shards.slice(1)) faults.mismatches.push(...mismatches(first, other));
-  for (const [i, { path, shard }] of shards.entries()) {
-    const before = shards[i - 1];
+  for (const other of shards) if (other !== first) faults.mismatches.push(...mismatches(first, other));
+  // A shard of other captions takes no place among these.
+  const own = shards.filter(({ manifest }) => isOfSameCaptions(manifest.dataset, first.manifest.dataset));
+  for (const [i, { path, shard }] of own.entries()) {
+    const before = own[i - 1];
     if (before && before.shard.number === shard.number) {
       faults.mismatches.push(`${path}: ${describeShard(shard)} is there twice: ${before.path} holds it too.`);
     } else if (before && before.shard.number === shard.number - 1 && before.shard.of === shard.of && before.shard.to !== shard.from) {
@@ -71,13 +79,13 @@ export function faultsOf(shards: readonly ShardFolder[]): ShardFaults {
       );
     }
   }
-  const numbers = new Set(shards.map(({ shard }) => shard.number));
+  const numbers = new Set(own.map(({ shard }) => shard.number));
   const absent = Array.from({ length: first.shard.of }, (_, i) => i + 1).filter((number) => !numbers.has(number));
   if (absent.length > 0) {
     faults.missing.push(`${absent.length} of ${first.shard.of} shards are not there: ${inRanges(absent)}.`);
   }
-  const sources = Object.keys(sourcesOfAll(shards));
-  for (const { path, manifest } of shards) {
+  const sources = Object.keys(sourcesOfAll(own));
+  for (const { path, manifest } of own) {
     const lacking = sources.filter((source) => !Object.hasOwn(manifest.sources, source));
     if (lacking.length > 0) faults.missing.push(`${path}: has no rewrites from ${lacking.join(", ")}, which other shards have.`);
   }
@@ -89,9 +97,13 @@ export function sourcesOfAll(shards: readonly ShardFolder[]): Record<string, Rew
   return Object.assign({}, ...shards.toReversed().map(({ manifest }) => manifest.sources)) as Record<string, RewriteSource>;
 }
 
+export function isOfSameCaptions(a: CaptionsFingerprint, b: CaptionsFingerprint): boolean {
+  return a.hash === b.hash && a.count === b.count;
+}
+
 function mismatches(first: ShardFolder, other: ShardFolder): string[] {
   const [a, b] = [first.manifest.dataset, other.manifest.dataset];
-  if (a.hash !== b.hash || a.count !== b.count) {
+  if (!isOfSameCaptions(a, b)) {
     const words = ({ name, count, hash }: typeof a): string => `"${name}" (${count} captions, fingerprint ${hash.slice(0, 12)})`;
     return [`${other.path}: a shard of ${words(b)}; ${first.path} is one of ${words(a)}.`];
   }
@@ -109,6 +121,14 @@ function mismatches(first: ShardFolder, other: ShardFolder): string[] {
     }
   }
   return found;
+}
+
+/** The data set of most of some folders: where one has strayed among them, it is the stray that does not fit. */
+export function datasetOfMost(folders: readonly Pick<ShardFolder, "manifest">[]): RewritesManifest["dataset"] {
+  const counts = new Map<string, number>();
+  for (const { manifest } of folders) counts.set(manifest.dataset.hash, (counts.get(manifest.dataset.hash) ?? 0) + 1);
+  const most = Math.max(...counts.values());
+  return folders.find(({ manifest }) => counts.get(manifest.dataset.hash) === most)!.manifest.dataset;
 }
 
 /** 1, 2, 3, 7 -> "1-3, 7"; the first few ranges only. */

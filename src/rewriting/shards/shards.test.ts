@@ -4,11 +4,13 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, readdirSync, renameSync,
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { RewritesWriter, openRewritesFolder } from "../../data/index.ts";
+import { RewritesWriter, openRewritesFolder, rewriteColumns } from "../../data/index.ts";
 import type { Rewrite } from "../../data/index.ts";
+import { writeParquet } from "../../formats/index.ts";
 import { DataError, InterruptedError, UsageError, setLogLevel } from "../../support/index.ts";
 import {
   EdaEngine,
+  checkRewrites,
   chooseShard,
   mergeShards,
   openCaptions,
@@ -235,9 +237,9 @@ test("verification lists everything that is wrong at once", async () => {
   assert.match(mends.join("\n"), /^Delete .*0002-of-0003\/parts\/000009\.parquet, a copy/m);
   assert.match(mends.at(-1)!, /^What is missing is written by starting/);
   assert.match(said, /0001-of-0003\/parts\/000000\.parquet: this table can't be read/);
-  assert.match(said, /0002-of-0003: the rewrite of "id-\d+" from eda is there twice/);
+  assert.match(said, /0002-of-0003\/parts\/000009\.parquet: 10 of its 10 rewrites are there twice, such as that of "id-\d+" from eda\./);
   assert.match(said, /0002-of-0003: a rewrite of "id-\d+", which belongs to another shard/);
-  assert.match(said, /and 5 more of the same kind \(twice\)/);
+  assert.match(said, /and 5 more of the same kind \(other shard\)/);
   assert.match(said, /20 of 100 captions have no rewrite from eda, such as "id-\d+", "id-\d+", "id-\d+"/);
   assert.equal(sources["eda"]!.missing, 20);
   await assert.rejects(merge([out], place("merged")), DataError);
@@ -269,4 +271,43 @@ test("verification lists everything that is wrong at once", async () => {
   });
   await writer.finish();
   assert.match((await verifyRewrites(whole)).faults.join("\n"), /100 of 100 captions have no rewrite from more/);
+});
+
+test("a part that repeats some rewrites and holds others is not called a copy, and its others are not lost", async () => {
+  const [out, checked] = [place("out"), place("checked")];
+  await write(out);
+  const part = (name: string): string => join(out, "parts", `${name}.parquet`);
+  // Of 100 rewrites, one is in a part of its own, before all of them.
+  const [first] = await rows(out);
+  renameSync(part("000000"), part("000001"));
+  const columns = Object.fromEntries(Object.keys(rewriteColumns).map((name) => [name, [first![name as keyof Rewrite] ?? null]]));
+  await writeParquet(part("000000"), rewriteColumns, [{ rows: 1, columns }]);
+  const { faults, mends } = await verifyRewrites(out);
+  assert.match(faults.join("\n"), /000001\.parquet: 1 of its 100 rewrites are there twice/);
+  assert.doesNotMatch(mends.join("\n"), /Delete|copy/);
+  assert.match(mends[0]!, /^Keep .*000001\.parquet: not all of it is there twice\. `laclip rewrites check .* --out FOLDER`/);
+  const input = await openCaptions(captions);
+  await checkRewrites({ folder: await openRewritesFolder(out), captions: input, out: checked, createdWith: "test" });
+  assert.deepEqual((await verifyRewrites(checked, { captions: input })).faults, []);
+  assert.equal((await rows(checked)).length, 100);
+});
+
+test("a stray first shard is named as the one that does not fit, and hides nothing of the others", async () => {
+  const [out, elsewhere] = [place("out"), place("elsewhere")];
+  const cats = captionsFile(100, "cat");
+  await writeShards(out, [2, 3], 3);
+  await write(shardFolder(elsewhere, { number: 1, of: 3 }), { shard: { number: 1, of: 3 } }, cats);
+  cpSync(shardFolder(elsewhere, { number: 1, of: 3 }), shardFolder(out, { number: 1, of: 3 }), { recursive: true });
+  for (const file of [captions, undefined]) {
+    const report = await verifyRewrites(out, file === undefined ? {} : { captions: await openCaptions(file) });
+    const said = report.faults.join("\n");
+    assert.match(said, /0001-of-0003: a shard of .*; .*0002-of-0003 is one of/);
+    assert.match(said, /1 of 3 shards are not there: 1\./);
+    assert.equal(report.rewrites, 67);
+    assert.match(report.mends.join("\n"), /^Keep only shards of one run in the folder/m);
+  }
+  const input = await openCaptions(cats);
+  assert.match((await verifyRewrites(out, { captions: input })).faults.join("\n"), /0002-of-0003: a shard of .*; .*0001-of-0003 is one of/);
+  const others = await openCaptions(captionsFile(50, "cat"));
+  await assert.rejects(verifyRewrites(out, { captions: others }), /another data set/);
 });

@@ -21,7 +21,7 @@ import { LaclipError } from "../../support/index.ts";
 import type { CaptionsInput } from "../captions/captions-input.ts";
 import { isEmpty } from "../captions/captions-survey.ts";
 import { mergesCaptions } from "./merge-shards.ts";
-import { faultsOf, openShards } from "./shard-set.ts";
+import { datasetOfMost, faultsOf, isOfSameCaptions, openShards } from "./shard-set.ts";
 
 /** What a folder is held against. */
 export interface VerifyOptions {
@@ -61,10 +61,13 @@ const mends = {
   twice: "Delete the part that is there twice.",
   missing: "What is missing is written by starting the same `laclip rewrite` again.",
   "missing shard": "Shards that are missing are written by starting the same `laclip rewrite --shard` again.",
-  mismatch: "Keep only shards of one run in the folder: delete the others, or move them elsewhere.",
-  "other shard": "Move parts that belong to another shard to its folder, or delete them.",
-  "unknown source": "Delete parts with sources that the manifest does not name, or move them to the folder that they come from.",
-  foreign: "Delete parts with rewrites that the captions lack, or move them to the folder that they come from.",
+  mismatch: "Keep only shards of one run in the folder: move the others to a folder of their own, or delete them if nobody needs them.",
+  "other shard": "Move parts that hold nothing but rewrites of another shard to its folder, or delete them.",
+  // A manifest that was lost and written anew names the sources of one command, and a part can hold those of several.
+  "unknown source":
+    "Start the commands that wrote the sources that the manifest does not name again, with the same captions and settings: then it names them, and " +
+    "what they wrote stays. Parts that hold nothing but sources of another folder can be moved there; delete none that holds anything else.",
+  foreign: "Move parts that hold nothing but rewrites that the captions lack to the folder that they come from, or delete them.",
   "too many": "Verify with --captions, which says what rewrites these are.",
 } as const satisfies Record<string, string>;
 
@@ -74,19 +77,21 @@ const toldOfAKind = 5;
 /**
  * Reads everything in a folder and says what is wrong with it.
  * @param path a rewrites folder, or a folder of shards
- * @throws DataError when it is neither, or the captions can't be read or are not those that were rewritten
+ * @throws DataError when it is neither, or the captions can't be read or are those of no part of it
  */
 export async function verifyRewrites(path: string, { captions }: VerifyOptions = {}): Promise<VerifyReport> {
   const shards = isRewritesFolder(path) ? undefined : openShards([path]);
-  const folders: readonly Looked[] = shards ?? [{ path, manifest: readManifest(path) }];
+  const all: readonly Looked[] = shards ?? [{ path, manifest: readManifest(path) }];
   const survey = await captions?.survey();
+  const wanted = survey?.fingerprint ?? datasetOfMost(all);
+  // A shard of other captions is named, and not read: its rewrites would be taken for those of captions that have the same ids here.
+  const folders = all.filter(({ manifest }) => isOfSameCaptions(manifest.dataset, wanted));
+  // Held against other captions, rewrites that are there would be called missing.
+  if (survey && folders.length === 0) new RewritesFolder(path, all[0]!.manifest).assertMadeFor(survey.fingerprint, captions!.path);
   const look = new Look(folders, survey?.numbers);
-  const { manifest } = folders[0]!;
-  // Held against others, rewrites that are there would be called missing.
-  if (survey) new RewritesFolder(path, manifest).assertMadeFor(survey.fingerprint, captions!.path);
-  const { dataset } = manifest;
+  const { dataset } = folders[0]!.manifest;
   if (shards) {
-    const { mismatches, missing } = faultsOf(shards);
+    const { mismatches, missing } = faultsOf(shards, wanted);
     for (const fault of mismatches) look.fault("mismatch", fault);
     for (const fault of missing) look.fault("missing shard", fault);
   }
@@ -107,6 +112,15 @@ export async function verifyRewrites(path: string, { captions }: VerifyOptions =
 interface Looked {
   readonly path: string;
   readonly manifest: RewritesManifest;
+}
+
+/** What a part, or a log, holds that was found before. */
+interface Repeats {
+  rows: number;
+  repeated: number;
+  first?: Rewrite;
+  /** Whether it was read to its end. */
+  whole: boolean;
 }
 
 class Look {
@@ -152,13 +166,18 @@ class Look {
     const counts = new Map(Object.keys(manifest.sources).map((source) => [source, 0]));
     for (const segment of segments(path)) {
       this.parts++;
+      const repeats: Repeats = { rows: 0, repeated: 0, whole: true };
       try {
-        for await (const batch of readSegment(path, segment))
-          for (const rewrite of batch) this.#count({ path, manifest }, segment, rewrite, counts);
+        for await (const batch of readSegment(path, segment)) {
+          repeats.rows += batch.length;
+          for (const rewrite of batch) this.#count({ path, manifest }, rewrite, counts, repeats);
+        }
       } catch (error) {
         if (!LaclipError.is(error)) throw error;
+        repeats.whole = false;
         this.fault("unreadable", error.message, error.mend);
       }
+      this.#tellRepeats(path, segment, repeats);
     }
     if (this.#known) return;
     const expected = manifest.captions ?? manifest.dataset.count;
@@ -198,7 +217,20 @@ class Look {
     }
   }
 
-  #count({ path, manifest: { sources, shard } }: Looked, segment: string, rewrite: Rewrite, counts: Map<string, number>): void {
+  /** Only a part that holds nothing new is a copy; in any other, rewrites would be deleted that are nowhere else. */
+  #tellRepeats(path: string, segment: string, { rows, repeated, first, whole }: Repeats): void {
+    if (first === undefined) return;
+    const file = existsSync(partPath(path, segment)) ? partPath(path, segment) : logPath(path, segment);
+    this.fault(
+      "twice",
+      `${file}: ${repeated} of its ${rows} rewrites are there twice, such as that of ${JSON.stringify(first.id)} from ${first.source}.`,
+      whole && repeated === rows
+        ? `Delete ${file}, a copy of rewrites that are there already.`
+        : `Keep ${file}: not all of it is there twice. \`laclip rewrites check ${path} --captions CAPTIONS --out FOLDER\` writes a folder that holds each rewrite once.`,
+    );
+  }
+
+  #count({ path, manifest: { sources, shard } }: Looked, rewrite: Rewrite, counts: Map<string, number>, repeats: Repeats): void {
     const { id, source } = rewrite;
     if (!Object.hasOwn(sources, source)) {
       return this.fault(
@@ -212,12 +244,9 @@ class Look {
       return this.fault("other shard", `${path}: a rewrite of ${JSON.stringify(id)}, which belongs to another shard.`);
     }
     if (!this.#done.get(source)!.add(number)) {
-      const file = existsSync(partPath(path, segment)) ? partPath(path, segment) : logPath(path, segment);
-      return this.fault(
-        "twice",
-        `${path}: the rewrite of ${JSON.stringify(id)} from ${source} is there twice.`,
-        `Delete ${file}, a copy of rewrites that are there already; what it had besides is written by starting the same \`laclip rewrite\` again.`,
-      );
+      repeats.first ??= rewrite;
+      repeats.repeated++;
+      return;
     }
     counts.set(source, counts.get(source)! + 1);
     this.sources[source]!.rewrites++;
