@@ -16,10 +16,12 @@ import {
   findPromptForm,
   openCaptions,
   queueStatus,
+  rewriteCaptions,
+  shardFolder,
   workOnQueue,
 } from "../../src/rewriting/index.ts";
 import type { EnqueueOptions, QueueStatus, RewriteEngine, WorkReport } from "../../src/rewriting/index.ts";
-import { ModelFormatError, UsageError, setLogLevel } from "../../src/support/index.ts";
+import { DataError, ModelFormatError, UsageError, explainWriteFailure, setLogLevel } from "../../src/support/index.ts";
 import { type Ended, runLaclip } from "./laclip.ts";
 import { type ModelServer, startModelServer } from "./model-server.ts";
 import { RedisServer, whyNoRedis } from "./programs/redis-server.ts";
@@ -103,6 +105,27 @@ test("what is wrong with a machine sets no shard aside, however often its worker
   const { code, stderr } = await run("work", pool, "--llm", model.url);
   assert.equal(code, 0, stderr);
   assert.equal((await status(pool)).rewrites, 20);
+});
+
+test("a disk that is full and a model that is another than before set no shard aside either", { skip }, async () => {
+  const pool = await newPool();
+  const patience = 25;
+  const full = (): RewriteEngine => ({
+    ...{ name: "full", usesExamples: true, close: async () => {}, rewrite: () => assert.fail("nothing is written to a full disk") },
+    describe: async () => await Promise.reject(explainWriteFailure(Object.assign(new Error("full"), { code: "ENOSPC" }), pool.out)),
+  });
+  await assert.rejects(workWith(pool, full, { patience }), /the disk is full/);
+  // One of the two shards is there, by another model: this worker's model fits neither that one nor its neighbour.
+  const shard = { number: 1, of: 2 };
+  const before = new OpenAiCompatibleEngine({ url: model.url, model: "another" });
+  const out = shardFolder(pool.out, shard);
+  const settings = { sources: chooseSources(["human"]), seed: 1, createdWith: "test" };
+  await rewriteCaptions({ captions: await openCaptions(captions), engine: before, out, shard, ...settings });
+  await before.close();
+  const other = (): RewriteEngine => new OpenAiCompatibleEngine({ url: model.url });
+  await assert.rejects(workWith(pool, other, { patience }), (error) => error instanceof DataError && /made otherwise/.test(error.message));
+  const { waiting, failed } = await status(pool);
+  assert.deepEqual({ waiting, failed }, { waiting: 2, failed: [] });
 });
 
 test("a shard whose requests the server refuses is set aside for that", { skip }, async () => {

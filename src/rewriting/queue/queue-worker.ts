@@ -6,13 +6,13 @@
  * write. Who may is decided by the lock in the shard's folder, so that two never write one shard, also when Redis forgets, or a
  * worker that was believed dead goes on.
  *
- * A shard is given up only for what is wrong with itself. What is wrong with a machine, its flags, its captions or its model, ends
+ * A shard is given up only for what is wrong with itself. What is wrong with a machine, its flags, disk, captions or model, ends
  * that machine's worker, however often it is started again: another one, or the same once it is put right, finds all shards there.
  */
 import type { Job } from "bullmq";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
-import { openRewritesFolder } from "../../data/index.ts";
+import { OtherSettingsError, openRewritesFolder } from "../../data/index.ts";
 import {
   DataError,
   EndpointError,
@@ -20,8 +20,8 @@ import {
   InterruptedError,
   LaclipError,
   ModelFormatError,
-  NativeError,
   UsageError,
+  exitCodes,
   log,
   pause,
 } from "../../support/index.ts";
@@ -383,8 +383,11 @@ class NotOpened extends Error {
 
 /** Whether what went wrong would have gone wrong with every shard here, and so says nothing against this one. */
 function isOfThisMachine(error: unknown): boolean {
-  if (error instanceof NotOpened || error instanceof UsageError || error instanceof ModelFormatError || error instanceof NativeError)
-    return true;
+  if (error instanceof NotOpened || error instanceof UsageError || error instanceof ModelFormatError) return true;
+  // Another model, or other captions, than those that wrote the shards that are there.
+  if (error instanceof OtherSettingsError) return true;
+  // Neither an input nor a flag is to blame: the disk is full or read-only, memory is short, the tensor library fails.
+  if (LaclipError.is(error) && error.exitCode === exitCodes.failure) return true;
   // A server that is away, or fails, does so for all shards; requests that it refuses are the shard's.
   return error instanceof EndpointError && !(error.cause instanceof RefusedRequest);
 }
