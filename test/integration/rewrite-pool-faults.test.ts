@@ -128,6 +128,19 @@ test("a disk that is full and a model that is another than before set no shard a
   assert.deepEqual({ waiting, failed }, { waiting: 2, failed: [] });
 });
 
+test("servers that were given up for one shard are asked again for the next", { skip }, async () => {
+  const pool = await newPool();
+  let engines = 0;
+  const busy = await startModelServer<object>(() => (engines === 1 ? 429 : " the grass has a big dog on it in this photo"));
+  const engine = (): RewriteEngine => {
+    engines++;
+    return new OpenAiCompatibleEngine({ url: busy.url, pauseSeconds: 0.01, patienceSeconds: 0.2 });
+  };
+  const { shards, setAside } = await workWith(pool, engine, { patience: 3 });
+  busy.close();
+  assert.deepEqual({ shards, setAside, engines }, { shards: 2, setAside: 0, engines: 2 });
+});
+
 test("a shard whose requests the server refuses is set aside for that", { skip }, async () => {
   const pool = await newPool({ shardSize: 20 });
   const refusing = await startModelServer<object>(() => 400);

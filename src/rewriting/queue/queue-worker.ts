@@ -28,7 +28,7 @@ import {
 import { openCaptions } from "../captions/captions-input.ts";
 import type { CaptionsInput } from "../captions/captions-input.ts";
 import type { RewriteEngine } from "../engines/engine.ts";
-import { RefusedRequest } from "../engines/server-answers.ts";
+import { FinalError, RefusedRequest } from "../engines/server-answers.ts";
 import { connectQueue, defaultQueue } from "./queue-connection.ts";
 import type { QueueConnection } from "./queue-connection.ts";
 import { readPlan } from "./queue-plan.ts";
@@ -45,7 +45,7 @@ export interface QueueWorkerOptions {
   redis: string;
   /** Name of the queue. Default "laclip-rewrite". */
   queue?: string | undefined;
-  /** The engine of this machine for a plan; asked once for each plan. It is closed at the end. */
+  /** The engine of this machine for a plan; asked once for each plan, and anew when it gave its servers up. It is closed at the end. */
   engine: (plan: RewritePlan) => RewriteEngine;
   /** Where this machine sees the captions and the folder of the shards. Default: where the plan says. */
   captions?: string | undefined;
@@ -221,7 +221,16 @@ class QueueWorker {
     } catch (error) {
       throw error instanceof InterruptedError ? error : new NotOpened(error);
     }
-    return await this.#shard(job, opened);
+    try {
+      return await this.#shard(job, opened);
+    } catch (error) {
+      // An engine that gave its servers up asks none of them again; by the next shard they may be there.
+      if (error instanceof FinalError) {
+        this.#plans.delete(job.data.plan);
+        await opened.engine.close();
+      }
+      throw error;
+    }
   }
 
   async #shard(job: Job<ShardJob>, { plan, captions, engine }: OpenPlan): Promise<ShardResult> {
