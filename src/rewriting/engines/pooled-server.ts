@@ -31,6 +31,8 @@ export class PooledServer<Member extends PoolMember> {
   toldOfRest = false;
   /** Times it asked for patience since the last usable answer. */
   #rests = 0;
+  /** Seconds of its last rest, by the longest that was asked for. */
+  #restsFor = 0;
   /** When it was last too late with an answer, and its window was halved for that. */
   #lateAt = -Infinity;
   /** The window at which it last asked for patience, or was too late. */
@@ -72,6 +74,11 @@ export class PooledServer<Member extends PoolMember> {
     return Math.max(1, Math.floor(this.window * share));
   }
 
+  /** Whether it rests for the first time since its last answer, for no longer than this: it was not asked again yet. */
+  restsFirst(seconds: number): boolean {
+    return this.#rests === 1 && this.#restsFor <= seconds;
+  }
+
   answered(milliseconds: number): void {
     this.#usual = this.#usual === undefined ? milliseconds : this.#usual + (milliseconds - this.#usual) / 16;
     // A server that refuses what is beyond its limit would else rest most of the time; past that, the limit has gone.
@@ -108,9 +115,12 @@ export class PooledServer<Member extends PoolMember> {
       this.#tooWide = this.window;
       this.window = Math.max(1, this.window / 2);
       this.#rests++;
+      this.#restsFor = 0;
     }
     const pause = Math.min(pauses.longest, pauses.first * 2 ** (this.#rests - 1));
-    this.restUntil = Math.max(this.restUntil, now + Math.max(asked, pause) * 1000);
+    const wait = Math.max(asked, pause);
+    this.#restsFor = Math.max(this.#restsFor, wait);
+    this.restUntil = Math.max(this.restUntil, now + wait * 1000);
   }
 }
 
