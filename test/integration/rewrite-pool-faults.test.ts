@@ -148,6 +148,14 @@ test("a shard whose requests the server refuses is set aside for that", { skip }
   refusing.close();
   assert.equal(report.setAside, 1);
   assert.match((await status(pool)).failed[0]!.reason, /refused this request with 400/);
+  // That is for those who come to this work; other work in the same queue can be finished all the same.
+  const sound = (): RewriteEngine => new OpenAiCompatibleEngine({ url: model.url });
+  assert.equal((await workWith(pool, sound, { patience: 3 })).setAside, 1);
+  await newPool({ queue: pool.queue, out: join(folder, "later"), settings: { seed: 2, form: defaultForm } });
+  for (const shards of [2, 0]) {
+    const later = await workWith(pool, sound, { patience: 3 });
+    assert.deepEqual({ shards: later.shards, setAside: later.setAside }, { shards, setAside: 0 });
+  }
 });
 
 test("an engine that uses no examples is refused where some were asked for, and only there", { skip }, async () => {

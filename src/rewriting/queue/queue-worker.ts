@@ -12,28 +12,18 @@
 import type { Job } from "bullmq";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
-import { OtherSettingsError, openRewritesFolder } from "../../data/index.ts";
-import {
-  DataError,
-  EndpointError,
-  FolderBusyError,
-  InterruptedError,
-  LaclipError,
-  ModelFormatError,
-  UsageError,
-  exitCodes,
-  log,
-  pause,
-} from "../../support/index.ts";
+import { openRewritesFolder } from "../../data/index.ts";
+import { FolderBusyError, InterruptedError, LaclipError, UsageError, log, pause } from "../../support/index.ts";
 import { openCaptions } from "../captions/captions-input.ts";
 import type { CaptionsInput } from "../captions/captions-input.ts";
 import type { RewriteEngine } from "../engines/engine.ts";
-import { FinalError, RefusedRequest } from "../engines/server-answers.ts";
+import { FinalError } from "../engines/server-answers.ts";
+import { NotOpened, OtherCaptionsError, isOfThisMachine } from "./machine-faults.ts";
 import { connectQueue, defaultQueue } from "./queue-connection.ts";
 import type { QueueConnection } from "./queue-connection.ts";
 import { readPlan } from "./queue-plan.ts";
 import type { RewritePlan } from "./queue-plan.ts";
-import { plansKey, refuseUnknownQueue } from "./queue.ts";
+import { countSetAside, plansAtWork, plansKey, refuseUnknownQueue } from "./queue.ts";
 import type { ShardJob, ShardProgress, ShardResult } from "./queue.ts";
 import { rewriteCaptions } from "../rewrite.ts";
 import { withSecondCaptions } from "../captions/second-captions.ts";
@@ -73,7 +63,7 @@ export interface WorkReport {
   rejected: number;
   failed: number;
   seconds: number;
-  /** Shards of the queue that were set aside, by whichever worker. */
+  /** Shards that were set aside, by whichever worker: of what there was to do while this one worked, or else of what was last worked on. */
   setAside: number;
   /** Where the shards lie. */
   outs: string[];
@@ -114,6 +104,8 @@ class QueueWorker {
   readonly #name: string;
   readonly #report: WorkReport;
   readonly #plans = new Map<string, Promise<OpenPlan>>();
+  /** Plans of which this worker has seen work, its own or another's. */
+  readonly #seen = new Set<string>();
   readonly #stop = new AbortController();
   #closed: Promise<void> | undefined;
   #fault: unknown;
@@ -133,6 +125,7 @@ class QueueWorker {
     const { redis, address } = this.#connection;
     const queue = this.#connection.queue(this.#name);
     if (!stay) await refuseUnknownQueue(this.#connection, this.#name, "enqueue the captions first, or wait for them with --stay");
+    for (const plan of await plansAtWork(queue)) this.#seen.add(plan);
     const worker = new this.#connection.bullmq.Worker<ShardJob, ShardResult>(
       this.#name,
       async (job, token) => await this.#process(job, token!),
@@ -177,7 +170,7 @@ class QueueWorker {
         },
       );
     }
-    this.#report.setAside = await queue.getFailedCount();
+    this.#report.setAside = await countSetAside(queue, this.#seen);
     return this.#report;
   }
 
@@ -215,6 +208,7 @@ class QueueWorker {
   }
 
   async #openAndWrite(job: Job<ShardJob>): Promise<ShardResult> {
+    this.#seen.add(job.data.plan);
     let opened: OpenPlan;
     try {
       opened = await this.#open(job.data.plan);
@@ -378,25 +372,4 @@ function progressTeller(job: Job<ShardJob>): (done: number, planned: number) => 
       .catch((error: Error) => log.debug(`progress of ${job.name}: ${error.message}`))
       .finally(() => (under = false));
   };
-}
-
-/** The captions of this machine are not those of the plan: nothing that this worker could do would be right. */
-class OtherCaptionsError extends DataError {}
-
-/** A plan could not be opened: whatever it was, no shard was looked at. */
-class NotOpened extends Error {
-  constructor(cause: unknown) {
-    super("not opened", { cause });
-  }
-}
-
-/** Whether what went wrong would have gone wrong with every shard here, and so says nothing against this one. */
-function isOfThisMachine(error: unknown): boolean {
-  if (error instanceof NotOpened || error instanceof UsageError || error instanceof ModelFormatError) return true;
-  // Another model, or other captions, than those that wrote the shards that are there.
-  if (error instanceof OtherSettingsError) return true;
-  // Neither an input nor a flag is to blame: the disk is full or read-only, memory is short, the tensor library fails.
-  if (LaclipError.is(error) && error.exitCode === exitCodes.failure) return true;
-  // A server that is away, or fails, does so for all shards; requests that it refuses are the shard's.
-  return error instanceof EndpointError && !(error.cause instanceof RefusedRequest);
 }
