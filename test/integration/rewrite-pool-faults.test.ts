@@ -171,6 +171,10 @@ test("an engine that uses no examples is refused where some were asked for, and 
     ["--llm", "eda", "--sources", "human"],
     ["--back-translate", "German", "--prompt", "chat"],
     ["--prompt", "fusion"],
+    ["--beside", "a/b"],
+    ["--rounds", "2", "--back-translate", "German"],
+    ["--rounds", "2", "--llm", "http://127.0.0.1:9/v1"],
+    ["--rounds", "2", "--sources", "human"],
     ["--sources", ""],
   ]) {
     const { code, stderr } = await runLaclip([...enqueue, ...flags]);

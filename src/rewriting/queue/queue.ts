@@ -14,6 +14,7 @@ import type { QueueConnection } from "./queue-connection.ts";
 import { readPlan, storePlan } from "./queue-plan.ts";
 import type { RewritePlan } from "./queue-plan.ts";
 import { defaultForm, requireFit } from "../prompts/prompt-forms.ts";
+import { refuseUnfitSettings } from "../run-sources.ts";
 import { refuseOtherCut, shardFolder } from "../shards/shards.ts";
 
 /** A job: one shard of a plan. */
@@ -74,10 +75,11 @@ export function plansKey(queue: string): string {
 /**
  * Cuts captions into shards and puts those into the queue that are not in it. May be called again and again.
  * @throws EndpointError when Redis can't be reached; UsageError or DataError when `out` holds something else, UsageError when form,
- *   sources and captions don't fit
+ *   sources, captions and other settings don't fit
  */
 export async function enqueueShards(options: EnqueueOptions): Promise<EnqueueReport> {
   const { redis, queue: name = defaultQueue, captions, shardSize = 50_000, ...shared } = options;
+  refuseUnfitSettings(shared.settings, expectedEngine(shared));
   const { fingerprint, repeated } = await captions.survey();
   const total = Math.min(fingerprint.count - repeated, shared.settings.limit ?? Infinity);
   const shards = Math.max(1, Math.ceil(total / shardSize));
@@ -141,6 +143,17 @@ export async function enqueueShards(options: EnqueueOptions): Promise<EnqueueRep
 export async function refuseUnknownQueue({ redis, address }: QueueConnection, name: string, mend: string): Promise<void> {
   if ((await redis.hlen(plansKey(name))) > 0) return;
   throw new UsageError(`Nothing was ever put into queue ${name} of ${address}.`, { mend: `Check --redis and --queue; ${mend}.` });
+}
+
+/** What is known of the engines that will work on this: languages make them translators, example pairs need a language model. */
+function expectedEngine({
+  backTranslate,
+  exampleFlag,
+  llm,
+}: Pick<RewritePlan, "backTranslate" | "exampleFlag" | "llm">): Parameters<typeof refuseUnfitSettings>[1] {
+  if (backTranslate) return { name: "back-translation", usesExamples: false, sources: backTranslate };
+  if (exampleFlag === undefined && (llm === undefined || llm === "eda")) return undefined;
+  return { name: llm ?? "a language model", usesExamples: true };
 }
 
 /** The names of the plans of which something is still to be done, or being done. */
