@@ -219,6 +219,7 @@ test("a server that only ever asks for patience is told of, and ends all request
     mock.restore();
     assert.ok(busy.asked.length < 60, `it was asked ${busy.asked.length} times in half a second`);
     assert.equal(said.join("").match(/429: later; it asks/g)?.length, 1, said.join(""));
+    assert.doesNotMatch(said.join(""), /fewer/, "there is nothing fewer than one at a time");
   }
 });
 

@@ -7,6 +7,8 @@ export interface PoolMember {
 
 /** A server that takes this many times as long as the fastest gets a smaller window. */
 const clearlySlow = 2;
+/** Seconds without being asked for patience, after which that is news again. */
+const quietFor = 60;
 /** How fast a window grows that is nearly as wide as the one that was too wide, compared with others. */
 const slowGrowth = 1 / 16;
 
@@ -27,8 +29,8 @@ export class PooledServer<Member extends PoolMember> {
   failedAt = -Infinity;
   /** Times it was left out since the last usable answer. */
   outages = 0;
-  /** Whether it was told that this server asks for patience, since all that it was given was last answered. */
-  toldOfRest = false;
+  /** Whether it has ever asked for patience. */
+  #hasRested = false;
   /** Times it asked for patience since the last usable answer. */
   #rests = 0;
   /** Seconds of its last rest, by the longest that was asked for. */
@@ -87,7 +89,6 @@ export class PooledServer<Member extends PoolMember> {
     this.failures = 0;
     this.outages = 0;
     this.#rests = 0;
-    if (this.window === this.widest) this.toldOfRest = false;
   }
 
   /**
@@ -108,8 +109,11 @@ export class PooledServer<Member extends PoolMember> {
    * It asked for patience: fewer requests, and none for a while.
    * @param asked seconds that it named, 0 for none
    * @param pauses seconds of the first pause, which doubles until there is an answer, and of the longest
+   * @returns whether that is news: it never did so before, or had long taken all that it was given
    */
-  rest(asked: number, pauses: { readonly first: number; readonly longest: number }, now: number): void {
+  rest(asked: number, pauses: { readonly first: number; readonly longest: number }, now: number): boolean {
+    const news = !this.#hasRested || (this.window === this.widest && now - this.restUntil >= quietFor * 1000);
+    this.#hasRested = true;
     // Of the requests that were open together, one halving is enough.
     if (now >= this.restUntil) {
       this.#tooWide = this.window;
@@ -121,6 +125,7 @@ export class PooledServer<Member extends PoolMember> {
     const wait = Math.max(asked, pause);
     this.#restsFor = Math.max(this.#restsFor, wait);
     this.restUntil = Math.max(this.restUntil, now + wait * 1000);
+    return news;
   }
 }
 

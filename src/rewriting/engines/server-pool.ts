@@ -214,12 +214,13 @@ export class ServerPool<Member extends PoolMember> {
   #note(server: PooledServer<Member>, begun: number, error: PassingError): void {
     const now = performance.now();
     if (error.trouble === "busy" || error.wait !== undefined) {
-      server.rest(error.wait ?? 0, { first: this.#options.pauseSeconds, longest: longestPause }, now);
+      const { window } = server;
+      const news = server.rest(error.wait ?? 0, { first: this.#options.pauseSeconds, longest: longestPause }, now);
       this.#lastBusy = error;
-      if (!server.toldOfRest) {
+      if (news) {
         const asked = error.wait === undefined ? "it asks for patience" : `it asks to wait ${error.wait.toFixed(1)} s`;
-        log.warn(`${server.member.url}: ${error.message}; ${asked}, and gets fewer requests at a time`);
-        server.toldOfRest = true;
+        const fewer = server.window < window ? ", and gets fewer requests at a time" : "";
+        log.warn(`${server.member.url}: ${error.message}; ${asked}${fewer}`);
       }
       return;
     }
