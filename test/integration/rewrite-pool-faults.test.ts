@@ -111,7 +111,10 @@ test("a disk that is full and a model that is another than before set no shard a
   const pool = await newPool();
   const patience = 25;
   const full = (): RewriteEngine => ({
-    ...{ name: "full", usesExamples: true, close: async () => {}, rewrite: () => assert.fail("nothing is written to a full disk") },
+    name: "full",
+    usesExamples: true,
+    close: async () => {},
+    rewrite: () => assert.fail("nothing is written to a full disk"),
     describe: async () => await Promise.reject(explainWriteFailure(Object.assign(new Error("full"), { code: "ENOSPC" }), pool.out)),
   });
   await assert.rejects(workWith(pool, full, { patience }), /the disk is full/);

@@ -134,7 +134,7 @@ export class OpenAiCompatibleEngine implements RewriteEngine {
       if (error instanceof PassingError) return { request, error: new EndpointError("stopped", { cause: error }) };
       if (LaclipError.is(error) && !(error instanceof FinalError)) return { request, error };
       // Not found, and none of those that this server has said it has.
-      const lacking = (asked as Member | undefined)?.lacking;
+      const lacking = asked?.lacking;
       if (lacking && error instanceof FinalError && error.status === 404)
         throw new UsageError(`--model ${this.#options.model}: ${error.message}`, {
           mend: `The server lists: ${named(lacking)}. Choose one of these with --model NAME.`,
