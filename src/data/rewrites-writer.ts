@@ -19,6 +19,7 @@ import {
   syncFolder,
   writeFileAtomic,
 } from "../support/index.ts";
+import type { ErrorOptions } from "../support/index.ts";
 import type { BitSet } from "./bit-set.ts";
 import type { CaptionsFingerprint } from "./captions-fingerprint.ts";
 import { FinishedRewrites } from "./finished-rewrites.ts";
@@ -301,13 +302,24 @@ export function differencesOfSource(before: RewriteSource, now: RewriteSource): 
   return named.filter(([, of]) => of(before) !== of(now)).map(([what, of]) => `${what}: "${of(before)}" there, "${of(now)}" now`);
 }
 
+/** What is to be written would be made otherwise than what is there: the folder is sound, this run does not go with it. */
+export class OtherSettingsError extends DataError {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "DataError";
+  }
+}
+
 /** Texts of one source made in two ways could not be told apart later: the difference is named and refused. */
 function refuseOtherSource(path: string, name: string, before: RewriteSource, now: RewriteSource): void {
   const differing = differencesOfSource(before, now);
   if (differing.length === 0) return;
-  throw new DataError(`${path}: the rewrites from source "${name}" in this folder were made otherwise (${differing.join("; ")}).`, {
-    mend: `Start with the settings of the folder's manifest.json, write these beside them (--beside NAME: as source "${name}.NAME"), or write to another folder.`,
-  });
+  throw new OtherSettingsError(
+    `${path}: the rewrites from source "${name}" in this folder were made otherwise (${differing.join("; ")}).`,
+    {
+      mend: `Start with the settings of the folder's manifest.json, write these beside them (--beside NAME: as source "${name}.NAME"), or write to another folder.`,
+    },
+  );
 }
 
 function rejectingChecks({ checks = {} }: RewriteSource): string {

@@ -30,19 +30,31 @@ export interface RunSource {
  * @throws UsageError when there is no source, one does not fit the form of the prompt, or the name beside which they are to be written
  *   can be no part of a source's name
  */
-export function refuseUnfit({ engine, sources, beside, rounds = 1, form = defaultForm, captions }: RewriteOptions): void {
+export function refuseUnfit(options: RewriteOptions): void {
+  const { engine, sources, form = defaultForm, captions } = options;
+  refuseUnfitSettings(options, engine);
+  if ((engine.usesExamples ? sources : engine.sources)?.length === 0)
+    throw new UsageError("No source was named to rewrite captions in the manner of.");
+  if (engine.usesExamples) requireFit(form, sources, captions);
+}
+
+/**
+ * The same for the settings alone, where the engine itself is not there yet.
+ * @param engine what is known of it; undefined where that is nothing
+ */
+export function refuseUnfitSettings(
+  { beside, rounds = 1 }: Pick<RewriteOptions, "beside" | "rounds">,
+  engine: { readonly name: string; readonly usesExamples: boolean; readonly sources?: readonly unknown[] } | undefined,
+): void {
   if (beside !== undefined && !/^[a-z0-9][a-z0-9_-]*$/i.test(beside))
     throw new UsageError(`--beside ${beside}: expected a name of letters, digits and dashes.`);
-  if (engine.usesExamples && rounds > 1) {
+  if (engine?.usesExamples && rounds > 1) {
     throw new UsageError(`A language model writes one text of each caption for each source, not ${rounds}.`, {
       mend: "Leave --rounds out. For more texts of a source, start again with another --seed and --beside NAME.",
     });
   }
-  if (engine.sources && rounds > 1)
+  if (engine?.sources && rounds > 1)
     throw new UsageError(`${rounds} rounds of ${engine.name} would give the same texts.`, { mend: "Leave --rounds out." });
-  if ((engine.usesExamples ? sources : engine.sources)?.length === 0)
-    throw new UsageError("No source was named to rewrite captions in the manner of.");
-  if (engine.usesExamples) requireFit(form, sources, captions);
 }
 
 /** The sources that a run will write. */

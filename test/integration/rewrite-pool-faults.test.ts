@@ -16,10 +16,12 @@ import {
   findPromptForm,
   openCaptions,
   queueStatus,
+  rewriteCaptions,
+  shardFolder,
   workOnQueue,
 } from "../../src/rewriting/index.ts";
 import type { EnqueueOptions, QueueStatus, RewriteEngine, WorkReport } from "../../src/rewriting/index.ts";
-import { ModelFormatError, UsageError, setLogLevel } from "../../src/support/index.ts";
+import { DataError, ModelFormatError, UsageError, explainWriteFailure, setLogLevel } from "../../src/support/index.ts";
 import { type Ended, runLaclip } from "./laclip.ts";
 import { type ModelServer, startModelServer } from "./model-server.ts";
 import { RedisServer, whyNoRedis } from "./programs/redis-server.ts";
@@ -105,6 +107,43 @@ test("what is wrong with a machine sets no shard aside, however often its worker
   assert.equal((await status(pool)).rewrites, 20);
 });
 
+test("a disk that is full and a model that is another than before set no shard aside either", { skip }, async () => {
+  const pool = await newPool();
+  const patience = 25;
+  const full = (): RewriteEngine => ({
+    name: "full",
+    usesExamples: true,
+    close: async () => {},
+    rewrite: () => assert.fail("nothing is written to a full disk"),
+    describe: async () => await Promise.reject(explainWriteFailure(Object.assign(new Error("full"), { code: "ENOSPC" }), pool.out)),
+  });
+  await assert.rejects(workWith(pool, full, { patience }), /the disk is full/);
+  // One of the two shards is there, by another model: this worker's model fits neither that one nor its neighbour.
+  const shard = { number: 1, of: 2 };
+  const before = new OpenAiCompatibleEngine({ url: model.url, model: "another" });
+  const out = shardFolder(pool.out, shard);
+  const settings = { sources: chooseSources(["human"]), seed: 1, createdWith: "test" };
+  await rewriteCaptions({ captions: await openCaptions(captions), engine: before, out, shard, ...settings });
+  await before.close();
+  const other = (): RewriteEngine => new OpenAiCompatibleEngine({ url: model.url });
+  await assert.rejects(workWith(pool, other, { patience }), (error) => error instanceof DataError && /made otherwise/.test(error.message));
+  const { waiting, failed } = await status(pool);
+  assert.deepEqual({ waiting, failed }, { waiting: 2, failed: [] });
+});
+
+test("servers that were given up for one shard are asked again for the next", { skip }, async () => {
+  const pool = await newPool();
+  let engines = 0;
+  const busy = await startModelServer<object>(() => (engines === 1 ? 429 : " the grass has a big dog on it in this photo"));
+  const engine = (): RewriteEngine => {
+    engines++;
+    return new OpenAiCompatibleEngine({ url: busy.url, pauseSeconds: 0.01, patienceSeconds: 0.2 });
+  };
+  const { shards, setAside } = await workWith(pool, engine, { patience: 3 });
+  busy.close();
+  assert.deepEqual({ shards, setAside, engines }, { shards: 2, setAside: 0, engines: 2 });
+});
+
 test("a shard whose requests the server refuses is set aside for that", { skip }, async () => {
   const pool = await newPool({ shardSize: 20 });
   const refusing = await startModelServer<object>(() => 400);
@@ -112,6 +151,14 @@ test("a shard whose requests the server refuses is set aside for that", { skip }
   refusing.close();
   assert.equal(report.setAside, 1);
   assert.match((await status(pool)).failed[0]!.reason, /refused this request with 400/);
+  // That is for those who come to this work; other work in the same queue can be finished all the same.
+  const sound = (): RewriteEngine => new OpenAiCompatibleEngine({ url: model.url });
+  assert.equal((await workWith(pool, sound, { patience: 3 })).setAside, 1);
+  await newPool({ queue: pool.queue, out: join(folder, "later"), settings: { seed: 2, form: defaultForm } });
+  for (const shards of [2, 0]) {
+    const later = await workWith(pool, sound, { patience: 3 });
+    assert.deepEqual({ shards: later.shards, setAside: later.setAside }, { shards, setAside: 0 });
+  }
 });
 
 test("an engine that uses no examples is refused where some were asked for, and only there", { skip }, async () => {
@@ -127,6 +174,10 @@ test("an engine that uses no examples is refused where some were asked for, and 
     ["--llm", "eda", "--sources", "human"],
     ["--back-translate", "German", "--prompt", "chat"],
     ["--prompt", "fusion"],
+    ["--beside", "a/b"],
+    ["--rounds", "2", "--back-translate", "German"],
+    ["--rounds", "2", "--llm", "http://127.0.0.1:9/v1"],
+    ["--rounds", "2", "--sources", "human"],
     ["--sources", ""],
   ]) {
     const { code, stderr } = await runLaclip([...enqueue, ...flags]);

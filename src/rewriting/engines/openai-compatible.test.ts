@@ -219,6 +219,7 @@ test("a server that only ever asks for patience is told of, and ends all request
     mock.restore();
     assert.ok(busy.asked.length < 60, `it was asked ${busy.asked.length} times in half a second`);
     assert.equal(said.join("").match(/429: later; it asks/g)?.length, 1, said.join(""));
+    assert.doesNotMatch(said.join(""), /fewer/, "there is nothing fewer than one at a time");
   }
 });
 
@@ -350,6 +351,24 @@ test("a server that fails to list its models is asked for the one that was named
   assert.equal((await work([server], groups(5, 1), { model: "mine" })).failures.length, 0);
   assert.ok(server.asked.every(({ model }) => model === "mine"));
   await assert.rejects(work([server], groups(1, 1), { tries: 1 }), /500/);
+});
+
+test("for a model that is not found, the list of the server that was asked last is told, and of no other", async () => {
+  const notFound: Handler = (_, response) => {
+    response.writeHead(404).end('{"error":{"message":"no such thing"}}');
+    return true;
+  };
+  const [without, having] = [await Stub.start(notFound, "other"), await Stub.start(notFound, "mine")];
+  await assert.rejects(work([without], groups(1, 1), { model: "mine" }), /--model mine: .*404/);
+  // By then the other is not asked any more, and what this one says is final.
+  const late: Handler = async (asked, response, number) => {
+    await wait(200);
+    return await notFound(asked, response, number);
+  };
+  const slow = await Stub.start(late, "mine");
+  const ends = (error: unknown): boolean => error instanceof EndpointError && /404: no such thing/.test(error.message);
+  await assert.rejects(work([having], groups(1, 1), { model: "mine" }), ends);
+  await assert.rejects(work([without, slow], groups(40, 1), { model: "mine" }), ends);
 });
 
 test("conversations go to chat/completions with room for more than a line", async () => {

@@ -123,16 +123,18 @@ export class OpenAiCompatibleEngine implements RewriteEngine {
   async #complete(request: RewriteRequest, signal: AbortSignal): Promise<Outcome> {
     const prompt = request.form.render(request);
     const path = requestPath(prompt);
+    let asked: Member | undefined;
     try {
       return await this.#pool.run(beginningOf(prompt), signal, async (member) => {
+        asked = member;
         const answer = await member.connection.ask("POST", path, this.#body(prompt, request.seed, member));
         return completionOf(request, prompt.kind, readAnswer(answer, `${member.url}${path}`));
       });
     } catch (error) {
       if (error instanceof PassingError) return { request, error: new EndpointError("stopped", { cause: error }) };
       if (LaclipError.is(error) && !(error instanceof FinalError)) return { request, error };
-      // Not found, and none of those that the server has said it has.
-      const lacking = this.#members.find((member) => member.lacking)?.lacking;
+      // Not found, and none of those that this server has said it has.
+      const lacking = asked?.lacking;
       if (lacking && error instanceof FinalError && error.status === 404)
         throw new UsageError(`--model ${this.#options.model}: ${error.message}`, {
           mend: `The server lists: ${named(lacking)}. Choose one of these with --model NAME.`,
@@ -232,9 +234,9 @@ export class OpenAiCompatibleEngine implements RewriteEngine {
   #noteLacking(member: Member, listed: readonly string[]): void {
     const { model } = this.#options;
     // Ollama lists "name:latest" for what may be called "name".
-    if (model === undefined || listed.length === 0 || listed.some((id) => id === model || id.startsWith(`${model}:`))) return;
-    if (!member.lacking) log.warn(`${member.url} lists no model "${model}", but: ${named(listed)}`);
-    member.lacking = listed;
+    const lacks = model !== undefined && listed.length > 0 && !listed.some((id) => id === model || id.startsWith(`${model}:`));
+    if (lacks && !member.lacking) log.warn(`${member.url} lists no model "${model}", but: ${named(listed)}`);
+    member.lacking = lacks ? listed : undefined;
   }
 
   /** Texts of two models must not get mixed up. */

@@ -41,3 +41,18 @@ test("a window that shrank to nothing is wide again once the server answers", ()
   for (let i = 0; i < 64 * 64; i++) server.answered(10);
   assert.equal(server.window, 64);
 });
+
+test("that a server asks for patience is news once, and again after a minute in which it took all that it was given", () => {
+  for (const widest of [1, 64]) {
+    const server = new PooledServer({ url: "http://127.0.0.1:1/v1" }, widest);
+    const told: boolean[] = [];
+    for (let i = 0; i < 5; i++) {
+      told.push(server.rest(0, pauses, server.restUntil));
+      server.answered(10);
+    }
+    assert.deepEqual(told, [true, false, false, false, false], `${widest} at a time`);
+    for (let i = 0; i < 64 * 64; i++) server.answered(10);
+    assert.ok(server.rest(0, pauses, server.restUntil + 60_000));
+    assert.equal(server.rest(300, pauses, server.restUntil + 60_000), widest === 1, "its window is still small where it can shrink");
+  }
+});

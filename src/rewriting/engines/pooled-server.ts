@@ -7,6 +7,8 @@ export interface PoolMember {
 
 /** A server that takes this many times as long as the fastest gets a smaller window. */
 const clearlySlow = 2;
+/** Seconds without being asked for patience, after which that is news again. */
+const quietFor = 60;
 /** How fast a window grows that is nearly as wide as the one that was too wide, compared with others. */
 const slowGrowth = 1 / 16;
 
@@ -27,10 +29,12 @@ export class PooledServer<Member extends PoolMember> {
   failedAt = -Infinity;
   /** Times it was left out since the last usable answer. */
   outages = 0;
-  /** Whether it was told that this server asks for patience, since all that it was given was last answered. */
-  toldOfRest = false;
+  /** Whether it has ever asked for patience. */
+  #hasRested = false;
   /** Times it asked for patience since the last usable answer. */
   #rests = 0;
+  /** Seconds of its last rest, by the longest that was asked for. */
+  #restsFor = 0;
   /** When it was last too late with an answer, and its window was halved for that. */
   #lateAt = -Infinity;
   /** The window at which it last asked for patience, or was too late. */
@@ -72,6 +76,11 @@ export class PooledServer<Member extends PoolMember> {
     return Math.max(1, Math.floor(this.window * share));
   }
 
+  /** Whether it rests for the first time since its last answer, for no longer than this: it was not asked again yet. */
+  restsFirst(seconds: number): boolean {
+    return this.#rests === 1 && this.#restsFor <= seconds;
+  }
+
   answered(milliseconds: number): void {
     this.#usual = this.#usual === undefined ? milliseconds : this.#usual + (milliseconds - this.#usual) / 16;
     // A server that refuses what is beyond its limit would else rest most of the time; past that, the limit has gone.
@@ -80,7 +89,6 @@ export class PooledServer<Member extends PoolMember> {
     this.failures = 0;
     this.outages = 0;
     this.#rests = 0;
-    if (this.window === this.widest) this.toldOfRest = false;
   }
 
   /**
@@ -101,16 +109,23 @@ export class PooledServer<Member extends PoolMember> {
    * It asked for patience: fewer requests, and none for a while.
    * @param asked seconds that it named, 0 for none
    * @param pauses seconds of the first pause, which doubles until there is an answer, and of the longest
+   * @returns whether that is news: it never did so before, or had long taken all that it was given
    */
-  rest(asked: number, pauses: { readonly first: number; readonly longest: number }, now: number): void {
+  rest(asked: number, pauses: { readonly first: number; readonly longest: number }, now: number): boolean {
+    const news = !this.#hasRested || (this.window === this.widest && now - this.restUntil >= quietFor * 1000);
+    this.#hasRested = true;
     // Of the requests that were open together, one halving is enough.
     if (now >= this.restUntil) {
       this.#tooWide = this.window;
       this.window = Math.max(1, this.window / 2);
       this.#rests++;
+      this.#restsFor = 0;
     }
     const pause = Math.min(pauses.longest, pauses.first * 2 ** (this.#rests - 1));
-    this.restUntil = Math.max(this.restUntil, now + Math.max(asked, pause) * 1000);
+    const wait = Math.max(asked, pause);
+    this.#restsFor = Math.max(this.#restsFor, wait);
+    this.restUntil = Math.max(this.restUntil, now + wait * 1000);
+    return news;
   }
 }
 

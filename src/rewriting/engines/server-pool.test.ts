@@ -17,7 +17,7 @@ interface Only {
 }
 
 /** A pool of one server. @param answer what it does with the how-manieth request, from 1 */
-function onlyServer(answer: (number: number) => Promise<void>): Only {
+function onlyServer(answer: (number: number) => Promise<void>, patienceSeconds = 60): Only {
   let [number, open] = [0, 0];
   const only: Only = {
     looks: 0,
@@ -25,7 +25,7 @@ function onlyServer(answer: (number: number) => Promise<void>): Only {
     ask: async (count) => await Promise.all(Array.from({ length: count }, async () => await pool.run("", signal, attempt))),
   };
   const look = async (): Promise<void> => void (await Promise.resolve(only.looks++));
-  const settings = { window: 8, tries: 40, pauseSeconds: 0.002, patienceSeconds: 60, look };
+  const settings = { window: 8, tries: 40, pauseSeconds: 0.002, patienceSeconds, look };
   const pool = new ServerPool([{ url: "http://127.0.0.1:1/v1" }], settings);
   const attempt = async (): Promise<void> => {
     only.atOnce = Math.max(only.atOnce, ++open);
@@ -79,4 +79,23 @@ test("a server that answers too late gets half as many requests at once, and mor
   assert.ok(only.atOnce >= 4 && only.atOnce < 8, `${only.atOnce} at once`);
   await only.ask(400);
   assert.equal(only.atOnce, 8);
+});
+
+test("a server that asks to wait as long as patience lasts is asked once more after that, and then given up", async () => {
+  const busy = (wait: number): PassingError => new PassingError("busy", "the server answered 429: later", wait);
+  let asked = 0;
+  const refuses = (times: number, wait: number): Only =>
+    onlyServer(async (number) => {
+      // Patience counts from before this, the rest from after it.
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      asked = number;
+      if (number <= times) throw busy(wait);
+    }, 0.1);
+  await refuses(1, 0.1).ask(1);
+  assert.equal(asked, 2);
+  await refuses(8, 0.1).ask(20);
+  await assert.rejects(refuses(Infinity, 0.1).ask(1), /no usable answer for .*429: later/);
+  assert.equal(asked, 2);
+  await assert.rejects(refuses(Infinity, 100).ask(1), /no usable answer for/);
+  assert.equal(asked, 1, "a rest that is longer than patience is not waited for");
 });

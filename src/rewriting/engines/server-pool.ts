@@ -165,9 +165,11 @@ export class ServerPool<Member extends PoolMember> {
       }
       const resting = this.#servers.filter(({ state, restUntil }) => state === "in" && restUntil > now);
       if (resting.length > 0) {
-        // What is under way may yet be answered. Else, a server that asks for patience is not at fault, but nobody waits for ever.
-        const underWay = this.#servers.some(({ open }) => open.size > 0);
-        const end = underWay ? Infinity : Math.max(this.#askingSince, this.#lastGood) + this.#options.patienceSeconds * 1000;
+        const { patienceSeconds } = this.#options;
+        // What is under way may yet be answered, and so may what is asked after as long a rest as patience allows. Else, a server that
+        // asks for patience is not at fault, but nobody waits for ever.
+        const hope = this.#servers.some(({ open }) => open.size > 0) || resting.some((one) => one.restsFirst(patienceSeconds));
+        const end = hope ? Infinity : Math.max(this.#askingSince, this.#lastGood) + patienceSeconds * 1000;
         if (now >= end) throw this.#endOfPatience();
         // Whoever rests comes back by the clock, with nobody to wake us.
         this.#later((Math.min(end, ...resting.map(({ restUntil }) => restUntil)) - now) / 1000, () => this.#wake(1));
@@ -212,12 +214,13 @@ export class ServerPool<Member extends PoolMember> {
   #note(server: PooledServer<Member>, begun: number, error: PassingError): void {
     const now = performance.now();
     if (error.trouble === "busy" || error.wait !== undefined) {
-      server.rest(error.wait ?? 0, { first: this.#options.pauseSeconds, longest: longestPause }, now);
+      const { window } = server;
+      const news = server.rest(error.wait ?? 0, { first: this.#options.pauseSeconds, longest: longestPause }, now);
       this.#lastBusy = error;
-      if (!server.toldOfRest) {
+      if (news) {
         const asked = error.wait === undefined ? "it asks for patience" : `it asks to wait ${error.wait.toFixed(1)} s`;
-        log.warn(`${server.member.url}: ${error.message}; ${asked}, and gets fewer requests at a time`);
-        server.toldOfRest = true;
+        const fewer = server.window < window ? ", and gets fewer requests at a time" : "";
+        log.warn(`${server.member.url}: ${error.message}; ${asked}${fewer}`);
       }
       return;
     }

@@ -6,34 +6,24 @@
  * write. Who may is decided by the lock in the shard's folder, so that two never write one shard, also when Redis forgets, or a
  * worker that was believed dead goes on.
  *
- * A shard is given up only for what is wrong with itself. What is wrong with a machine, its flags, its captions or its model, ends
+ * A shard is given up only for what is wrong with itself. What is wrong with a machine, its flags, disk, captions or model, ends
  * that machine's worker, however often it is started again: another one, or the same once it is put right, finds all shards there.
  */
 import type { Job } from "bullmq";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { openRewritesFolder } from "../../data/index.ts";
-import {
-  DataError,
-  EndpointError,
-  FolderBusyError,
-  InterruptedError,
-  LaclipError,
-  ModelFormatError,
-  NativeError,
-  UsageError,
-  log,
-  pause,
-} from "../../support/index.ts";
+import { FolderBusyError, InterruptedError, LaclipError, UsageError, log, pause } from "../../support/index.ts";
 import { openCaptions } from "../captions/captions-input.ts";
 import type { CaptionsInput } from "../captions/captions-input.ts";
 import type { RewriteEngine } from "../engines/engine.ts";
-import { RefusedRequest } from "../engines/server-answers.ts";
+import { FinalError } from "../engines/server-answers.ts";
+import { NotOpened, OtherCaptionsError, isOfThisMachine } from "./machine-faults.ts";
 import { connectQueue, defaultQueue } from "./queue-connection.ts";
 import type { QueueConnection } from "./queue-connection.ts";
 import { readPlan } from "./queue-plan.ts";
 import type { RewritePlan } from "./queue-plan.ts";
-import { plansKey, refuseUnknownQueue } from "./queue.ts";
+import { countSetAside, plansAtWork, plansKey, refuseUnknownQueue } from "./queue.ts";
 import type { ShardJob, ShardProgress, ShardResult } from "./queue.ts";
 import { rewriteCaptions } from "../rewrite.ts";
 import { withSecondCaptions } from "../captions/second-captions.ts";
@@ -45,7 +35,7 @@ export interface QueueWorkerOptions {
   redis: string;
   /** Name of the queue. Default "laclip-rewrite". */
   queue?: string | undefined;
-  /** The engine of this machine for a plan; asked once for each plan. It is closed at the end. */
+  /** The engine of this machine for a plan; asked once for each plan, and anew when it gave its servers up. It is closed at the end. */
   engine: (plan: RewritePlan) => RewriteEngine;
   /** Where this machine sees the captions and the folder of the shards. Default: where the plan says. */
   captions?: string | undefined;
@@ -73,7 +63,7 @@ export interface WorkReport {
   rejected: number;
   failed: number;
   seconds: number;
-  /** Shards of the queue that were set aside, by whichever worker. */
+  /** Shards that were set aside, by whichever worker: of what there was to do while this one worked, or else of what was last worked on. */
   setAside: number;
   /** Where the shards lie. */
   outs: string[];
@@ -114,6 +104,8 @@ class QueueWorker {
   readonly #name: string;
   readonly #report: WorkReport;
   readonly #plans = new Map<string, Promise<OpenPlan>>();
+  /** Plans of which this worker has seen work, its own or another's. */
+  readonly #seen = new Set<string>();
   readonly #stop = new AbortController();
   #closed: Promise<void> | undefined;
   #fault: unknown;
@@ -133,6 +125,7 @@ class QueueWorker {
     const { redis, address } = this.#connection;
     const queue = this.#connection.queue(this.#name);
     if (!stay) await refuseUnknownQueue(this.#connection, this.#name, "enqueue the captions first, or wait for them with --stay");
+    for (const plan of await plansAtWork(queue)) this.#seen.add(plan);
     const worker = new this.#connection.bullmq.Worker<ShardJob, ShardResult>(
       this.#name,
       async (job, token) => await this.#process(job, token!),
@@ -177,7 +170,7 @@ class QueueWorker {
         },
       );
     }
-    this.#report.setAside = await queue.getFailedCount();
+    this.#report.setAside = await countSetAside(queue, this.#seen);
     return this.#report;
   }
 
@@ -215,13 +208,23 @@ class QueueWorker {
   }
 
   async #openAndWrite(job: Job<ShardJob>): Promise<ShardResult> {
+    this.#seen.add(job.data.plan);
     let opened: OpenPlan;
     try {
       opened = await this.#open(job.data.plan);
     } catch (error) {
       throw error instanceof InterruptedError ? error : new NotOpened(error);
     }
-    return await this.#shard(job, opened);
+    try {
+      return await this.#shard(job, opened);
+    } catch (error) {
+      // An engine that gave its servers up asks none of them again; by the next shard they may be there.
+      if (error instanceof FinalError) {
+        this.#plans.delete(job.data.plan);
+        await opened.engine.close();
+      }
+      throw error;
+    }
   }
 
   async #shard(job: Job<ShardJob>, { plan, captions, engine }: OpenPlan): Promise<ShardResult> {
@@ -369,22 +372,4 @@ function progressTeller(job: Job<ShardJob>): (done: number, planned: number) => 
       .catch((error: Error) => log.debug(`progress of ${job.name}: ${error.message}`))
       .finally(() => (under = false));
   };
-}
-
-/** The captions of this machine are not those of the plan: nothing that this worker could do would be right. */
-class OtherCaptionsError extends DataError {}
-
-/** A plan could not be opened: whatever it was, no shard was looked at. */
-class NotOpened extends Error {
-  constructor(cause: unknown) {
-    super("not opened", { cause });
-  }
-}
-
-/** Whether what went wrong would have gone wrong with every shard here, and so says nothing against this one. */
-function isOfThisMachine(error: unknown): boolean {
-  if (error instanceof NotOpened || error instanceof UsageError || error instanceof ModelFormatError || error instanceof NativeError)
-    return true;
-  // A server that is away, or fails, does so for all shards; requests that it refuses are the shard's.
-  return error instanceof EndpointError && !(error.cause instanceof RefusedRequest);
 }

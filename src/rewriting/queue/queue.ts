@@ -4,16 +4,17 @@
  * The queue is BullMQ's. It decides who does what, never what is done: the texts of a shard follow from its plan, and what is
  * written lies in the shard's own folder. So a queue that is lost costs nothing but a second `enqueue`.
  */
-import type { Job } from "bullmq";
+import type { Job, Queue } from "bullmq";
 import { resolve } from "node:path";
 import { absoluteShards, isRewritesFolder } from "../../data/index.ts";
-import { UsageError } from "../../support/index.ts";
+import { UsageError, log } from "../../support/index.ts";
 import type { CaptionsInput } from "../captions/captions-input.ts";
 import { defaultQueue, withQueue } from "./queue-connection.ts";
 import type { QueueConnection } from "./queue-connection.ts";
 import { readPlan, storePlan } from "./queue-plan.ts";
 import type { RewritePlan } from "./queue-plan.ts";
 import { defaultForm, requireFit } from "../prompts/prompt-forms.ts";
+import { refuseUnfitSettings } from "../run-sources.ts";
 import { refuseOtherCut, shardFolder } from "../shards/shards.ts";
 
 /** A job: one shard of a plan. */
@@ -74,10 +75,11 @@ export function plansKey(queue: string): string {
 /**
  * Cuts captions into shards and puts those into the queue that are not in it. May be called again and again.
  * @throws EndpointError when Redis can't be reached; UsageError or DataError when `out` holds something else, UsageError when form,
- *   sources and captions don't fit
+ *   sources, captions and other settings don't fit
  */
 export async function enqueueShards(options: EnqueueOptions): Promise<EnqueueReport> {
   const { redis, queue: name = defaultQueue, captions, shardSize = 50_000, ...shared } = options;
+  refuseUnfitSettings(shared.settings, expectedEngine(shared));
   const { fingerprint, repeated } = await captions.survey();
   const total = Math.min(fingerprint.count - repeated, shared.settings.limit ?? Infinity);
   const shards = Math.max(1, Math.ceil(total / shardSize));
@@ -141,6 +143,40 @@ export async function enqueueShards(options: EnqueueOptions): Promise<EnqueueRep
 export async function refuseUnknownQueue({ redis, address }: QueueConnection, name: string, mend: string): Promise<void> {
   if ((await redis.hlen(plansKey(name))) > 0) return;
   throw new UsageError(`Nothing was ever put into queue ${name} of ${address}.`, { mend: `Check --redis and --queue; ${mend}.` });
+}
+
+/** What is known of the engines that will work on this: languages make them translators, example pairs need a language model. */
+function expectedEngine({
+  backTranslate,
+  exampleFlag,
+  llm,
+}: Pick<RewritePlan, "backTranslate" | "exampleFlag" | "llm">): Parameters<typeof refuseUnfitSettings>[1] {
+  if (backTranslate) return { name: "back-translation", usesExamples: false, sources: backTranslate };
+  if (exampleFlag === undefined && (llm === undefined || llm === "eda")) return undefined;
+  return { name: llm ?? "a language model", usesExamples: true };
+}
+
+/** The names of the plans of which something is still to be done, or being done. */
+export async function plansAtWork(queue: Queue): Promise<Set<string>> {
+  const jobs = (await queue.getJobs(["wait", "active", "delayed", "prioritized"])) as Job<ShardJob>[];
+  return new Set(jobs.map(({ data }) => data.plan));
+}
+
+/**
+ * How many shards of these plans were set aside. Those of work that was abandoned before must not make what came after it look undone.
+ * @param plans their names; none where all was over from the start: then the plan of the shard that ended last
+ */
+export async function countSetAside(queue: Queue, plans: ReadonlySet<string>): Promise<number> {
+  const failed = (await queue.getFailed()) as Job<ShardJob>[];
+  let counted = plans;
+  if (plans.size === 0 && failed.length > 0) {
+    const ended = [...failed, ...((await queue.getCompleted(0, 0)) as Job<ShardJob>[])];
+    const last = ended.reduce((latest, job) => ((job.finishedOn ?? 0) > (latest.finishedOn ?? 0) ? job : latest));
+    counted = new Set([last.data.plan]);
+  }
+  const own = failed.filter(({ data }) => counted.has(data.plan)).length;
+  if (own < failed.length) log.info(`${failed.length - own} shards of earlier work in queue ${queue.name} are still set aside`);
+  return own;
 }
 
 /** One folder holds the shards of one plan: others would be refused one by one, later, on other machines. */

@@ -5,7 +5,7 @@
  * again.
  */
 import { dirname } from "node:path";
-import { describeShard, differencesOfSource, isRewritesFolder, readManifest } from "../../data/index.ts";
+import { OtherSettingsError, describeShard, differencesOfSource, isRewritesFolder, readManifest } from "../../data/index.ts";
 import type { CaptionsFingerprint, RewriteSource, RewritesManifest, RewritesShard } from "../../data/index.ts";
 import { DataError } from "../../support/index.ts";
 import { shardFolders } from "./shards.ts";
@@ -146,7 +146,7 @@ function inRanges(numbers: readonly number[]): string {
 /**
  * Refuses to write a shard of other captions, or in another way, than a shard that lies beside it: better now than when all are merged.
  * @param path the shard's folder
- * @throws DataError naming what differs
+ * @throws OtherSettingsError naming what differs
  */
 export function refuseOtherNeighbour(
   path: string,
@@ -157,7 +157,7 @@ export function refuseOtherNeighbour(
   const { dataset, sources } = readManifest(neighbour);
   const mend = "All shards in one folder need the same captions and settings. Use those of its manifest.json, or another --out.";
   if (dataset.hash !== made.fingerprint.hash || dataset.count !== made.fingerprint.count) {
-    throw new DataError(
+    throw new OtherSettingsError(
       `${path}: the captions are others (${made.fingerprint.count}, fingerprint ${made.fingerprint.hash.slice(0, 12)}) than those of the shard ${neighbour} (${dataset.count}, fingerprint ${dataset.hash.slice(0, 12)}).`,
       { mend },
     );
@@ -165,9 +165,12 @@ export function refuseOtherNeighbour(
   for (const [source, now] of Object.entries(made.sources)) {
     const differences = Object.hasOwn(sources, source) ? differencesOfSource(sources[source]!, now) : [];
     if (differences.length > 0) {
-      throw new DataError(`${neighbour}: the rewrites from "${source}" in this shard were made otherwise (${differences.join("; ")}).`, {
-        mend,
-      });
+      throw new OtherSettingsError(
+        `${neighbour}: the rewrites from "${source}" in this shard were made otherwise (${differences.join("; ")}).`,
+        {
+          mend,
+        },
+      );
     }
   }
 }
