@@ -124,31 +124,12 @@ test("a label out of range", async () => {
   const names = join(folder, "names.txt");
   writeFileSync(names, `${colours.join("\n")}\n`);
   const table = join(folder, "labels.csv");
+  const zeroShot = ["zero-shot", "--model", model, "--dataset", table, "--classes", names];
   const row = (colour: string, label: string): string => `${join(photos, "test", colour, "1.png")},${label}`;
   writeFileSync(table, `${["image,label", row("red", "0"), row("green", "1"), row("blue", "3")].join("\n")}\n`);
-  await refused(
-    3,
-    /of the class "3", for which .*names\.txt has no name/,
-    "zero-shot",
-    "--model",
-    model,
-    "--dataset",
-    table,
-    "--classes",
-    names,
-  );
+  await refused(3, /of the class "3", for which .*names\.txt has no name/, ...zeroShot);
   writeFileSync(table, `${["image,label", row("red", "0"), row("green", "-1")].join("\n")}\n`);
-  await refused(
-    3,
-    /of the class "-1", for which .*names\.txt has no name/,
-    "zero-shot",
-    "--model",
-    model,
-    "--dataset",
-    table,
-    "--classes",
-    names,
-  );
+  await refused(3, /of the class "-1", for which .*names\.txt has no name/, ...zeroShot);
 });
 
 test("features that are no numbers, in every task", async () => {
