@@ -204,13 +204,13 @@ const run = promisify(execFile);
 const module = fileURLToPath(new URL("./index.js", import.meta.url));
 
 /** A program of its own that loads from the same images. */
-function program(body: string): string[] {
-  const images = JSON.stringify(samples);
+function program(body: string, options: Partial<LoaderOptions> = {}): string[] {
+  const loading = { totalSteps: 100_000, batchSize: 4, imageSize: 16, seed: 1, choose: "uniform", ...options };
   return [
     "--input-type=module",
     "--eval",
     `import { openLoader, SampleTable } from ${JSON.stringify(module)};
-    const loader = openLoader({ samples: SampleTable.of(${images}), totalSteps: 100000, batchSize: 4, imageSize: 16, seed: 1, choose: "uniform" });
+    const loader = openLoader({ samples: SampleTable.of(${JSON.stringify(samples)}), ...${JSON.stringify(loading)} });
     ${body}`,
   ];
 }
@@ -222,13 +222,16 @@ test("a program that forgets to close its loader still ends, and one that fails 
 });
 
 test("a process that has no open files left ends with that reason: no image counts as broken", async () => {
-  const [flag, evaluate, body] = program(`
-    import { openSync } from "node:fs";
-    await loader.next();
-    try { for (;;) openSync("/dev/null"); } catch { /* all are taken */ }
-    try { for (;;) await loader.next(); } catch (error) { console.log(error.constructor.name, error.message, loader.skipped.count); }`);
+  // Files are taken between all batches: one that the loader has open while the rest are taken would be free again later. Images are not
+  // kept in memory, or no further file would be needed.
+  const [flag, evaluate, body] = program(
+    `import { openSync } from "node:fs";
+    const takeFiles = () => { try { for (;;) openSync("/dev/null"); } catch { /* all are taken */ } };
+    try { for await (const _ of loader) takeFiles(); } catch (error) { console.log(error.constructor.name, error.message, loader.skipped.count); }`,
+    { totalSteps: 1000, cacheBytes: 0 },
+  );
   const { stdout } = await run("sh", ["-c", 'ulimit -n 200; exec "$@"', "sh", process.execPath, flag!, evaluate!, body!]);
-  assert.match(stdout, /^LaclipError .*\.jpg: this process has too many open files to read it\. 0\n$/);
+  assert.match(stdout, /^LaclipError .*\.(jpg|png): this process has too many open files to read it\. 0\n$/);
 });
 
 test("Ctrl-C is the program's to handle: loading goes on until it closes", async () => {
