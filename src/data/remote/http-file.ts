@@ -6,8 +6,7 @@
  * since the places of the bytes would be others.
  */
 import { Readable } from "node:stream";
-import { EnvHttpProxyAgent, request } from "undici";
-import type { Dispatcher } from "undici";
+import type { Dispatcher, request } from "undici";
 import { DataError, EndpointError } from "../../support/index.ts";
 import { shownAddress } from "./address.ts";
 import { PassingFailure, retryAfter } from "./patience.ts";
@@ -19,11 +18,12 @@ const passing: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504]
 const unreadable =
   "Check that you may read it. A signed address may have expired; a name and a password are written https://NAME:PASSWORD@HOST/...";
 
-let agent: Dispatcher | undefined;
-/** One for all files, so that their connections are used again. The usual proxy variables are heeded. */
-function sharedAgent(): Dispatcher {
+let agent: ReturnType<typeof openAgent> | undefined;
+/** Loaded with the first file that is asked for: undici takes 50 ms in every thread that loads it, and most data lie on a disk. */
+async function openAgent(): Promise<{ ask: typeof request; dispatcher: Dispatcher }> {
+  const undici = await import("undici");
   // Stalls are noticed by whoever reads: undici's own clocks would also run while the reader is busy.
-  return (agent ??= new EnvHttpProxyAgent({ headersTimeout: 0, bodyTimeout: 0 }));
+  return { ask: undici.request, dispatcher: new undici.EnvHttpProxyAgent({ headersTimeout: 0, bodyTimeout: 0 }) };
 }
 
 export class HttpFile implements RemoteFile {
@@ -63,10 +63,12 @@ export class HttpFile implements RemoteFile {
   }
 
   async #follow(headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
+    // One agent for all files, so that their connections are used again. The usual proxy variables are heeded.
+    const { ask, dispatcher } = await (agent ??= openAgent());
     let url = this.#url;
     for (let redirects = 0; ; redirects++) {
       const authorization = url.origin === this.#url.origin && this.#authorization ? { authorization: this.#authorization } : {};
-      const answer = await request(url, { dispatcher: sharedAgent(), headers: { ...headers, ...authorization }, signal });
+      const answer = await ask(url, { dispatcher, headers: { ...headers, ...authorization }, signal });
       if (![301, 302, 303, 307, 308].includes(answer.statusCode)) return answer;
       answer.body.on("error", () => undefined).destroy();
       const location = first(answer.headers["location"]);
