@@ -5,8 +5,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { type StoredTensor, writeSafetensors } from "../formats/index.ts";
-import { loadTensors, storedTensors } from "../nn/index.ts";
+import { type StoredTensor, readSafetensors, writeSafetensors } from "../formats/index.ts";
+import { storedTensors, tensorsOf } from "../nn/index.ts";
 import type { Tensor } from "../torch/index.ts";
 import { DataError, ModelFormatError, makeFolder, readJson, replaceFileSync, writeFileAtomic } from "../support/index.ts";
 import { type ClipConfig, clipConfigSchema } from "./config.ts";
@@ -30,6 +30,14 @@ export interface LoadedModel {
   preprocessing: Preprocessing;
 }
 
+/** All that a model folder holds, as plain values: no library is loaded for it. */
+export interface ModelContents {
+  config: ClipConfig;
+  preprocessing: Preprocessing;
+  /** Weights by LaCLIP's or open_clip's names, as the form of the image tower wants. */
+  weights: ReadonlyMap<string, StoredTensor>;
+}
+
 /** The files of a model folder by name. */
 export interface ModelFiles {
   tensors: Record<string, [string, StoredTensor][]>;
@@ -38,17 +46,26 @@ export interface ModelFiles {
 
 /** What a model folder would hold, copied from the weights as they are now: for a checkpoint, whose bytes are written later. */
 export function modelFiles({ model, preprocessing }: LoadedModel): ModelFiles {
-  const description = { format: "laclip-model-1", model: model.config, preprocessing } satisfies z.infer<typeof modelFileSchema>;
-  return {
-    tensors: { [weightsFile]: storedTensors(model.namedParameters()) },
-    texts: { [configFile]: `${JSON.stringify(description, null, 2)}\n` },
-  };
+  return filesOf(model.config, preprocessing, storedTensors(model.namedParameters()));
+}
+
+function filesOf(model: ClipConfig, preprocessing: Preprocessing, weights: [string, StoredTensor][]): ModelFiles {
+  const description = { format: "laclip-model-1", model, preprocessing } satisfies z.infer<typeof modelFileSchema>;
+  return { tensors: { [weightsFile]: weights }, texts: { [configFile]: `${JSON.stringify(description, null, 2)}\n` } };
 }
 
 /** Writes the folder; the weights first, so that a folder with `laclip.json` is whole. */
 export function saveModel(folder: string, loaded: LoadedModel): void {
+  writeFiles(folder, modelFiles(loaded));
+}
+
+/** Writes the folder, in the same order. */
+export function writeModelContents(folder: string, { config, preprocessing, weights }: ModelContents): void {
+  writeFiles(folder, filesOf(config, preprocessing, [...weights]));
+}
+
+function writeFiles(folder: string, { tensors, texts }: ModelFiles): void {
   makeFolder(folder);
-  const { tensors, texts } = modelFiles(loaded);
   for (const [name, stored] of Object.entries(tensors)) replaceFileSync(join(folder, name), (beside) => writeSafetensors(beside, stored));
   for (const [name, text] of Object.entries(texts)) writeFileAtomic(join(folder, name), text);
 }
@@ -68,6 +85,16 @@ export interface ModelFolder {
  * @throws DataError when it is none; ModelFormatError when one of its files is damaged
  */
 export function readModelFolder(folder: string): ModelFolder {
+  const { config, preprocessing, weights } = readModelContents(folder);
+  const file = weightsOf(folder);
+  return { config, preprocessing, tensors: tensorsOf(weights, file), weights: file };
+}
+
+/**
+ * Reads a model folder as plain values.
+ * @throws DataError when it is none; ModelFormatError when one of its files is damaged
+ */
+export function readModelContents(folder: string): ModelContents {
   const path = join(folder, configFile);
   if (!existsSync(path)) {
     if (!existsSync(folder)) throw new DataError(`${folder}: no such model folder.`);
@@ -78,9 +105,8 @@ export function readModelFolder(folder: string): ModelFolder {
   }
   const parsed = modelFileSchema.safeParse(readJson(path, "model description"));
   if (!parsed.success) throw new ModelFormatError(`${path}: ${z.prettifyError(parsed.error)}`);
-  const weights = join(folder, weightsFile);
-  const { tensors } = loadTensors(weights);
-  return { config: parsed.data.model, preprocessing: parsed.data.preprocessing, tensors, weights };
+  const { model: config, preprocessing } = parsed.data;
+  return { config, preprocessing, weights: readSafetensors(weightsOf(folder)).tensors };
 }
 
 /** The file of a model folder that holds its weights. */

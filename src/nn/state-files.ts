@@ -34,14 +34,23 @@ export function storedTensors(tensors: Iterable<[string, Tensor]>): [string, Sto
  * @throws ModelFormatError when the file is damaged or holds an element type that the library does not have
  */
 export function loadTensors(path: string): { tensors: Map<string, Tensor>; metadata: Record<string, string> } {
-  const file = readSafetensors(path);
+  const { tensors, metadata } = readSafetensors(path);
+  return { tensors: tensorsOf(tensors, path), metadata };
+}
+
+/**
+ * Tensors of what was read from a file.
+ * @param origin the file, for messages
+ * @throws ModelFormatError for an element type that the library does not have
+ */
+export function tensorsOf(stored: ReadonlyMap<string, StoredTensor>, origin: string): Map<string, Tensor> {
   const tensors = new Map<string, Tensor>();
-  for (const [name, { dtype, shape, data }] of file.tensors) {
+  for (const [name, { dtype, shape, data }] of stored) {
     const own = (Object.keys(names) as DType[]).find((candidate) => names[candidate] === dtype);
-    if (own === undefined) throw new ModelFormatError(`${path}: tensor ${name} has the unknown element type ${dtype}.`);
+    if (own === undefined) throw new ModelFormatError(`${origin}: tensor ${name} has the unknown element type ${dtype}.`);
     tensors.set(name, Tensor.from(aligned(data, own), shape, { dtype: own }));
   }
-  return { tensors, metadata: file.metadata };
+  return tensors;
 }
 
 /** The bytes as the typed array of `dtype`, copied only where their offset is not a multiple of the element size. */

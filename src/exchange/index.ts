@@ -1,0 +1,2 @@
+/** Models of other projects: open_clip's and Hugging Face's folders, PyTorch's files; read, and written. */
+export * from "./stored-matrices.ts";
