@@ -1,16 +1,13 @@
 /** What other names and forms of weights need of tensors that stand in files: transposed, cut, joined, of another element type. */
-import type { StoredTensor, StoredType } from "../formats/index.ts";
+import { type StoredTensor, elementBytes } from "../formats/index.ts";
 import { invariant } from "../support/index.ts";
-
-const elementBytes: Partial<Record<StoredType, 2 | 4 | 8>> = { F64: 8, F32: 4, F16: 2, BF16: 2 };
 
 /** `[rows, columns]` -> `[columns, rows]` */
 export function transposed({ dtype, shape, data }: StoredTensor): StoredTensor {
-  const size = elementBytes[dtype];
-  invariant(shape.length === 2 && size !== undefined, `a matrix of numbers is transposed, not ${dtype} of shape [${shape.join(", ")}]`);
+  invariant(shape.length === 2, `a matrix is transposed, not shape [${shape.join(", ")}]`);
   const [rows, columns] = shape as [number, number];
   // Bits are moved, whatever they mean; as whole elements, which have to be aligned.
-  const Elements = { 2: Uint16Array, 4: Uint32Array, 8: BigUint64Array }[size];
+  const Elements = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array, 8: BigUint64Array }[elementBytes[dtype]];
   const before = new Elements(data.slice().buffer);
   const after = new Elements(before.length);
   for (let row = 0; row < rows; row++) {
@@ -47,7 +44,7 @@ export function asFloat32(tensor: StoredTensor): StoredTensor {
   const { dtype, shape, data } = tensor;
   if (dtype !== "F64" && dtype !== "F16" && dtype !== "BF16") return tensor;
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  const count = data.byteLength / elementBytes[dtype]!;
+  const count = data.byteLength / elementBytes[dtype];
   const numbers = new Float32Array(count);
   if (dtype === "F64") for (let i = 0; i < count; i++) numbers[i] = view.getFloat64(8 * i, true);
   else {

@@ -13,4 +13,5 @@ export type { PassedOver, ReadTarOptions, TarHeader, TarMember, TarPlace } from 
 export * from "./scan-tar.ts";
 export * from "./text-file.ts";
 export * from "./text-join.ts";
+export * from "./torch-file.ts";
 export * from "./tfevents.ts";

@@ -1,9 +1,9 @@
 /**
- * Python's pickles, read as data (Python's `pickletools` describes the codes): CIFAR's batches lie in them.
+ * Python's pickles, read as data (Python's `pickletools` describes the codes): CIFAR's batches and PyTorch's files lie in them.
  *
  * A pickle is a program that may call any function. Here nothing is called: what would be a call becomes a `PickledCall` that says which
- * function with which arguments, and the caller takes those that it knows. Numbers, texts, bytes, lists, tuples and dictionaries become
- * values. Text of Python 2 is bytes.
+ * function or class with which arguments, and the caller takes those that it knows. Numbers, texts, bytes, lists, tuples and dictionaries
+ * become values. Text of Python 2 is bytes.
  */
 import { DataError } from "../support/index.ts";
 
@@ -23,6 +23,11 @@ export class PickledCall {
   ) {}
 }
 
+/** Something that lies outside of the pickle, by what the pickle calls it. */
+export class PickledReference {
+  constructor(readonly id: PickledValue) {}
+}
+
 /** What a pickle holds. Lists and tuples are arrays, dictionaries are maps. */
 export type PickledValue =
   | null
@@ -34,7 +39,8 @@ export type PickledValue =
   | PickledValue[]
   | Map<PickledValue, PickledValue>
   | PickledName
-  | PickledCall;
+  | PickledCall
+  | PickledReference;
 
 /**
  * The value in a pickle of protocol 2 to 5. Bytes are parts of `bytes`, so that their place in the file is known.
@@ -161,14 +167,20 @@ class PickleReader {
         if (typeof module !== "string" || typeof name !== "string") throw this.#damaged();
         return this.#push(new PickledName(`${module}.${name}`));
       }
-      case 0x52: {
+      case 0x51:
+        return this.#push(new PickledReference(this.#pop()));
+      case 0x52: // a call, and a new object of a class
+      case 0x81: {
         const [called, args] = this.#popMany(2);
         if (!(called instanceof PickledName) || !Array.isArray(args)) throw this.#damaged();
-        return this.#push(new PickledCall(called.name, args));
+        // A dictionary for all that is read here: it gets its pairs by the codes of one.
+        const isDictionary = called.name === "collections.OrderedDict" && args.length === 0;
+        return this.#push(isDictionary ? new Map() : new PickledCall(called.name, args));
       }
       case 0x62: {
         const state = this.#pop();
         const made = this.#top();
+        if (made instanceof Map) return true; // attributes of a dictionary: PyTorch notes versions of layers there
         if (!(made instanceof PickledCall)) throw this.#damaged();
         made.state = state;
         return true;

@@ -5,11 +5,13 @@
  * data without overlap or gap. Each tensor is read into memory of its own: files may be larger than the largest buffer, elements are
  * aligned whatever their offset, and a tensor that is dropped frees its memory.
  */
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, openSync } from "node:fs";
 import { ModelFormatError, invariant, isRecord } from "../support/index.ts";
+import { fetchAgain, readRange } from "./read-range.ts";
 import { writeParts } from "./write-parts.ts";
 
-const elementBytes = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 } as const;
+/** Bytes of one element. */
+export const elementBytes = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 } as const;
 
 /** Element types by the names the format gives them. */
 export type StoredType = keyof typeof elementBytes;
@@ -152,18 +154,6 @@ function checkCover(path: string, entries: readonly Entry[], available: number):
     expected = end;
   }
   if (last < available) throw new ModelFormatError(`${path}: ${available - last} bytes behind the last tensor belong to none.`);
-}
-
-const fetchAgain = "Copy or download the file again.";
-
-function readRange(path: string, file: number, position: number, length: number): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(length);
-  for (let done = 0; done < length;) {
-    const got = readSync(file, bytes, done, Math.min(length - done, 1 << 30), position + done);
-    if (got === 0) throw new ModelFormatError(`${path}: the file became shorter while it was read.`, { mend: fetchAgain });
-    done += got;
-  }
-  return bytes;
 }
 
 /**

@@ -12,3 +12,4 @@ export * from "./resize-positions.ts";
 export { type TextLayout, takesPackedTexts } from "./text-transformer.ts";
 export * from "./view-head.ts";
 export { imagePatches, positionsName } from "./vision-transformer.ts";
+export * from "./weight-shapes.ts";

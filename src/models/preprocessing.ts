@@ -16,6 +16,13 @@ export type Preprocessing = z.infer<typeof preprocessingSchema>;
 /** Means and deviations of ImageNet, which LaCLIP and SLIP train with, and their bilinear resize. */
 export const imagenetPreprocessing: Preprocessing = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], interpolation: "bilinear" };
 
+/** Means and deviations of OpenAI's CLIP, which open_clip and LaCLIP on LAION-400M train with, and their bicubic resize. */
+export const openaiPreprocessing: Preprocessing = {
+  mean: [0.48145466, 0.4578275, 0.40821073],
+  std: [0.26862954, 0.26130258, 0.27577711],
+  interpolation: "bicubic",
+};
+
 /** Images as bytes, and what makes them ready: all that the image tower needs. */
 export interface ByteImages {
   /** uint8 `[B, S, S, 3]`, RGB */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { classList } from "../../data/index.ts";
-import { imagenetPreprocessing } from "../../models/index.ts";
+import { imagenetPreprocessing, openaiPreprocessing } from "../../models/index.ts";
 import { DataError } from "../../support/index.ts";
 import { datasetDefinition, datasetWords, normalisationFits, ownWords, protocolOf } from "./index.ts";
 
@@ -52,10 +52,9 @@ test("words of one's own are the protocol's only where names and prompts are", (
 });
 
 test("a model's normalisation says by which protocol it is told of", () => {
-  const openai = { mean: [0.48145466, 0.4578275, 0.40821073] as [number, number, number] };
   assert.deepEqual(
-    [protocolOf(imagenetPreprocessing), protocolOf(openai), protocolOf({ mean: [0.5, 0.5, 0.5] })],
+    [protocolOf(imagenetPreprocessing), protocolOf(openaiPreprocessing), protocolOf({ mean: [0.5, 0.5, 0.5] })],
     ["slip", "openai", "openai"],
   );
-  assert.deepEqual([normalisationFits(openai, "slip"), normalisationFits(openai, "clip-benchmark")], [false, true]);
+  assert.deepEqual([normalisationFits(openaiPreprocessing, "slip"), normalisationFits(openaiPreprocessing, "clip-benchmark")], [false, true]);
 });

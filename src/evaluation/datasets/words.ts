@@ -6,7 +6,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { type ProtocolName, areWordNetNumbers, classList, classListNames } from "../../data/index.ts";
-import { type Preprocessing, imagenetPreprocessing } from "../../models/index.ts";
+import { type Preprocessing, imagenetPreprocessing, openaiPreprocessing } from "../../models/index.ts";
 import type { DatasetDefinition, OpenedLayout } from "./dataset.ts";
 
 /** Words of a set. */
@@ -81,11 +81,8 @@ export function protocolOf({ mean }: Pick<Preprocessing, "mean">): ProtocolName 
   return normalisationFits({ mean }, "slip") ? "slip" : "openai";
 }
 
-/** Channel means of OpenAI's normalisation, which the protocols other than SLIP's have. */
-const openaiMean = [0.48145466, 0.4578275, 0.40821073];
-
-/** Whether a model normalises pixels as the protocol says. */
+/** Whether a model normalises pixels as the protocol says: as SLIP does, or as OpenAI. */
 export function normalisationFits({ mean }: Pick<Preprocessing, "mean">, protocol: ProtocolName): boolean {
-  const expected = protocol === "slip" ? imagenetPreprocessing.mean : openaiMean;
+  const expected = (protocol === "slip" ? imagenetPreprocessing : openaiPreprocessing).mean;
   return mean.every((value, i) => Math.abs(value - expected[i]!) < 1e-3);
 }

@@ -1,0 +1,159 @@
+/**
+ * Weights without a description, as LaCLIP, SLIP and OpenAI give them away and as training leaves them: what model they are of follows
+ * from their names and shapes. What does not show there - how many heads, which activation - follows from whose they are, or is asked for.
+ */
+import { ModelFormatError, UsageError } from "../support/index.ts";
+import {
+  type ClipConfig,
+  type ModelContents,
+  type Preprocessing,
+  type TextConfig,
+  type VisionConfig,
+  imagenetPreprocessing,
+  openaiPreprocessing,
+  presets,
+} from "../models/index.ts";
+import { checkWeights } from "./check-weights.ts";
+import type { Weights, WeightsFile } from "./weights-file.ts";
+
+/** What weights don't show. Default: what is known of models with such names and sizes. */
+export interface Unseen {
+  /** Attention heads of the towers. */
+  heads?: { image: number; text: number } | undefined;
+  /** Of both towers of a model with open_clip's names, since they are trained with the one or the other. */
+  activation?: "gelu" | "quick-gelu" | undefined;
+  /** How images are made ready. Default ImageNet's values for LaCLIP's and SLIP's names, OpenAI's for open_clip's. */
+  preprocessing?: Preprocessing | undefined;
+}
+
+/** In every model by OpenAI, open_clip and LaCLIP, but for the smallest one by LaCLIP. */
+const headWidth = 64;
+
+/** What OpenAI's files have among the weights. */
+const notWeights: ReadonlySet<string> = new Set(["input_resolution", "context_length", "vocab_size"]);
+
+/**
+ * The model of a file of weights.
+ * @param origin the file, for messages
+ * @throws ModelFormatError when they are no CLIP model's that is known here; UsageError when something must be said that they don't show
+ */
+export function describeWeights(file: WeightsFile, unseen: Unseen, origin: string): ModelContents {
+  const weights = new Map([...file.weights].filter(([name]) => !notWeights.has(name)));
+  if (weights.has("visual.cls_token")) return laclip(weights, unseen, origin);
+  if (weights.has("visual.class_embedding")) return openClip(weights, file.isScript, unseen, origin);
+  const first = [...weights.keys()].slice(0, 5).join(", ");
+  const mend =
+    weights.has("visual.trunk.cls_token") || [...weights.keys()].some((name) => name.startsWith("vision_model."))
+      ? "Give the folder that they lie in, with its description (open_clip_config.json or config.json)."
+      : "Known are the names of LaCLIP, SLIP, OpenAI and open_clip, with a vision transformer.";
+  throw new ModelFormatError(`${origin}: these are not the weights of a CLIP model that is known here: ${first}, ...`, { mend });
+}
+
+/** LaCLIP and SLIP: timm's names. The image tower has exact GELU, the text tower QuickGELU. */
+function laclip(given: Weights, unseen: Unseen, origin: string): ModelContents {
+  const shape = shapesOf(given, origin);
+  const [width, , patchSize] = shape("visual.patch_embed.proj.weight", 4);
+  const [, tokens] = shape("visual.pos_embed", 3);
+  const depth = blocksOf(given, "visual.blocks.");
+  const qkNorm = given.has("visual.blocks.0.attn.q_norm.weight");
+  const text = textOf(given, shape, unseen);
+  const sizes = { imageSize: imageSizeOf(tokens!, patchSize!, origin), patchSize: patchSize!, width: width!, depth, qkNorm };
+  // Where queries have norms, these have the width of a head.
+  const normed = qkNorm ? width! / shape("visual.blocks.0.attn.q_norm.weight", 1)[0]! : undefined;
+  const heads = unseen.heads?.image ?? normed ?? knownHeads(sizes) ?? width! / headWidth;
+  const [, jointWidth] = shape("image_projection", 2);
+  const config: ClipConfig = { jointWidth: jointWidth!, vision: { ...sizes, heads }, text };
+  if (given.has("image_mlp.layer1.weight")) {
+    config.viewHead = { hidden: shape("image_mlp.layer1.weight", 2)[0]!, width: shape("image_mlp.layer3.weight", 2)[0]! };
+  }
+  // Running means of the head's norms: our head normalises with the batch, and is used in training alone.
+  const weights = new Map([...given].filter(([name]) => !/^image_mlp\.bn\d\.(running_|num_batches)/.test(name)));
+  return contents(config, weights, unseen.preprocessing ?? imagenetPreprocessing, origin);
+}
+
+/** OpenAI's and open_clip's own names. */
+function openClip(weights: Weights, isScript: boolean, unseen: Unseen, origin: string): ModelContents {
+  // OpenAI alone gives programs away, and all of its models have QuickGELU.
+  const activation = unseen.activation ?? (isScript ? "quick-gelu" : undefined);
+  if (activation === undefined) {
+    throw new UsageError(
+      `${origin}: whether these weights were trained with GELU or QuickGELU can't be seen from them, and the other one costs accuracy in silence.`,
+      {
+        mend: "Say --activation gelu or --activation quick-gelu: open_clip's models have GELU unless their name says quickgelu; OpenAI's have QuickGELU.",
+      },
+    );
+  }
+  const shape = shapesOf(weights, origin);
+  const [width, , patchSize] = shape("visual.conv1.weight", 4);
+  const [tokens] = shape("visual.positional_embedding", 2);
+  const [, jointWidth] = shape("visual.proj", 2);
+  const vision: VisionConfig = {
+    form: "open-clip",
+    imageSize: imageSizeOf(tokens!, patchSize!, origin),
+    patchSize: patchSize!,
+    width: width!,
+    depth: blocksOf(weights, "visual.transformer.resblocks."),
+    heads: unseen.heads?.image ?? width! / headWidth,
+    qkNorm: false,
+    activation,
+  };
+  const config: ClipConfig = { jointWidth: jointWidth!, vision, text: { ...textOf(weights, shape, unseen), activation } };
+  if (weights.has("logit_bias")) config.logitBias = 0;
+  return contents(config, weights, unseen.preprocessing ?? openaiPreprocessing, origin);
+}
+
+function contents(config: ClipConfig, weights: Weights, preprocessing: Preprocessing, origin: string): ModelContents {
+  const { vision, text } = config;
+  for (const [tower, { width, heads }] of Object.entries({ image: vision, text })) {
+    if (Number.isInteger(heads) && width % heads === 0) continue;
+    throw new UsageError(`${origin}: how many heads the ${tower} tower has can't be seen from its weights, which are ${width} wide.`, {
+      mend: "Say --heads IMAGE,TEXT, for example --heads 12,8.",
+    });
+  }
+  return { config, preprocessing, weights: checkWeights(weights, config, origin) };
+}
+
+function textOf(weights: Weights, shape: Shapes, { heads }: Unseen): TextConfig {
+  const [contextLength, width] = shape("positional_embedding", 2);
+  const [vocabularySize] = shape("token_embedding.weight", 2);
+  return {
+    contextLength: contextLength!,
+    vocabularySize: vocabularySize!,
+    width: width!,
+    depth: blocksOf(weights, "transformer.resblocks."),
+    heads: heads?.text ?? width! / headWidth,
+  };
+}
+
+/** Heads of the preset with such an image tower. */
+function knownHeads({ width, depth, patchSize }: Pick<VisionConfig, "width" | "depth" | "patchSize">): number | undefined {
+  const all: VisionConfig[] = Object.values(presets).map(({ vision }) => vision);
+  return all.find((vision) => vision.width === width && vision.depth === depth && vision.patchSize === patchSize)?.heads;
+}
+
+/** How many blocks have names that begin so. */
+function blocksOf(weights: Weights, prefix: string): number {
+  const numbers = [...weights.keys()]
+    .filter((name) => name.startsWith(prefix))
+    .map((name) => Number.parseInt(name.slice(prefix.length), 10));
+  return Math.max(-1, ...numbers.filter(Number.isInteger)) + 1;
+}
+
+function imageSizeOf(tokens: number, patchSize: number, origin: string): number {
+  const side = Math.sqrt(tokens - 1);
+  if (!Number.isInteger(side) || side === 0)
+    throw new ModelFormatError(`${origin}: ${tokens} positions of the image tower are no square of patches and a class token.`);
+  return side * patchSize;
+}
+
+type Shapes = (name: string, dimensions: number) => number[];
+
+function shapesOf(weights: Weights, origin: string): Shapes {
+  return (name, dimensions) => {
+    const shape = weights.get(name)?.shape;
+    if (shape === undefined) throw new ModelFormatError(`${origin}: the weights have no ${name}.`);
+    if (shape.length !== dimensions || shape.includes(0))
+      throw new ModelFormatError(`${origin}: ${name} is [${shape.join(", ")}], expected ${dimensions} dimensions.`);
+    return shape;
+  };
+}
