@@ -182,7 +182,7 @@ function slotOf(key: number): number {
 }
 
 /** Printable bytes come first in the vocabulary, in the order of Latin-1; the others follow. */
-function isPrintable(byte: number): boolean {
+export function isPrintable(byte: number): boolean {
   return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
 }
 
