@@ -30,5 +30,6 @@ export const commands: readonly [name: string, description: string, load: () => 
   ["launch", "several processes on this machine, training together", async () => (await import("./commands/launch.ts")).launchCommand],
   ["evaluate", "score a model, and look at scores", async () => (await import("./commands/evaluate.ts")).evaluateCommand],
   ["embed", "features of images or texts", async () => (await import("./commands/embed.ts")).embedCommand],
+  ["convert", "a model into or from another project's form", async () => (await import("./commands/convert.ts")).convertCommand],
   ["doctor", "what this machine has, how fast it is, what to mend", async () => (await import("./commands/doctor.ts")).doctorCommand],
 ];

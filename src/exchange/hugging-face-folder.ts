@@ -93,6 +93,11 @@ function placesOf({ jointWidth, vision, text }: ClipConfig): Place[] {
   ];
 }
 
+/** Whether a folder is one of Hugging Face's, perhaps of another model than CLIP. */
+export function isHuggingFaceFolder(folder: string): boolean {
+  return existsSync(join(folder, configFile)) && !existsSync(join(folder, "laclip.json"));
+}
+
 /** What was written, and what was not. */
 export interface HuggingFaceFiles {
   /** Names of the files in the folder. */

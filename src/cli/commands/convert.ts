@@ -1,0 +1,71 @@
+/** `laclip convert`: a model from another project's form into ours, or the other way round. */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { type ModelForm, modelForms, readModel, writeModel } from "../../exchange/index.ts";
+import { imagenetPreprocessing, openaiPreprocessing } from "../../models/index.ts";
+import { log } from "../../support/index.ts";
+import { command, examples, print } from "../command.ts";
+
+const normalisations = { imagenet: imagenetPreprocessing, openai: openaiPreprocessing } as const;
+
+interface ConvertFlags {
+  to: ModelForm;
+  activation?: "gelu" | "quick-gelu";
+  heads?: { image: number; text: number };
+  pixels?: keyof typeof normalisations;
+  json?: boolean;
+}
+
+export function convertCommand(): Command {
+  const built = command("convert")
+    .argument(
+      "<model>",
+      "a model folder of this program, of open_clip or of Hugging Face; or a file of weights: .safetensors, or PyTorch's .pt, .pth, .bin",
+    )
+    .argument("<out>", "a new folder")
+    .addOption(new Option("--to <form>", "whose form the new folder has").choices(modelForms).default("laclip"))
+    .addOption(
+      new Option("--activation <name>", "of weights in OpenAI's and open_clip's names, which don't show it").choices([
+        "gelu",
+        "quick-gelu",
+      ]),
+    )
+    .option("--heads <image,text>", "of weights: attention heads of the towers (default: what models of these sizes have)", parseHeads)
+    .addOption(
+      new Option(
+        "--pixels <values>",
+        "of weights: whose mean, deviation and resize images are made ready by (default: by the weights' names)",
+      ).choices(Object.keys(normalisations)),
+    )
+    .action(run);
+  return examples(
+    built,
+    "laclip convert cc12m_laclip.pt models/laclip-cc12m",
+    "laclip convert ViT-B-32.pt models/openai-b32",
+    "laclip convert runs/b16/model out/b16 --to open-clip",
+  );
+}
+
+async function run(path: string, out: string, { to, activation, heads, pixels, json }: ConvertFlags): Promise<void> {
+  const { form, ...model } = await readModel(path, { activation, heads, preprocessing: pixels && normalisations[pixels] });
+  const { files, notes } = await writeModel(out, to, model);
+  const { config, preprocessing, weights } = model;
+  const parameters = [...weights.values()].reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
+  if (json) return print({ path, form, out, to, files, parameters, config, preprocessing, notes });
+  const { vision, text } = config;
+  const tower = ({ width, depth, heads: count }: typeof text | typeof vision): string => `${width} wide, ${depth} deep, ${count} heads`;
+  print(
+    [
+      `Images: ${vision.imageSize} pixels in patches of ${vision.patchSize}; ${tower(vision)}; ${vision.activation ?? "gelu"}`,
+      `Texts: ${text.contextLength} tokens; ${tower(text)}; ${text.activation ?? "quick-gelu"}`,
+      `Pixels: mean ${preprocessing.mean.join(", ")}; deviation ${preprocessing.std.join(", ")}; ${preprocessing.interpolation}`,
+      `${(parameters / 1e6).toFixed(1)} million parameters in ${out}: ${files.join(", ")}`,
+    ].join("\n"),
+  );
+  for (const note of notes) log.info(note);
+}
+
+function parseHeads(value: string): { image: number; text: number } {
+  const [image, text, ...more] = value.split(",").map((part) => (/^\d+$/.test(part.trim()) ? Number(part) : Number.NaN));
+  if (!image || !text || more.length > 0) throw new InvalidArgumentError("Expected two numbers, as in 12,8.");
+  return { image, text };
+}
