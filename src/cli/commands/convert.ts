@@ -58,7 +58,7 @@ async function run(path: string, out: string, { to, activation, heads, pixels, j
       `Images: ${vision.imageSize} pixels in patches of ${vision.patchSize}; ${tower(vision)}; ${vision.activation ?? "gelu"}`,
       `Texts: ${text.contextLength} tokens; ${tower(text)}; ${text.activation ?? "quick-gelu"}`,
       `Pixels: mean ${preprocessing.mean.join(", ")}; deviation ${preprocessing.std.join(", ")}; ${preprocessing.interpolation}`,
-      `${(parameters / 1e6).toFixed(1)} million parameters in ${out}: ${files.join(", ")}`,
+      `${parameters.toLocaleString("en")} parameters in ${out}: ${files.join(", ")}`,
     ].join("\n"),
   );
   for (const note of notes) log.info(note);
