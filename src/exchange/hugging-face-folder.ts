@@ -197,7 +197,7 @@ function checkTensors(origin: string, tensors: ReadonlyMap<string, StoredTensor>
 
 function listed(what: string, names: readonly string[]): string[] {
   if (names.length === 0) return [];
-  const shown = names.slice(0, 5).join(", ");
+  const shown = names.slice(0, 5).join("; ");
   return [`${what}: ${shown}${names.length > 5 ? ` and ${names.length - 5} more` : ""}`];
 }
 
