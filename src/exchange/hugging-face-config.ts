@@ -84,7 +84,8 @@ const size = z.number().int().positive();
 const towerKeys = (width: number, heads: number) => ({
   hidden_size: size.default(width),
   intermediate_size: size.default(4 * width),
-  num_hidden_layers: size.default(12),
+  // More than any model has; names of weights are made for each, before a weight is looked at.
+  num_hidden_layers: size.max(1000).default(12),
   num_attention_heads: size.default(heads),
   hidden_act: z.enum(["quick_gelu", "gelu"]).default("quick_gelu"),
   layer_norm_eps: z.literal(1e-5).default(1e-5),

@@ -198,6 +198,11 @@ describe("reading", () => {
       (content) => ({ ...content, text_config: { ...content.text_config, eos_token_id: 49407 } }),
       /eos_token_id/,
     ],
+    [
+      "more blocks than a model can have",
+      (content) => ({ ...content, text_config: { ...content.text_config, num_hidden_layers: 1e12 } }),
+      /num_hidden_layers/,
+    ],
     ["no JSON object", () => [], /model_type/],
   ] as [string, (content: Record<string, Record<string, unknown>>) => unknown, ...RegExp[]][]) {
     test(`refuses ${name}`, () => refused(withConfig(change), ...messages));
