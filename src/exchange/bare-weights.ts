@@ -12,8 +12,9 @@ import {
   imagenetPreprocessing,
   openaiPreprocessing,
   presets,
+  weightShapes,
 } from "../models/index.ts";
-import { checkWeights } from "./check-weights.ts";
+import { checkTensors } from "./check-tensors.ts";
 import type { Weights, WeightsFile } from "./weights-file.ts";
 
 /** What weights don't show. Default: what is known of models with such names and sizes. */
@@ -110,7 +111,7 @@ function contents(config: ClipConfig, weights: Weights, preprocessing: Preproces
       mend: "Say --heads IMAGE,TEXT, for example --heads 12,8.",
     });
   }
-  return { config, preprocessing, weights: checkWeights(weights, config, origin) };
+  return { config, preprocessing, weights: checkTensors(weights, weightShapes(config), origin) };
 }
 
 function textOf(weights: Weights, shape: Shapes, { heads }: Unseen): TextConfig {

@@ -6,16 +6,9 @@
  * What would compute something else than our towers do is refused, key by key.
  */
 import { z } from "zod";
-import { type ClipConfig, type Preprocessing, clipConfigSchema, preprocessingSchema } from "../models/index.ts";
+import { type ClipConfig, type Preprocessing, clipConfigSchema, openaiPreprocessing, preprocessingSchema } from "../models/index.ts";
 import { ModelFormatError, UsageError, isRecord } from "../support/index.ts";
 import { endOfText, startOfText } from "../text/index.ts";
-
-/** Means and deviations of OpenAI's CLIP, which transformers takes for every CLIP model that says nothing else, and its bicubic resize. */
-export const openaiPreprocessing: Preprocessing = {
-  mean: [0.48145466, 0.4578275, 0.40821073],
-  std: [0.26862954, 0.26130258, 0.27577711],
-  interpolation: "bicubic",
-};
 
 const toOpenClip = "Write it for open_clip, which can hold it: `--to open-clip`.";
 
@@ -84,7 +77,8 @@ const size = z.number().int().positive();
 const towerKeys = (width: number, heads: number) => ({
   hidden_size: size.default(width),
   intermediate_size: size.default(4 * width),
-  num_hidden_layers: size.default(12),
+  // More than any model has; names of weights are made for each, before a weight is looked at.
+  num_hidden_layers: size.max(1000).default(12),
   num_attention_heads: size.default(heads),
   hidden_act: z.enum(["quick_gelu", "gelu"]).default("quick_gelu"),
   layer_norm_eps: z.literal(1e-5).default(1e-5),

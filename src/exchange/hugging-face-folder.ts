@@ -6,21 +6,19 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { type StoredTensor, readSafetensors, writeSafetensors } from "../formats/index.ts";
-import type { ClipConfig, ModelContents, Preprocessing } from "../models/index.ts";
+import { type StoredTensor, writeSafetensors } from "../formats/index.ts";
+import { type ClipConfig, type ModelContents, type Preprocessing, openaiPreprocessing } from "../models/index.ts";
 import { DataError, ModelFormatError, isRecord, makeFolder, readJson, replaceFileSync, writeFileAtomic } from "../support/index.ts";
-import {
-  huggingFaceConfig,
-  huggingFacePreprocessing,
-  openaiPreprocessing,
-  readHuggingFaceConfig,
-  readHuggingFacePreprocessing,
-} from "./hugging-face-config.ts";
-import { asFloat32, rowsOf, stacked, transposed } from "./stored-matrices.ts";
+import { checkTensors } from "./check-tensors.ts";
+import { huggingFaceConfig, huggingFacePreprocessing, readHuggingFaceConfig, readHuggingFacePreprocessing } from "./hugging-face-config.ts";
+import { rowsOf, stacked, transposed } from "./stored-matrices.ts";
 import { hasClipVocabulary, tokenizerFiles } from "./tokenizer-files.ts";
+import { type Weights, readWeightsFile } from "./weights-file.ts";
 
 const configFile = "config.json";
 const weightsFile = "model.safetensors";
+/** Where transformers put them before; read where the other is not there. */
+const formerWeightsFile = "pytorch_model.bin";
 const preprocessingFile = "preprocessor_config.json";
 /** Where transformers 5 saves the same, with the processor of texts; it goes before the other. */
 const processorFile = "processor_config.json";
@@ -93,9 +91,12 @@ function placesOf({ jointWidth, vision, text }: ClipConfig): Place[] {
   ];
 }
 
-/** Whether a folder is one of Hugging Face's, perhaps of another model than CLIP. */
+/** Whether a folder is one of Hugging Face's, perhaps of another model than CLIP. Run folders of ours have a `config.json` too, of another kind. */
 export function isHuggingFaceFolder(folder: string): boolean {
-  return existsSync(join(folder, configFile)) && !existsSync(join(folder, "laclip.json"));
+  const path = join(folder, configFile);
+  if (!existsSync(path)) return false;
+  const content = readJson(path, "model description");
+  return isRecord(content) && (content.model_type !== undefined || content.architectures !== undefined);
 }
 
 /** What was written, and what was not. */
@@ -118,7 +119,7 @@ export function writeHuggingFace(folder: string, { config, preprocessing, weight
   const places = placesOf(config);
   const leftOut = [...weights.keys()].filter((name) => name.startsWith("image_mlp."));
   const expected = new Map(places.map(({ own, shape }) => [own, shape]));
-  checkTensors("the model", new Map([...weights].filter(([name]) => !leftOut.includes(name))), expected);
+  const stored = checkTensors(new Map([...weights].filter(([name]) => !leftOut.includes(name))), expected, "the model");
 
   const tokenizer = hasClipVocabulary(config.text);
   const texts: Record<string, string> = {
@@ -128,7 +129,7 @@ export function writeHuggingFace(folder: string, { config, preprocessing, weight
   };
   makeFolder(folder);
   replaceFileSync(join(folder, weightsFile), (beside) => {
-    const tensors = places.flatMap((place) => takenApart(place, weights.get(place.own)!));
+    const tensors = places.flatMap((place) => takenApart(place, stored.get(place.own)!));
     writeSafetensors(beside, tensors, { format: "pt" });
   });
   for (const [name, text] of Object.entries(texts)) writeFileAtomic(join(folder, name), text);
@@ -140,7 +141,7 @@ export function writeHuggingFace(folder: string, { config, preprocessing, weight
  * are read by CLIP's vocabulary, as always here.
  * @throws DataError when it is no such folder; ModelFormatError when a file is damaged, or tells of a model that our towers can't be
  */
-export function readHuggingFace(folder: string): ModelContents {
+export async function readHuggingFace(folder: string): Promise<ModelContents> {
   const path = join(folder, configFile);
   if (!existsSync(path)) {
     throw new DataError(
@@ -151,16 +152,19 @@ export function readHuggingFace(folder: string): ModelContents {
   const preprocessing = readPreprocessing(folder, config.vision.imageSize);
   const file = weightsOf(folder);
   const places = placesOf(config);
-  const stored = readSafetensors(file).tensors;
+  const { weights: given } = await readWeightsFile(file);
   // Files of transformers before 4.31 count positions in tensors of their own.
-  for (const name of stored.keys()) if (name.endsWith(".embeddings.position_ids")) stored.delete(name);
-  checkTensors(file, stored, new Map(places.flatMap((place) => place.theirs.map((name) => [name, shapeThere(place)]))));
+  for (const name of given.keys()) if (name.endsWith(".embeddings.position_ids")) given.delete(name);
+  const stored = checkTensors(given, new Map(places.flatMap((place) => place.theirs.map((name) => [name, shapeThere(place)]))), file);
 
-  const weights = new Map<string, StoredTensor>();
+  const weights: Weights = new Map();
   for (const place of places) {
     weights.set(place.own, putTogether(place, stored));
     // Dropped as soon as they are copied, or a large model would be in memory twice.
-    for (const name of place.theirs) stored.delete(name);
+    for (const name of place.theirs) {
+      stored.delete(name);
+      given.delete(name);
+    }
   }
   return { config, preprocessing, weights };
 }
@@ -172,54 +176,26 @@ function shapeThere({ shape, theirs, turned }: Place): number[] {
 }
 
 function takenApart({ theirs, turned }: Place, tensor: StoredTensor): [string, StoredTensor][] {
-  const whole = turned ? transposed(asFloat32(tensor)) : asFloat32(tensor);
+  const whole = turned ? transposed(tensor) : tensor;
   if (theirs.length === 1) return [[theirs[0]!, whole]];
   const rows = whole.shape[0]! / theirs.length;
   return theirs.map((name, part) => [name, rowsOf(whole, part * rows, (part + 1) * rows)]);
 }
 
 function putTogether({ theirs, turned }: Place, stored: ReadonlyMap<string, StoredTensor>): StoredTensor {
-  const parts = theirs.map((name) => asFloat32(stored.get(name)!));
+  const parts = theirs.map((name) => stored.get(name)!);
   if (parts.length > 1) return stacked(parts);
   return turned ? transposed(parts[0]!) : parts[0]!;
 }
 
-/** @throws ModelFormatError naming the tensors that are missing, of another shape or type, or of no place */
-function checkTensors(origin: string, tensors: ReadonlyMap<string, StoredTensor>, expected: ReadonlyMap<string, number[]>): void {
-  const missing: string[] = [];
-  const wrong: string[] = [];
-  for (const [name, shape] of expected) {
-    const tensor = tensors.get(name);
-    if (tensor === undefined) missing.push(name);
-    else if (!["F64", "F32", "F16", "BF16"].includes(tensor.dtype)) wrong.push(`${name}: expected floats, got ${tensor.dtype}`);
-    else if (tensor.shape.join() !== shape.join()) wrong.push(`${name}: expected [${shape.join(", ")}], got [${tensor.shape.join(", ")}]`);
-  }
-  const unknown = [...tensors.keys()].filter((name) => !expected.has(name));
-  if (missing.length + wrong.length + unknown.length === 0) return;
-  const lines = [...listed("missing", missing), ...listed("of another shape or type", wrong), ...listed("unknown", unknown)];
-  throw new ModelFormatError([`${origin}: the weights do not fit the description of the model.`, ...lines].join("\n  "));
-}
-
-function listed(what: string, names: readonly string[]): string[] {
-  if (names.length === 0) return [];
-  const shown = names.slice(0, 5).join(", ");
-  return [`${what}: ${shown}${names.length > 5 ? ` and ${names.length - 5} more` : ""}`];
-}
-
 function weightsOf(folder: string): string {
-  const file = join(folder, weightsFile);
-  if (existsSync(file)) return file;
-  const other = [`${weightsFile}.index.json`, "pytorch_model.bin", "pytorch_model.bin.index.json"].find((name) =>
-    existsSync(join(folder, name)),
-  );
-  if (other === undefined)
+  const file = [weightsFile, formerWeightsFile].map((name) => join(folder, name)).find((path) => existsSync(path));
+  if (file !== undefined) return file;
+  if (![weightsFile, formerWeightsFile].some((name) => existsSync(join(folder, `${name}.index.json`))))
     throw new ModelFormatError(`${folder}: it has no ${weightsFile}.`, { mend: "Copy or download the folder again." });
-  throw new ModelFormatError(
-    `${folder}: its weights lie in ${other.replace(".index.json", "")}${other.includes("index") ? " in parts" : ""}; only ${weightsFile} is read.`,
-    {
-      mend: `Write it once with transformers: \`CLIPModel.from_pretrained("${folder}").save_pretrained("OUT", max_shard_size="100GB")\`.`,
-    },
-  );
+  throw new ModelFormatError(`${folder}: its weights lie in several files; only a single ${weightsFile} is read.`, {
+    mend: `Write it once with transformers: \`CLIPModel.from_pretrained("${folder}").save_pretrained("OUT", max_shard_size="100GB")\`.`,
+  });
 }
 
 function readPreprocessing(folder: string, imageSize: number): Preprocessing {

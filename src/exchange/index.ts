@@ -4,5 +4,6 @@ export * from "./hugging-face-folder.ts";
 export * from "./open-clip-folder.ts";
 export * from "./read-model.ts";
 export * from "./stored-matrices.ts";
+export * from "./tokenizer-files.ts";
 export * from "./weights-file.ts";
 export * from "./write-model.ts";

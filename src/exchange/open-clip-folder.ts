@@ -10,9 +10,9 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { writeSafetensors } from "../formats/index.ts";
-import { type ClipConfig, type ModelContents, openaiPreprocessing, preprocessingSchema } from "../models/index.ts";
+import { type ClipConfig, type ModelContents, openaiPreprocessing, preprocessingSchema, weightShapes } from "../models/index.ts";
 import { DataError, ModelFormatError, UsageError, readJson, writeFileSynced } from "../support/index.ts";
-import { checkWeights } from "./check-weights.ts";
+import { checkTensors } from "./check-tensors.ts";
 import { transposed } from "./stored-matrices.ts";
 import { type Weights, readWeightsFile } from "./weights-file.ts";
 
@@ -131,7 +131,7 @@ export async function readOpenClip(folder: string): Promise<ModelContents> {
   if (file === undefined) throw new DataError(`${folder}: there are no weights in it, such as ${weightsFiles[0]}.`);
   const { weights } = await readWeightsFile(file);
   const { resize_mode: _, ...preprocessing } = images;
-  return { config, preprocessing, weights: checkWeights(ourNames(config, weights), config, file) };
+  return { config, preprocessing, weights: checkTensors(ourNames(config, weights), weightShapes(config), file) };
 }
 
 function ourNames({ vision }: ClipConfig, weights: Weights): Weights {

@@ -27,6 +27,6 @@ export async function readModel(path: string, unseen: Unseen = {}): Promise<Mode
     );
   }
   if (isOpenClipFolder(path)) return { ...(await readOpenClip(path)), form: "open-clip" };
-  if (isHuggingFaceFolder(path)) return { ...readHuggingFace(path), form: "hugging-face" };
+  if (isHuggingFaceFolder(path)) return { ...(await readHuggingFace(path)), form: "hugging-face" };
   return { ...readModelContents(path), form: "laclip" };
 }

@@ -8,7 +8,7 @@ export function transposed({ dtype, shape, data }: StoredTensor): StoredTensor {
   const [rows, columns] = shape as [number, number];
   // Bits are moved, whatever they mean; as whole elements, which have to be aligned.
   const Elements = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array, 8: BigUint64Array }[elementBytes[dtype]];
-  const before = new Elements(data.slice().buffer);
+  const before = new Elements(new Uint8Array(data).buffer);
   const after = new Elements(before.length);
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++) after[column * rows + row] = before[row * columns + column]!;
@@ -36,7 +36,13 @@ export function stacked(parts: readonly StoredTensor[]): StoredTensor {
     );
   }
   const rows = parts.reduce((sum, { shape }) => sum + shape[0]!, 0);
-  return { dtype: first.dtype, shape: [rows, ...rest], data: Buffer.concat(parts.map(({ data }) => data)) };
+  const data = new Uint8Array(parts.reduce((sum, part) => sum + part.data.byteLength, 0));
+  let end = 0;
+  for (const part of parts) {
+    data.set(part.data, end);
+    end += part.data.byteLength;
+  }
+  return { dtype: first.dtype, shape: [rows, ...rest], data };
 }
 
 /** The same numbers as float32, which models are trained and stored in; float64 is rounded. Other types than floats stay as they are. */

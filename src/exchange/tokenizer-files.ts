@@ -4,7 +4,8 @@
  *
  * Ids are those of our tokenizer for plain captions. What a caption has to be cleaned of first is no part of these files, since CLIP's
  * tokenizer has no place for it there: ours mends mojibake, straightens curly quotes, parts ligatures, makes wide letters narrow (ftfy)
- * and decodes HTML references, as OpenAI's does; Hugging Face's composes letters with their accents, folds white space and lowers letters.
+ * and decodes HTML references, as OpenAI's does; Hugging Face's composes letters with their accents, folds white space and lowers letters,
+ * each by itself: a sigma at the end of a Greek word becomes the one of the middle.
  */
 import { endOfText, startOfText, vocabularySize, writtenVocabulary } from "../text/index.ts";
 
