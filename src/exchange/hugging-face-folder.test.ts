@@ -100,7 +100,7 @@ describe("models without a place there are refused before anything is written", 
     });
   }
 
-  test("weights that do not fit the description", async () => {
+  test("weights that do not fit the description", () => {
     const contents = readModelContents(drawn(small));
     const without = new Map([...contents.weights].filter(([name]) => name !== "ln_final.bias"));
     const more = new Map([...contents.weights, ["extra", contents.weights.get("ln_final.bias")!]]);
