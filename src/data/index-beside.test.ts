@@ -6,6 +6,8 @@ import { DataError, EndpointError } from "../support/index.ts";
 import { besideTar, defaultIdColumn, folderOfTar } from "./index-beside.ts";
 import { shardIndexName } from "./shard-index.ts";
 
+// Servers of the test must be reached whatever proxy the user has.
+process.env["no_proxy"] = "127.0.0.1,localhost";
 const index = {
   format: "laclip-shards",
   version: 1,

@@ -41,7 +41,11 @@ describe("zero-shot", () => {
 
   test("a class is the mean of the unit vectors of all its texts, of length 1", async () => {
     const names = [["a cat", "a kitten"], ["a dog"]];
-    const values = async (classes: ZeroShotClasses): Promise<Float32Array> => (await classVectors(model, classes)).toFloat32Array();
+    const values = async (classes: ZeroShotClasses): Promise<Float32Array> => {
+      // Left to the collector, it might be freed while the next test counts what is alive.
+      using vectors = await classVectors(model, classes);
+      return vectors.toFloat32Array();
+    };
     const both = await values({ names, templates: ["{}", "a photo of {}."] });
     const single: Float32Array[] = [];
     for (const text of ["a cat", "a photo of a cat.", "a kitten", "a photo of a kitten."])
@@ -56,10 +60,12 @@ describe("zero-shot", () => {
     const names = Array.from({ length: 70 }, (_, i) => [`thing ${i}`, `object number ${i} of them`]);
     const templates = ["{}", "a photo of a {}.", "art of the {}."];
     const counts: number[] = [];
-    const together = (await classVectors(model, { names, templates }, "cpu", { onTexts: (count) => counts.push(count) })).toFloat32Array();
+    using vectors = await classVectors(model, { names, templates }, "cpu", { onTexts: (count) => counts.push(count) });
+    const together = vectors.toFloat32Array();
     assert.deepEqual(counts, [256, 164]);
     for (const [place, own] of [names[0]!, names[42]!, names[69]!].map((own) => [names.indexOf(own), own] as const)) {
-      const alone = (await classVectors(model, { names: [own], templates })).toFloat32Array();
+      using vector = await classVectors(model, { names: [own], templates });
+      const alone = vector.toFloat32Array();
       alone.forEach((value, i) => assert.ok(Math.abs(value - together[place * alone.length + i]!) < 1e-5, `class ${place}, value ${i}`));
     }
     const live = memoryInfo().live;

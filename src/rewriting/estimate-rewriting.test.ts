@@ -11,6 +11,8 @@ import type { EstimateOptions, Outcome, RewriteEngine, RewriteGroup } from "./in
 setLogLevel("quiet");
 const folder = mkdtempSync(join(tmpdir(), "laclip-estimate-"));
 after(() => rmSync(folder, { recursive: true }));
+// A folder of its own for what is temporary: in the machine's, another test may be at its own dry run.
+process.env["TMPDIR"] = folder;
 const captions = join(folder, "captions.csv");
 writeFileSync(
   captions,

@@ -11,11 +11,11 @@ const [classes, width] = [4, 6];
 
 /** Classes that overlap, around the same centres whatever the seed. */
 function rows(count: number, seed: number): { features: Tensor; labels: Int32Array } {
-  manualSeed(9);
-  const centres = randn([classes, width]);
-  manualSeed(seed);
   const labels = Int32Array.from({ length: count }, (_, i) => i % classes);
   return scope(() => {
+    manualSeed(9);
+    const centres = randn([classes, width]);
+    manualSeed(seed);
     const own = centres.indexSelect(0, Tensor.from(labels, [count]).to("int64"));
     return {
       features: own
@@ -39,6 +39,7 @@ describe("the search for C", () => {
   });
 });
 
+// Tests that wait count what is alive: nothing may be left to the collector, which may come meanwhile.
 describe("the linear probe", () => {
   const train = rows(200, 1);
   const validation = rows(100, 2);
@@ -84,7 +85,7 @@ describe("the linear probe", () => {
     const { features, labels } = train;
     assert.throws(() => new LogisticRegression({ features, labels: labels.map((label) => label + 1) }, classes), /Row 3 has label 4/);
     assert.throws(() => new LogisticRegression({ features, labels: labels.map(() => 1) }, classes), /one class/);
-    assert.throws(() => new LogisticRegression({ features: features.mul(NaN), labels }, classes), DataError);
+    scope(() => assert.throws(() => new LogisticRegression({ features: features.mul(NaN), labels }, classes), DataError));
     const regression = new LogisticRegression(train, classes);
     await assert.rejects(regression.fit(0), UsageError);
     regression.dispose();
@@ -99,6 +100,7 @@ describe("the linear probe", () => {
       fit.parameters.dispose();
       regression.dispose();
     }
+    odd.dispose();
   });
 
   test("a fit is stopped between two iterations, with and without a search, and leaves nothing behind", async () => {
@@ -119,7 +121,7 @@ describe("the linear probe", () => {
     const { parameters } = await regression.fit(100);
     const exact = LinearClassifier.fromScaled(parameters, regression.scaling);
     assert.ok(Math.abs(probeMetrics(descended, held).acc1 - probeMetrics(exact, held).acc1) < 0.04);
-    assert.deepEqual(descended.logits(held.features).toArray(), again.logits(held.features).toArray());
+    scope(() => assert.deepEqual(descended.logits(held.features).toArray(), again.logits(held.features).toArray()));
     for (const own of [descended, again, exact, regression, parameters]) own.dispose();
     const live = memoryInfo().live;
     const stop = new AbortController();

@@ -5,9 +5,10 @@ import { Tensor, measureMemory, memoryInfo, randn, scope } from "../../torch/ind
 import { retrieval } from "./index.ts";
 import { rankBlocks } from "./retrieval-ranks.ts";
 
+// The last test counts what is alive while it waits: nothing may be left to the collector, which may come meanwhile.
 describe("retrieval", () => {
   test("a model that gives everything the same feature finds nothing", async () => {
-    const same = Tensor.from(new Float32Array(40 * 4).fill(1), [40, 4]);
+    using same = Tensor.from(new Float32Array(40 * 4).fill(1), [40, 4]);
     const { metrics } = await retrieval(
       same,
       same,
@@ -18,8 +19,8 @@ describe("retrieval", () => {
   });
 
   test("an image has found its texts when one of them is among the first", async () => {
-    const images = Tensor.from(Float32Array.from([1, 0, 0, 1]), [2, 2]);
-    const texts = Tensor.from(Float32Array.from([0, 1, 1, 0.1, 0.1, 1]), [3, 2]);
+    using images = Tensor.from(Float32Array.from([1, 0, 0, 1]), [2, 2]);
+    using texts = Tensor.from(Float32Array.from([0, 1, 1, 0.1, 0.1, 1]), [3, 2]);
     const { metrics, ranks } = await retrieval(images, texts, Int32Array.from([0, 0, 1]), { recalls: [1, 2] });
     assert.deepEqual([...ranks.ofImages], [1, 2], "text 0, which is image 1 itself, comes before text 2");
     assert.deepEqual([...ranks.ofTexts], [2, 1, 1]);
@@ -28,9 +29,11 @@ describe("retrieval", () => {
   });
 
   test("wrong owners, features that are no numbers and recall at no place are refused", async () => {
-    const [images, texts] = [randn([3, 2]), randn([4, 2])];
+    using images = randn([3, 2]);
+    using texts = randn([4, 2]);
+    using noNumbers = scope(() => randn([4, 2]).mul(NaN));
     await assert.rejects(retrieval(images, texts, Int32Array.from([0, 1, 2, 3])), DataError);
-    await assert.rejects(retrieval(images, randn([4, 2]).mul(NaN), Int32Array.from([0, 1, 2, 2])), DataError);
+    await assert.rejects(retrieval(images, noNumbers, Int32Array.from([0, 1, 2, 2])), DataError);
     await assert.rejects(retrieval(images, texts, Int32Array.from([0, 1, 2, 2]), { recalls: [0] }), UsageError);
   });
 

@@ -7,6 +7,8 @@ import { gpuComplaint, tryLlamaCpp } from "./llama-cpp-trial.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "laclip-trial-test-"));
 after(() => rmSync(folder, { recursive: true }));
+// A folder of its own for what is temporary: in the machine's, another test may be at its own trial.
+process.env["TMPDIR"] = folder;
 
 const library = await import("node-llama-cpp").catch(() => undefined);
 const needsLlama = { skip: library ? false : "node-llama-cpp is not installed" };

@@ -141,15 +141,16 @@ async function work(
 
 test("prompts that begin alike go to the same server, and all servers get their share", async () => {
   const servers = [await Stub.start(slowly(2)), await Stub.start(slowly(2)), await Stub.start(slowly(2))];
-  const { failures } = await work(servers, groups(60, 4), { concurrency: 256 });
+  const { failures } = await work(servers, groups(180, 2), { concurrency: 256 });
   assert.deepEqual(failures, []);
   const seen = servers.map(({ asked }) => new Set(asked.map(groupOf)));
   assert.equal(
     seen.reduce((sum, { size }) => sum + size, 0),
-    60,
+    180,
     "a group was spread over several servers",
   );
-  for (const { size } of seen) assert.ok(size >= 8, `one server got ${size} of 60 groups`);
+  // Which groups are whose follows from the servers' ports, which are others each time: 60 are expected, of deviation 6.
+  for (const { size } of seen) assert.ok(size >= 24, `one server got ${size} of 180 groups`);
 });
 
 test("a full window spills over to the next server", async () => {
@@ -184,25 +185,26 @@ test("a slow server gets few requests, a fast one the others", async () => {
 
 test("a server that hangs holds up nothing but what it was asked", async () => {
   const [fast, hanging] = [await Stub.start(slowly(2)), await Stub.start(() => true)];
-  const { failures } = await work([fast, hanging], groups(100, 2), { timeoutSeconds: 0.4 });
+  const { failures } = await work([fast, hanging], groups(100, 2), { timeoutSeconds: 1 });
   assert.deepEqual(failures, []);
   assert.ok(hanging.asked.length <= 40, `the hanging server was asked ${hanging.asked.length} times`);
 });
 
 test("429 with Retry-After rests that server alone", async () => {
-  const resting = await Stub.start((_, response, number) => {
-    if (number !== 1) return false;
-    response.writeHead(429, { "retry-after": "1" }).end();
-    return true;
-  });
-  const other = await Stub.start(slowly(5));
-  const { failures } = await work([resting, other], groups(250, 2), { concurrency: 2 });
-  assert.deepEqual(failures, []);
-  const [first, ...later] = resting.asked;
-  // What was under way when the answer came is not called back.
-  const afterwards = later.filter(({ at }) => at - first!.at > 100);
-  for (const { at } of afterwards) assert.ok(at - first!.at >= 990, `asked again after ${at - first!.at} ms`);
-  assert.ok(other.asked.length > 100);
+  for (const seconds of [1, 1000]) {
+    const resting = await Stub.start((_, response, number) => {
+      if (number !== 1) return false;
+      response.writeHead(429, { "retry-after": String(seconds) }).end();
+      return true;
+    });
+    const other = await Stub.start(slowly(5));
+    const { failures } = await work([resting, other], groups(250, 2), { concurrency: 2 });
+    assert.deepEqual(failures, []);
+    // What was under way when the answer came, one beside it, is not called back.
+    const [first, , ...later] = resting.asked;
+    for (const { at } of later) assert.ok(at - first!.at >= 1000 * seconds - 10, `asked again after ${at - first!.at} ms`);
+    if (seconds === 1000) assert.ok(other.asked.length >= 498, `the other was asked ${other.asked.length} of 500 times`);
+  }
 });
 
 test("a server that only ever asks for patience is told of, and ends all requests together when patience ends", async (t) => {
