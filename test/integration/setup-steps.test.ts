@@ -45,28 +45,29 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-/** A process that takes the lock, says so, and keeps it for `seconds`. */
-async function holder(file: string, seconds: number): Promise<ChildProcess> {
+/** A process that takes the lock, says so, keeps it for `seconds`, and makes a file `done` before it gives it back. */
+async function holder(file: string, seconds: number, done = ""): Promise<ChildProcess> {
   const program = `
+    import { writeFileSync } from "node:fs";
+    import { setTimeout as sleep } from "node:timers/promises";
     import { withLock } from ${JSON.stringify(module("lock.mjs"))};
-    await withLock(${JSON.stringify(file)}, () => new Promise((resolve) => { console.log("held"); setTimeout(resolve, ${seconds * 1000}); }));
+    await withLock(${JSON.stringify(file)}, async () => {
+      console.log("held");
+      await sleep(${seconds * 1000});
+      writeFileSync(${JSON.stringify(done)}, "");
+    });
   `;
   const child = spawn(process.execPath, ["--input-type=module", "-e", program], { stdio: ["ignore", "pipe", "inherit"] });
-  await once(child.stdout, "data");
+  const ended = once(child, "close").then(([code]) => assert.fail(`it ended with ${code} before it had the lock`));
+  await Promise.race([once(child.stdout, "data"), ended]);
   return child;
 }
 
 test("a second set-up waits for the first and then goes on", async () => {
   const file = join(folder, "build", "setup.lock");
-  const first = await holder(file, 1);
-  let ended = false;
-  first.once("exit", () => {
-    ended = true;
-  });
-  await withLock(file, async () => {
-    await sleep(50);
-    assert.ok(ended, "the lock was given out twice");
-  });
+  const done = join(folder, "done");
+  await holder(file, 1, done);
+  await withLock(file, async () => assert.ok(existsSync(done), "the lock was given out twice"));
   assert.ok(!existsSync(file));
 });
 
