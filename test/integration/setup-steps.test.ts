@@ -18,6 +18,7 @@ interface Lock {
 }
 interface NpmPackages {
   whyNpmPackages: (root: string) => string | undefined;
+  npmPackagesStep: { supply: (context: object, why: string) => Promise<void> };
 }
 interface Addon {
   checkLinks: (addon: string, libtorch: { libFolder: string }) => void;
@@ -29,7 +30,7 @@ interface LockFile {
 const root = fileURLToPath(new URL("../../../", import.meta.url));
 const module = (name: string): string => join(root, "scripts", "setup", name);
 const { withLock } = (await import(module("lock.mjs"))) as Lock;
-const { whyNpmPackages } = (await import(module("npm-packages.mjs"))) as NpmPackages;
+const { whyNpmPackages, npmPackagesStep } = (await import(module("npm-packages.mjs"))) as NpmPackages;
 const { checkLinks } = (await import(module("build-addon.mjs"))) as Addon;
 
 const currentFile = join(root, "build", "native", "current.json");
@@ -130,6 +131,15 @@ test("npm packages: an optional one is wanted when it is ours or built for this 
   const sum = createHash("sha256").update(readFileSync(join(folder, "package-lock.json")));
   writeFileSync(join(folder, "node_modules/.laclip-lock"), sum.digest("hex"));
   assert.equal(whyNpmPackages(folder), undefined, "asking npm again would change nothing");
+});
+
+test("npm packages: those of another clone, behind a link, are not touched", async () => {
+  const theirs = join(folder, "theirs");
+  mkdirSync(join(theirs, "a"), { recursive: true });
+  symlinkSync(theirs, join(folder, "node_modules"));
+  const supplied = npmPackagesStep.supply({ root: folder, build: folder, env: process.env }, "package b is missing");
+  await assert.rejects(supplied, /node_modules is a link to .*theirs, and package b is missing\. npm would take away/);
+  assert.deepEqual(readdirSync(theirs), ["a"]);
 });
 
 test("the lock file lists the optional packages of every platform, or `npm ci` refuses a fresh clone", () => {
