@@ -5,9 +5,9 @@
  * files answers whether there is anything to do, also after somebody ran `npm ci` by hand.
  */
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { say } from "./report.mjs";
+import { SetupError, say } from "./report.mjs";
 import { runLogged } from "./programs.mjs";
 
 /** @type {import("./report.mjs").Step} */
@@ -15,6 +15,7 @@ export const npmPackagesStep = {
   name: "npm packages",
   missing: async ({ root }) => whyNpmPackages(root),
   async supply({ root, build, verbose, env }, why) {
+    refuseLink(path.join(root, "node_modules"), why);
     say(`installing npm packages, since ${why}`);
     // TypeScript is a development dependency and is needed also where NODE_ENV says "production".
     await runLogged(["npm", "ci", "--include=dev", "--no-audit", "--no-fund"], {
@@ -27,6 +28,19 @@ export const npmPackagesStep = {
     writeFileSync(stampOf(root), lockHash(root));
   },
 };
+
+/**
+ * npm empties the folder that it fills: through a link, the packages of whomever the folder belongs to would be gone.
+ * @param {string} folder
+ * @param {string} why
+ */
+function refuseLink(folder, why) {
+  if (!lstatSync(folder, { throwIfNoEntry: false })?.isSymbolicLink() || !existsSync(folder)) return;
+  throw new SetupError(
+    `${folder} is a link to ${realpathSync(folder)}, and ${why}. npm would take away what is there before it installs.`,
+    "Remove the link, for packages of this clone's own; or bring up to date what it leads to.",
+  );
+}
 
 /** Says that npm did all it could for a lock file: an optional package that is missing then could not be had. */
 function stampOf(/** @type {string} */ root) {

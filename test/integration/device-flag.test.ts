@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { torchInfo } from "../../src/torch/index.ts";
 import { runLaclip, startLaclip } from "./laclip.ts";
-import { NanoRuns, until } from "./nano-runs.ts";
+import { NanoRuns, heldBefore, until } from "./nano-runs.ts";
 
 const runs = new NanoRuns("device");
 const withoutGpu = torchInfo().cudaDevices === 0;
@@ -53,10 +53,11 @@ describe("--device", () => {
   test("a run goes on under another word for its device, with the same weights", async () => {
     const settings = ["training.steps=40"];
     assert.equal((await runLaclip(runs.words("whole", settings, ["--device", "cpu"]))).code, 0);
-    const stopped = startLaclip(runs.words("stopped", [...settings, "training.device=cpu"]));
-    await until(() => runs.checkpoints("stopped").length > 0);
+    const words = runs.words("stopped", [...settings, "training.device=cpu"]);
+    const stopped = startLaclip(words, { env: { LACLIP_FAULTS: heldBefore(20) } });
+    await until(() => runs.checkpoints("stopped").length > 0, stopped);
     stopped.child.kill("SIGTERM");
-    await stopped.ended;
+    assert.equal((await stopped.ended).code, 75);
     const { code, stderr } = await runLaclip(runs.words("stopped", settings, ["--device", "cpu"]));
     assert.equal(code, 0, stderr);
     assert.equal(runs.weights("stopped"), runs.weights("whole"));

@@ -4,6 +4,9 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 
+// Whatever proxy the machine has, it must not be asked for this server.
+process.env["no_proxy"] = "127.0.0.1";
+
 /** A server that runs. */
 export interface FileServer {
   /** `http://127.0.0.1:PORT` */

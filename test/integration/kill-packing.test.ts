@@ -79,8 +79,14 @@ test("Ctrl-C ends a packing with 75, and the same command goes on", async () => 
   const collection = join(folder, "more");
   await writeCollection(collection, 1500);
   const out = join(folder, "stopped");
-  const { code, stderr } = await pack(collection, out, "SIGINT", () => existsSync(join(out, "00003.tar")));
-  assert.equal(code, 75, stderr);
+  const stop = async (): Promise<Packed> => await pack(collection, out, "SIGINT", () => existsSync(join(out, "00003.tar")));
+  let stopped = await stop();
+  // Where this process stood still for so long that all was packed by then, once more.
+  for (let tries = 1; stopped.code === 0 && tries < 5; tries++) {
+    rmSync(out, { recursive: true });
+    stopped = await stop();
+  }
+  assert.equal(stopped.code, 75, stopped.stderr);
   assertWholeTars(out);
   const tars = filesOf(out).filter((name) => name.endsWith(".tar")).length;
   assert.ok(tars < 150, `${tars} tars`);

@@ -23,18 +23,50 @@ export interface RunFlags {
   ranks?: number;
 }
 
-/** Waits until something has happened, two minutes at most. */
-export async function until(what: () => boolean): Promise<void> {
-  for (let i = 0; i < 4800 && !what(); i++) await sleep(25);
-  assert.ok(what(), "waited two minutes in vain");
+/** Waits until something has happened: two minutes at most, and no longer than the run that is to do it lasts. */
+export async function until(what: () => boolean, { ended }: Pick<Started, "ended">): Promise<void> {
+  let end: Ended | undefined;
+  ended.then(
+    (how) => (end = how),
+    () => {}, // whoever started it hears of it
+  );
+  for (let i = 0; i < 4800 && end === undefined && !what(); i++) await sleep(25);
+  assert.ok(what(), end === undefined ? "waited two minutes in vain" : `it ended with ${end.code} before: ${end.stderr}`);
+}
+
+/** Faults that hold a run before one of its steps until it is ended from outside, however late that is. */
+export function heldBefore(step: number): string {
+  return `slow-batch@${step}=3600000`;
 }
 
 /** Processes that a process has started, in their order: the ranks of a launcher. */
 export function childrenOf(pid: number): number[] {
-  const path = `/proc/${pid}/task/${pid}/children`;
-  if (!existsSync(path)) return [];
-  const words = readFileSync(path, "utf8").split(" ");
+  let text: string;
+  try {
+    text = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
+  } catch {
+    return []; // it is gone
+  }
+  const words = text.split(" ");
   return words.filter((word) => word.trim() !== "").map(Number);
+}
+
+/** Kills a process that may have come to its end at this moment. */
+export function killIfAlive(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}
+
+/** Whether a process has ended; one whose end nobody has looked at yet has, too. */
+export function hasEnded(pid: number): boolean {
+  try {
+    return /\) Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return true;
+  }
 }
 
 /** A picture of one colour. */

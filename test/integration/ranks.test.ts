@@ -102,7 +102,9 @@ describe("ranks", { skip }, () => {
     assert.equal(ended[1]!.signal, "SIGKILL");
     for (const rank of [0, 2]) {
       assert.equal(ended[rank]!.code, 0, ended[rank]!.stderr);
-      assert.match(JSON.parse(ended[rank]!.stdout) as string, new RegExp(`^sum on rank ${rank} of 3: .*(onnection|closed|reset)`, "s"));
+      // It is chance whether a read or a write finds it, and what that is then told.
+      const broken = new RegExp(`^sum on rank ${rank} of 3: .*(onnection|closed|reset|Broken pipe)`, "s");
+      assert.match(JSON.parse(ended[rank]!.stdout) as string, broken);
     }
   });
 

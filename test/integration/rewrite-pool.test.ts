@@ -31,7 +31,7 @@ import {
 } from "../../src/rewriting/index.ts";
 import type { EnqueueOptions, EnqueueReport, QueueStatus, RewritePlan } from "../../src/rewriting/index.ts";
 import { EndpointError, FolderLock, UsageError, setLogLevel, sha256 } from "../../src/support/index.ts";
-import { type Started, startLaclip } from "./laclip.ts";
+import { type Ended, type Started, startLaclip } from "./laclip.ts";
 import { type ModelServer, startModelServer } from "./model-server.ts";
 import { RedisServer, whyNoRedis } from "./programs/redis-server.ts";
 import { rewritesIn } from "./rewrites-in.ts";
@@ -115,16 +115,20 @@ function start(pool: Pool, ...flags: string[]): Started {
 
 const status = async (pool: Pool): Promise<QueueStatus> => await queueStatus({ redis: redis.url, queue: pool.queue });
 
-/** Waits for something that is bound to happen. */
-async function until(what: string, happened: () => boolean | Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 1200; tries++) {
+/** Waits for something that is bound to happen while these workers work. */
+async function until(what: string, workers: readonly Started[], happened: () => boolean | Promise<boolean>): Promise<void> {
+  let end: Ended | undefined;
+  for (const { ended } of workers) ended.then((how) => (end = how)).catch(() => {}); // whoever awaits it hears of it
+  for (let tries = 0; tries < 4800 && end === undefined; tries++) {
     if (await happened()) return;
     await sleep(25);
   }
-  assert.fail(`waited in vain: ${what}`);
+  if (await happened()) return;
+  assert.fail(`waited in vain: ${what}${end === undefined ? "" : `; a worker ended with ${end.code}: ${end.stderr}`}`);
 }
 
-const askedSince = async (start: number, count: number): Promise<void> => await until(`${count} requests`, () => asked >= start + count);
+const askedSince = async (start: number, count: number, ...workers: Started[]): Promise<void> =>
+  await until(`${count} requests`, workers, () => asked >= start + count);
 
 /** All is there, once, and what an undisturbed process writes. */
 async function assertWhole(pool: Pool): Promise<void> {
@@ -147,7 +151,7 @@ test("a worker that is killed: another one finishes its shard, and nothing is wr
   milliseconds = 25;
   const before = asked;
   const first = start(pool);
-  await askedSince(before, 20);
+  await askedSince(before, 20, first);
   first.child.kill("SIGKILL");
   const second = start(pool);
   assert.equal((await first.ended).code, null);
@@ -166,10 +170,10 @@ test("a shard whose worker is killed five times is not given up", { skip }, asyn
   milliseconds = 25;
   for (let kill = 0; kill < 5; kill++) {
     const before = asked;
-    const { child, ended } = start(pool);
-    await askedSince(before, 12);
-    child.kill("SIGKILL");
-    await ended;
+    const worker = start(pool);
+    await askedSince(before, 12, worker);
+    worker.child.kill("SIGKILL");
+    await worker.ended;
   }
   const { active, failed } = await status(pool);
   assert.deepEqual(failed, []);
@@ -181,10 +185,10 @@ test("a shard whose worker is killed five times is not given up", { skip }, asyn
 
 test("a shard that takes much longer than its lock lasts stays its worker's", { skip }, async () => {
   const pool = await newPool(40, { shardSize: 40 });
-  milliseconds = 800;
-  // Not a second here: on a machine with more to do than it can, a process may stand still for as long.
-  const [first, second] = [start(pool, "--lock-seconds", "3"), start(pool, "--lock-seconds", "3")];
-  await until("word of how far the shard is", async () => ((await status(pool)).active[0]?.progress?.done ?? 0) > 0);
+  milliseconds = 1200;
+  // Not a second here: on a machine with more to do than it can, a process may stand still for as long, and for a few.
+  const [first, second] = [start(pool, "--lock-seconds", "6"), start(pool, "--lock-seconds", "6")];
+  await until("word of how far the shard is", [first, second], async () => ((await status(pool)).active[0]?.progress?.done ?? 0) > 0);
   const [{ progress } = assert.fail("no shard is under way")] = (await status(pool)).active;
   assert.ok(progress && progress.done < progress.planned && progress.planned === 40, JSON.stringify(progress));
   const said = (await Promise.all([first.ended, second.ended])).map((end) => {
@@ -221,7 +225,7 @@ test("Redis that is killed and comes back: the workers wait and go on, nothing i
   milliseconds = 25;
   const before = asked;
   const workers = [start(pool), start(pool)];
-  await askedSince(before, 30);
+  await askedSince(before, 30, ...workers);
   await redis.kill();
   // Longer than the locks last: in the end each believes that the other is gone.
   await sleep(2500);
@@ -238,10 +242,10 @@ test("a worker that is stopped gives its shard back at once", { skip }, async ()
   const pool = await newPool(100, { shardSize: 100 });
   milliseconds = 25;
   const before = asked;
-  const { child, ended } = start(pool);
-  await askedSince(before, 20);
-  child.kill("SIGTERM");
-  assert.equal((await ended).code, 75);
+  const worker = start(pool);
+  await askedSince(before, 20, worker);
+  worker.child.kill("SIGTERM");
+  assert.equal((await worker.ended).code, 75);
   const { waiting, active } = await status(pool);
   assert.deepEqual({ waiting, active }, { waiting: 1, active: [] });
   assert.equal((await start(pool).ended).code, 0);
@@ -279,7 +283,7 @@ test("two workers on one shard: the second waits for the first, whatever the que
   const worker = start(pool);
   let waited = false;
   worker.child.stderr!.on("data", (chunk) => (waited ||= String(chunk).includes("still being written")));
-  await until("the worker finds the folder locked", () => waited);
+  await until("the worker finds the folder locked", [worker], () => waited);
   assert.equal(asked, before);
   lock.release();
   assert.equal((await worker.ended).code, 0);

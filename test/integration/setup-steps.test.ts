@@ -18,6 +18,7 @@ interface Lock {
 }
 interface NpmPackages {
   whyNpmPackages: (root: string) => string | undefined;
+  npmPackagesStep: { supply: (context: object, why: string) => Promise<void> };
 }
 interface Addon {
   checkLinks: (addon: string, libtorch: { libFolder: string }) => void;
@@ -29,7 +30,7 @@ interface LockFile {
 const root = fileURLToPath(new URL("../../../", import.meta.url));
 const module = (name: string): string => join(root, "scripts", "setup", name);
 const { withLock } = (await import(module("lock.mjs"))) as Lock;
-const { whyNpmPackages } = (await import(module("npm-packages.mjs"))) as NpmPackages;
+const { whyNpmPackages, npmPackagesStep } = (await import(module("npm-packages.mjs"))) as NpmPackages;
 const { checkLinks } = (await import(module("build-addon.mjs"))) as Addon;
 
 const currentFile = join(root, "build", "native", "current.json");
@@ -45,28 +46,29 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-/** A process that takes the lock, says so, and keeps it for `seconds`. */
-async function holder(file: string, seconds: number): Promise<ChildProcess> {
+/** A process that takes the lock, says so, keeps it for `seconds`, and makes a file `done` before it gives it back. */
+async function holder(file: string, seconds: number, done = ""): Promise<ChildProcess> {
   const program = `
+    import { writeFileSync } from "node:fs";
+    import { setTimeout as sleep } from "node:timers/promises";
     import { withLock } from ${JSON.stringify(module("lock.mjs"))};
-    await withLock(${JSON.stringify(file)}, () => new Promise((resolve) => { console.log("held"); setTimeout(resolve, ${seconds * 1000}); }));
+    await withLock(${JSON.stringify(file)}, async () => {
+      console.log("held");
+      await sleep(${seconds * 1000});
+      writeFileSync(${JSON.stringify(done)}, "");
+    });
   `;
   const child = spawn(process.execPath, ["--input-type=module", "-e", program], { stdio: ["ignore", "pipe", "inherit"] });
-  await once(child.stdout, "data");
+  const ended = once(child, "close").then(([code]) => assert.fail(`it ended with ${code} before it had the lock`));
+  await Promise.race([once(child.stdout, "data"), ended]);
   return child;
 }
 
 test("a second set-up waits for the first and then goes on", async () => {
   const file = join(folder, "build", "setup.lock");
-  const first = await holder(file, 1);
-  let ended = false;
-  first.once("exit", () => {
-    ended = true;
-  });
-  await withLock(file, async () => {
-    await sleep(50);
-    assert.ok(ended, "the lock was given out twice");
-  });
+  const done = join(folder, "done");
+  await holder(file, 1, done);
+  await withLock(file, async () => assert.ok(existsSync(done), "the lock was given out twice"));
   assert.ok(!existsSync(file));
 });
 
@@ -129,6 +131,15 @@ test("npm packages: an optional one is wanted when it is ours or built for this 
   const sum = createHash("sha256").update(readFileSync(join(folder, "package-lock.json")));
   writeFileSync(join(folder, "node_modules/.laclip-lock"), sum.digest("hex"));
   assert.equal(whyNpmPackages(folder), undefined, "asking npm again would change nothing");
+});
+
+test("npm packages: those of another clone, behind a link, are not touched", async () => {
+  const theirs = join(folder, "theirs");
+  mkdirSync(join(theirs, "a"), { recursive: true });
+  symlinkSync(theirs, join(folder, "node_modules"));
+  const supplied = npmPackagesStep.supply({ root: folder, build: folder, env: process.env }, "package b is missing");
+  await assert.rejects(supplied, /node_modules is a link to .*theirs, and package b is missing\. npm would take away/);
+  assert.deepEqual(readdirSync(theirs), ["a"]);
 });
 
 test("the lock file lists the optional packages of every platform, or `npm ci` refuses a fresh clone", () => {

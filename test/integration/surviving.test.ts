@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Random } from "../../src/support/index.ts";
-import { NanoRuns, childrenOf, colours, plainPicture, until } from "./nano-runs.ts";
+import { NanoRuns, childrenOf, colours, killIfAlive, plainPicture, until } from "./nano-runs.ts";
 import { withoutGloo } from "./start-ranks.ts";
 
 const kills = Number(process.env["LACLIP_KILLS"] ?? 1);
@@ -66,7 +66,7 @@ describe("a run that survives", () => {
           // Where a launcher has started them, one of the processes: it has to end the others.
           const victim = ranks === 1 ? child.pid! : childrenOf(child.pid!)[random.integer(ranks)];
           if (child.exitCode !== null) break;
-          if (victim !== undefined) process.kill(victim, "SIGKILL");
+          if (victim !== undefined) killIfAlive(victim);
           if ((await ended).code === 0) break; // too late, or too early
           left--;
         }
@@ -178,9 +178,9 @@ describe("a run that survives", () => {
   test("a second signal ends the process at once", async () => {
     const faults = "slow-batch@5=60000,slow-write@5=60000";
     const run = runs.start("two-signals", ["training.steps=12", "training.checkpointEvery=1000"], { faults });
-    await until(() => runs.events("two-signals", "train").length === 5);
+    await until(() => runs.events("two-signals", "train").length === 5, run);
     run.child.kill("SIGTERM");
-    await until(() => existsSync(runs.path("two-signals", "checkpoints")));
+    await until(() => existsSync(runs.path("two-signals", "checkpoints")), run);
     run.child.kill("SIGTERM");
     assert.equal((await run.ended).code, 143);
   });

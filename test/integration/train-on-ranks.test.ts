@@ -6,7 +6,7 @@ import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { assertClose } from "./close.ts";
 import { program, runLaclip } from "./laclip.ts";
-import { NanoRuns, childrenOf, until } from "./nano-runs.ts";
+import { NanoRuns, childrenOf, hasEnded, until } from "./nano-runs.ts";
 import { startRanks, withoutGloo } from "./start-ranks.ts";
 
 const runs = new NanoRuns("ranks");
@@ -42,7 +42,7 @@ describe("training by several processes", { skip: withoutGloo() }, () => {
     const whole = await runs.train("whole", settings, { ranks: 2 });
     assert.equal(whole.code, 0, whole.stderr);
     const killed = runs.start("killed", settings, { ranks: 2 });
-    await until(() => runs.checkpoints("killed").length > 0);
+    await until(() => runs.checkpoints("killed").length > 0, killed);
     const victim = childrenOf(killed.child.pid!)[1]!;
     process.kill(victim, "SIGKILL");
     const { code, stderr } = await killed.ended;
@@ -57,11 +57,27 @@ describe("training by several processes", { skip: withoutGloo() }, () => {
     assert.deepEqual(losses("killed"), losses("whole"), "every step is in the events once");
   });
 
+  test("where the launcher stands still meanwhile, it is the killed process that it names, not one that ended for it", async () => {
+    const run = runs.start("stood-still", ["training.steps=2000", "training.checkpointEvery=5000"], { ranks: 2 });
+    await until(() => losses("stood-still").length > 0, run);
+    const [other, victim] = childrenOf(run.child.pid!) as [number, number];
+    run.child.kill("SIGSTOP");
+    try {
+      process.kill(victim, "SIGKILL");
+      await until(() => hasEnded(other), run);
+    } finally {
+      run.child.kill("SIGCONT");
+    }
+    const { code, stderr } = await run.ended;
+    assert.equal(code, 128 + 9, stderr);
+    assert.match(stderr, /error: rank 1 was ended by SIGKILL/);
+  });
+
   test("a run goes on with another number of processes, from the weights that others have left", async () => {
     const settings = ["training.steps=300", "training.checkpointEvery=1000"];
     assert.equal((await runs.train("same", settings, { ranks: 2 })).code, 0);
     const stopped = runs.start("fewer", settings, { ranks: 2 });
-    await until(() => losses("fewer").length > 3);
+    await until(() => losses("fewer").length > 3, stopped);
     stopped.child.kill("SIGTERM");
     const { code, stderr } = await stopped.ended;
     assert.equal(code, 75, stderr);
@@ -77,7 +93,7 @@ describe("training by several processes", { skip: withoutGloo() }, () => {
   test("SIGTERM to one process alone: all save at the same step", async () => {
     const args = runs.words("asked", ["training.steps=2000", "training.checkpointEvery=5000"]);
     const { children, ended } = startRanks(program, args, 2);
-    await until(() => losses("asked").length > 3);
+    await until(() => losses("asked").length > 3, { ended: ended.then(([first]) => first!) });
     children[1]!.kill("SIGTERM");
     const [first, second] = await ended;
     assert.equal(first!.code, 75, first!.stderr);

@@ -7,14 +7,16 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, truncateSync,
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { after, before, describe, test } from "node:test";
-import { type Ended, runLaclip, startLaclip } from "./laclip.ts";
-import { NanoRuns, colours, plainPicture, until } from "./nano-runs.ts";
+import { type Ended, type Started, runLaclip, startLaclip } from "./laclip.ts";
+import { NanoRuns, colours, heldBefore, plainPicture, until } from "./nano-runs.ts";
 
 const runs = new NanoRuns("training");
 const { root, data } = runs;
 
 const laclip = async (...args: string[]): Promise<Ended> => await runLaclip(args, { env: { LACLIP_FEATURES: join(root, "features") } });
 const trainArguments = (out: string, ...settings: string[]): string[] => runs.words(out, settings, ["--json"]);
+/** Starts a run that would not come to its end by itself. */
+const startHeld = (step: number, args: readonly string[]): Started => startLaclip(args, { env: { LACLIP_FAULTS: heldBefore(step) } });
 
 describe("training", () => {
   before(async () => await runs.open());
@@ -56,8 +58,8 @@ describe("training", () => {
 
   test("a run that is killed and started again ends with the weights of one that was not", async () => {
     assert.equal((await laclip(...trainArguments("whole", "training.steps=40"))).code, 0);
-    const killed = startLaclip(trainArguments("killed", "training.steps=40"));
-    await until(() => runs.checkpoints("killed").length > 0);
+    const killed = startHeld(20, trainArguments("killed", "training.steps=40"));
+    await until(() => runs.checkpoints("killed").length > 0, killed);
     killed.child.kill("SIGKILL");
     assert.equal((await killed.ended).code, null);
     assert.ok(!existsSync(join(root, "killed", "model")), "killed before it was finished");
@@ -73,8 +75,8 @@ describe("training", () => {
   test("SIGTERM saves at the edge of the step and exits 75; the next start goes on", async () => {
     const settings = ["training.steps=300", "training.checkpointEvery=1000"];
     assert.equal((await laclip(...trainArguments("unstopped", ...settings))).code, 0);
-    const stopped = startLaclip(trainArguments("stopped", ...settings));
-    await until(() => runs.events("stopped", "train").length > 0);
+    const stopped = startHeld(150, trainArguments("stopped", ...settings));
+    await until(() => runs.events("stopped", "train").length > 0, stopped);
     stopped.child.kill("SIGTERM");
     const { code, stderr } = await stopped.ended;
     assert.equal(code, 75, stderr);
@@ -85,8 +87,8 @@ describe("training", () => {
 
   test("a damaged checkpoint gives way to the one before; when all are damaged, that is said", async () => {
     const run = (out: string): string[] => trainArguments(out, "training.steps=40", "training.keepCheckpoints=100");
-    const killed = startLaclip(run("damaged"));
-    await until(() => runs.checkpoints("damaged").length > 1);
+    const killed = startHeld(20, run("damaged"));
+    await until(() => runs.checkpoints("damaged").length > 1, killed);
     killed.child.kill("SIGKILL");
     await killed.ended;
     const names = runs.checkpoints("damaged");
@@ -160,8 +162,10 @@ describe("training", () => {
   test("two processes do not train in one folder", async () => {
     const settings = ["training.steps=300", "training.checkpointEvery=1000"];
     const first = startLaclip(trainArguments("shared", ...settings));
-    await until(() => existsSync(join(root, "shared", "lock")));
-    const second = await laclip(...trainArguments("shared", ...settings));
+    await until(() => existsSync(join(root, "shared", "lock")), first);
+    // It stands still meanwhile: else it might be done before the second one has come as far.
+    first.child.kill("SIGSTOP");
+    const second = await laclip(...trainArguments("shared", ...settings)).finally(() => first.child.kill("SIGCONT"));
     assert.equal(second.code, 3, second.stderr);
     assert.match(second.stderr, /run folder is being written by process \d+/);
     assert.equal((await first.ended).code, 0);

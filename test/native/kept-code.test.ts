@@ -108,7 +108,11 @@ describe("compiled code on disk", () => {
     const program = fileURLToPath(new URL("programs/keep-code.js", import.meta.url));
     for (let round = 0; round < 3; round++) {
       const children = [0, 1].map(() => spawn(process.execPath, [program, folder], { stdio: ["ignore", "pipe", "inherit"] }));
-      await Promise.all(children.map(async ({ stdout }) => once(stdout, "data")));
+      const begun = children.map(async (child) => {
+        const ended = once(child, "close").then(([code]) => assert.fail(`it ended with ${code} before it had kept anything`));
+        await Promise.race([once(child.stdout, "data"), ended]);
+      });
+      await Promise.all(begun);
       await setTimeout(Math.random() * 100);
       for (const child of children) {
         const ended = once(child, "close");

@@ -81,7 +81,10 @@ class Launch {
   readonly #children: ChildProcess[];
   readonly #last: string[][];
   readonly #ended: Ended[] = [];
+  /** The rank that the others ended for, as far as is known. */
   #failed: Ended | undefined;
+  /** Whether those that did not end by themselves were killed from here. */
+  #killed = false;
 
   constructor(words: readonly string[], processes: number, meeting: string, logs: string | undefined) {
     const main = fileURLToPath(new URL("../main.js", import.meta.url));
@@ -133,7 +136,12 @@ class Launch {
       child.once("close", (code, signal) => resolve({ rank, code, signal }));
     });
     this.#ended.push(ended);
-    if (ended.code === exitCodes.done || ended.code === exitCodes.restart || this.#failed !== undefined) return;
+    if (ended.code === exitCodes.done || ended.code === exitCodes.restart) return;
+    if (this.#failed !== undefined) {
+      // Where this process stood still meanwhile, the ends come by rank and not by time. Nobody is killed for the end of another.
+      if (isKilled(ended) && !isKilled(this.#failed) && !this.#killed) this.#failed = ended;
+      return;
+    }
     this.#failed = ended;
     const others = this.#children.length - this.#ended.length;
     if (others === 0) return;
@@ -143,7 +151,10 @@ class Launch {
       [grace, "SIGTERM"],
       [2 * grace, "SIGKILL"],
     ] as const) {
-      setTimeout(() => this.#signal(signal), after * 1000).unref();
+      setTimeout(() => {
+        this.#killed ||= signal === "SIGKILL";
+        this.#signal(signal);
+      }, after * 1000).unref();
     }
   }
 
@@ -178,6 +189,10 @@ class Launch {
     lines(child.stdout!, process.stdout, "");
     lines(child.stderr!, process.stderr, `[${rank}] `);
   }
+}
+
+function isKilled({ signal }: Ended): boolean {
+  return signal === "SIGKILL";
 }
 
 function inWords({ code, signal }: Ended): string {

@@ -1,12 +1,15 @@
 /**
  * A Redis server of a test's own: Debian's `redis-server` on a free port of loopback, in a folder of its own, gone with the test.
+ *
+ * The port is none that the system gives to connections and to servers that ask for any: between the look for a free one and the start
+ * of the server, and while it is down, one of those could be taken by whatever else runs here.
  */
 import { spawn, spawnSync } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { connect, createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -38,14 +41,15 @@ export class RedisServer {
     return `redis://127.0.0.1:${this.#port}`;
   }
 
-  /** Starts it, and waits until it answers. */
+  /** Starts it, and waits until it answers: a minute at most. */
   async start(): Promise<void> {
     const flags = { port: this.#port, bind: "127.0.0.1", dir: this.#folder, appendonly: "yes", appendfsync: "always", save: "" };
     const args = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)]);
     const child = spawn("redis-server", args, { stdio: "ignore" });
     this.#process = child;
-    for (let tries = 0; tries < 200; tries++) {
-      if (child.exitCode !== null) throw new Error(`redis-server ended with ${child.exitCode}`);
+    for (const started = performance.now(); performance.now() - started < 60_000;) {
+      const end = child.exitCode ?? child.signalCode;
+      if (end !== null) throw new Error(`redis-server ended with ${end}`);
       if (await answers(this.#port)) return;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
@@ -66,21 +70,39 @@ export class RedisServer {
   }
 }
 
+/** A port that is free now. */
 async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
+  for (let tries = 0; tries < 100; tries++) {
+    const port = 1024 + randomInt(firstGivenPort() - 1024);
+    const server = createServer().listen(port, "127.0.0.1");
+    try {
+      await once(server, "listening");
+    } catch {
+      continue;
+    }
+    server.close();
+    await once(server, "close");
+    return port;
+  }
+  throw new Error("no port is free");
+}
+
+/** The first of the ports that the system gives away by itself. */
+function firstGivenPort(): number {
+  try {
+    return Math.max(2048, Number.parseInt(readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8"), 10));
+  } catch {
+    return 32_768;
+  }
 }
 
 async function answers(port: number): Promise<boolean> {
   const socket = connect(port, "127.0.0.1");
+  const signal = AbortSignal.timeout(5000);
   try {
-    await once(socket, "connect");
+    await once(socket, "connect", { signal });
     socket.write("PING\r\n");
-    const [said] = (await once(socket, "data")) as [Buffer];
+    const [said] = (await once(socket, "data", { signal })) as [Buffer];
     return String(said).startsWith("+PONG");
   } catch {
     return false;
