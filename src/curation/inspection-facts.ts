@@ -49,13 +49,15 @@ export function captionFacts({ samples, captions }: DataInspection): Facts {
 export function imageFacts({ images }: DataInspection): Facts {
   const { looked, broken, formats, bytes, repeated, width, height, shorterSide } = images;
   const whole = Object.values(formats).reduce((sum, number) => sum + number, 0);
+  const undecoded: Facts[number] = ["can't be decoded", `${thousands(broken)} of ${thousands(looked)} (${percentOf(broken, looked)})`];
+  if (broken === looked) return [undecoded];
   return [
-    ["can't be decoded", `${thousands(broken)} of ${thousands(looked)} (${percentOf(broken, looked)})`],
+    undecoded,
     [
       "formats",
       Object.entries(formats)
         .map(([format, number]) => `${format} ${percentOf(number, whole)}`)
-        .join(", ") || "none",
+        .join(", "),
     ],
     ["width", `${spread(width)} pixels`],
     ["height", `${spread(height)} pixels`],
@@ -90,7 +92,11 @@ export function concerns(inspection: DataInspection): string[] {
   const { damaged, repeatedIds, rows, samples, captions, images, rewrites } = inspection;
   const found: string[] = damaged.map((message) => `A tar can't be read to its end. ${message}`);
   const add = (says: string): number => found.push(says);
-  if (samples === 0) add("Nothing can be trained on: no row has both a caption and an image.");
+  if (samples === 0) {
+    const elsewhere =
+      inspection.kind === "table" && inspection.withoutImage > 0 ? " Say with --images which folder their paths are relative to." : "";
+    add(`Nothing can be trained on: no row has both a caption and an image.${elsewhere}`);
+  }
   if (repeatedIds > 0)
     add(`${thousands(repeatedIds)} ids were there before; training refuses such tars unless another id is named (--id-column).`);
   if (rows > samples * 1.01)

@@ -13,6 +13,8 @@ export function describeInspection(inspection: DataInspection): string {
   const sampling = describeSampling(inspection);
   if (sampling) lines.push(sampling);
   lines.push(...concerns(inspection).map((concern) => `  ! ${concern}`));
+  // Of nothing, all numbers are zero and say nothing.
+  if (inspection.samples === 0) return lines.map(printable).join("\n");
   lines.push("captions", ...block(captionFacts(inspection)));
   if (captions.mostFrequent.length > 0) {
     lines.push(

@@ -181,6 +181,15 @@ test("a folder of images by class, and one without a single image that can be re
   assert.deepEqual([inspection.kind, inspection.samples, inspection.images.broken], ["classes", 1, 1]);
   assert.equal(inspection.shown[0]!.caption, "a photo of a hat");
   assert.match(renderInspection(inspection), /not an image of a known format/);
+  assert.match(describeInspection(inspection), /can't be decoded +1 of 1 \(100\.0 %\)\n  broken/, "sizes of no image are not told of");
+});
+
+test("a table whose images lie elsewhere: the flag that says where, and no numbers of nothing", async () => {
+  const away = join(folder, "away.csv");
+  writeFileSync(away, "id,image,caption\na,nowhere/a.jpg,a dog\n");
+  const text = describeInspection(await inspectData({ path: away }));
+  assert.match(text, /no row has both a caption and an image\. Say with --images which folder/);
+  assert.doesNotMatch(text, /tokens|pixels/);
 });
 
 test("captions and rewrites of any content stand on the page as text", async () => {
