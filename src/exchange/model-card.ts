@@ -60,10 +60,10 @@ function onnxUse(name: string): string {
 env.allowRemoteModels = false;
 env.localModelPath = "./"; // the folder that "${name}" lies in
 const tokenizer = await AutoTokenizer.from_pretrained("${name}");
-const textModel = await CLIPTextModelWithProjection.from_pretrained("${name}", { dtype: "fp32" });
+const textModel = await CLIPTextModelWithProjection.from_pretrained("${name}");
 const { text_embeds } = await textModel(tokenizer(["a photo of a cat"], { padding: true, truncation: true }));
 const processor = await AutoProcessor.from_pretrained("${name}");
-const visionModel = await CLIPVisionModelWithProjection.from_pretrained("${name}", { dtype: "fp32" });
+const visionModel = await CLIPVisionModelWithProjection.from_pretrained("${name}");
 const { image_embeds } = await visionModel(await processor(await RawImage.read("cat.jpg")));`;
 }
 

@@ -55,12 +55,15 @@ export function writeOnnx(folder: string, { config, preprocessing, weights }: Mo
   return { tokenizer, joined: tooLarge.length === 0 };
 }
 
-/** `config.json`: of what transformers' own class can't be, the sizes alone, without the name of the class. */
+/**
+ * `config.json`. Of what transformers' own class can't be, it gives the sizes alone, without the name of the class. transformers.js would look
+ * for 8-bit graphs in browsers, if it were not told that these are float32.
+ */
 function description({ logitBias, ...config }: ClipConfig): Record<string, unknown> {
   const { vision } = config;
-  if (vision.form === "open-clip" && logitBias === undefined) return huggingFaceConfig(config);
-  const { architectures: _, ...sizes } = huggingFaceConfig({ ...config, vision: { ...vision, form: "open-clip", qkNorm: false } });
-  return sizes;
+  const isTheirs = vision.form === "open-clip" && logitBias === undefined;
+  const { architectures, ...sizes } = huggingFaceConfig({ ...config, vision: { ...vision, form: "open-clip", qkNorm: false } });
+  return { ...(isTheirs && { architectures }), ...sizes, "transformers.js_config": { dtype: "fp32" } };
 }
 
 function visionGraph(config: ClipConfig, weights: Weights): OnnxGraph {

@@ -208,6 +208,7 @@ test("with CLIP's vocabulary a tokenizer lies beside the graphs, and a descripti
   assert.equal(config.model_type, "clip");
   // transformers' own CLIPModel can't be this model.
   assert.equal(config.architectures, undefined);
+  assert.deepEqual(config["transformers.js_config"], { dtype: "fp32" });
   assert.deepEqual(read("preprocessor_config.json").image_mean, imagenetPreprocessing.mean);
 });
 
