@@ -24,7 +24,7 @@ export async function writeModel(
   folder: string,
   form: ModelForm,
   model: ModelContents,
-  { version }: { version?: string } = {},
+  { version }: { version?: string | undefined } = {},
 ): Promise<{ files: string[]; notes: string[] }> {
   checkPlace(folder);
   const notes: string[] = [];
@@ -33,7 +33,7 @@ export async function writeModel(
     if (form === "laclip") return writeModelContents(beside, model);
     if (form === "open-clip") writeOpenClip(beside, model);
     else if (form === "onnx") {
-      const { tokenizer, joined } = writeOnnx(beside, model, version);
+      const { tokenizer, joined } = writeOnnx(beside, model, { version });
       if (!tokenizer) notes.push(noTokenizer);
       if (!joined) notes.push("Both towers are too large for one file of ONNX, so there is no onnx/model.onnx.");
     } else if (!writeHuggingFace(beside, model).tokenizer) notes.push(noTokenizer);

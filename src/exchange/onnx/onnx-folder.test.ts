@@ -1,16 +1,19 @@
 /** What can't be put into ONNX files is refused before anything is written; what the graphs compute is held against libtorch in test/parity. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { afterEach, beforeEach, test } from "node:test";
 import { ModelFormatError, UsageError } from "../../support/index.ts";
 import { type ClipConfig, imagenetPreprocessing, weightShapes } from "../../models/index.ts";
 import type { Weights } from "../weights-file.ts";
 import { writeOnnx } from "./onnx-folder.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "laclip-onnx-"));
-after(() => rmSync(folder, { recursive: true }));
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "laclip-onnx-"));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
 
 const config: ClipConfig = {
   jointWidth: 4,
@@ -31,6 +34,17 @@ test("a tower of more than 2 GB is refused by its name, and nothing is written",
     (error) => error instanceof UsageError && /at most 2\.1 GB; text_model\.onnx would have 2\.2 GB/.test(error.message),
   );
   assert.deepEqual(readdirSync(folder), []);
+});
+
+test("where only both towers together are too large, their common graph is left out", () => {
+  const out = join(folder, "apart");
+  const model = { config, preprocessing: imagenetPreprocessing, weights: zeros(config) };
+  writeOnnx(folder, model);
+  const [image, text, both] = ["vision_model", "text_model", "model"].map((name) => statSync(join(folder, "onnx", `${name}.onnx`)).size);
+  assert.ok(Math.max(image!, text!) < both!);
+  assert.deepEqual(writeOnnx(out, model, { largestFile: both! - 1 }), { tokenizer: false, joined: false });
+  assert.deepEqual(readdirSync(join(out, "onnx")).toSorted(), ["text_model.onnx", "vision_model.onnx"]);
+  assert.deepEqual(writeOnnx(out, model, { largestFile: both! }).joined, true);
 });
 
 test("weights that are not those of the description are refused", () => {

@@ -15,8 +15,13 @@ import type { Weights } from "../weights-file.ts";
 import { OnnxGraph, type Value } from "./onnx-graph.ts";
 import { OnnxTowers } from "./onnx-towers.ts";
 
-/** Bytes that a file of Protocol Buffers may have at most. */
-const largestFile = 2 ** 31 - 1;
+/** How the graphs are written. */
+export interface OnnxOptions {
+  /** Of this program, which the graphs say they were made by. */
+  version?: string | undefined;
+  /** Bytes that a file may have at most. Default 2 GiB less one, where Protocol Buffers end. */
+  largestFile?: number;
+}
 
 /** What was written beside the graphs of the towers. */
 export interface OnnxFiles {
@@ -28,10 +33,13 @@ export interface OnnxFiles {
 
 /**
  * Writes the graphs, their description and the tokenizer.
- * @param version of this program, which the graphs say they were made by
  * @throws UsageError when a tower is larger than a file may be; ModelFormatError when weights do not fit their description
  */
-export function writeOnnx(folder: string, { config, preprocessing, weights }: ModelContents, version?: string): OnnxFiles {
+export function writeOnnx(
+  folder: string,
+  { config, preprocessing, weights }: ModelContents,
+  { version, largestFile = 2 ** 31 - 1 }: OnnxOptions = {},
+): OnnxFiles {
   const checked = checkWeights(new Map(weights), config, "the model");
   const graphs = { "vision_model.onnx": visionGraph, "text_model.onnx": textGraph, "model.onnx": joinedGraph };
   const models = Object.entries(graphs).map(([name, graph]) => ({ name, file: graph(config, checked).model(version) }));

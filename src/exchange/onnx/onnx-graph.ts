@@ -80,12 +80,12 @@ export class OnnxGraph {
   /** Whole numbers, as operators take sizes and axes: a list `[n]`. */
   ints(...values: number[]): Value {
     const data = new Uint8Array(new BigInt64Array(values.map(BigInt)).buffer);
-    return this.weight(`ints ${values.join(" ")}`, { dtype: "I64", shape: [values.length], data });
+    return this.weight(`ints_${values.join("_")}`, { dtype: "I64", shape: [values.length], data });
   }
 
   /** A number, as a scalar. */
   float(value: number): Value {
-    return this.weight(`float ${value}`, { dtype: "F32", shape: [], data: new Uint8Array(Float32Array.of(value).buffer) });
+    return this.weight(`float_${value}`, { dtype: "F32", shape: [], data: new Uint8Array(Float32Array.of(value).buffer) });
   }
 
   /** The whole file. @param version of this program */
@@ -113,7 +113,7 @@ export class OnnxGraph {
   #newName(operator: string): string {
     const count = (this.#values.get(operator) ?? 0) + 1;
     this.#values.set(operator, count);
-    return `${operator} ${count}`;
+    return `${operator}_${count}`;
   }
 }
 

@@ -100,7 +100,7 @@ export class OnnxTowers {
     const cut = (of: Value, ...axes: number[]): Value =>
       axes.reduce((part, axis) => graph.compute("Slice", [part, graph.ints(0), length, graph.ints(axis)]), of);
     const positions = cut(this.#weight("positional_embedding"), 0);
-    const mask_NN = cut(graph.weight("causal mask", causalMask(contextLength)), 0, 1);
+    const mask_NN = cut(graph.weight("causal_mask", causalMask(contextLength)), 0, 1);
     // The end of a text has the largest id; where it stands twice, as padding, the first is the end.
     const end_B1 = graph.compute("ArgMax", [ids], { axis: 1, keepdims: 1, select_last_index: 0 });
     const end_B11 = graph.compute("Unsqueeze", [end_B1, graph.ints(2)]);
