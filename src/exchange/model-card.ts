@@ -3,9 +3,9 @@ import { basename, resolve } from "node:path";
 import type { ModelContents } from "../models/index.ts";
 
 /** Whose folder it is. */
-export type CardOf = "open-clip" | "hugging-face";
+export type CardOf = "open-clip" | "hugging-face" | "onnx";
 
-const libraries = { "open-clip": "open_clip", "hugging-face": "transformers" } as const;
+const libraries = { "open-clip": "open_clip", "hugging-face": "transformers", onnx: "transformers.js" } as const;
 
 /**
  * The text of README.md. It says nothing of data, results and licence, which nobody but the model's owner knows.
@@ -34,8 +34,8 @@ A CLIP model. Data, results and licence: to be written by whoever trained it.
 
 ## Use
 
-\`\`\`python
-${of === "open-clip" ? openClipUse(name) : huggingFaceUse(name)}
+\`\`\`${of === "onnx" ? "js" : "python"}
+${uses[of](name)}
 \`\`\`
 ${isTimm ? "\nThe image tower is timm's, with options (`timm_model_kwargs`) that open_clip knows since May 2026: its main branch, or a release after 3.3.0.\n" : ""}`;
 }
@@ -53,3 +53,18 @@ function huggingFaceUse(name: string): string {
 model = CLIPModel.from_pretrained("${name}")
 processor = CLIPProcessor.from_pretrained("${name}")`;
 }
+
+function onnxUse(name: string): string {
+  return `import { AutoProcessor, AutoTokenizer, CLIPTextModelWithProjection, CLIPVisionModelWithProjection, RawImage, env } from "@huggingface/transformers";
+
+env.allowRemoteModels = false;
+env.localModelPath = "./"; // the folder that "${name}" lies in
+const tokenizer = await AutoTokenizer.from_pretrained("${name}");
+const textModel = await CLIPTextModelWithProjection.from_pretrained("${name}");
+const { text_embeds } = await textModel(tokenizer(["a photo of a cat"], { padding: true, truncation: true }));
+const processor = await AutoProcessor.from_pretrained("${name}");
+const visionModel = await CLIPVisionModelWithProjection.from_pretrained("${name}");
+const { image_embeds } = await visionModel(await processor(await RawImage.read("cat.jpg")));`;
+}
+
+const uses = { "open-clip": openClipUse, "hugging-face": huggingFaceUse, onnx: onnxUse } as const;

@@ -14,4 +14,5 @@ export * from "./scan-tar.ts";
 export * from "./text-file.ts";
 export * from "./text-join.ts";
 export * from "./torch-file.ts";
+export { writeParts } from "./write-parts.ts";
 export * from "./tfevents.ts";

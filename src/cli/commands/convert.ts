@@ -4,6 +4,7 @@ import { type ModelForm, modelForms, readModel, writeModel } from "../../exchang
 import { imagenetPreprocessing, openaiPreprocessing } from "../../models/index.ts";
 import { log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
+import { version } from "../version.ts";
 
 const normalisations = { imagenet: imagenetPreprocessing, openai: openaiPreprocessing } as const;
 
@@ -47,7 +48,7 @@ export function convertCommand(): Command {
 
 async function run(path: string, out: string, { to, activation, heads, pixels, json }: ConvertFlags): Promise<void> {
   const { form, ...model } = await readModel(path, { activation, heads, preprocessing: pixels && normalisations[pixels] });
-  const { files, notes } = await writeModel(out, to, model);
+  const { files, notes } = await writeModel(out, to, model, { version });
   const { config, preprocessing, weights } = model;
   const parameters = [...weights.values()].reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
   if (json) return print({ path, form, out, to, files, parameters, config, preprocessing, notes });
