@@ -6,9 +6,9 @@
  */
 import { join } from "node:path";
 import { writeParts } from "../../formats/index.ts";
-import type { ClipConfig, ModelContents } from "../../models/index.ts";
+import { type ClipConfig, type ModelContents, weightShapes } from "../../models/index.ts";
 import { UsageError, formatBytes, makeFolder, writeFileSynced } from "../../support/index.ts";
-import { checkWeights } from "../check-weights.ts";
+import { checkTensors } from "../check-tensors.ts";
 import { huggingFaceConfig, huggingFacePreprocessing } from "../hugging-face-config.ts";
 import { hasClipVocabulary, tokenizerFiles } from "../tokenizer-files.ts";
 import type { Weights } from "../weights-file.ts";
@@ -40,7 +40,7 @@ export function writeOnnx(
   { config, preprocessing, weights }: ModelContents,
   { version, largestFile = 2 ** 31 - 1 }: OnnxOptions = {},
 ): OnnxFiles {
-  const checked = checkWeights(new Map(weights), config, "the model");
+  const checked = checkTensors(weights, weightShapes(config), "the model");
   const graphs = { "vision_model.onnx": visionGraph, "text_model.onnx": textGraph, "model.onnx": joinedGraph };
   const models = Object.entries(graphs).map(([name, graph]) => ({ name, file: graph(config, checked).model(version) }));
   const tooLarge = models.filter(({ file }) => file.byteLength > largestFile);
