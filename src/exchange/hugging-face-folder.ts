@@ -191,6 +191,11 @@ function putTogether({ theirs, turned }: Place, stored: ReadonlyMap<string, Stor
 function weightsOf(folder: string): string {
   const file = [weightsFile, formerWeightsFile].map((name) => join(folder, name)).find((path) => existsSync(path));
   if (file !== undefined) return file;
+  if (existsSync(join(folder, "onnx"))) {
+    throw new ModelFormatError(`${folder}: its weights lie in ONNX graphs, from which no model is made again.`, {
+      mend: "Give the model that the graphs were made of.",
+    });
+  }
   if (![weightsFile, formerWeightsFile].some((name) => existsSync(join(folder, `${name}.index.json`))))
     throw new ModelFormatError(`${folder}: it has no ${weightsFile}.`, { mend: "Copy or download the folder again." });
   throw new ModelFormatError(`${folder}: its weights lie in several files; only a single ${weightsFile} is read.`, {

@@ -57,6 +57,18 @@ test("a published checkpoint becomes a model that every command takes", async ()
   assert.match(again.stderr, /none: no such/, "the model is opened, what is missing are images");
 });
 
+test("graphs for onnxruntime and transformers.js are written, and are no model to go on from", async () => {
+  const out = at("graphs");
+  const { code, stdout, stderr } = await convert(at("nano"), out, "--to", "onnx", "--json");
+  assert.equal(code, 0, stderr);
+  const { files } = JSON.parse(stdout) as { files: string[] };
+  const graphs = ["model", "text_model", "vision_model"].map((name) => join("onnx", `${name}.onnx`));
+  for (const file of [...graphs, "config.json", "preprocessor_config.json", "tokenizer.json"]) assert.ok(files.includes(file), file);
+  const again = await convert(out, at("x"));
+  assert.equal(again.code, 3);
+  assert.match(again.stderr, /lie in ONNX graphs/);
+});
+
 test("what can't be done is said with what to do, and nothing is left behind", async () => {
   const expected: [words: string[], code: number, message: RegExp][] = [
     [[at("none"), at("x")], 3, /none: no such file or folder/],
