@@ -6,7 +6,6 @@
  * as an `argparse.Namespace` and can't be opened without trusting them. Here nothing is run (see `readPickle`), classes are
  * names, and only the tensors that are asked for are read: not the optimiser's, which are two thirds of a checkpoint.
  */
-import { type ZipFile, fromFdPromise } from "yauzl";
 import { closeSync, fstatSync, openSync } from "node:fs";
 import { ModelFormatError } from "../support/index.ts";
 import { PickledCall, PickledName, PickledReference, type PickledValue, readPickle } from "./pickle.ts";
@@ -128,8 +127,9 @@ async function membersOf(path: string, file: number): Promise<Map<string, Place>
   const head = Buffer.from(readRange(path, file, 0, Math.min(4, fstatSync(file).size)));
   if (head.toString("latin1") !== "PK\x03\x04") throw noZip(path, head);
   const members = new Map<string, Place>();
+  const { fromFdPromise } = await import("yauzl");
   try {
-    const zip: ZipFile = await fromFdPromise(file, { autoClose: false });
+    const zip = await fromFdPromise(file, { autoClose: false });
     for await (const entry of zip.eachEntry()) {
       const name = entry.fileName.slice(entry.fileName.indexOf("/") + 1);
       // The source code in programs is compressed, and not read.
