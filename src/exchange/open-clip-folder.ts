@@ -10,7 +10,14 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { writeSafetensors } from "../formats/index.ts";
-import { type ClipConfig, type ModelContents, openaiPreprocessing, preprocessingSchema, weightShapes } from "../models/index.ts";
+import {
+  type ClipConfig,
+  type ModelContents,
+  clipConfigSchema,
+  openaiPreprocessing,
+  preprocessingSchema,
+  weightShapes,
+} from "../models/index.ts";
 import { DataError, ModelFormatError, UsageError, readJson, writeFileSynced } from "../support/index.ts";
 import { checkTensors } from "./check-tensors.ts";
 import { transposed } from "./stored-matrices.ts";
@@ -147,7 +154,7 @@ function ourNames({ vision }: ClipConfig, weights: Weights): Weights {
 function ourConfig(model: z.infer<typeof modelSchema>, path: string): ClipConfig {
   const { embed_dim: jointWidth, text_cfg: text, init_logit_scale: scale, init_logit_bias: bias } = model;
   const activation = model.quick_gelu ? "quick-gelu" : "gelu";
-  return {
+  return checked(path, clipConfigSchema, {
     jointWidth,
     vision: ourVision(model.vision_cfg, activation, path),
     text: {
@@ -160,7 +167,7 @@ function ourConfig(model: z.infer<typeof modelSchema>, path: string): ClipConfig
     },
     ...(scale !== undefined && scale >= 0 && scale <= Math.log(100) && { logitScale: Math.exp(scale) }),
     ...(typeof bias === "number" && { logitBias: bias }),
-  };
+  });
 }
 
 function ourVision(given: Record<string, unknown>, activation: "gelu" | "quick-gelu", path: string): ClipConfig["vision"] {
@@ -172,7 +179,7 @@ function ourVision(given: Record<string, unknown>, activation: "gelu" | "quick-g
       layers: depth,
       head_width: head,
     } = checked(path, nativeSchema, given, "model_cfg.vision_cfg");
-    return { form: "open-clip", imageSize, patchSize, width, depth, heads: width / head, qkNorm: false, activation };
+    return { form: "open-clip", imageSize, patchSize, width, depth, heads: Math.floor(width / head), qkNorm: false, activation };
   }
   const { timm_model_name: name, timm_model_kwargs: own } = checked(path, timmSchema, given, "model_cfg.vision_cfg");
   const tower = timmTowers[name];
@@ -205,6 +212,8 @@ function known<Shape extends z.ZodRawShape>(shape: Shape, usual: Readonly<Record
 }
 
 const size = z.number().int().positive();
+/** More than any model has; names of weights are made for each, before a weight is looked at. */
+const blocks = size.max(1000);
 /** open_clip takes a side, or height and width. */
 const side = z.union([
   size,
@@ -217,7 +226,10 @@ const side = z.union([
 const nativeSchema = known(
   {
     image_size: side.default(timmImageSize),
-    layers: size.default(12),
+    layers: z
+      .number({ error: "must be the number of a vision transformer's blocks; ResNets, which have several, are not known" })
+      .pipe(blocks)
+      .default(12),
     width: size.default(768),
     head_width: size.default(headWidth),
     patch_size: side.default(16),
@@ -235,7 +247,7 @@ const timmSchema = known({
       img_size: size.optional(),
       patch_size: size.optional(),
       embed_dim: size.optional(),
-      depth: size.optional(),
+      depth: blocks.optional(),
       num_heads: size.optional(),
       qk_norm: z.boolean().default(false),
       act_layer: z.enum(["gelu", "quick_gelu"]).default("gelu"),
@@ -249,7 +261,7 @@ const textSchema = known(
     vocab_size: size.default(49_408),
     width: size.default(512),
     heads: size.default(8),
-    layers: size.default(12),
+    layers: blocks.default(12),
   },
   { mlp_ratio: 4, text_arch: "clip", pool_type: "argmax", proj_type: "linear", block_type: "default" },
 );

@@ -25,7 +25,11 @@ function word(text: string): Buffer {
 /** A tensor of all eight floats of the only storage. */
 const tensor = Buffer.concat([
   ascii("ctorch._utils\n_rebuild_tensor_v2\n(("),
-  ...[word("storage"), ascii("ctorch\nFloatStorage\n"), word("0"), word("cpu"), ascii("K\x08tQK\0K\x08\x85K\x01\x85\x89}tR")],
+  word("storage"),
+  ascii("ctorch\nFloatStorage\n"),
+  word("0"),
+  word("cpu"),
+  ascii("K\x08tQK\0K\x08\x85K\x01\x85\x89}tR"),
 ]);
 
 /** A zip whose members are stored, as PyTorch writes them. */
