@@ -212,8 +212,6 @@ function known<Shape extends z.ZodRawShape>(shape: Shape, usual: Readonly<Record
 }
 
 const size = z.number().int().positive();
-/** More than any model has; names of weights are made for each, before a weight is looked at. */
-const blocks = size.max(1000);
 /** open_clip takes a side, or height and width. */
 const side = z.union([
   size,
@@ -228,7 +226,7 @@ const nativeSchema = known(
     image_size: side.default(timmImageSize),
     layers: z
       .number({ error: "must be the number of a vision transformer's blocks; ResNets, which have several, are not known" })
-      .pipe(blocks)
+      .pipe(size)
       .default(12),
     width: size.default(768),
     head_width: size.default(headWidth),
@@ -247,7 +245,7 @@ const timmSchema = known({
       img_size: size.optional(),
       patch_size: size.optional(),
       embed_dim: size.optional(),
-      depth: blocks.optional(),
+      depth: size.optional(),
       num_heads: size.optional(),
       qk_norm: z.boolean().default(false),
       act_layer: z.enum(["gelu", "quick_gelu"]).default("gelu"),
@@ -261,7 +259,7 @@ const textSchema = known(
     vocab_size: size.default(49_408),
     width: size.default(512),
     heads: size.default(8),
-    layers: blocks.default(12),
+    layers: size.default(12),
   },
   { mlp_ratio: 4, text_arch: "clip", pool_type: "argmax", proj_type: "linear", block_type: "default" },
 );

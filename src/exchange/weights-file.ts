@@ -1,7 +1,7 @@
 /** The weights in one file, of safetensors or of PyTorch's, and what the file says of where they come from. */
-import { statSync } from "node:fs";
+import { type Stats, statSync } from "node:fs";
 import { PickledCall, type PickledValue, type StoredTensor, TorchFile, readSafetensors } from "../formats/index.ts";
-import { DataError, ModelFormatError } from "../support/index.ts";
+import { DataError, ModelFormatError, explainReadFailure } from "../support/index.ts";
 
 /** Weights by name. */
 export type Weights = Map<string, StoredTensor>;
@@ -31,8 +31,7 @@ const mostRepeated = 2;
  * @throws DataError when there is no such file; ModelFormatError when it is neither, damaged, or holds no weights
  */
 export async function readWeightsFile(path: string): Promise<WeightsFile> {
-  const there = statSync(path, { throwIfNoEntry: false });
-  if (!there) throw new DataError(`${path}: no such file.`);
+  const there = statsOf(path, "file");
   if (!there.isFile()) throw new DataError(`${path}: this is no file of weights.`);
   if (path.endsWith(".safetensors")) {
     return { weights: unwrapped(readSafetensors(path).tensors), isScript: false };
@@ -46,6 +45,18 @@ export async function readWeightsFile(path: string): Promise<WeightsFile> {
     return { weights: unwrapped(weights), isScript: file.isScript };
   } finally {
     file.close();
+  }
+}
+
+/** What lies at a path. @throws DataError when nothing does, or it can't be looked at */
+export function statsOf(path: string, expected: string): Stats {
+  try {
+    return statSync(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw code === "ENOENT" || code === "ENOTDIR"
+      ? new DataError(`${path}: no such ${expected}.`, { cause: error })
+      : explainReadFailure(error, path);
   }
 }
 
