@@ -56,5 +56,8 @@ test("a model's normalisation says by which protocol it is told of", () => {
     [protocolOf(imagenetPreprocessing), protocolOf(openaiPreprocessing), protocolOf({ mean: [0.5, 0.5, 0.5] })],
     ["slip", "openai", "openai"],
   );
-  assert.deepEqual([normalisationFits(openaiPreprocessing, "slip"), normalisationFits(openaiPreprocessing, "clip-benchmark")], [false, true]);
+  assert.deepEqual(
+    [normalisationFits(openaiPreprocessing, "slip"), normalisationFits(openaiPreprocessing, "clip-benchmark")],
+    [false, true],
+  );
 });
