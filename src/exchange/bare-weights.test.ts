@@ -44,6 +44,12 @@ test("of programs only OpenAI's are known to have QuickGELU, and none has a weig
   assert.throws(() => describeWeights(openClip(64, masks), gelu, "a.pt"), /unknown: attn_mask/);
 });
 
+test("another vocabulary is refused, since captions would be read by CLIP's", () => {
+  const worldwide = openClip(64);
+  worldwide.weights.set("token_embedding.weight", { dtype: "F16", shape: [250_100, 64], data: new Uint8Array(2 * 250_100 * 64) });
+  assert.throws(() => describeWeights(worldwide, gelu, "a.pt"), /250100 tokens, another vocabulary/);
+});
+
 test("blocks are counted from the first on, without one being left out", () => {
   for (const name of ["transformer.resblocks.999999999.ln_1.bias", "visual.transformer.resblocks.2.ln_1.bias"]) {
     assert.throws(() => describeWeights(openClip(64, { [name]: [64] }), gelu, "a.pt"), ModelFormatError, name);

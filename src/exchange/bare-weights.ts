@@ -14,6 +14,7 @@ import {
   presets,
   weightShapes,
 } from "../models/index.ts";
+import { vocabularySize as clipVocabularySize } from "../text/index.ts";
 import { checkTensors } from "./check-tensors.ts";
 import type { Weights, WeightsFile } from "./weights-file.ts";
 
@@ -131,6 +132,11 @@ function contents(config: ClipConfig, weights: Weights, preprocessing: Preproces
 function textOf(weights: Weights, shape: Shapes, { heads }: Unseen, origin: string): TextConfig {
   const [contextLength, width] = shape("positional_embedding", 2);
   const [vocabularySize] = shape("token_embedding.weight", 2);
+  if (vocabularySize! > clipVocabularySize) {
+    throw new ModelFormatError(
+      `${origin}: its texts are of ${vocabularySize} tokens, another vocabulary than CLIP's ${clipVocabularySize}, which is all that is known here.`,
+    );
+  }
   return {
     contextLength: contextLength!,
     vocabularySize: vocabularySize!,

@@ -1,6 +1,6 @@
 /** Any model that can be read: a folder of ours, of open_clip or of Hugging Face, or a file of weights. */
-import { existsSync, readdirSync } from "node:fs";
-import { join } from "node:path";
+import { readdirSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { DataError, UsageError } from "../support/index.ts";
 import { type ModelContents, isModelFolder, readModelContents, weightShapes, weightsOf } from "../models/index.ts";
 import { type Unseen, describeWeights } from "./bare-weights.ts";
@@ -19,9 +19,15 @@ export type FoundForm = "laclip" | "open-clip" | "hugging-face" | "weights";
  *   be said, or was said of a folder that says it itself
  */
 export async function readModel(path: string, unseen: Unseen = {}): Promise<ModelContents & { form: FoundForm }> {
-  if (!statsOf(path, "file or folder").isDirectory())
-    return { ...describeWeights(await readWeightsFile(path), unseen, path), form: "weights" };
   const said = Object.entries(unseen).filter(([, value]) => value !== undefined);
+  if (!statsOf(path, "file or folder").isDirectory()) {
+    if (said.length === 0 && isDescribed(path)) {
+      throw new UsageError(`${path}: what model these weights are of is said in the folder that they lie in.`, {
+        mend: `Give the folder: ${dirname(path)}.`,
+      });
+    }
+    return { ...describeWeights(await readWeightsFile(path), unseen, path), form: "weights" };
+  }
   if (said.length > 0) {
     throw new UsageError(
       `${path}: a folder says itself what model it holds; ${said.map(([name]) => name).join(" and ")} can be said of a file of weights only.`,
@@ -33,6 +39,13 @@ export async function readModel(path: string, unseen: Unseen = {}): Promise<Mode
   throw noModel(path);
 }
 
+/** Whether a file is the weights of a folder that describes them. */
+function isDescribed(file: string): boolean {
+  const folder = dirname(file);
+  if (!/^(open_clip_)?(pytorch_)?model\.(safetensors|bin)$/.test(basename(file))) return false;
+  return isModelFolder(folder) || isOpenClipFolder(folder) || isHuggingFaceFolder(folder);
+}
+
 function readOwn(folder: string): ModelContents {
   const model = readModelContents(folder);
   return { ...model, weights: checkTensors(model.weights, weightShapes(model.config), weightsOf(folder)) };
@@ -42,7 +55,7 @@ function noModel(folder: string): DataError {
   const inside = join(folder, "model");
   const files = readdirSync(folder).filter((name) => /\.(safetensors|pt|pth|bin|ckpt)$/.test(name));
   let mend: string | undefined;
-  if (existsSync(inside) && isModelFolder(inside)) mend = `Give ${inside}.`;
+  if (isModelFolder(inside)) mend = `Give ${inside}.`;
   else if (files.length > 0)
     mend = `Weights of LaCLIP, SLIP, OpenAI and open_clip need none: give the file itself, ${join(folder, files[0]!)}.`;
   return new DataError(

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { writeSafetensors } from "../formats/index.ts";
 import { ModelFormatError } from "../support/index.ts";
 import { type WeightsFile, readWeightsFile } from "./weights-file.ts";
 
@@ -78,6 +79,12 @@ test("weights lie at the top, or under the keys that training gives them", async
     assert.deepEqual([...weights.keys()], ["a.weight"], key);
   }
   assert.deepEqual([...(await read(pickle(state("a.weight")))).weights.keys()], ["a.weight"]);
+});
+
+test("weights of safetensors are known under any name", async () => {
+  const path = join(folder, "pytorch_model.bin");
+  writeSafetensors(path, [["a.weight", { dtype: "F32", shape: [2], data: new Uint8Array(8) }]]);
+  assert.deepEqual([...(await readWeightsFile(path)).weights.keys()], ["a.weight"]);
 });
 
 test("what wraps a model for training stands before all names or is part of them", async () => {

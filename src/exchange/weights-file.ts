@@ -1,5 +1,5 @@
 /** The weights in one file, of safetensors or of PyTorch's, and what the file says of where they come from. */
-import { type Stats, statSync } from "node:fs";
+import { type Stats, closeSync, openSync, readSync, statSync } from "node:fs";
 import { PickledCall, type PickledValue, type StoredTensor, TorchFile, readSafetensors } from "../formats/index.ts";
 import { DataError, ModelFormatError, explainReadFailure } from "../support/index.ts";
 
@@ -33,7 +33,7 @@ const mostRepeated = 2;
 export async function readWeightsFile(path: string): Promise<WeightsFile> {
   const there = statsOf(path, "file");
   if (!there.isFile()) throw new DataError(`${path}: this is no file of weights.`);
-  if (path.endsWith(".safetensors")) {
+  if (path.endsWith(".safetensors") || isSafetensors(path)) {
     return { weights: unwrapped(readSafetensors(path).tensors), isScript: false };
   }
   const file = await TorchFile.open(path);
@@ -57,6 +57,22 @@ export function statsOf(path: string, expected: string): Stats {
     throw code === "ENOENT" || code === "ENOTDIR"
       ? new DataError(`${path}: no such ${expected}.`, { cause: error })
       : explainReadFailure(error, path);
+  }
+}
+
+/** Whether a file begins as one of safetensors, whatever its name is: the length of a header, and a bracket. */
+function isSafetensors(path: string): boolean {
+  const head = Buffer.alloc(9);
+  let file: number;
+  try {
+    file = openSync(path, "r");
+  } catch {
+    return false; // whoever reads it says why
+  }
+  try {
+    return readSync(file, head) === head.length && head.readUInt32LE(4) === 0 && head[8] === 0x7b;
+  } finally {
+    closeSync(file);
   }
 }
 

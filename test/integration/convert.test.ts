@@ -89,6 +89,7 @@ test("what can't be done is said with what to do, and nothing is left behind", a
   ];
   mkdirSync(at("empty"));
   expected.push([[at("empty"), at("x")], 3, /none of laclip\.json, open_clip_config\.json/]);
+  expected.push([[join(at("nano"), "model.safetensors"), at("x")], 2, /Give the folder: .*nano\./]);
   mkdirSync(at("run/model"), { recursive: true });
   writeFileSync(at("run/model/laclip.json"), "");
   expected.push([[at("run"), at("x")], 3, /Give .*run.model\./]);
