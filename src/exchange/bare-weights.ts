@@ -34,7 +34,7 @@ const headWidth = 64;
 /** The widest image tower of which that is sure. */
 const widest = 1024;
 
-/** open_clip's H/14, and all that were made after it. */
+/** open_clip's H/14 and timm's huge tower. */
 const huge = { width: 1280, heads: 16 };
 
 /** What OpenAI's files have among the weights. */
@@ -72,7 +72,7 @@ function laclip(given: Weights, unseen: Unseen, origin: string): ModelContents {
   const sizes = { imageSize: imageSizeOf(tokens!, patchSize!, origin), patchSize: patchSize!, width: width!, depth, qkNorm };
   // Where queries have norms, these have the width of a head.
   const normed = qkNorm ? width! / shape("visual.blocks.0.attn.q_norm.weight", 1)[0]! : undefined;
-  const heads = unseen.heads?.image ?? normed ?? knownHeads(sizes) ?? width! / headWidth;
+  const heads = unseen.heads?.image ?? normed ?? knownHeads(sizes) ?? headsOfWidth(width!);
   const [, jointWidth] = shape("image_projection", 2);
   const config: ClipConfig = { jointWidth: jointWidth!, vision: { ...sizes, heads }, text };
   if (given.has("image_mlp.layer1.weight")) {
@@ -146,7 +146,7 @@ function textOf(weights: Weights, shape: Shapes, { heads }: Unseen, origin: stri
   };
 }
 
-/** Heads of an image tower of open_clip; not a number where none is known. The weights of a tower are the same for any number. */
+/** Heads of an image tower; not a number where none is known. The weights of a tower are the same for any number. */
 function headsOfWidth(width: number): number {
   if (width === huge.width) return huge.heads;
   return width <= widest ? width / headWidth : Number.NaN;

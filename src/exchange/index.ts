@@ -3,7 +3,6 @@ export * from "./bare-weights.ts";
 export * from "./hugging-face-folder.ts";
 export * from "./open-clip-folder.ts";
 export * from "./read-model.ts";
-export * from "./stored-matrices.ts";
 export * from "./tokenizer-files.ts";
-export * from "./weights-file.ts";
+export { type Weights, type WeightsFile, readWeightsFile } from "./weights-file.ts";
 export * from "./write-model.ts";
