@@ -252,7 +252,10 @@ describe("reading", () => {
       else renameSync(weights, join(folder, to));
       return folder;
     };
-    await refused(moved("pytorch_model.bin"), /pytorch_model\.bin: neither a file of PyTorch's nor one of safetensors/);
+    assert.deepEqual((await readHuggingFace(moved("pytorch_model.bin"))).weights, (await readHuggingFace(good)).weights);
+    const empty = moved("pytorch_model.bin");
+    writeFileSync(join(empty, "pytorch_model.bin"), "");
+    await refused(empty, /pytorch_model\.bin: neither a file of PyTorch's nor one of safetensors/);
     await assert.rejects(readHuggingFace(moved("model.safetensors.index.json")), (error) => {
       return error instanceof ModelFormatError && /in several files/.test(error.message) && /save_pretrained/.test(error.mend!);
     });

@@ -4,7 +4,6 @@ export * from "./hugging-face-folder.ts";
 export * from "./onnx/onnx-folder.ts";
 export * from "./open-clip-folder.ts";
 export * from "./read-model.ts";
-export * from "./stored-matrices.ts";
 export * from "./tokenizer-files.ts";
-export * from "./weights-file.ts";
+export { type Weights, type WeightsFile, readWeightsFile } from "./weights-file.ts";
 export * from "./write-model.ts";

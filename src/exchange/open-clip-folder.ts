@@ -10,7 +10,14 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { writeSafetensors } from "../formats/index.ts";
-import { type ClipConfig, type ModelContents, openaiPreprocessing, preprocessingSchema, weightShapes } from "../models/index.ts";
+import {
+  type ClipConfig,
+  type ModelContents,
+  clipConfigSchema,
+  openaiPreprocessing,
+  preprocessingSchema,
+  weightShapes,
+} from "../models/index.ts";
 import { DataError, ModelFormatError, UsageError, readJson, writeFileSynced } from "../support/index.ts";
 import { checkTensors } from "./check-tensors.ts";
 import { transposed } from "./stored-matrices.ts";
@@ -147,7 +154,7 @@ function ourNames({ vision }: ClipConfig, weights: Weights): Weights {
 function ourConfig(model: z.infer<typeof modelSchema>, path: string): ClipConfig {
   const { embed_dim: jointWidth, text_cfg: text, init_logit_scale: scale, init_logit_bias: bias } = model;
   const activation = model.quick_gelu ? "quick-gelu" : "gelu";
-  return {
+  return checked(path, clipConfigSchema, {
     jointWidth,
     vision: ourVision(model.vision_cfg, activation, path),
     text: {
@@ -160,7 +167,7 @@ function ourConfig(model: z.infer<typeof modelSchema>, path: string): ClipConfig
     },
     ...(scale !== undefined && scale >= 0 && scale <= Math.log(100) && { logitScale: Math.exp(scale) }),
     ...(typeof bias === "number" && { logitBias: bias }),
-  };
+  });
 }
 
 function ourVision(given: Record<string, unknown>, activation: "gelu" | "quick-gelu", path: string): ClipConfig["vision"] {
@@ -172,7 +179,7 @@ function ourVision(given: Record<string, unknown>, activation: "gelu" | "quick-g
       layers: depth,
       head_width: head,
     } = checked(path, nativeSchema, given, "model_cfg.vision_cfg");
-    return { form: "open-clip", imageSize, patchSize, width, depth, heads: width / head, qkNorm: false, activation };
+    return { form: "open-clip", imageSize, patchSize, width, depth, heads: Math.floor(width / head), qkNorm: false, activation };
   }
   const { timm_model_name: name, timm_model_kwargs: own } = checked(path, timmSchema, given, "model_cfg.vision_cfg");
   const tower = timmTowers[name];
@@ -217,7 +224,10 @@ const side = z.union([
 const nativeSchema = known(
   {
     image_size: side.default(timmImageSize),
-    layers: size.default(12),
+    layers: z
+      .number({ error: "must be the number of a vision transformer's blocks; ResNets, which have several, are not known" })
+      .pipe(size)
+      .default(12),
     width: size.default(768),
     head_width: size.default(headWidth),
     patch_size: side.default(16),

@@ -2,8 +2,8 @@
  * Python's pickles, read as data (Python's `pickletools` describes the codes): CIFAR's batches and PyTorch's files lie in them.
  *
  * A pickle is a program that may call any function. Here nothing is called: what would be a call becomes a `PickledCall` that says which
- * function or class with which arguments, and the caller takes those that it knows. Numbers, texts, bytes, lists, tuples and dictionaries
- * become values. Text of Python 2 is bytes.
+ * function or class with which arguments, and the caller takes those that it knows. Numbers, texts, bytes, lists, tuples, sets and
+ * dictionaries become values. Text of Python 2 is bytes.
  */
 import { DataError } from "../support/index.ts";
 
@@ -16,6 +16,10 @@ export class PickledName {
 export class PickledCall {
   /** What the new object's `__setstate__` would be given. */
   state: PickledValue | undefined;
+  /** Pairs that were put into it: it is of a class of dictionaries, such as `collections.defaultdict`. */
+  pairs: Map<PickledValue, PickledValue> | undefined;
+  /** What was appended to it: it is of a class of lists. */
+  items: PickledValue[] | undefined;
 
   constructor(
     readonly name: string,
@@ -28,7 +32,7 @@ export class PickledReference {
   constructor(readonly id: PickledValue) {}
 }
 
-/** What a pickle holds. Lists and tuples are arrays, dictionaries are maps. */
+/** What a pickle holds. Lists, tuples and sets are arrays, dictionaries are maps. */
 export type PickledValue =
   | null
   | boolean
@@ -142,7 +146,8 @@ class PickleReader {
       case 0x28:
         this.#stack.push(mark);
         return true;
-      case 0x5d:
+      case 0x5d: // lists and sets
+      case 0x8f:
         return this.#push([]);
       case 0x7d:
         return this.#push(new Map());
@@ -153,10 +158,12 @@ class PickleReader {
       case 0x87:
         return this.#push(this.#popMany(code - 0x84));
       case 0x74:
+      case 0x91:
         return this.#push(this.#popToMark());
       case 0x61:
         return this.#append([this.#pop()]);
       case 0x65:
+      case 0x90:
         return this.#append(this.#popToMark());
       case 0x73:
         return this.#set(this.#popMany(2));
@@ -172,7 +179,8 @@ class PickleReader {
       case 0x52: // a call, and a new object of a class
       case 0x81: {
         const [called, args] = this.#popMany(2);
-        if (!(called instanceof PickledName) || !Array.isArray(args)) throw this.#damaged();
+        // A class within a class is itself what a call of `getattr` would give.
+        if (!(called instanceof PickledName || called instanceof PickledCall) || !Array.isArray(args)) throw this.#damaged();
         // A dictionary for all that is read here: it gets its pairs by the codes of one.
         const isDictionary = called.name === "collections.OrderedDict" && args.length === 0;
         return this.#push(isDictionary ? new Map() : new PickledCall(called.name, args));
@@ -218,14 +226,16 @@ class PickleReader {
   }
 
   #append(values: readonly PickledValue[]): true {
-    const list = this.#top();
+    const made = this.#top();
+    const list = made instanceof PickledCall ? (made.items ??= []) : made;
     if (!Array.isArray(list)) throw this.#damaged();
     for (const value of values) list.push(value);
     return true;
   }
 
   #set(pairs: readonly PickledValue[]): true {
-    const map = this.#top();
+    const made = this.#top();
+    const map = made instanceof PickledCall ? (made.pairs ??= new Map()) : made;
     if (!(map instanceof Map) || pairs.length % 2 !== 0) throw this.#damaged();
     for (let i = 0; i < pairs.length; i += 2) map.set(pairs[i]!, pairs[i + 1]!);
     return true;

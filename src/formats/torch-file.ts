@@ -25,6 +25,10 @@ const storages: Readonly<Record<string, StoredType>> = {
   "torch.BoolStorage": "BOOL",
 };
 
+/** Calls that make tensors of storages, and parameters of tensors. */
+const tensors: ReadonlySet<string> = new Set(["torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor"]);
+const parameters: ReadonlySet<string> = new Set(["torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"]);
+
 /** Where a member's bytes stand in the file. */
 interface Place {
   start: number;
@@ -80,12 +84,10 @@ export class TorchFile {
    * @throws ModelFormatError when its bytes are not there, or its sizes do not fit them
    */
   readTensor(value: PickledValue | undefined): StoredTensor | undefined {
-    if (!(value instanceof PickledCall)) return undefined;
-    if (value.name === "torch._utils._rebuild_parameter" || value.name === "torch._utils._rebuild_parameter_with_state") {
-      return this.readTensor(value.args[0]);
-    }
-    if (value.name !== "torch._utils._rebuild_tensor_v2" && value.name !== "torch._utils._rebuild_tensor") return undefined;
-    const [storage, offset, shape, strides] = value.args;
+    // A parameter is made of a tensor, never of another parameter.
+    const tensor = value instanceof PickledCall && parameters.has(value.name) ? value.args[0] : value;
+    if (!(tensor instanceof PickledCall) || !tensors.has(tensor.name)) return undefined;
+    const [storage, offset, shape, strides] = tensor.args;
     const [first, sizes, steps] = [wholeNumber(offset), wholeNumbers(shape), wholeNumbers(strides)];
     const id = storage instanceof PickledReference && Array.isArray(storage.id) ? storage.id : [];
     const [kind, type, key, , count] = id;

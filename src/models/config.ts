@@ -3,6 +3,9 @@ import { z } from "zod";
 
 const size = z.number().int().positive();
 
+/** More blocks than any model has: names of weights are made for each, before a weight is looked at. */
+const depth = size.max(1000);
+
 /** "gelu" is exact; "quick-gelu" is OpenAI's approximation. Weights go with the one they were trained with. */
 export const activationSchema = z.enum(["gelu", "quick-gelu"]);
 
@@ -18,7 +21,7 @@ const visionConfigSchema = z.strictObject({
   /** Side of a patch in pixels. */
   patchSize: size,
   width: size,
-  depth: size,
+  depth,
   heads: size,
   /** LayerNorm on each head's query and key. LaCLIP's image tower has it, SLIP's and OpenAI's have not. */
   qkNorm: z.boolean(),
@@ -32,7 +35,7 @@ const textConfigSchema = z.strictObject({
   contextLength: size,
   vocabularySize: size,
   width: size,
-  depth: size,
+  depth,
   heads: size,
   /** Default "quick-gelu". */
   activation: activationSchema.optional(),

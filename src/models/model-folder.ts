@@ -90,17 +90,22 @@ export function readModelFolder(folder: string): ModelFolder {
   return { config, preprocessing, tensors: tensorsOf(weights, file), weights: file };
 }
 
+/** Whether a folder is a model folder. */
+export function isModelFolder(folder: string): boolean {
+  return existsSync(join(folder, configFile));
+}
+
 /**
  * Reads a model folder as plain values.
  * @throws DataError when it is none; ModelFormatError when one of its files is damaged
  */
 export function readModelContents(folder: string): ModelContents {
   const path = join(folder, configFile);
-  if (!existsSync(path)) {
+  if (!isModelFolder(folder)) {
     if (!existsSync(folder)) throw new DataError(`${folder}: no such model folder.`);
     const inside = join(folder, "model");
     throw new DataError(`${folder}: not a model folder: it has no ${configFile}.`, {
-      mend: existsSync(join(inside, configFile)) ? `Give ${inside}.` : "Give the `model` folder inside a run folder.",
+      mend: isModelFolder(inside) ? `Give ${inside}.` : "Give the `model` folder inside a run folder.",
     });
   }
   const parsed = modelFileSchema.safeParse(readJson(path, "model description"));

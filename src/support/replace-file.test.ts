@@ -147,6 +147,14 @@ describe("a folder that is replaced", () => {
     assert.deepEqual(readdirSync(folder), ["world"]);
   });
 
+  test("may be named with a slash at its end", async () => {
+    const folder = place();
+    mkdirSync(join(folder, "world"));
+    await replaceFolder(`${join(folder, "world")}/`, filled);
+    await replaceFolder(`${join(folder, "new")}//`, filled);
+    assert.deepEqual([readdirSync(folder), readdirSync(join(folder, "world"))], [["new", "world"], ["a"]]);
+  });
+
   test("is put back where the new one can't take its place", async (t) => {
     const folder = place();
     const path = join(folder, "world");

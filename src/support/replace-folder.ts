@@ -27,7 +27,9 @@ export async function replaceFolder(
   fill: (beside: string) => Promise<void>,
   { beside: given }: ReplaceFolderOptions = {},
 ): Promise<void> {
-  const beside = given ?? `${path}.tmp-${process.pid}`;
+  // With a slash at its end, what is put beside it would lie in it.
+  const place = path.replace(/(?<=[^/])\/+$/, "");
+  const beside = given ?? `${place}.tmp-${process.pid}`;
   try {
     if (given === undefined) {
       rmSync(beside, { recursive: true, force: true });
@@ -35,10 +37,10 @@ export async function replaceFolder(
     }
     await fill(beside);
     syncFolder(beside);
-    swapIn(beside, path);
+    swapIn(beside, place);
   } catch (error) {
     clearAway(beside);
-    throw explainReplacing(error, beside, path);
+    throw explainReplacing(error, beside, place);
   }
 }
 

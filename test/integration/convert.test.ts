@@ -1,12 +1,13 @@
 /** `laclip convert` as a person calls it: out into other forms and back, and what is refused. */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { readModel, writeModel } from "../../src/exchange/index.ts";
 import { readSafetensors } from "../../src/formats/index.ts";
-import { Clip, imagenetPreprocessing, openaiPreprocessing, presets, saveModel } from "../../src/models/index.ts";
+import { Clip, imagenetPreprocessing, loadModel, openaiPreprocessing, presets, saveModel } from "../../src/models/index.ts";
 import { runLaclip } from "./laclip.ts";
 
 const fixtures = fileURLToPath(new URL("../../../test/parity/exchange/", import.meta.url));
@@ -48,13 +49,31 @@ for (const [name, form] of [
   });
 }
 
-test("a published checkpoint becomes a model that every command takes", async () => {
+test("a published checkpoint becomes a model that others open", async () => {
   const out = at("from-checkpoint");
   const { code, stdout, stderr } = await convert(join(fixtures, "laclip.pt"), out, "--heads", "2,4");
   assert.equal(code, 0, stderr);
   assert.match(stdout, /16 pixels in patches of 8; 16 wide, 1 deep, 2 heads; gelu/);
-  const again = await runLaclip(["embed", "images", join(fixtures, "none"), "--model", out, "--out", at("x.npy"), "--no-features"]);
-  assert.match(again.stderr, /none: no such/, "the model is opened, what is missing are images");
+  const { model, preprocessing } = loadModel(out);
+  model.dispose();
+  assert.deepEqual(preprocessing, imagenetPreprocessing);
+});
+
+test("what is counted is what was written: SLIP's head for training is not", async () => {
+  const counts: number[] = [];
+  for (const form of ["laclip", "open-clip"]) {
+    const { stdout, stderr } = await convert(join(fixtures, "slip.pt"), at(`slip-${form}`), "--heads", "2,4", "--to", form, "--json");
+    assert.notEqual(stdout, "", stderr);
+    counts.push((JSON.parse(stdout) as { parameters: number }).parameters);
+  }
+  assert.equal(counts[0]! - counts[1]!, 16 * 12 + 12 + 2 * 12 + 12 * 12 + 12 + 2 * 12 + 12 * 6 + 6);
+});
+
+test("the new folder may be named with a slash at its end, as a shell completes it", async () => {
+  mkdirSync(at("completed"));
+  const { code, stderr } = await convert(at("nano"), `${at("completed")}/`);
+  assert.equal(code, 0, stderr);
+  assert.ok(existsSync(join(at("completed"), "laclip.json")));
 });
 
 test("graphs for onnxruntime and transformers.js are written, and are no model to go on from", async () => {
@@ -81,7 +100,28 @@ test("what can't be done is said with what to do, and nothing is left behind", a
     [[join(fixtures, "exchange.test.ts"), at("x")], 3, /neither a file of PyTorch's/],
   ];
   mkdirSync(at("empty"));
-  expected.push([[at("empty"), at("x")], 3, /not a model folder/]);
+  expected.push([[at("empty"), at("x")], 3, /none of laclip\.json, open_clip_config\.json/]);
+  expected.push([[join(at("nano"), "model.safetensors"), at("x")], 2, /Give the folder: .*nano\./]);
+  mkdirSync(at("run/model"), { recursive: true });
+  writeFileSync(at("run/model/laclip.json"), "");
+  expected.push([[at("run"), at("x")], 3, /Give .*run.model\./]);
+  mkdirSync(at("alone"));
+  writeFileSync(at("alone/w.pt"), "");
+  expected.push([[at("alone"), at("x")], 3, /give the file itself, .*w\.pt/]);
+  // Below a file, and for ever around.
+  symlinkSync("loop", at("loop"));
+  expected.push(
+    [[at("alone/w.pt/in"), at("x")], 3, /in: no such file or folder/],
+    [[at("nano"), at("alone/w.pt/x")], 2, /a file lies where a folder belongs/],
+    [[at("loop"), at("x")], 3, /loop: can't be read \(ELOOP\)/],
+    [[at("nano"), at("loop")], 3, /loop: can't be read \(ELOOP\)/],
+    [[at("nano"), ""], 2, /the folder that the command runs in/],
+    [[at("none"), at("nano")], 2, /this folder has files in it/],
+  );
+  await writeModel(at("other-weights"), "laclip", await readModel(at("nano")));
+  const description = join(at("other-weights"), "laclip.json");
+  writeFileSync(description, readFileSync(description, "utf8").replaceAll('"depth": 1', '"depth": 2'));
+  expected.push([[at("other-weights"), at("x"), "--to", "open-clip"], 3, /missing: visual\.blocks\.1/]);
   mkdirSync(at("other"));
   writeFileSync(
     join(at("other"), "open_clip_config.json"),

@@ -1,9 +1,10 @@
 /** `laclip convert`: a model from another project's form into ours, or the other way round. */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { type ModelForm, modelForms, readModel, writeModel } from "../../exchange/index.ts";
+import { type ModelForm, checkNewFolder, modelForms, readModel, writeModel } from "../../exchange/index.ts";
 import { imagenetPreprocessing, openaiPreprocessing } from "../../models/index.ts";
 import { log } from "../../support/index.ts";
 import { command, examples, print } from "../command.ts";
+import { interruptSignal } from "../interrupt.ts";
 import { version } from "../version.ts";
 
 const normalisations = { imagenet: imagenetPreprocessing, openai: openaiPreprocessing } as const;
@@ -47,10 +48,12 @@ export function convertCommand(): Command {
 }
 
 async function run(path: string, out: string, { to, activation, heads, pixels, json }: ConvertFlags): Promise<void> {
+  // Reading may take a while, and would be in vain.
+  checkNewFolder(out);
   const { form, ...model } = await readModel(path, { activation, heads, preprocessing: pixels && normalisations[pixels] });
-  const { files, notes } = await writeModel(out, to, model, { version });
-  const { config, preprocessing, weights } = model;
-  const parameters = [...weights.values()].reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
+  const signal = interruptSignal("stopping; nothing is left behind");
+  const { files, parameters, notes } = await writeModel(out, to, model, { version, signal });
+  const { config, preprocessing } = model;
   if (json) return print({ path, form, out, to, files, parameters, config, preprocessing, notes });
   const { vision, text } = config;
   const tower = ({ width, depth, heads: count }: typeof text | typeof vision): string => `${width} wide, ${depth} deep, ${count} heads`;
