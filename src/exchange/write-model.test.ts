@@ -7,13 +7,13 @@ import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { InterruptedError } from "../support/index.ts";
 import { readModel } from "./read-model.ts";
-import { writeModel } from "./write-model.ts";
+import { modelForms, writeModel } from "./write-model.ts";
 
 const root = mkdtempSync(join(tmpdir(), "laclip-write-"));
 after(() => rmSync(root, { recursive: true }));
 const model = await readModel(fileURLToPath(new URL("../../../test/parity/exchange/open-clip-native", import.meta.url)));
 
-for (const form of ["laclip", "open-clip", "hugging-face"] as const) {
+for (const form of modelForms) {
   test(`a signal that comes while files for ${form} are written leaves nothing of them`, async () => {
     const stop = new AbortController();
     process.once("SIGUSR2", () => stop.abort());

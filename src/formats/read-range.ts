@@ -1,9 +1,18 @@
-/** Bytes of a file that is open, as many as were asked for. */
-import { readSync } from "node:fs";
+/** Files of models: opened, and as many bytes of them read as were asked for. */
+import { openSync, readSync } from "node:fs";
 import { ModelFormatError } from "../support/index.ts";
 
 /** What to do about a file that is damaged. */
 export const fetchAgain = "Copy or download the file again.";
+
+/** Opens a file for reading. @throws ModelFormatError when that can't be done */
+export function openToRead(path: string): number {
+  try {
+    return openSync(path, "r");
+  } catch (error) {
+    throw new ModelFormatError(`${path}: can't be opened (${(error as Error).message}).`, { cause: error });
+  }
+}
 
 /**
  * `length` bytes from `position` on, in memory of their own.

@@ -5,9 +5,9 @@
  * data without overlap or gap. Each tensor is read into memory of its own: files may be larger than the largest buffer, elements are
  * aligned whatever their offset, and a tensor that is dropped frees its memory.
  */
-import { closeSync, fstatSync, openSync } from "node:fs";
+import { closeSync, fstatSync } from "node:fs";
 import { ModelFormatError, invariant, isRecord } from "../support/index.ts";
-import { fetchAgain, readRange } from "./read-range.ts";
+import { fetchAgain, openToRead, readRange } from "./read-range.ts";
 import { writeParts } from "./write-parts.ts";
 
 /** Bytes of one element. */
@@ -51,12 +51,7 @@ interface Entry {
  * @throws ModelFormatError when the file is missing, cut short, or its header does not hold together
  */
 export function readSafetensors(path: string): Safetensors {
-  let file: number;
-  try {
-    file = openSync(path, "r");
-  } catch (error) {
-    throw new ModelFormatError(`${path}: can't be opened (${(error as Error).message}).`, { cause: error });
-  }
+  const file = openToRead(path);
   try {
     const size = fstatSync(file).size;
     const { header, dataStart } = readHeader(path, file, size);

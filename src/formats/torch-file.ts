@@ -6,10 +6,10 @@
  * as an `argparse.Namespace` and can't be opened without trusting them. Here nothing is run (see `readPickle`), classes are
  * names, and only the tensors that are asked for are read: not the optimiser's, which are two thirds of a checkpoint.
  */
-import { closeSync, fstatSync, openSync } from "node:fs";
+import { closeSync, fstatSync } from "node:fs";
 import { ModelFormatError } from "../support/index.ts";
 import { PickledCall, PickledName, PickledReference, type PickledValue, readPickle } from "./pickle.ts";
-import { fetchAgain, readRange } from "./read-range.ts";
+import { fetchAgain, openToRead, readRange } from "./read-range.ts";
 import { type StoredTensor, type StoredType, elementBytes } from "./safetensors.ts";
 
 const storages: Readonly<Record<string, StoredType>> = {
@@ -61,12 +61,7 @@ export class TorchFile {
    * @throws ModelFormatError when it can't be opened, is none of PyTorch's, older than version 1.6, or damaged
    */
   static async open(path: string): Promise<TorchFile> {
-    let file: number;
-    try {
-      file = openSync(path, "r");
-    } catch (error) {
-      throw new ModelFormatError(`${path}: can't be opened (${(error as Error).message}).`, { cause: error });
-    }
+    const file = openToRead(path);
     try {
       return new TorchFile(path, file, await membersOf(path, file));
     } catch (error) {

@@ -11,6 +11,7 @@
  * open_clip's trainer: betas, eps, learning rate, weight decay, cosine to 0, crops, bicubic resize, OpenAI's mean and deviation; that the
  * paper kept them is from memory, as are the 2,000 steps of warm-up, and that B/16 and L/14 were trained alike.
  */
+import { openaiPreprocessing } from "../models/index.ts";
 import { methods } from "./methods.ts";
 import type { Recipe } from "./recipe.ts";
 
@@ -22,12 +23,7 @@ function laion400m(name: string, model: Recipe["model"]): ReturnType<typeof meth
     description: `CLIP on LAION-400M, ${name}: every image with its own caption`,
     model,
     captions: { choose: "original" },
-    images: {
-      scale: [0.9, 1],
-      interpolation: "bicubic",
-      mean: [0.48145466, 0.4578275, 0.40821073],
-      std: [0.26862954, 0.26130258, 0.27577711],
-    },
+    images: { scale: [0.9, 1], ...openaiPreprocessing },
     // The first step has the first part of the warm-up's way.
     optimizer: { peakLr, startLr: peakLr / warmupSteps, endLr: 0, weightDecay: 0.2, betas: [0.9, 0.98], eps: 1e-6 },
     training: {
